@@ -1,0 +1,3 @@
+"""Version of mmspd."""
+
+__version__ = '0.1.0'
