@@ -1,1 +1,8 @@
-"""TODO."""
+"""Hooks of the training run, registered under the scope ``mmspd``."""
+
+from mmspd.engine.checkpoint_hook import CheckpointHook
+from mmspd.engine.finite_loss_hook import FiniteLossHook
+from mmspd.engine.load_check_hook import LoadCheckHook
+from mmspd.engine.seed_hook import IterationSeedHook
+
+__all__ = ['CheckpointHook', 'FiniteLossHook', 'IterationSeedHook', 'LoadCheckHook']

