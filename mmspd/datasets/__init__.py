@@ -1,1 +1,16 @@
-"""TODO."""
+"""Datasets, samplers and transforms."""
+
+from mmspd.datasets.folders import PairedFolderDataset
+from mmspd.datasets.gopro import GoProDataset
+from mmspd.datasets.paired import PairedImageDataset
+from mmspd.datasets.samplers import SampleIndex, SeededSampler
+from mmspd.datasets.transforms import LoadImagePair
+
+__all__ = [
+    'GoProDataset',
+    'LoadImagePair',
+    'PairedFolderDataset',
+    'PairedImageDataset',
+    'SampleIndex',
+    'SeededSampler',
+]

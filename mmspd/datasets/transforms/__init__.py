@@ -1,1 +1,5 @@
-"""TODO."""
+"""Transforms of the data pipelines."""
+
+from mmspd.datasets.transforms.loading import LoadImagePair
+
+__all__ = ['LoadImagePair']

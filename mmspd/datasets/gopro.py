@@ -1,0 +1,108 @@
+"""The GoPro data set as its authors distribute it."""
+
+import json
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Union
+
+from mmspd.datasets.image_io import list_names
+from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+
+__all__ = ['GoProDataset']
+
+#: Written next to the sequences by ``tools/dataset_converters/synthesize_blur.py``.
+RECORDS_NAME = 'records.jsonl'
+
+
+@DATASETS.register_module()
+class GoProDataset(PairedImageDataset):
+    """GOPRO_Large, or any data in its layout, as it is unpacked.
+
+    The layout is ``<data_root>/<split>/<sequence>/{blur,blur_gamma,sharp}/NNNNNN.png``; a pair's
+    key is ``<sequence>/NNNNNN``. Where the synthesiser left a ``records.jsonl`` in the split, the
+    severity of each pair is read from it.
+
+    Args:
+        data_root: Folder that holds ``train`` and ``test``.
+        split: ``'train'``, ``'test'`` or another folder of ``data_root``.
+        blur_key: ``'blur'``, frames averaged as they are, which nearly all published results use,
+            or ``'blur_gamma'``, averaged in linear light, the input of DeepDeblur. Results on the
+            two cannot be compared.
+        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
+        indices: As there.
+        test_mode: As there.
+        lazy_init: As there.
+
+    Raises:
+        UserError: A folder is missing or empty, or frames have no partner.
+
+    Source: Nah et al., "Deep Multi-scale Convolutional Neural Network for Dynamic Scene
+    Deblurring", CVPR 2017.
+    """
+
+    ROOT_VARIABLE = 'GOPRO_ROOT'
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        blur_key: str = 'blur',
+        pipeline: Sequence[Union[dict, Callable]] = (),
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        if blur_key not in ('blur', 'blur_gamma'):
+            raise UserError(f"blur_key is 'blur' or 'blur_gamma', not '{blur_key}'")
+        self.split = split
+        self.blur_key = blur_key
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init)
+
+    def describe(self) -> str:
+        """Name the folder and which blur is read."""
+        return f"{self.split} of '{self.data_root}', blur_key='{self.blur_key}'"
+
+    def find_pairs(self) -> List[Pair]:
+        """Find the pairs of every sequence of the split, by sequence and frame."""
+        split = self.check_root(self.split)
+        sequences = sorted(path for path in split.iterdir() if path.is_dir())
+        if not sequences:
+            raise UserError(
+                f"'{split}' has no sequence folder (it holds {list_names(split)}); "
+                f'expected {split.name}/<sequence>/{self.blur_key}/*.png'
+            )
+        pairs: List[Pair] = []
+        for sequence in sequences:
+            for name in (self.blur_key, 'sharp'):
+                self._check_folder(sequence, name)
+            prefix = sequence.name + '/'
+            pairs += match_pairs(sequence / self.blur_key, sequence / 'sharp', prefix)
+        severities = _read_severities(split / RECORDS_NAME)
+        return [pair._replace(severity=severities.get(pair.key)) for pair in pairs]
+
+    def _check_folder(self, sequence: Path, name: str) -> None:
+        """Refuse a sequence without one of its folders, naming the one that is there instead."""
+        if (sequence / name).is_dir():
+            return
+        other = {'blur': 'blur_gamma', 'blur_gamma': 'blur'}.get(name, '')
+        cure = 'expected the layout of GOPRO_Large'
+        if other and (sequence / other).is_dir():
+            cure = f"set blur_key='{other}', or unpack the data set again"
+        raise UserError(
+            f"'{sequence}' has no folder '{name}' (it holds {list_names(sequence)}): {cure}"
+        )
+
+
+def _read_severities(path: Path) -> Dict[str, str]:
+    """Read the severity by key from the synthesiser's records, or nothing where there are none."""
+    if not path.is_file():
+        return {}
+    try:
+        records = [json.loads(line) for line in path.read_text('utf-8').splitlines()]
+        return {record['key']: record['severity'] for record in records}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"cannot read the blur records in '{path}': make them again with "
+            'tools/dataset_converters/synthesize_blur.py, or delete the file'
+        ) from error

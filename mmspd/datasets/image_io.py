@@ -1,0 +1,97 @@
+"""Reading 8-bit colour images, and the folders that hold them."""
+
+import os
+from pathlib import Path
+from typing import Dict, Union
+
+import cv2
+import numpy as np
+
+from mmspd.errors import UserError
+
+__all__ = ['IMAGE_SUFFIXES', 'images_by_stem', 'list_names', 'read_rgb']
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+
+_JPEG_MAGIC = b'\xff\xd8'
+
+
+def read_rgb(path: Union[str, os.PathLike]) -> np.ndarray:
+    """Read an image file as a fresh array, refusing what is not 8-bit colour.
+
+    The EXIF orientation of JPEG files is applied, as image viewers do.
+
+    Args:
+        path: An image file.
+
+    Returns:
+        RGB, uint8, shape (H, W, 3), C-contiguous and owned by the caller.
+
+    Raises:
+        UserError: The file is missing, unreadable, gray, has alpha or more than 8 bits.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise UserError(f"cannot read the image '{path}': {error.strerror}") from error
+    # IMREAD_UNCHANGED shows what the file really holds, but skips the EXIF orientation of JPEG
+    flags = cv2.IMREAD_UNCHANGED
+    if data[:2].tobytes() == _JPEG_MAGIC:
+        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+    image = cv2.imdecode(data, flags) if data.size else None
+    if image is None:
+        raise UserError(
+            f"cannot decode '{path}' ({data.size} bytes): the file is damaged or not an image; "
+            'copy it again or remove it'
+        )
+    if image.dtype != np.uint8:
+        raise UserError(
+            f"'{path}' has {8 * image.dtype.itemsize} bits per channel: convert it to 8-bit RGB"
+        )
+    if image.ndim != 3 or image.shape[2] != 3:
+        kind = 'an alpha channel' if image.ndim == 3 and image.shape[2] == 4 else 'no colour (gray)'
+        raise UserError(f"'{path}' has {kind}: convert it to 8-bit RGB")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def images_by_stem(folder: Path) -> Dict[str, Path]:
+    """Find the images below a folder, at any depth.
+
+    Hidden files are skipped (macOS leaves ``._name.png`` next to ``name.png``).
+
+    Args:
+        folder: An existing folder.
+
+    Returns:
+        Path of each image by its name relative to ``folder``, without suffix and with forward
+        slashes, sorted by that name.
+
+    Raises:
+        UserError: Two images differ only in their suffix.
+    """
+    found: Dict[str, Path] = {}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        for name in names:
+            path = Path(parent, name)
+            if name.startswith('.') or path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            stem = path.relative_to(folder).with_suffix('').as_posix()
+            if stem in found:
+                raise UserError(
+                    f"'{found[stem]}' and '{path}' differ only in their suffix: remove one"
+                )
+            found[stem] = path
+    return dict(sorted(found.items()))
+
+
+def list_names(folder: Path, limit: int = 8) -> str:
+    """Describe what a folder holds, for an error message.
+
+    Args:
+        folder: An existing folder.
+        limit: Names shown before ``...``.
+    """
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith('.'))
+    shown = ', '.join(names[:limit]) + (', ...' if len(names) > limit else '')
+    return shown or 'nothing'

@@ -1,0 +1,183 @@
+"""Base of the datasets that pair a blurry image with its sharp one."""
+
+import logging
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from mmspd.datasets.image_io import images_by_stem, list_names
+from mmspd.datasets.samplers import SampleIndex
+from mmspd.datasets.seeding import seeded
+from mmspd.errors import UserError
+
+__all__ = ['Pair', 'PairedImageDataset', 'match_pairs']
+
+
+class Pair(NamedTuple):
+    """A blurry image and its sharp one.
+
+    Args:
+        key: Name that is unique within the dataset.
+        blur: The blurry image's file.
+        sharp: The sharp image's file.
+        severity: Severity of the blur where it is recorded, else ``None``.
+    """
+
+    key: str
+    blur: Path
+    sharp: Path
+    severity: Optional[str] = None
+
+
+class PairedImageDataset(BaseDataset):
+    """Pairs of image files, found by :meth:`find_pairs` and processed by a pipeline.
+
+    A sample enters the pipeline as a dict of ``img_path`` (blurry), ``gt_path`` (sharp), ``key``,
+    ``severity`` (``None`` where not recorded) and ``sample_idx``.
+
+    An index from :class:`~mmspd.datasets.samplers.SeededSampler` seeds ``random``, ``numpy.random``
+    and torch from (seed, epoch, place in the epoch) while its sample is made, and restores them
+    afterwards: the number and persistence of workers, restarts and the other samples change
+    nothing. A plain ``int`` uses the random state of its process.
+
+    Args:
+        data_root: Folder of the data set.
+        pipeline: Transforms, built in order.
+        indices: Keep the first (last, if negative) so many pairs, or the pairs listed.
+        test_mode: MMEngine's: whether a pipeline that returns ``None`` is an error.
+        lazy_init: MMEngine's: scan the folder at the first use instead of now.
+
+    Raises:
+        UserError: A folder is missing or empty, or images have no partner.
+    """
+
+    METAINFO = dict(dataset_type='paired_deblurring')
+
+    #: Environment variable that the shipped configs read ``data_root`` from.
+    ROOT_VARIABLE = ''
+
+    def __init__(
+        self,
+        data_root: str,
+        pipeline: Sequence[Union[dict, Callable]] = (),
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        super().__init__(
+            data_root=str(data_root),
+            pipeline=list(pipeline),
+            indices=indices,
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+        )
+
+    @abstractmethod
+    def find_pairs(self) -> List[Pair]:
+        """Find the pairs below ``data_root``, in a fixed order."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Name the choices that a result depends on, for the log."""
+
+    def load_data_list(self) -> List[Dict[str, Any]]:
+        """Turn the pairs into the dicts that enter the pipeline."""
+        pairs = self.find_pairs()
+        print_log(
+            f'{type(self).__name__}: {len(pairs)} pairs, {self.describe()}', 'current', logging.INFO
+        )
+        return [
+            dict(
+                img_path=str(pair.blur),
+                gt_path=str(pair.sharp),
+                key=pair.key,
+                severity=pair.severity,
+            )
+            for pair in pairs
+        ]
+
+    def __getitem__(self, idx: int) -> Any:
+        """Make a sample; see the class for what seeds it."""
+        if not isinstance(idx, SampleIndex):
+            return super().__getitem__(idx)
+        with seeded(idx.seed, idx.epoch, idx.draw):
+            return super().__getitem__(int(idx))
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on a pair.
+
+        Raises:
+            UserError: The pipeline failed; the message names the file.
+        """
+        info = self.get_data_info(idx)
+        path = info['img_path']
+        try:
+            return self.pipeline(info)
+        except UserError:
+            raise
+        except Exception as error:
+            reason = self._too_small(info) or f'{type(error).__name__}: {error}'
+            raise UserError(f"cannot prepare the pair of '{path}': {reason}") from error
+
+    def _too_small(self, info: Dict[str, Any]) -> Optional[str]:
+        """Say that the image is smaller than the crop, where that is what went wrong."""
+        crops = [getattr(step, 'gt_patch_size', 0) for step in self.pipeline.transforms]
+        height, width = info.get('ori_img_shape', (0, 0))[:2]
+        if not height or min(height, width) >= max(crops, default=0):
+            return None
+        return (
+            f'the image is {width}x{height}, smaller than the training crop of {max(crops)} '
+            "pixels; lower the pipeline's gt_patch_size or remove the image"
+        )
+
+    def check_root(self, *below: str) -> Path:
+        """Return ``data_root``, or a folder below it, once it is known to hold something.
+
+        Raises:
+            UserError: It does not exist or is empty.
+        """
+        root = Path(self.data_root).expanduser()
+        cure = f'set the environment variable {self.ROOT_VARIABLE}, or data_root in the config'
+        if not root.is_dir():
+            raise UserError(f"the data folder '{root}' does not exist: {cure}")
+        folder = root.joinpath(*below)
+        if not folder.is_dir():
+            raise UserError(
+                f"the data folder '{root}' has no folder '{'/'.join(below)}' "
+                f'(it holds {list_names(root)}): {cure}'
+            )
+        if not any(folder.iterdir()):
+            raise UserError(f"the data folder '{folder}' is empty: {cure}")
+        return folder
+
+
+def match_pairs(blur_dir: Path, sharp_dir: Path, prefix: str = '') -> List[Pair]:
+    """Pair the images of two folders by their relative names without suffix.
+
+    Args:
+        blur_dir: Existing folder of blurry images, searched at any depth.
+        sharp_dir: Existing folder of sharp images, searched at any depth.
+        prefix: Put before the name to make the key.
+
+    Returns:
+        The pairs, sorted by name.
+
+    Raises:
+        UserError: A folder holds no image, or an image has no partner.
+    """
+    blur, sharp = images_by_stem(blur_dir), images_by_stem(sharp_dir)
+    for folder, images in ((blur_dir, blur), (sharp_dir, sharp)):
+        if not images:
+            raise UserError(f"there is no image in '{folder}' (it holds {list_names(folder)})")
+    lonely = [str(blur[stem]) for stem in blur if stem not in sharp]
+    lonely += [str(sharp[stem]) for stem in sharp if stem not in blur]
+    if lonely:
+        names = ', '.join(lonely[:3]) + (', ...' if len(lonely) > 3 else '')
+        raise UserError(
+            f"{len(lonely)} images in '{blur_dir}' and '{sharp_dir}' have no partner of the same "
+            f'name ({names}): add the partners or remove these files'
+        )
+    return [Pair(prefix + stem, blur[stem], sharp[stem]) for stem in blur]

@@ -1,0 +1,46 @@
+"""Loading a blurry image together with its sharp one."""
+
+from typing import Any, Dict
+
+import cv2
+from mmcv.transforms import BaseTransform
+
+from mmspd.datasets.image_io import read_rgb
+from mmspd.errors import UserError
+from mmspd.registry import TRANSFORMS
+
+__all__ = ['LoadImagePair']
+
+
+@TRANSFORMS.register_module()
+class LoadImagePair(BaseTransform):
+    """Load ``img`` (blurry) and ``gt`` (sharp) as RGB uint8 arrays of shape (H, W, 3).
+
+    Reads ``img_path`` and ``gt_path``; adds ``img``, ``gt`` and what MMagic's transforms, data
+    preprocessor and visualizer ask for: ``ori_{img,gt}_shape``, ``{img,gt}_channel_order``
+    (``'rgb'``), ``{img,gt}_color_type`` and ``scale`` (1). The arrays are fresh at every call:
+    MMagic's ``Flip`` works in place.
+
+    Raises:
+        UserError: A file cannot be read, is not 8-bit colour, or the two sizes differ.
+    """
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Load the two images of ``results``."""
+        # workers are the parallelism; OpenMP threads inside each would fight over the cores
+        if cv2.getNumThreads() > 1:
+            cv2.setNumThreads(0)
+        for key in ('img', 'gt'):
+            image = read_rgb(results[f'{key}_path'])
+            results[key] = image
+            results[f'ori_{key}_shape'] = image.shape
+            results[f'{key}_channel_order'] = 'rgb'
+            results[f'{key}_color_type'] = 'color'
+        (height, width), (gt_height, gt_width) = results['img'].shape[:2], results['gt'].shape[:2]
+        if (height, width) != (gt_height, gt_width):
+            raise UserError(
+                f"the pair differs in size: '{results['img_path']}' is {width}x{height}, "
+                f"'{results['gt_path']}' is {gt_width}x{gt_height}; a pair needs equal sizes"
+            )
+        results['scale'] = 1
+        return results

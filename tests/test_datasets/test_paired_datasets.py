@@ -1,0 +1,145 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import mmspd  # noqa: F401
+from mmspd.datasets import GoProDataset, LoadImagePair, PairedFolderDataset
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+
+FIRST = 'GOPR0384_11_00'
+
+
+def test_gopro_reads_the_raw_layout(gopro_root, write_image, tmp_path):
+    dataset = DATASETS.build(dict(type='mmspd.GoProDataset', data_root=str(gopro_root)))
+    assert len(dataset) == 6
+    sample = dataset[0]
+    assert sample['key'] == f'{FIRST}/000001'
+    assert sample['img_path'] == str(gopro_root / 'train' / FIRST / 'blur' / '000001.png')
+    assert sample['gt_path'] == str(gopro_root / 'train' / FIRST / 'sharp' / '000001.png')
+    assert sample['severity'] is None
+    assert len({dataset[i]['key'] for i in range(6)}) == 6
+
+
+@pytest.mark.parametrize(('blur_key', 'part'), [('blur', 0), ('blur_gamma', 1)])
+def test_gopro_blur_key_chooses_the_input(gopro_root, write_image, tmp_path, blur_key, part):
+    sample = GoProDataset(str(gopro_root), 'test', blur_key, pipeline=[LoadImagePair()])[0]
+    expected = write_image(tmp_path / 'same.png', seed=10 * part + 1)
+    np.testing.assert_array_equal(sample['img'], expected)
+    np.testing.assert_array_equal(sample['gt'], write_image(tmp_path / 'same.png', seed=10 * 2 + 1))
+
+
+def test_indices_of_mmengine_keep_working(gopro_root):
+    assert len(GoProDataset(str(gopro_root), indices=2)) == 2
+    dataset = GoProDataset(str(gopro_root), indices=[5, 0])
+    assert [dataset[i]['key'] for i in range(2)] == ['GOPR0385_11_01/000003', f'{FIRST}/000001']
+    assert len(GoProDataset(str(gopro_root)).get_subset(4)) == 4
+
+
+def test_lazy_init_scans_at_the_first_use(tmp_path, gopro_root):
+    dataset = GoProDataset(str(tmp_path / 'absent'), lazy_init=True)
+    dataset.data_root = str(gopro_root)
+    dataset.full_init()
+    assert len(dataset) == 6
+
+
+def test_gopro_reads_the_recorded_severity(gopro_root):
+    lines = [dict(key=f'{FIRST}/00000{i}', severity='mild', extent=3.0) for i in (1, 2)]
+    path = gopro_root / 'train' / 'records.jsonl'
+    path.write_text('\n'.join(json.dumps(line) for line in lines))
+    dataset = GoProDataset(str(gopro_root))
+    assert [dataset[i]['severity'] for i in range(3)] == ['mild', 'mild', None]
+    path.write_text('{"key": 1}')
+    with pytest.raises(UserError, match=r'records\.jsonl'):
+        GoProDataset(str(gopro_root))
+
+
+@pytest.mark.parametrize(('blur_dir', 'sharp_dir'), [('input', 'target'), ('blur', 'sharp')])
+def test_folder_pairs_match_by_name_not_order(tmp_path, write_image, blur_dir, sharp_dir):
+    # sorted by whole file name, 'a.jpg' and 'a-2.jpg' swap places against the .png files
+    for seed, name in enumerate(('a', 'a-2', 'deep/er/a')):
+        write_image(tmp_path / blur_dir / f'{name}.png', seed=seed)
+        write_image(tmp_path / sharp_dir / f'{name}.PNG', seed=50 + seed)
+    write_image(tmp_path / blur_dir / '._a.png')
+    (tmp_path / blur_dir / 'notes.txt').write_text('not an image')
+    dataset = PairedFolderDataset(str(tmp_path), blur_dir=blur_dir, sharp_dir=sharp_dir)
+    samples = [dataset[i] for i in range(len(dataset))]
+    assert [sample['key'] for sample in samples] == ['a', 'a-2', 'deep/er/a']
+    for sample in samples:
+        assert sample['gt_path'].endswith(f'{sharp_dir}/{sample["key"]}.PNG')
+        assert sample['img_path'].endswith(f'{blur_dir}/{sample["key"]}.png')
+
+
+def test_missing_root_names_folder_and_variable(tmp_path):
+    with pytest.raises(UserError, match=r"absent' does not exist.*GOPRO_ROOT.*data_root"):
+        GoProDataset(str(tmp_path / 'absent'))
+    with pytest.raises(UserError, match='PAIRS_ROOT'):
+        PairedFolderDataset(str(tmp_path / 'absent'))
+
+
+def test_missing_or_empty_split(gopro_root):
+    with pytest.raises(UserError, match=r"no folder 'val' \(it holds test, train\)"):
+        GoProDataset(str(gopro_root), 'val')
+    (gopro_root / 'val').mkdir()
+    with pytest.raises(UserError, match=r"val' is empty.*GOPRO_ROOT"):
+        GoProDataset(str(gopro_root), 'val')
+    (gopro_root / 'val' / 'a.txt').write_text('')
+    with pytest.raises(UserError, match='no sequence folder'):
+        GoProDataset(str(gopro_root), 'val')
+
+
+def test_missing_blur_folder_names_the_other_key(gopro_root):
+    shutil.rmtree(gopro_root / 'train' / FIRST / 'blur_gamma')
+    with pytest.raises(UserError, match=r"no folder 'blur_gamma'.*blur, sharp.*blur_key='blur'"):
+        GoProDataset(str(gopro_root), blur_key='blur_gamma')
+    assert len(GoProDataset(str(gopro_root), blur_key='blur')) == 6
+
+
+def test_missing_sharp_folder(gopro_root):
+    shutil.rmtree(gopro_root / 'train' / FIRST / 'sharp')
+    with pytest.raises(UserError, match=r"no folder 'sharp' \(it holds blur, blur_gamma\)"):
+        GoProDataset(str(gopro_root))
+
+
+def test_unknown_blur_key(gopro_root):
+    with pytest.raises(UserError, match="blur_key is 'blur' or 'blur_gamma', not 'blury'"):
+        GoProDataset(str(gopro_root), blur_key='blury')
+
+
+def test_missing_folder_of_a_pair(tmp_path, write_image):
+    write_image(tmp_path / 'blur' / 'a.png')
+    with pytest.raises(UserError, match=r"no folder 'input' \(it holds blur\): set blur_dir"):
+        PairedFolderDataset(str(tmp_path))
+
+
+def test_unpaired_images_are_counted_and_named(gopro_root):
+    (gopro_root / 'train' / FIRST / 'sharp' / '000002.png').unlink()
+    (gopro_root / 'train' / FIRST / 'blur' / '000003.png').unlink()
+    with pytest.raises(UserError, match=r'2 images .*blur/000002\.png.*sharp/000003\.png'):
+        GoProDataset(str(gopro_root))
+
+
+def test_folder_without_images(tmp_path, write_image):
+    write_image(tmp_path / 'input' / 'a.png')
+    (tmp_path / 'target').mkdir()
+    with pytest.raises(UserError, match=r"no image in '.*target' \(it holds nothing\)"):
+        PairedFolderDataset(str(tmp_path))
+
+
+def test_same_name_with_two_suffixes(tmp_path, write_image):
+    for name in ('a.png', 'a.bmp'):
+        write_image(tmp_path / 'input' / name)
+    write_image(tmp_path / 'target' / 'a.png')
+    with pytest.raises(UserError, match='differ only in their suffix'):
+        PairedFolderDataset(str(tmp_path))
+
+
+def test_pipeline_errors_name_the_file(gopro_root):
+    def broken(results):
+        raise KeyError('mask')
+
+    dataset = GoProDataset(str(gopro_root), pipeline=[broken])
+    with pytest.raises(UserError, match=r"000001\.png': KeyError: 'mask'"):
+        dataset[0]
