@@ -4,6 +4,9 @@
 ``locations`` are imported at the first look-up.
 """
 
+import importlib
+from typing import Any, Union
+
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -11,8 +14,23 @@ from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
+from torch import nn
 
-__all__ = ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'METRICS', 'MODELS', 'TRANSFORMS']
+from mmspd.errors import UserError
+
+__all__ = [
+    'DATASETS',
+    'DATA_SAMPLERS',
+    'HOOKS',
+    'METRICS',
+    'MODELS',
+    'TRANSFORMS',
+    'build_model',
+    'import_sibling',
+]
+
+# Projects whose components configs may name, as in ``type='mmpretrain.ResNet'``.
+SIBLINGS = ('mmagic', 'mmpretrain', 'mmseg')
 
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmspd', locations=['mmspd.models'])
 DATASETS = Registry(
@@ -28,3 +46,36 @@ METRICS = Registry(
     'metric', parent=MMENGINE_METRICS, scope='mmspd', locations=['mmspd.evaluation']
 )
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmspd', locations=['mmspd.engine'])
+
+
+def build_model(cfg: Union[dict, nn.Module], **defaults: Any) -> Any:
+    """Build a component of mmspd or of a sibling project, wherever its type is registered.
+
+    Args:
+        cfg: ``dict(type='mmspd.X', ...)``, ``dict(type='mmagic.X', ...)`` and so on; a module that
+            is built already is returned as it is.
+        **defaults: arguments that the config may leave out.
+
+    Raises:
+        UserError: the config has no ``type``, or its project cannot be imported.
+    """
+    if isinstance(cfg, nn.Module):
+        return cfg
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise UserError(f'A component must be given as dict(type=...), but got {cfg!r}.')
+    # MMEngine finds the types of a sibling project only once its registry has been imported
+    scope = cfg.get('_scope_') or str(cfg['type']).rpartition('.')[0]
+    if scope in SIBLINGS:
+        import_sibling(scope)
+    return MODELS.build(dict(cfg), default_args=defaults or None)
+
+
+def import_sibling(scope: str) -> None:
+    """Import the registry of an OpenMMLab project, so that its types can be built."""
+    try:
+        importlib.import_module(f'{scope}.registry')
+    except ImportError as error:
+        raise UserError(
+            f'type={scope}.X needs the package {scope}, which cannot be imported ({error}); '
+            'bash tools/install.sh installs the tested set.'
+        ) from error

@@ -1,1 +1,33 @@
-"""TODO."""
+"""Networks, losses and the model that the runner trains."""
+
+from mmspd.models.deblurrer import SemanticPriorDeblurrer
+from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
+from mmspd.models.guided import SemanticGuided
+from mmspd.models.losses import FrequencyLoss, HCLLoss, PriorDistillationLoss, VGGLoss
+from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor
+from mmspd.models.restorers import MIMOUNet, UNet
+from mmspd.models.seams import HookSeams, no_fuse
+from mmspd.models.teacher import FeatureTeacher
+
+__all__ = [
+    'CLC',
+    'MLA',
+    'SAT',
+    'SPE',
+    'SPL',
+    'AddFusion',
+    'BackboneExtractor',
+    'ConcatFusion',
+    'ConvExtractor',
+    'FeatureTeacher',
+    'FrequencyLoss',
+    'HCLLoss',
+    'HookSeams',
+    'MIMOUNet',
+    'PriorDistillationLoss',
+    'SemanticGuided',
+    'SemanticPriorDeblurrer',
+    'UNet',
+    'VGGLoss',
+    'no_fuse',
+]

@@ -1,1 +1,1 @@
-"""Helpers that the command-line tools share."""
+"""Helpers that belong to no layer: weight files, the command line, processes."""

@@ -1,1 +1,7 @@
-"""TODO."""
+"""The semantic prior embedding layer: how the prior enters a restorer."""
+
+from mmspd.models.embeddings.fusion import SAT, AddFusion, ConcatFusion
+from mmspd.models.embeddings.mla import MLA
+from mmspd.models.embeddings.spe import SPE
+
+__all__ = ['MLA', 'SAT', 'SPE', 'AddFusion', 'ConcatFusion']

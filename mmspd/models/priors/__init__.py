@@ -1,1 +1,7 @@
-"""TODO."""
+"""The semantic prior learning branch: what the student extracts from the blurry image."""
+
+from mmspd.models.priors.clc import CLC
+from mmspd.models.priors.extractors import BackboneExtractor, ConvExtractor
+from mmspd.models.priors.spl import SPL
+
+__all__ = ['CLC', 'SPL', 'BackboneExtractor', 'ConvExtractor']

@@ -1,1 +1,7 @@
-"""TODO."""
+"""Restorers: networks from a blurry image to its restorations, with seams for a prior."""
+
+from mmspd.models.restorers.base import Restorer
+from mmspd.models.restorers.mimo_unet import MIMOUNet
+from mmspd.models.restorers.unet import UNet
+
+__all__ = ['MIMOUNet', 'Restorer', 'UNet']

@@ -1,0 +1,195 @@
+"""SemanticPriorDeblurrer: the model that the runner trains, validates and tests (Eq. 7)."""
+
+from functools import partial
+from typing import Any, Dict, List, Optional, Union
+
+import torch
+import torch.nn.functional as F
+from mmagic.models.base_models import BaseEditModel
+from mmagic.structures import DataSample
+from mmengine.model import BaseModel, ModuleDict
+from torch import Tensor, nn
+
+from mmspd.errors import UserError
+from mmspd.models.guided import as_list
+from mmspd.models.holder import TrainingOnly
+from mmspd.models.padding import pad_to_multiple
+from mmspd.registry import MODELS, build_model
+
+__all__ = ['SemanticPriorDeblurrer']
+
+TO_UNIT_RANGE = dict(type='mmagic.DataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3)
+
+
+@MODELS.register_module()
+class SemanticPriorDeblurrer(BaseEditModel):
+    r"""Train a restorer, plain or guided by a semantic prior.
+
+    Eq. 7: the restoration losses, plus, where there is a teacher, the distillation of the prior.
+
+    .. math:: L = L_1 + \alpha L_{vgg} + \beta L_{prior}
+
+    Each restoration loss is summed over the generator's outputs; an output at a lower resolution
+    is compared with the bilinearly reduced sharp image, as MIMO-UNet does.
+
+    Args:
+        generator: config of a restorer, or of a :class:`SemanticGuided` one.
+        losses: configs of the restoration losses by log name, which must contain ``loss``:
+            ``dict(loss_pix=dict(type='mmagic.L1Loss'))``.
+        teacher: config of F_P, such as ``mmspd.FeatureTeacher``; it must state ``channels``. It is
+            built when training starts, never for testing, and is in no checkpoint.
+        prior_loss: config of the distillation loss; with ``teacher``, or neither.
+        channels_last: keep generator and images in the channels-last memory format.
+        train_cfg: kept for MMagic.
+        test_cfg: kept for MMagic.
+        init_cfg: initialisation config of MMEngine.
+        data_preprocessor: config; by default MMagic's, to [0, 1].
+
+    Raises:
+        UserError: the pieces do not fit together.
+    """
+
+    def __init__(
+        self,
+        generator: Union[Dict[str, Any], nn.Module],
+        losses: Dict[str, Dict[str, Any]],
+        teacher: Optional[Dict[str, Any]] = None,
+        prior_loss: Optional[Dict[str, Any]] = None,
+        channels_last: bool = False,
+        train_cfg: Optional[dict] = None,
+        test_cfg: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+        data_preprocessor: Union[Dict[str, Any], nn.Module] = TO_UNIT_RANGE,
+    ) -> None:
+        # not BaseEditModel's __init__: it knows one pixel_loss and no list of outputs
+        BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.generator = build_model(generator).to(memory_format=self.memory_format)
+        unnamed = [name for name in losses if 'loss' not in name]
+        if unnamed:
+            raise UserError(
+                f'model.losses has the key {unnamed[0]!r}, which MMEngine would log but not '
+                f"optimise; let it contain 'loss', as in loss_{unnamed[0]}."
+            )
+        self.losses = ModuleDict({name: build_model(cfg) for name, cfg in losses.items()})
+        self.prior_loss: Optional[nn.Module] = None
+        self._teacher: Optional[TrainingOnly] = None
+        if teacher is not None or prior_loss is not None:
+            self._add_distillation(teacher, prior_loss)
+
+    def _add_distillation(
+        self, teacher: Optional[Dict[str, Any]], prior_loss: Optional[Dict[str, Any]]
+    ) -> None:
+        if teacher is None or prior_loss is None:
+            lacking = 'model.teacher' if teacher is None else 'model.prior_loss'
+            raise UserError(f'{lacking} is missing; teacher and prior_loss go together.')
+        if not hasattr(self.generator, 'prior'):
+            raise UserError(
+                'model.teacher is set but model.generator is a plain restorer without a prior to '
+                'distil; wrap it in mmspd.SemanticGuided, or remove teacher and prior_loss.'
+            )
+        if 'channels' not in teacher:
+            raise UserError(
+                'model.teacher must state channels=(...), the channels of its feature levels.'
+            )
+        self.prior_loss = build_model(
+            prior_loss,
+            prior_channels=self.generator.prior.channels,
+            teacher_channels=teacher['channels'],
+        )
+        self._teacher = TrainingOnly(partial(build_model, teacher))
+
+    def init_weights(self) -> None:
+        """Initialise the trainable parts, then build the teacher and load its weights.
+
+        Raises:
+            UserError: the teacher's weights cannot be had, or its strides are not the prior's.
+        """
+        super().init_weights()
+        if self._teacher is None:
+            return
+        strides = self._teacher.get(torch.device('cpu')).strides
+        if tuple(strides) != tuple(self.generator.prior.strides):
+            raise UserError(
+                f'The teacher has levels at strides {tuple(strides)} of the image but the prior at '
+                f'{tuple(self.generator.prior.strides)}; change teacher.scale or '
+                'prior.extractor.strides.'
+            )
+
+    def forward_tensor(
+        self, inputs: Tensor, data_samples: Optional[DataSample] = None, **kwargs: Any
+    ) -> Tensor:
+        """Restore a batch.
+
+        Args:
+            inputs: blurry images ``(N, 3, H, W)``, RGB, [0, 1].
+            data_samples: not used.
+            **kwargs: arguments for the generator.
+
+        Returns:
+            Restored images ``(N, 3, H, W)``, RGB, about [0, 1], float32.
+        """
+        inputs = inputs.contiguous(memory_format=self.memory_format)
+        return as_list(self.generator(inputs, **kwargs))[-1].float()
+
+    def forward_train(
+        self, inputs: Tensor, data_samples: DataSample, **kwargs: Any
+    ) -> Dict[str, Tensor]:
+        """Compute the training losses.
+
+        Args:
+            inputs: blurry images ``(N, 3, H, W)``, RGB, [0, 1].
+            data_samples: holds the sharp images as ``gt_img``, likewise.
+            **kwargs: arguments for the generator.
+
+        Returns:
+            The losses by name; MMEngine optimises their sum.
+        """
+        inputs = inputs.contiguous(memory_format=self.memory_format)
+        sharp = data_samples.gt_img
+        if self.prior_loss is None:
+            outputs = as_list(self.generator(inputs, **kwargs))
+            return self._restoration_losses(outputs, sharp)
+        outputs, prior = self.generator.forward_with_prior(inputs, **kwargs)
+        losses = self._restoration_losses(outputs, sharp)
+        losses['loss_prior'] = self._distil(prior, sharp)
+        return losses
+
+    def _restoration_losses(self, outputs: List[Tensor], sharp: Tensor) -> Dict[str, Tensor]:
+        targets = [_target(sharp, output) for output in outputs]
+        return {
+            name: sum(loss(output, target) for output, target in zip(outputs, targets))
+            for name, loss in self.losses.items()
+        }
+
+    def _distil(self, prior: List[Tensor], sharp: Tensor) -> Tensor:
+        teacher = self._teacher.get(sharp.device)
+        # padded as the prior's image was, so that their grids agree at any size
+        return self.prior_loss(prior, teacher(pad_to_multiple(sharp, self.generator.multiple)))
+
+    @torch.no_grad()
+    def prior_distance(self, blurry: Tensor, sharp: Tensor) -> Tensor:
+        """How far the prior of blurry images is from the teacher's view of the sharp ones.
+
+        Args:
+            blurry: ``(N, 3, H, W)``, RGB, [0, 1].
+            sharp: likewise.
+
+        Returns:
+            The prior loss of Eq. 7, beta included, as a scalar.
+
+        Raises:
+            UserError: this model has no teacher.
+        """
+        if self.prior_loss is None:
+            raise UserError('This model has no teacher to compare its prior with.')
+        return self._distil(self.generator.forward_with_prior(blurry)[1], sharp)
+
+
+def _target(sharp: Tensor, output: Tensor) -> Tensor:
+    """The sharp image at the resolution of an output: bilinear, no antialiasing."""
+    if sharp.shape[-2:] == output.shape[-2:]:
+        return sharp
+    return F.interpolate(sharp, size=output.shape[-2:], mode='bilinear', align_corners=False)

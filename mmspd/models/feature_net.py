@@ -1,0 +1,97 @@
+"""A backbone of a high-level vision task, seen as a map from an image in [0, 1] to features."""
+
+from typing import Any, Dict, NamedTuple, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.func import functional_call
+
+from mmspd.errors import UserError
+from mmspd.registry import build_model
+from mmspd.utils.weights import load_backbone_weights
+
+__all__ = ['FeatureNet', 'FeatureSpec']
+
+
+class FeatureSpec(NamedTuple):
+    """Channels of the feature levels, and their strides on the image before ``scale``."""
+
+    channels: Tuple[int, ...]
+    strides: Tuple[int, ...]
+
+
+class FeatureNet(BaseModule):
+    """Backbone with its own input scale and normalisation, returning features fine to coarse.
+
+    Args:
+        backbone: config of an mmpretrain, mmseg or (through ``mmpretrain.TIMMBackbone``) timm
+            backbone that returns the feature levels, fine to coarse.
+        weights: file, URL or mmengine scheme (``torchvision://resnet50``) to load strictly;
+            ``'timm'`` for the weights timm itself downloads; ``'random'`` for none.
+        mean: RGB mean in 0..255, as in the project's data preprocessor.
+        std: RGB standard deviation in 0..255.
+        scale: how many times the image is enlarged (bilinear) before the backbone sees it.
+    """
+
+    def __init__(
+        self,
+        backbone: Dict[str, Any],
+        weights: str,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (255.0, 255.0, 255.0),
+        scale: int = 1,
+    ) -> None:
+        super().__init__()
+        self.backbone = build_model(_from_scratch(backbone))
+        self.backbone_cfg = backbone
+        self.weights = weights
+        self.scale = scale
+        self.register_buffer('mean', torch.tensor(mean).view(1, 3, 1, 1) / 255, persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1) / 255, persistent=False)
+
+    def load_weights(self) -> None:
+        """Load the weights that the config names into the backbone, strictly.
+
+        Raises:
+            UserError: they cannot be had, or do not belong to this backbone.
+        """
+        if self.weights != 'random':
+            load_backbone_weights(self.backbone, self.weights, self.backbone_cfg)
+
+    def spec(self, side: int = 256) -> FeatureSpec:
+        """Read channels and strides by one forward on the meta device."""
+        tensors = dict(self.named_parameters())
+        tensors.update(self.named_buffers())
+        meta = {name: torch.empty_like(value, device='meta') for name, value in tensors.items()}
+        with torch.no_grad():
+            features = functional_call(self, meta, (torch.empty(2, 3, side, side, device='meta'),))
+        return FeatureSpec(
+            tuple(feature.shape[1] for feature in features),
+            tuple(side // feature.shape[-1] for feature in features),
+        )
+
+    def forward(self, img: Tensor) -> Tuple[Tensor, ...]:
+        """Extract features.
+
+        Args:
+            img: ``(N, 3, H, W)``, RGB, [0, 1].
+
+        Returns:
+            One map ``(N, C_i, H / s_i, W / s_i)`` per level, fine to coarse.
+        """
+        if self.scale != 1:
+            img = F.interpolate(img, scale_factor=self.scale, mode='bilinear', align_corners=False)
+        features = self.backbone((img - self.mean) / self.std)
+        return tuple(features) if isinstance(features, (tuple, list)) else (features,)
+
+
+def _from_scratch(backbone: Dict[str, Any]) -> Dict[str, Any]:
+    """Config of the backbone without weight loading of its own, which would not be strict."""
+    if backbone.get('init_cfg') or backbone.get('pretrained') or backbone.get('checkpoint_path'):
+        raise UserError(
+            'A teacher or extractor backbone must not load weights itself (init_cfg, pretrained, '
+            "checkpoint_path); name them by the key weights='...' beside backbone=dict(...)."
+        )
+    return backbone

@@ -1,0 +1,149 @@
+"""SemanticGuided: a restorer, the prior it is guided by, and the layer where they meet (Fig. 1)."""
+
+import math
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmspd.errors import UserError
+from mmspd.models.embeddings.spe import SeamSpec
+from mmspd.models.padding import pad_to_multiple
+from mmspd.models.restorers.base import check_outputs
+from mmspd.models.seams import HookSeams, Seam, probe_seams, takes_fuse
+from mmspd.registry import MODELS, build_model
+
+__all__ = ['SemanticGuided', 'as_list']
+
+SeamEntry = Union[str, Dict[str, Any]]
+
+
+def as_list(outputs: Union[Tensor, Sequence[Tensor]]) -> List[Tensor]:
+    """Return a restorer's outputs as a list, the full-resolution result last."""
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+@MODELS.register_module()
+class SemanticGuided(BaseModule):
+    """Any restorer, guided by a semantic prior: the network that runs at inference.
+
+    Official weights of the restorer load strictly into the child ``restorer``. At the start the
+    output equals the restorer's own, bit for bit.
+
+    Args:
+        restorer: config or module. One that takes ``fuse`` has seams of its own; any other gets
+            them through :class:`~mmspd.models.seams.HookSeams`, at the inputs of the modules
+            that ``at`` names.
+        at: the seams: names, or ``dict(name=..., level=..., enc=...)``. ``level`` is the prior's
+            level, 0 the finest; by default the rank of the seam's stride among all of them
+            (finest seam, finest prior). ``enc`` names the module whose output is ``f_en``, for a
+            hooked restorer that leaves the skip sum of Eq. 6 to the seam. All seams of the
+            restorer where ``at`` is ``None``.
+        prior: config of the prior branch, ``mmspd.SPL``.
+        embedding: config of the embedding layer, ``mmspd.SPE``; its channels and strides are
+            read from the restorer, not stated.
+        outputs: ``'all'`` for every output of the restorer, ``'last'`` for the full-resolution
+            image alone, which plain MMagic models expect.
+
+    Attributes:
+        multiple: the prior sees the image padded to this multiple.
+
+    Raises:
+        UserError: a seam does not exist, never runs, runs more than once, or gets no level.
+    """
+
+    def __init__(
+        self,
+        restorer: Union[Dict[str, Any], nn.Module],
+        prior: Dict[str, Any],
+        embedding: Dict[str, Any],
+        at: Optional[Sequence[SeamEntry]] = None,
+        outputs: str = 'all',
+    ) -> None:
+        super().__init__()
+        self.outputs = check_outputs(outputs)
+        entries = None if at is None else [_as_entry(entry) for entry in at]
+        self.restorer = _with_seams(build_model(restorer), entries)
+        self.prior = build_model(prior)
+        probe = probe_seams(self.restorer, entries and [entry['name'] for entry in entries])
+        stated = {entry['name']: entry.get('level') for entry in entries or []}
+        self.embedding = build_model(
+            embedding,
+            seams=_assign_levels(probe.seams, stated, len(self.prior.channels)),
+            prior_channels=self.prior.channels,
+            prior_strides=self.prior.strides,
+        )
+        self.multiple = math.lcm(self.prior.multiple, probe.multiple)
+
+    def forward(self, img: Tensor) -> Union[Tensor, List[Tensor]]:
+        """Restore an image.
+
+        Args:
+            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1], any size the restorer takes.
+
+        Returns:
+            The restorer's outputs as a list, the last one ``(N, 3, H, W)``; only that one with
+            ``outputs='last'``.
+        """
+        outputs = self.forward_with_prior(img)[0]
+        return outputs[-1] if self.outputs == 'last' else outputs
+
+    def forward_with_prior(self, img: Tensor) -> Tuple[List[Tensor], List[Tensor]]:
+        """Restore an image and return the prior too, for the distillation loss.
+
+        Returns:
+            All outputs of the restorer, and f_pri^1 ... f_pri^L, fine to coarse, of the image
+            padded to :attr:`multiple`.
+        """
+        prior = self.prior(pad_to_multiple(img, self.multiple))
+        return as_list(self.restorer(img, self.embedding(prior))), prior
+
+
+def _as_entry(entry: SeamEntry) -> Dict[str, Any]:
+    """One entry of ``at`` as a dict with a name."""
+    entry = {'name': entry} if isinstance(entry, str) else dict(entry)
+    unknown = sorted(set(entry) - {'name', 'level', 'enc'})
+    if unknown or 'name' not in entry:
+        raise UserError(
+            f'An entry of at must be a seam name or dict(name=..., level=..., enc=...), but got '
+            f'{entry!r}.'
+        )
+    return entry
+
+
+def _with_seams(restorer: nn.Module, entries: Optional[List[Dict[str, Any]]]) -> nn.Module:
+    """Give seams to a restorer that has none."""
+    if takes_fuse(restorer):
+        hooked = [entry['name'] for entry in entries or [] if entry.get('enc')]
+        if hooked:
+            raise UserError(
+                f'{type(restorer).__name__} has seams of its own and sums its skips itself; remove '
+                f'enc from the seams {", ".join(hooked)}.'
+            )
+        return restorer
+    if entries is None:
+        raise UserError(
+            f'{type(restorer).__name__} has no seams of its own; state at=[...], the names of its '
+            'decoder modules.'
+        )
+    return HookSeams(restorer, {entry['name']: entry.get('enc') for entry in entries})
+
+
+def _assign_levels(
+    seams: Dict[str, Seam], stated: Dict[str, Optional[int]], num_levels: int
+) -> Dict[str, SeamSpec]:
+    """Give every seam its level of the prior: the stated one, or the rank of its stride."""
+    strides = sorted({seam.stride for seam in seams.values()})
+    specs = {}
+    for name, seam in seams.items():
+        level = stated.get(name)
+        if level is None:
+            level = strides.index(seam.stride)
+        if not 0 <= level < num_levels:
+            raise UserError(
+                f'Seam {name!r} at stride {seam.stride} would take level {level} of a prior with '
+                f'{num_levels} levels; leave it out of at, or state '
+                f'dict(name={name!r}, level=0...{num_levels - 1}).'
+            )
+        specs[name] = SeamSpec(seam.channels, seam.stride, level)
+    return specs

@@ -1,0 +1,103 @@
+"""VGGLoss: the perceptual term of the paper (Eq. 8)."""
+
+from functools import partial
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmspd.errors import UserError
+from mmspd.models.holder import TrainingOnly
+from mmspd.registry import MODELS
+from mmspd.utils.weights import download_state, read_state
+
+__all__ = ['VGGLoss']
+
+# Layers of torchvision's VGG before their ReLU, by the names of the literature.
+LAYERS = {
+    'vgg16': {'conv1_2': 2, 'conv2_2': 7, 'conv3_3': 14, 'conv4_3': 21, 'conv5_3': 28},
+    'vgg19': {'conv1_2': 2, 'conv2_2': 7, 'conv3_3': 14, 'conv4_4': 25, 'conv5_4': 34},
+}
+URLS = {
+    'vgg16': 'https://download.pytorch.org/models/vgg16-397923af.pth',
+    'vgg19': 'https://download.pytorch.org/models/vgg19-dcbb9e9d.pth',
+}
+
+
+def _build_vgg(arch: str, layer: str, weights: str) -> nn.Module:
+    """VGG features up to and including a convolution, with weights."""
+    from torchvision.models import vgg  # only training needs it
+
+    features = vgg.make_layers(vgg.cfgs['D' if arch == 'vgg16' else 'E'])
+    features = features[: LAYERS[arch][layer] + 1]
+    if weights == 'random':
+        return features
+    if weights == 'torchvision':
+        state = download_state(URLS[arch], f'VGGLoss weights={weights!r}')
+    else:
+        state = read_state(weights, 'VGGLoss weights')
+    wanted = {f'features.{key}': key for key in features.state_dict()}
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        raise UserError(
+            f'{weights} lacks {missing[0]} and {len(missing) - 1} more tensors of {arch}; give a '
+            f"file in torchvision's layout, such as {URLS[arch].rpartition('/')[2]}."
+        )
+    try:
+        features.load_state_dict({own: state[key] for key, own in wanted.items()})
+    except RuntimeError as error:
+        raise UserError(f'{weights} is not a {arch}: its tensors have other shapes.') from error
+    return features
+
+
+@MODELS.register_module()
+class VGGLoss(BaseModule):
+    """Mean squared error between VGG features of two images.
+
+    The paper's VGG_{3,3} is DeblurGAN's: VGG-19, the third convolution of the third block, before
+    its ReLU. Its network is training-only: built when training starts, in no state dict.
+
+    Args:
+        arch: ``'vgg19'`` or ``'vgg16'``.
+        layer: convolution whose output is compared, before its ReLU.
+        weights: ``'torchvision'`` downloads them when training starts; a file in torchvision's
+            layout; or ``'random'``.
+        loss_weight: alpha of Eq. 7.
+
+    Raises:
+        UserError: unknown ``arch`` or ``layer``; at the start of training, weights that cannot be
+            had or do not fit.
+    """
+
+    def __init__(
+        self,
+        arch: str = 'vgg19',
+        layer: str = 'conv3_3',
+        weights: str = 'torchvision',
+        loss_weight: float = 0.01,
+    ) -> None:
+        super().__init__()
+        if arch not in LAYERS or layer not in LAYERS[arch]:
+            raise UserError(
+                f'VGGLoss knows no layer {layer!r} of {arch!r}; use arch '
+                f'{" or ".join(LAYERS)} and layer {", ".join(LAYERS.get(arch, LAYERS["vgg19"]))}.'
+            )
+        self.loss_weight = loss_weight
+        self._vgg = TrainingOnly(partial(_build_vgg, arch, layer, weights))
+        mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+        std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+        self.register_buffer('mean', mean, persistent=False)
+        self.register_buffer('std', std, persistent=False)
+
+    def init_weights(self) -> None:
+        """Build the VGG now, so that missing weights end the training before it starts."""
+        super().init_weights()
+        self._vgg.get(self.mean.device)
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Compare images ``(N, 3, H, W)``, RGB, [0, 1]; returns a scalar."""
+        vgg = self._vgg.get(pred.device)
+        with torch.no_grad():
+            wanted = vgg((target - self.mean) / self.std)
+        found = vgg((pred - self.mean) / self.std)
+        return self.loss_weight * (found.float() - wanted.float()).square().mean()

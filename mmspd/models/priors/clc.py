@@ -1,0 +1,64 @@
+"""CLC: the cross-level connection of the semantic prior learning branch (Eq. 3)."""
+
+from typing import List, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmspd.models.gate import apply_gate, check_gate
+from mmspd.registry import MODELS
+
+__all__ = ['CLC']
+
+
+@MODELS.register_module()
+class CLC(nn.Module):
+    r"""Cross-level connection: pulls the deeper level's semantics into each shallower level.
+
+    Eq. 3, with levels i = 1 ... L counted from fine to coarse and raw features m on the right:
+
+    .. math::
+        f_{att}^i = conv(cat(m^i, m_\uparrow^{i+1})), \quad
+        f_{pri}^i = f_{att}^i \otimes m^i + f_{att}^i \otimes m_\uparrow^{i+1}, \quad
+        f_{pri}^L = m^L
+
+    The arrow is a 1x1 convolution to the channels of m^i and a bilinear enlargement to its size.
+    The convolution comes first: the two commute, and at the lower resolution it costs a quarter.
+
+    Args:
+        channels: channels of m^1 ... m^L.
+        kernel_size: side of the attention convolution's kernel.
+        gate: activation of the attention map: ``None`` as the equation has it, or ``'sigmoid'``
+            as in the review-distillation module it descends from.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], kernel_size: int = 3, gate: Optional[str] = None
+    ) -> None:
+        super().__init__()
+        self.gate = check_gate(gate)
+        pairs = list(zip(channels[:-1], channels[1:]))
+        self.ups = nn.ModuleList(nn.Conv2d(deep, own, 1) for own, deep in pairs)
+        self.attentions = nn.ModuleList(
+            nn.Conv2d(own * 2, own, kernel_size, padding=kernel_size // 2) for own, _ in pairs
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> List[Tensor]:
+        """Connect the levels.
+
+        Args:
+            features: m^1 ... m^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
+
+        Returns:
+            The prior f_pri^1 ... f_pri^L, of the same shapes.
+        """
+        prior = []
+        for i, (up, attention) in enumerate(zip(self.ups, self.attentions)):
+            own = features[i]
+            deep = F.interpolate(
+                up(features[i + 1]), size=own.shape[-2:], mode='bilinear', align_corners=False
+            )
+            att = apply_gate(attention(torch.cat([own, deep], dim=1)), self.gate)
+            prior.append(att * own + att * deep)
+        return [*prior, features[-1]]

@@ -1,0 +1,76 @@
+"""Blocks that two or more restorers share. State-dict names follow MIMO-UNet's official code."""
+
+from torch import Tensor, nn
+
+__all__ = ['BasicConv', 'ResBlock', 'ResBlocks']
+
+
+class BasicConv(nn.Module):
+    """Convolution, or transposed convolution, with an optional ReLU.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: side of the kernel.
+        stride: step; a transposed convolution enlarges by it.
+        relu: whether a ReLU follows.
+        transpose: whether the convolution is transposed.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        relu: bool = True,
+        transpose: bool = False,
+    ) -> None:
+        super().__init__()
+        if transpose:
+            padding = kernel_size // 2 - 1
+            conv: nn.Module = nn.ConvTranspose2d(
+                in_channels, out_channels, kernel_size, stride, padding
+            )
+        else:
+            conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2)
+        self.main = nn.Sequential(conv, nn.ReLU(inplace=True)) if relu else nn.Sequential(conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``(N, C, H, W)``."""
+        return self.main(x)
+
+
+class ResBlock(nn.Module):
+    """Residual block: conv3x3, ReLU, conv3x3, plus the input; no normalisation.
+
+    Args:
+        channels: channels of the input and the output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            BasicConv(channels, channels, 3), BasicConv(channels, channels, 3, relu=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``(N, C, H, W)``."""
+        return self.main(x) + x
+
+
+class ResBlocks(nn.Module):
+    """A row of residual blocks.
+
+    Args:
+        channels: channels of the input and the output.
+        num_res: number of blocks.
+    """
+
+    def __init__(self, channels: int, num_res: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*[ResBlock(channels) for _ in range(num_res)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``(N, C, H, W)``."""
+        return self.layers(x)

@@ -1,0 +1,297 @@
+"""Seams: the named places of a restorer where the prior enters, and nothing else.
+
+A restorer of mmspd takes a :data:`FuseFn` in ``forward(img, fuse=no_fuse)`` and calls it, by name,
+on the decoder feature of each level, after its own skip fusion. :class:`HookSeams` gives the same
+signature to a restorer that was not written for it. This is the only file with forward hooks.
+"""
+
+import difflib
+import inspect
+from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Sequence, Union
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+from mmspd.errors import UserError
+from mmspd.registry import MODELS, build_model
+
+__all__ = ['FuseFn', 'HookSeams', 'Probe', 'Seam', 'no_fuse', 'probe_seams', 'takes_fuse']
+
+# Side of the probe image: a multiple of every size multiple in use (4 ... 64).
+PROBE_SIDE = 128
+
+
+class FuseFn(Protocol):
+    """Signature of a seam function."""
+
+    def __call__(self, seam: str, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+        """Fuse the prior into the decoder feature at a seam.
+
+        Args:
+            seam: name of the seam.
+            dec: decoder feature ``(N, C, H, W)``; where the restorer fuses its skip connection
+                itself, the result of that fusion.
+            enc: encoder feature of the same shape, where the restorer leaves the sum
+                ``f_de + f_en`` of Eq. 6 to the seam.
+
+        Returns:
+            The feature that goes on through the decoder, of the shape of ``dec``.
+        """
+
+
+def no_fuse(seam: str, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+    """Leave the decoder feature as it is: the restorer without a prior."""
+    return dec
+
+
+class Seam(NamedTuple):
+    """What the probe finds at a seam."""
+
+    channels: int
+    stride: int
+
+
+class Probe(NamedTuple):
+    """What one look at a restorer tells: its seams by name, and its size multiple."""
+
+    seams: Dict[str, Seam]
+    multiple: int
+
+
+class _Recorder:
+    """A ``fuse`` that notes what comes by."""
+
+    def __init__(self) -> None:
+        self.shapes: Dict[str, List[torch.Size]] = {}
+
+    def __call__(self, seam: str, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+        if not isinstance(dec, Tensor) or dec.dim() != 4:
+            found = tuple(dec.shape) if isinstance(dec, Tensor) else type(dec).__name__
+            raise UserError(
+                f'Seam {seam!r} carries {found}, not an (N, C, H, W) feature map; choose a module '
+                'whose first input is one.'
+            )
+        self.shapes.setdefault(seam, []).append(dec.shape)
+        return dec
+
+
+def takes_fuse(restorer: nn.Module) -> bool:
+    """Tell whether a restorer has seams of its own: a ``fuse`` argument of its forward."""
+    return 'fuse' in inspect.signature(restorer.forward).parameters
+
+
+def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]]:
+    """Shapes seen at every seam of a square image, by one forward on the meta device."""
+    tensors = dict(restorer.named_parameters())
+    tensors.update(restorer.named_buffers())
+    on_meta = {name: torch.empty_like(value, device='meta') for name, value in tensors.items()}
+    recorder = _Recorder()
+    image = torch.empty(1, 3, side, side, device='meta')
+    with torch.no_grad():
+        functional_call(restorer, on_meta, (image,), {'fuse': recorder})
+    return recorder.shapes
+
+
+def _size_multiple(restorer: nn.Module, seams: Dict[str, Seam]) -> int:
+    """The multiple to which the restorer pads its input, 1 where it does not.
+
+    Restorers of other projects may refuse sizes they do not pad to; their inputs arrive padded.
+    """
+    try:
+        odd = _record_shapes(restorer, PROBE_SIDE + 1)
+    except (RuntimeError, ValueError, AssertionError):
+        return 1
+    padded = max(odd[name][0][-2] * seam.stride for name, seam in seams.items())
+    return max(1, padded - PROBE_SIDE)
+
+
+def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> Probe:
+    """Read channels and strides at the seams of a restorer, without computing anything.
+
+    Args:
+        restorer: a module whose ``forward`` takes ``fuse``.
+        names: the seams that are asked for; all that run where it is ``None``.
+
+    Returns:
+        The seams by name, in the order of ``names`` (or of execution), and the size multiple to
+        which the restorer pads its input (1 where it does not).
+
+    Raises:
+        UserError: a seam does not exist, never runs or runs more than once in a forward.
+    """
+    shapes = _record_shapes(restorer, PROBE_SIDE)
+    names = list(shapes) if names is None else list(names)
+    usable = [name for name, seen in shapes.items() if len(seen) == 1]
+    for name in names:
+        if name not in shapes:
+            raise UserError(
+                f'Seam {name!r} does not exist in {type(restorer).__name__}; its seams are '
+                f'{", ".join(usable)}.'
+            )
+        if name not in usable:
+            raise UserError(
+                f'Seam {name!r} of {type(restorer).__name__} runs {len(shapes[name])} times in one '
+                f'forward, so a prior of the whole image does not fit it; seams that run once are '
+                f'{", ".join(usable) or "none"}.'
+            )
+    seams = {name: Seam(shapes[name][0][1], PROBE_SIDE // shapes[name][0][-2]) for name in names}
+    return Probe(seams, _size_multiple(restorer, seams))
+
+
+class _Inject:
+    """Forward pre-hook of one seam: hands the module's first input to the current ``fuse``."""
+
+    def __init__(self, owner: 'HookSeams', seam: str) -> None:
+        # in a tuple: as an attribute of a hook it is no child, and a deep copy follows its owner
+        self.owner = (owner,)
+        self.seam = seam
+
+    def __call__(self, module: nn.Module, inputs: tuple) -> tuple:
+        owner = self.owner[0]
+        if owner._fuse is None:
+            raise RuntimeError(
+                f'Seam {self.seam!r} ran outside HookSeams.forward; wrap activation checkpointing '
+                'around HookSeams (with_cp=True), not around the restorer inside it.'
+            )
+        enc = owner._encoded.get(self.seam)
+        return (owner._fuse(self.seam, inputs[0], enc), *inputs[1:])
+
+
+class _Remember:
+    """Forward hook of a skip module: keeps its output for the seam that asked for it."""
+
+    def __init__(self, owner: 'HookSeams', seam: str) -> None:
+        self.owner = (owner,)
+        self.seam = seam
+
+    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        self.owner[0]._encoded[self.seam] = output
+
+
+@MODELS.register_module()
+class HookSeams(nn.Module):
+    """Give ``forward(img, fuse=no_fuse)`` to a restorer that has no seams of its own.
+
+    A seam is the first input of one of the restorer's modules, by the module's name. The
+    state-dict keys are those of the bare restorer; without ``fuse`` it *is* the bare restorer.
+
+    Args:
+        restorer: config or module; ``(N, 3, H, W)`` to ``(N, 3, H, W)`` or a list of such.
+        at: names of the seam modules; or a mapping from the seam module to the module whose
+            output is the encoder feature ``f_en`` to be summed at that seam (``None``: the
+            restorer fuses its skip itself).
+        with_cp: recompute the activations in the backward pass to save memory.
+
+    Raises:
+        UserError: a module does not exist, never runs or runs more than once in a forward.
+    """
+
+    def __init__(
+        self,
+        restorer: Union[dict, nn.Module],
+        at: Union[Sequence[str], Dict[str, Optional[str]]],
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.restorer = build_model(restorer)
+        self.with_cp = with_cp
+        self._fuse: Optional[FuseFn] = None
+        self._encoded: Dict[str, Tensor] = {}
+        self.seams = dict(at) if isinstance(at, dict) else dict.fromkeys(at)
+        for name, enc in self.seams.items():
+            self._module(name).register_forward_pre_hook(_Inject(self, name))
+            if enc is not None:
+                self._module(enc).register_forward_hook(_Remember(self, name))
+        self._check_seams_run()
+        self._register_state_dict_hook(_strip_prefix)
+        self._register_load_state_dict_pre_hook(_add_prefix, with_module=True)
+
+    def _module(self, name: str) -> nn.Module:
+        modules = dict(self.restorer.named_modules())
+        if name not in modules or not name:
+            siblings = _close_names(name, list(modules))
+            raise UserError(
+                f'Module {name!r} does not exist in {type(self.restorer).__name__}; try one of '
+                f'{", ".join(siblings)}.'
+            )
+        return modules[name]
+
+    def _check_seams_run(self) -> None:
+        counts = {name: len(seen) for name, seen in _record_shapes(self, PROBE_SIDE).items()}
+        for name in self.seams:
+            times = counts.get(name, 0)
+            if times != 1:
+                once = _modules_that_run_once(self)
+                raise UserError(
+                    f'Seam {name!r} of {type(self.restorer).__name__} runs {times} times in one '
+                    f'forward and must run once; modules that do are {", ".join(once)}.'
+                )
+
+    def forward(self, img: Tensor, fuse: FuseFn = no_fuse) -> Union[Tensor, List[Tensor]]:
+        """Restore an image.
+
+        Args:
+            img: ``(N, 3, H, W)``, RGB, [0, 1].
+            fuse: called at every seam.
+
+        Returns:
+            What the bare restorer returns.
+        """
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(self._forward, img, fuse, use_reentrant=False)
+        return self._forward(img, fuse)
+
+    def _forward(self, img: Tensor, fuse: FuseFn) -> Union[Tensor, List[Tensor]]:
+        self._fuse = fuse
+        try:
+            return self.restorer(img)
+        finally:
+            self._fuse = None
+            self._encoded = {}
+
+
+def _strip_prefix(module: nn.Module, state: dict, prefix: str, metadata: dict) -> None:
+    """Name the parameters in a state dict as the bare restorer does."""
+    inner = prefix + 'restorer.'
+    for key in [key for key in state if key.startswith(inner)]:
+        state[prefix + key[len(inner) :]] = state.pop(key)
+
+
+def _add_prefix(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
+    """Undo :func:`_strip_prefix` when a state dict is loaded."""
+    own = [name for name in module.restorer.state_dict() if prefix + name in state]
+    for name in own:
+        state[f'{prefix}restorer.{name}'] = state.pop(prefix + name)
+
+
+def _close_names(name: str, candidates: Sequence[str], most: int = 8) -> List[str]:
+    """Candidates that resemble a mistyped module name, or the shallowest ones."""
+    close = difflib.get_close_matches(name, candidates, n=most, cutoff=0.6)
+    return close or sorted((c for c in candidates if c), key=lambda c: c.count('.'))[:most]
+
+
+def _modules_that_run_once(owner: HookSeams, most: int = 12) -> List[str]:
+    """The shallowest modules with a feature map as input that run exactly once."""
+    counts: Dict[str, int] = {}
+
+    def count(name: str) -> Callable:
+        def hook(module: nn.Module, inputs: tuple) -> None:
+            if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim() == 4:
+                counts[name] = counts.get(name, 0) + 1
+
+        return hook
+
+    handles = [
+        module.register_forward_pre_hook(count(name), prepend=True)
+        for name, module in owner.restorer.named_modules()
+        if name
+    ]
+    try:
+        _record_shapes(owner, PROBE_SIDE)
+    finally:
+        for handle in handles:
+            handle.remove()
+    once = [name for name, times in counts.items() if times == 1]
+    return sorted(once, key=lambda name: name.count('.'))[:most]
