@@ -3,6 +3,13 @@
 from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.finite_loss_hook import FiniteLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook
+from mmspd.engine.save_results_hook import SaveResultsHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
-__all__ = ['CheckpointHook', 'FiniteLossHook', 'IterationSeedHook', 'LoadCheckHook']
+__all__ = [
+    'CheckpointHook',
+    'FiniteLossHook',
+    'IterationSeedHook',
+    'LoadCheckHook',
+    'SaveResultsHook',
+]

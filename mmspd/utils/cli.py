@@ -1,8 +1,9 @@
 """What the command-line tools do with a mistake of their user: one sentence, no traceback."""
 
+import difflib
 import re
 import sys
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Iterator, List, Optional
 
 from mmspd.errors import UserError
 
@@ -45,3 +46,39 @@ def sentence_of(error: UserError) -> str:
         # the last line of the traceback reads 'mmspd.errors.UserError: <sentence>'
         message = message.rstrip().rpartition('UserError: ')[2]
     return ' '.join(_BUILDING.sub('', message).split())
+
+
+def _unknown_name(error: KeyError) -> Optional[str]:
+    """Turn a registry's complaint about a name into a sentence with close matches."""
+    found = re.match(r'(\S+) is not in the (\S+)::(.+?) registry\.', str(error.args[0]))
+    if found is None:
+        return None
+    name, _, kind = found.groups()
+    known = _registered_names(kind)
+    plain = name.rpartition('.')[2]
+    # a wrong scope, a wrong case and a slip of the finger should all lead to the right name
+    ranked = sorted(
+        known,
+        key=lambda full: difflib.SequenceMatcher(
+            None, full.rpartition('.')[2].lower(), plain.lower()
+        ).ratio(),
+        reverse=True,
+    )
+    return (
+        f"the config names the {kind} '{name}', which nothing is registered as; did you mean "
+        f'{" or ".join(ranked[:3])}?'
+    )
+
+
+def _registered_names(kind: str) -> List[str]:
+    """Return all registered names of a kind ('model', 'hook', ...), with their scopes."""
+    from mmengine.registry import Registry, root
+
+    def names(registry: Registry) -> Iterator[str]:
+        for name in registry.module_dict:
+            yield name if registry.scope == 'mmengine' else f'{registry.scope}.{name}'
+        for child in registry.children.values():
+            yield from names(child)
+
+    registries = [item for item in vars(root).values() if isinstance(item, Registry)]
+    return [name for item in registries if item.name == kind for name in names(item)]

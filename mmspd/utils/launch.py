@@ -1,0 +1,134 @@
+"""What training and testing tools share: their common arguments and the config made of them."""
+
+import argparse
+import difflib
+import inspect
+import os
+from pathlib import Path
+from typing import Any, Dict
+
+from mmengine.config import Config, DictAction
+
+from mmspd.compat import init_cpu_distributed
+from mmspd.errors import UserError
+
+__all__ = [
+    'add_cfg_options',
+    'add_common_arguments',
+    'build_runner',
+    'check_file',
+    'prepare_config',
+    'read_config',
+]
+
+# keys that the Runner reads from the config without being an argument of its constructor
+_RUNNER_KEYS = (
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'model_wrapper_cfg',
+    'sync_bn',
+)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that training and testing have in common."""
+    parser.add_argument('config', help='config file, e.g. configs/spd/mimounet_sp_gopro.py')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed run were started (see dist_train.sh)',
+    )
+    # torch.distributed.launch passes it, with either spelling; torchrun sets LOCAL_RANK itself
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options KEY=VALUE ...``."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change config values, e.g. train_dataloader.batch_size=2 '
+        'optim_wrapper.optimizer.lr=1e-4',
+    )
+
+
+def check_file(path: str, what: str) -> str:
+    """Return ``path`` if it is a file.
+
+    Raises:
+        UserError: If it is not; the close names of its folder are told.
+    """
+    file = Path(path)
+    if file.is_file():
+        return path
+    names = [entry.name for entry in file.parent.glob('*')] if file.parent.is_dir() else []
+    close = difflib.get_close_matches(file.name, names, n=3)
+    hint = f', did you mean {" or ".join(str(file.parent / name) for name in close)}?'
+    raise UserError(f'the {what} {path} does not exist{hint if close else ""}')
+
+
+def read_config(path: str, options: Dict[str, Any]) -> Config:
+    """Read a config file and apply ``--cfg-options`` to it.
+
+    Raises:
+        UserError: If the file is missing or no valid config, or an option has no place in it.
+    """
+    check_file(path, 'config')
+    try:
+        config = Config.fromfile(path)
+    except (OSError, SyntaxError, NameError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f'{path} is not a valid config: {error}') from error
+    known = {*config, *_RUNNER_KEYS, *inspect.signature(_runner().__init__).parameters}
+    for key in options:
+        top = key.partition('.')[0]
+        if top not in known:
+            close = difflib.get_close_matches(top, sorted(known), n=1)
+            hint = f', did you mean {close[0]!r}?' if close else ''
+            raise UserError(f'--cfg-options {key}: {path} has no key {top!r}{hint}')
+    try:
+        config.merge_from_dict(options)
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+    return config
+
+
+def prepare_config(args: argparse.Namespace) -> Config:
+    """Make the Runner's config of the common arguments, and set up distributed CPU work.
+
+    The work folder is ``--work-dir``, else the config's, else ``work_dirs/<config's name>``.
+
+    Raises:
+        UserError: See :func:`read_config`.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    config = read_config(args.config, args.cfg_options or {})
+    config.launcher = args.launcher
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    init_cpu_distributed(config, args.launcher)
+    return config
+
+
+def build_runner(config: Config) -> Any:
+    """Build the config's runner: MMEngine's, or the registered one of ``runner_type``."""
+    if 'runner_type' not in config:
+        return _runner().from_cfg(config)
+    from mmengine.registry import RUNNERS
+
+    return RUNNERS.build(config)
+
+
+def _runner() -> Any:
+    # imported late: --help should not wait for it
+    from mmengine.runner import Runner
+
+    return Runner

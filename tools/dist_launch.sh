@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# What dist_train.sh and dist_test.sh share:
+#   dist_launch.sh TOOL COUNT <COUNT files> GPUS [more arguments of TOOL]
+set -euo pipefail
+tools="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+tool="$1"
+count="$2"
+shift 2
+files=("${@:1:count}")
+gpus="${*:count+1:1}"
+if [[ $# -le $count || ! $gpus =~ ^[1-9][0-9]*$ ]]; then
+    sed -n '2,5s/^# \{0,1\}//p' "$tools/dist_${tool%.py}.sh" >&2
+    exit 2
+fi
+shift $((count + 1))
+
+python="${PYTHON:-python}"
+if [[ -z "${PYTHON:-}" && -x "$tools/../.venv/bin/python" && -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]]; then
+    python="$tools/../.venv/bin/python"
+fi
+
+if [[ "${NNODES:-1}" == 1 ]]; then
+    # a port of its own for every run: --standalone asks the system for a free one
+    rendezvous=(--standalone)
+else
+    rendezvous=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"
+        --master-addr "${MASTER_ADDR:?set MASTER_ADDR for several machines}"
+        --master-port "${PORT:-29500}")
+fi
+exec "$python" -m torch.distributed.run "${rendezvous[@]}" --nproc-per-node "$gpus" \
+    "$tools/$tool" "${files[@]}" --launcher pytorch "$@"

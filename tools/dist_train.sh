@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Train on several devices of one machine, or of several:
+#   bash tools/dist_train.sh CONFIG GPUS [arguments of train.py]
+# On a machine without accelerators it starts GPUS processes on the CPU.
+# NNODES, NODE_RANK, MASTER_ADDR and PORT set up several machines.
+set -euo pipefail
+exec bash "$(dirname "${BASH_SOURCE[0]}")/dist_launch.sh" train.py 1 "$@"

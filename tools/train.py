@@ -1,0 +1,57 @@
+"""Train a model: ``python tools/train.py CONFIG``."""
+
+import argparse
+from typing import List
+
+from mmspd.errors import UserError
+from mmspd.utils.cli import run_main
+from mmspd.utils.launch import add_common_arguments, build_runner, check_file, prepare_config
+
+
+def parse_args(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Train a model.')
+    add_common_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue a run, from CHECKPOINT or from the newest one in the work folder',
+    )
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate with the batch, by the config's auto_scale_lr",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: List[str]) -> None:
+    """Train as the command line says."""
+    args = parse_args(argv)
+    if args.resume not in (None, 'auto'):
+        check_file(args.resume, 'checkpoint')
+    config = prepare_config(args)
+    if args.resume is not None:
+        config.resume = True
+        config.load_from = None if args.resume == 'auto' else args.resume
+    elif config.get('load_from') and '://' not in config.load_from:
+        check_file(config.load_from, 'checkpoint of load_from')
+    if args.amp:
+        from mmspd.utils.amp import use_mixed_precision
+
+        print(f'mixed precision: {use_mixed_precision(config)}')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+            raise UserError(
+                f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}: '
+                'add the batch size that its learning rate is meant for'
+            )
+        config.auto_scale_lr.enable = True
+    build_runner(config).train()
+
+
+if __name__ == '__main__':
+    run_main(main)
