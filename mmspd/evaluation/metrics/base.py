@@ -1,0 +1,81 @@
+"""Base of the metrics that compare a restored image with its sharp one."""
+
+from abc import abstractmethod
+from typing import Any, Dict, Optional, Sequence
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+
+from mmspd.errors import UserError
+from mmspd.evaluation.metrics.functional import to_uint8_rgb
+
+__all__ = ['ImageMetric']
+
+
+class ImageMetric(BaseMetric):
+    """A number per image on 8-bit RGB, averaged over the images.
+
+    The predictions are clamped and rounded first: what is measured is the image that a user gets.
+    Works in MMEngine's own loops and evaluator, distributed or not. The samples are MMagic's: the
+    restored image in ``output.pred_img``, the sharp one in ``gt_img``, the blurry one in
+    ``input``, all BGR of shape (3, H, W) in [0, 255], whatever their metadata say.
+
+    Args:
+        collect_device: ``'cpu'`` or ``'gpu'``: what gathers the results of the ranks.
+        prefix: Put before the names of the results, as ``prefix/PSNR``.
+    """
+
+    # None would make MMEngine warn; an empty prefix leaves the names as they are
+    default_prefix = ''
+
+    def __init__(self, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Measure every image of a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: The model's predictions, as dicts.
+        """
+        self.results += [self.measure(sample) for sample in data_samples]
+
+    @abstractmethod
+    def measure(self, sample: dict) -> Dict[str, float]:
+        """Measure one image."""
+
+    @staticmethod
+    def image(sample: dict, name: str) -> np.ndarray:
+        """Fetch an image of a sample.
+
+        Args:
+            sample: A data sample as a dict.
+            name: ``'pred_img'``, ``'gt_img'`` or ``'input'``.
+
+        Returns:
+            RGB, uint8, shape (H, W, 3).
+
+        Raises:
+            UserError: The sample has no such image.
+        """
+        found = sample.get(name, sample.get('output', {}).get(name))
+        if not isinstance(found, torch.Tensor):
+            held = ', '.join(sorted({*sample, *sample.get('output', {})}))
+            raise UserError(f"the sample has no image '{name}' to measure (it holds {held})")
+        return to_uint8_rgb(found.detach().float().cpu().numpy())
+
+    @classmethod
+    def image_pair(cls, sample: dict, name: str) -> Sequence[np.ndarray]:
+        """Fetch an image and the sharp one.
+
+        Raises:
+            UserError: One is missing, or their sizes differ.
+        """
+        image, sharp = cls.image(sample, name), cls.image(sample, 'gt_img')
+        if image.shape != sharp.shape:
+            raise UserError(
+                f"'{name}' is {image.shape[1]}x{image.shape[0]} but the sharp image is "
+                f'{sharp.shape[1]}x{sharp.shape[0]}: do not crop or resize one alone'
+            )
+        return image, sharp

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+import mmspd  # noqa: F401
+from mmspd.errors import UserError
+from mmspd.evaluation import PSNR, SSIM
+from mmspd.evaluation.metrics import psnr, ssim_2d
+from mmspd.registry import METRICS
+
+
+def noisy_pair(seed, size=(37, 53), sigma=20):
+    """Two uint8 RGB images of shape (H, W, 3) that resemble each other."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (size[0] // 8 + 1, size[1] // 8 + 1, 3))
+    first = np.kron(coarse, np.ones((8, 8, 1)))[: size[0], : size[1]]
+    second = first + rng.normal(0, sigma, first.shape)
+    return tuple(np.clip(image, 0, 255).astype(np.uint8) for image in (first, second))
+
+
+def as_bgr(image):
+    """What MMagic hands to metrics: BGR floats of shape (3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
+
+
+def sample(pred, gt, blur=None):
+    found = dict(gt_img=as_bgr(gt), output=dict(pred_img=as_bgr(pred)))
+    if blur is not None:
+        found['input'] = as_bgr(blur)
+    return found
+
+
+def evaluate(metric, samples):
+    metric.process(None, samples)
+    return metric.evaluate(len(samples))
+
+
+@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('sigma', [0.5, 20, 90])
+def test_functions_equal_scikit_image(seed, sigma):
+    first, second = noisy_pair(seed, sigma=sigma)
+    reference = structural_similarity(
+        first,
+        second,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=255,
+        channel_axis=2,
+    )
+    assert ssim_2d(first, second) == pytest.approx(reference, abs=1e-9)
+    reference = peak_signal_noise_ratio(first, second, data_range=255)
+    assert psnr(first, second) == pytest.approx(reference, abs=1e-9)
+
+
+def test_smallest_image_of_ssim():
+    first, second = noisy_pair(0, size=(11, 11))
+    assert ssim_2d(first, first) == pytest.approx(1)
+    with pytest.raises(UserError, match='at least 11x11 pixels, not 11x10'):
+        ssim_2d(first[:10], second[:10])
+
+
+def test_means_are_per_image():
+    pairs = [noisy_pair(seed, sigma=sigma) for seed, sigma in ((0, 5), (1, 60))]
+    samples = [sample(second, first) for first, second in pairs]
+    mean = np.mean([psnr(*pair) for pair in pairs])
+    assert evaluate(PSNR(), samples) == {'PSNR': pytest.approx(mean)}
+    mean = np.mean([ssim_2d(*pair) for pair in pairs])
+    assert evaluate(SSIM(), samples) == {'SSIM-2d': pytest.approx(mean)}
+
+
+def test_predictions_are_clamped_and_rounded():
+    gt = np.full((12, 12, 3), 100, np.uint8)
+    gt[0] = 255
+    pred = as_bgr(gt) + 0.49
+    pred[:, 1, :] = 99.6
+    pred[:, 2, 0] = 101.7  # rounds to 102: 3 values wrong by 2
+    found = evaluate(PSNR(), [dict(gt_img=as_bgr(gt), output=dict(pred_img=pred))])
+    assert found['PSNR'] == pytest.approx(10 * np.log10(255**2 / (3 * 4 / gt.size)))
+    pred[:, 2, 0] = -30.0
+    found = evaluate(PSNR(), [dict(gt_img=as_bgr(gt), output=dict(pred_img=pred))])
+    assert found['PSNR'] == pytest.approx(10 * np.log10(255**2 / (3 * 100**2 / gt.size)))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.uint8])
+def test_any_real_type_is_accepted(dtype):
+    gt = np.full((12, 12, 3), 128, np.uint8)
+    pred = np.full((12, 12, 3), 136, np.uint8)
+    item = dict(gt_img=as_bgr(gt).to(dtype), output=dict(pred_img=as_bgr(pred).to(dtype)))
+    assert evaluate(PSNR(), [item])['PSNR'] == pytest.approx(10 * np.log10(255**2 / 64))
+
+
+def test_pure_red_stays_red():
+    red = np.zeros((12, 12, 3), np.uint8)
+    red[..., 0] = 255
+    item = sample(red, red)
+    assert item['gt_img'][:, 0, 0].tolist() == [0, 0, 255]  # BGR
+    item['gt_channel_order'] = 'rgb'  # what MMagic's metadata wrongly say
+    np.testing.assert_array_equal(PSNR.image(item, 'gt_img'), red)
+    np.testing.assert_array_equal(PSNR.image(item, 'pred_img'), red)
+
+
+def test_input_and_gain():
+    gt, blur = noisy_pair(0, sigma=40)
+    _, pred = noisy_pair(0, sigma=10)
+    found = evaluate(PSNR(report_input=True), [sample(pred, gt, blur)])
+    assert found['PSNR-input'] == pytest.approx(psnr(blur, gt))
+    assert found['PSNR-gain'] == pytest.approx(psnr(pred, gt) - psnr(blur, gt))
+    assert found['PSNR-gain'] > 3
+
+
+def test_identical_images_leave_a_meaningful_mean(caplog):
+    gt, pred = noisy_pair(0)
+    samples = [sample(gt, gt, gt), sample(pred, gt, pred), sample(gt, gt, pred)]
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        found = evaluate(PSNR(report_input=True), samples)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert found['PSNR'] == pytest.approx(psnr(pred, gt))
+    assert found['PSNR-input'] == pytest.approx(psnr(pred, gt))
+    assert found['PSNR-gain'] == 0
+    assert found['PSNR-identical'] == 2
+    assert '2 of 3 images equal their sharp image exactly' in caplog.text
+    assert evaluate(PSNR(), [sample(gt, gt)])['PSNR'] == float('inf')
+
+
+def test_prefix_and_names():
+    gt, pred = noisy_pair(0)
+    metric = METRICS.build(dict(type='mmspd.PSNR', prefix='hide'))
+    assert list(evaluate(metric, [sample(pred, gt)])) == ['hide/PSNR']
+
+
+def test_errors():
+    gt, pred = noisy_pair(0)
+    with pytest.raises(UserError, match=r"no image 'input' .*\(it holds gt_img, output, pred_img"):
+        PSNR(report_input=True).process(None, [sample(pred, gt)])
+    with pytest.raises(UserError, match="'pred_img' is 53x36 but the sharp image is 53x37"):
+        SSIM().process(None, [sample(pred[1:], gt)])
+    broken = sample(pred, gt)
+    broken['output']['pred_img'][0, 0, 0] = float('nan')
+    with pytest.raises(UserError, match='predicted NaN'):
+        PSNR().process(None, [broken])
