@@ -28,7 +28,8 @@ def main(argv: List[str]) -> None:
     config.resume = False
     config.load_from = args.checkpoint
     if args.out is not None:
-        config.default_hooks.save_results = dict(type='mmspd.SaveResultsHook', out_dir=args.out)
+        saver = dict(type='mmspd.SaveResultsHook', out_dir=args.out)
+        config.merge_from_dict(dict(default_hooks=dict(save_results=saver)))
     build_runner(config).test()
 
 

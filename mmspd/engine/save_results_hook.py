@@ -29,7 +29,7 @@ class SaveResultsHook(Hook):
         out_dir: Folder for the results; made where it is missing.
 
     Raises:
-        UserError: If an image cannot be written.
+        UserError: If an image cannot be written, or has no key to be named after.
     """
 
     def __init__(self, out_dir: str) -> None:
@@ -44,6 +44,11 @@ class SaveResultsHook(Hook):
     ) -> None:
         """Save the images of one batch; each ``pred_img`` is (3, H, W), BGR, 0..255."""
         for sample in outputs or ():
+            if 'key' not in sample.metainfo:
+                raise UserError(
+                    "--out names the images by their keys: add meta_keys=['key'] to PackInputs in "
+                    'test_dataloader.dataset.pipeline'
+                )
             image = sample.output.pred_img.detach().clamp(0, 255).round().to(torch.uint8)
             file = self.out_dir / f'{sample.key}.png'
             try:

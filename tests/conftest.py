@@ -1,0 +1,101 @@
+"""Fixtures that the whole suite shares: a tiny data set, tiny configs, tools in other processes."""
+
+import multiprocessing
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+# before torch is imported: the tests' tensors are too small to share between threads
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import cv2
+import numpy as np
+import support
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TRAIN_PAIRS, VAL_PAIRS = 6, 2
+
+
+@pytest.fixture(scope='session')
+def shared_data():
+    """The folder of data that is shared between checkouts; the test is skipped without it."""
+    folder = Path(os.environ.get('MMSPD_SHARED', REPOSITORY.parent / 'shared'))
+    if not folder.is_dir():
+        pytest.skip(f'no shared data: MMSPD_SHARED is not set and {folder} does not exist')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def pairs_root(tmp_path_factory):
+    """A folder with train and val pairs of 32x32 pixels, each in ``input`` and ``target``."""
+    root = tmp_path_factory.mktemp('pairs')
+    rng = np.random.default_rng(0)
+    for split, count in (('train', TRAIN_PAIRS), ('val', VAL_PAIRS)):
+        for number in range(count):
+            sharp = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (32, 32))
+            for name, image in (('input', cv2.blur(sharp, (5, 1))), ('target', sharp)):
+                folder = root / split / name
+                folder.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / f'{number:02d}.png'), image)
+    return root
+
+
+@pytest.fixture
+def write_config(tmp_path, pairs_root):
+    """Return a function that writes a tiny config, with Python text appended, and its path."""
+
+    def write(extra='', name='tiny.py'):
+        text = support.CONFIG.format(
+            base=REPOSITORY / 'configs' / '_base_' / 'default_runtime.py', pairs=pairs_root
+        )
+        path = tmp_path / name
+        path.write_text(text + textwrap.dedent(extra))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(scope='session')
+def processes():
+    """A context for processes that start with the packages already imported."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['support', 'mmspd.engine', 'mmspd.datasets', 'mmspd.models'])
+    return context
+
+
+@pytest.fixture
+def start_tool(processes, tmp_path):
+    """Return a function that starts a tool in a process of its own, its output in ``.log``."""
+    started = []
+
+    def start(tool, *arguments, **environment):
+        log = tmp_path / f'output_{len(started)}.log'
+        process = processes.Process(
+            target=support.run_tool,
+            args=(str(REPOSITORY / 'tools' / tool), list(map(str, arguments)), str(log)),
+            kwargs=environment,
+        )
+        process.log = log
+        process.start()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.is_alive():
+            process.kill()
+        process.join()
+
+
+@pytest.fixture
+def run_tool(start_tool):
+    """Return a function that runs a tool to its end and returns its exit code and output."""
+
+    def run(tool, *arguments, **environment):
+        process = start_tool(tool, *arguments, **environment)
+        process.join(120)
+        return process.exitcode, process.log.read_text()
+
+    return run

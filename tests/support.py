@@ -1,0 +1,127 @@
+"""What tests need in processes of their own: a tiny config, tools as functions, hooks that kill."""
+
+import os
+import runpy
+import signal
+import sys
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from mmspd.engine import atomic_backend
+
+#: A guided MIMO-UNet of a few thousand weights with dropout, 2 epochs of 3 iterations.
+CONFIG = """
+_base_ = r'{base}'
+model = dict(
+    type='mmspd.SemanticPriorDeblurrer',
+    generator=dict(type='mmspd.MIMOUNet', base=4, num_res=1, dropout=0.3),
+    losses=dict(
+        loss_pix=dict(type='mmagic.L1Loss'),
+        loss_freq=dict(type='mmspd.FrequencyLoss', loss_weight=0.1)))
+train_dataloader = dict(
+    batch_size=2, num_workers=0,
+    sampler=dict(type='mmspd.SeededSampler', shuffle=True),
+    dataset=dict(
+        type='mmspd.PairedFolderDataset', data_root=r'{pairs}/train',
+        pipeline=[
+            dict(type='mmspd.LoadImagePair'),
+            dict(type='mmagic.PairedRandomCrop', gt_patch_size=16),
+            dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5),
+            dict(type='mmagic.PackInputs', meta_keys=['key'])]))
+val_dataloader = dict(
+    batch_size=1, num_workers=0,
+    sampler=dict(type='mmspd.SeededSampler', shuffle=False),
+    dataset=dict(
+        type='mmspd.PairedFolderDataset', data_root=r'{pairs}/val',
+        pipeline=[
+            dict(type='mmspd.LoadImagePair'),
+            dict(type='mmagic.PackInputs', meta_keys=['key'])]))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='mmengine.Evaluator', metrics=[dict(type='mmspd.PSNR')])
+test_evaluator = val_evaluator
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=2e-3))
+param_scheduler = dict(type='CosineAnnealingLR', by_epoch=False, eta_min=1e-5)
+train_cfg = dict(by_epoch=True, max_epochs=2)
+val_cfg = dict()
+test_cfg = dict()
+default_hooks = dict(logger=dict(interval=1))
+log_processor = dict(window_size=1)
+"""
+
+#: Appended to the config: the part of the model that makes it a guided one.
+GUIDED = """
+model['generator'] = dict(
+    type='mmspd.SemanticGuided', restorer=model['generator'],
+    prior=dict(
+        type='mmspd.SPL', clc=dict(type='mmspd.CLC'),
+        extractor=dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))),
+    embedding=dict(
+        type='mmspd.SPE', mla=dict(type='mmspd.MLA'), fusion=dict(type='mmspd.SAT')))
+"""
+
+EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
+
+
+def run_tool(path, arguments, log, **environment):
+    """Run a tool of the repository as its own process does, its output in a file."""
+    with open(log, 'w', buffering=1) as file:
+        # the descriptors, not only Python's streams: worker processes and libraries write as well
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        os.environ.update(environment)
+        torch.set_num_threads(1)
+        sys.argv = [path, *arguments]
+        runpy.run_path(path, run_name='__main__')
+
+
+@HOOKS.register_module()
+class KillAtIteration(Hook):
+    """Kill the process as a scheduler would, in front of an iteration."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@HOOKS.register_module()
+class KillDuringSave(Hook):
+    """Kill the process at its n-th call of the system while it saves checkpoints.
+
+    In the middle of a write the file holds half of its bytes.
+    """
+
+    def __init__(self, at):
+        self.left = at
+
+    def before_train(self, runner):
+        real = atomic_backend.os
+
+        def fsync(handle):
+            if self.is_time():
+                size = os.fstat(handle).st_size
+                if size and os.path.isfile(f'/proc/self/fd/{handle}'):
+                    os.ftruncate(handle, size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            real.fsync(handle)
+
+        def replace(old, new):
+            if self.is_time():
+                os.kill(os.getpid(), signal.SIGKILL)
+            real.replace(old, new)
+
+        class Counted:
+            def __getattr__(self, name):
+                return getattr(real, name)
+
+        counted = Counted()
+        counted.fsync, counted.replace = fsync, replace
+        atomic_backend.os = counted
+
+    def is_time(self):
+        self.left -= 1
+        return self.left == 0

@@ -1,0 +1,134 @@
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import support
+import torch
+
+
+def error_of(output):
+    """The one line of an error, once it is known that there is no traceback."""
+    assert 'Traceback' not in output
+    return output.strip().splitlines()[-1]
+
+
+def test_train_then_test(run_tool, write_config, tmp_path, pairs_root):
+    config, work = write_config(support.EMA), tmp_path / 'work'
+    code, output = run_tool('train.py', config, '--work-dir', work)
+    assert code == 0, output
+    assert re.search(r'Epoch\(train\).*eta: .*loss_pix: .*loss_freq: ', output)
+    assert re.search(r'Epoch\(val\).*PSNR: ', output)
+    last = work / 'epoch_2.pth'
+    assert (work / 'last_checkpoint').read_text() == str(last)
+
+    code, output = run_tool(
+        'test.py', config, last, '--work-dir', tmp_path / 'test', '--out', tmp_path / 'out'
+    )
+    assert code == 0, output
+    record = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
+    assert record['checkpoint'] == str(last)
+    # the saved images are the ones that were measured
+    values = []
+    for file in sorted((pairs_root / 'val' / 'target').iterdir()):
+        saved = cv2.imread(str(tmp_path / 'out' / file.name)).astype(float)
+        error = ((saved - cv2.imread(str(file)).astype(float)) ** 2).mean()
+        values.append(10 * np.log10(255**2 / error))
+    assert record['metrics']['PSNR'] == pytest.approx(np.mean(values), abs=1e-6)
+
+
+def test_resume_from_a_named_checkpoint(run_tool, write_config, tmp_path):
+    config, work = write_config(), tmp_path / 'work'
+    first = run_tool('train.py', config, '--work-dir', work)
+    assert first[0] == 0, first[1]
+    code, output = run_tool(
+        'train.py', config, '--work-dir', tmp_path / 'other', '--resume', work / 'epoch_1.pth'
+    )
+    assert code == 0, output
+    assert 'resumed epoch: 1, iter: 3' in output
+    ends = [
+        torch.load(folder / 'epoch_2.pth')['state_dict'] for folder in (work, tmp_path / 'other')
+    ]
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
+
+
+def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
+    code, output = run_tool(
+        'train.py',
+        write_config('auto_scale_lr = dict(base_batch_size=8)'),
+        *('--work-dir', tmp_path / 'work', '--auto-scale-lr', '--cfg-options'),
+        *('optim_wrapper.accumulative_counts=3', 'train_cfg.max_epochs=1', 'param_scheduler=None'),
+    )
+    assert code == 0, output
+    saved = torch.load(tmp_path / 'work' / 'epoch_1.pth')['optimizer']
+    # 2 images per batch where the rate is meant for 8; three batches make one step
+    assert saved['param_groups'][0]['lr'] == pytest.approx(2e-3 / 4)
+    assert {int(state['step']) for state in saved['state'].values()} == {1}
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['{folder}/tini.py'], r'the config .*/tini.py does not exist, did you mean .*/tiny.py\?'),
+        (['{config}', '--resume', '{folder}/epoch_9.pth'], r'the checkpoint .* does not exist'),
+        (['{config}', '--auto-scale-lr'], r'auto_scale_lr=dict\(base_batch_size=...\)'),
+        (['{config}', '--cfg-options', 'optim_wraper.type=X'], "did you mean 'optim_wrapper'"),
+        (['{config}', '--cfg-options', 'model.generator.type=mmspd.MIMOUnet'], 'mmspd.MIMOUNet'),
+        (['{config}', '--cfg-options', 'model.generator.type=MIMOUNett'], 'mmspd.MIMOUNet'),
+        (
+            ['{config}', '--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=1'],
+            'leaves no checkpoint to fall back to',
+        ),
+        (
+            ['{config}', '--cfg-options', 'default_hooks.checkpoint.intervall=1'],
+            "did you mean 'interval'",
+        ),
+        (
+            ['{config}', '--cfg-options', 'train_dataloader.dataset.data_root=nowhere'],
+            "'nowhere' does not exist",
+        ),
+        (
+            ['{config}', '--cfg-options', 'default_hooks.checkpoint.save_best=PSRN'],
+            r"save_best='PSRN' is not among the validation metrics \['PSNR'\]",
+        ),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(run_tool, write_config, tmp_path, arguments, sentence):
+    config = write_config()
+    filled = [text.format(folder=tmp_path, config=config) for text in arguments]
+    code, output = run_tool('train.py', filled[0], '--work-dir', tmp_path / 'work', *filled[1:])
+    assert code == 1
+    assert re.search('^error: .*' + sentence, error_of(output)), output
+
+
+def test_an_error_in_a_worker_ends_in_one_sentence(run_tool, write_config, tmp_path):
+    config = write_config("train_dataloader['dataset']['pipeline'][1]['gt_patch_size'] = 64")
+    options = ('--cfg-options', 'train_dataloader.num_workers=1')
+    code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'work', *options)
+    assert code == 1
+    line = output.strip().splitlines()[-1]
+    assert re.search(r'^error: .*smaller than the training crop of 64', line), output
+    assert 'Traceback' not in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has an accelerator')
+def test_amp_without_an_accelerator_is_refused(run_tool, write_config, tmp_path):
+    code, output = run_tool('train.py', write_config(), '--work-dir', tmp_path, '--amp')
+    assert code == 1
+    assert error_of(output).startswith('error: --amp needs an accelerator')
+
+
+def test_test_refuses_a_missing_checkpoint(run_tool, write_config, tmp_path):
+    code, output = run_tool('test.py', write_config(), tmp_path / 'epoch_1.pth')
+    assert code == 1
+    assert re.search(r'^error: the checkpoint .*epoch_1.pth does not exist', error_of(output))
+
+
+def test_print_config_merges_bases_and_options(run_tool, write_config):
+    code, output = run_tool(
+        'analysis/print_config.py', write_config(), '--cfg-options', 'train_cfg.max_epochs=7'
+    )
+    assert code == 0
+    assert 'max_epochs=7' in output
+    assert "type='mmspd.IterationSeedHook'" in output
