@@ -1,0 +1,52 @@
+# GOPRO_Large as it is unpacked: <GOPRO_ROOT>/{train,test}/<sequence>/{blur,blur_gamma,sharp}.
+# Without the environment variable GOPRO_ROOT the data is looked for in data/GOPRO_Large.
+# num_workers=0 needs persistent_workers=False as well (PyTorch refuses the pair).
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='mmspd.SeededSampler', shuffle=True),
+    dataset=dict(
+        type='mmspd.GoProDataset',
+        data_root='{{$GOPRO_ROOT:data/GOPRO_Large}}',
+        split='train',
+        blur_key='blur',
+        pipeline=[
+            dict(type='mmspd.LoadImagePair'),
+            dict(type='PairedRandomCrop', gt_patch_size=256),
+            # flips before the transposition: they work in place, which a transposed view forbids
+            dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
+            dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
+            dict(type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
+            dict(type='PackInputs', meta_keys=['key', 'severity']),
+        ],
+    ),
+)
+
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    sampler=dict(type='mmspd.SeededSampler', shuffle=False),
+    dataset=dict(
+        type='mmspd.GoProDataset',
+        data_root='{{$GOPRO_ROOT:data/GOPRO_Large}}',
+        split='test',
+        blur_key='blur',
+        test_mode=True,
+        pipeline=[
+            dict(type='mmspd.LoadImagePair'),
+            dict(type='PackInputs', meta_keys=['key', 'severity']),
+        ],
+    ),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(
+    type='mmengine.Evaluator',
+    metrics=[dict(type='mmspd.PSNR', report_input=True), dict(type='mmspd.SSIM')],
+)
+test_evaluator = val_evaluator
+
+val_cfg = dict(type='mmengine.ValLoop')
+test_cfg = dict(type='mmengine.TestLoop')
