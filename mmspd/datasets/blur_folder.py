@@ -1,0 +1,261 @@
+"""A folder of sharp photos turned into a data set of blurry and sharp pairs."""
+
+import errno
+import hashlib
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+from mmengine.utils import ProgressBar
+
+from mmspd.datasets.gopro import RECORDS_NAME
+from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb
+from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
+from mmspd.errors import UserError
+
+__all__ = ['FolderPlan', 'synthesize_folder', 'write_png', 'write_text']
+
+#: Left in every sequence once it is complete, and read when an interrupted run is taken up again.
+_DONE_NAME = 'record.json'
+_SETTINGS_NAME = 'settings.json'
+
+
+@dataclass(frozen=True)
+class FolderPlan:
+    """What to make of a folder of photos.
+
+    Args:
+        specs: Blurs; each pair gets one of them, drawn at random.
+        per_image: Pairs made from each photo.
+        train_share: Share of the photos that go to ``train``; the others go to ``test``.
+        seed: Seed of the split and of every blur, not negative.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+
+    specs: Tuple[BlurSpec, ...]
+    per_image: int = 1
+    train_share: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.specs:
+            raise UserError('give at least one severity')
+        if self.per_image < 1:
+            raise UserError(f'a photo gives at least one pair, not {self.per_image}')
+        if not 0 <= self.train_share <= 1:
+            raise UserError(f'the share of training photos is in [0, 1], not {self.train_share}')
+        if self.seed < 0:
+            raise UserError(f'the seed is not negative, {self.seed} is')
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One photo, where its pairs go and what they are."""
+
+    photo: Path
+    name: str
+    folder: Path
+    plan: FolderPlan
+
+
+def synthesize_folder(
+    source: Path, out: Path, plan: FolderPlan, workers: int = 0, skip_unusable: bool = False
+) -> Dict[str, int]:
+    """Make blurry and sharp pairs from every photo below a folder, in the layout of GOPRO_Large.
+
+    The pairs of ``<source>/a/b.jpg`` are ``<out>/<split>/a__b/{blur,sharp}/NNNNNN.png``, and
+    ``<out>/<split>/records.jsonl`` tells the blur of each. They depend on the seed and the photo's
+    name, not on the number of workers. All pairs of a photo are in the same split. A repeated call
+    makes what is missing. The photos themselves are only read.
+
+    Args:
+        source: Folder of sharp photos, searched at any depth.
+        out: Folder of the result; it may hold an earlier one of the same plan and photos.
+        plan: What to make.
+        workers: Processes that work at the same time; 0 is this one.
+        skip_unusable: Leave out photos that cannot be used instead of refusing the folder.
+
+    Returns:
+        Number of pairs in ``train`` and in ``test``, and of photos left out as ``skipped``.
+
+    Raises:
+        UserError: There is no photo, one cannot be used, ``out`` holds something else or lies in
+            ``source``, or the disk is full.
+    """
+    photos = _find_photos(source, out)
+    jobs = _assign(photos, out, plan)
+    _check_settings(out, plan, sorted(photos))
+    unusable: List[str] = []
+    progress = ProgressBar(len(jobs))
+    for sentence in _run_all(jobs, workers):
+        if sentence:
+            unusable.append(sentence)
+        progress.update()
+    print()
+    if unusable and (len(unusable) == len(jobs) or not skip_unusable):
+        raise UserError(
+            f'{len(unusable)} of {len(jobs)} photos cannot be used (the first: {unusable[0]}): '
+            'remove them, or skip unusable photos'
+        )
+    return {**_write_records(jobs, out), 'skipped': len(unusable)}
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write an image such that the file is whole or absent.
+
+    Args:
+        path: The file; its folder is made.
+        image: RGB, uint8, shape (H, W, 3).
+
+    Raises:
+        UserError: The disk is full.
+    """
+    done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise RuntimeError(f"OpenCV cannot encode '{path}' as PNG")
+    _write_bytes(path, data.tobytes())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file such that it is whole or absent; see :func:`write_png`."""
+    _write_bytes(path, text.encode('utf-8'))
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    """Write to a temporary name in the same folder, then rename."""
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"no space left to write '{path}' ({len(data)} bytes): free some and run it again, "
+                'what is done stays'
+            ) from error
+        raise UserError(f"cannot write '{path}': {error.strerror}") from error
+
+
+def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
+    """Find the photos by the name of the sequence that they become."""
+    if not source.is_dir():
+        raise UserError(f"the folder of sharp photos '{source}' does not exist")
+    if source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UserError(f"the output '{out}' lies in the photos' folder: choose one outside")
+    stems = images_by_stem(source)
+    if not stems:
+        raise UserError(f"there is no photo in '{source}' (it holds {list_names(source)})")
+    photos = {stem.replace('/', '__'): path for stem, path in stems.items()}
+    if len(photos) < len(stems):
+        raise UserError(
+            f"two photos in '{source}' differ only in '/' and '__' in their names: rename one"
+        )
+    return photos
+
+
+def _name_number(name: str) -> int:
+    """Return a number that depends on a name alone, on any platform."""
+    return int.from_bytes(hashlib.sha256(name.encode('utf-8')).digest()[:8], 'big')
+
+
+def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
+    """Put whole photos into train or test, at random but fixed by seed and names."""
+    names = sorted(photos, key=lambda name: _name_number(f'{plan.seed}/{name}'))
+    count = round(len(names) * plan.train_share)
+    if 0 < plan.train_share < 1:
+        if len(names) == 1:
+            raise UserError(
+                'one photo cannot be split into train and test: give more, or a split ratio of '
+                '1 (all to train) or 0 (all to test)'
+            )
+        count = min(max(count, 1), len(names) - 1)
+    train = set(names[:count])
+    return [
+        _Job(photos[name], name, out / ('train' if name in train else 'test') / name, plan)
+        for name in sorted(photos)
+    ]
+
+
+def _check_settings(out: Path, plan: FolderPlan, names: Sequence[str]) -> None:
+    """Refuse to mix with another result in the same folder, which could leak photos into test."""
+    digest = hashlib.sha256('\n'.join(names).encode('utf-8')).hexdigest()
+    settings = json.dumps({'plan': asdict(plan), 'photos': len(names), 'names': digest}, indent=1)
+    path = out / _SETTINGS_NAME
+    if path.is_file():
+        if path.read_text('utf-8') != settings:
+            raise UserError(
+                f"'{out}' was made with other settings or photos ({path.name} there): choose "
+                'another output folder, or delete this one'
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise UserError(
+            f"'{out}' holds something else ({list_names(out)}): choose an empty output folder"
+        )
+    else:
+        write_text(path, settings)
+
+
+def _run_all(jobs: Sequence[_Job], workers: int) -> Iterator[Optional[str]]:
+    """Run the jobs, yielding for each why its photo cannot be used, if so."""
+    if workers < 1:
+        yield from map(_run, jobs)
+        return
+    pool = ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,))
+    try:
+        yield from pool.map(_run, jobs)
+    finally:
+        # after an error the photos that wait are not begun
+        pool.shutdown(cancel_futures=True)
+
+
+def _run(job: _Job) -> Optional[str]:
+    """Make the pairs of a photo, unless they are there; return why it cannot be used, if so."""
+    files = [
+        (job.folder / 'blur' / f'{copy:06d}.png', job.folder / 'sharp' / f'{copy:06d}.png')
+        for copy in range(job.plan.per_image)
+    ]
+    done = job.folder / _DONE_NAME
+    if done.is_file() and all(path.is_file() for pair in files for path in pair):
+        return None
+    try:
+        sharp = read_rgb(job.photo)
+    except UserError as error:
+        return str(error)
+    records = []
+    for copy, (blur_path, sharp_path) in enumerate(files):
+        seeds = np.random.SeedSequence([job.plan.seed, _name_number(job.name), copy])
+        rng = np.random.default_rng(seeds)
+        spec = job.plan.specs[rng.integers(len(job.plan.specs))]
+        try:
+            blurry, record = synthesize_blur(sharp, rng, spec)
+        except UserError as error:
+            return f"'{job.photo}': {error}"
+        write_png(blur_path, blurry)
+        write_png(sharp_path, sharp)
+        key = f'{job.name}/{copy:06d}'
+        records.append({'key': key, **record.to_dict(), 'seed': seeds.entropy})
+    write_text(done, json.dumps(records))
+    return None
+
+
+def _write_records(jobs: Sequence[_Job], out: Path) -> Dict[str, int]:
+    """Gather the records of each split in one file; return the number of pairs by split."""
+    found: Dict[str, List[Dict[str, Any]]] = {'train': [], 'test': []}
+    for job in jobs:
+        done = job.folder / _DONE_NAME
+        if done.is_file():
+            found[job.folder.parent.name] += json.loads(done.read_text('utf-8'))
+    for split, records in found.items():
+        if records:
+            lines = [json.dumps(record) for record in records]
+            write_text(out / split / RECORDS_NAME, '\n'.join(lines) + '\n')
+    return {split: len(records) for split, records in found.items()}

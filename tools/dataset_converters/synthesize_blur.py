@@ -1,0 +1,92 @@
+"""Make GoPro-style blurry/sharp pairs from any folder of sharp photos."""
+
+import argparse
+from pathlib import Path
+from typing import List
+
+from mmspd.datasets.blur_folder import FolderPlan, synthesize_folder
+from mmspd.datasets.synthesis import KINDS, SEVERITIES, BlurSpec
+from mmspd.utils.cli import run_main
+
+
+def parse_args(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='Train on the result with GOPRO_ROOT=OUT and any *_gopro.py config. Running the '
+        'same command again makes what is missing; the photos are only read.',
+    )
+    parser.add_argument('sharp_dir', type=Path, help='folder of sharp photos, any depth')
+    parser.add_argument('out', type=Path, help='folder of the result, GOPRO_Large layout')
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
+        '--severity',
+        nargs='+',
+        choices=list(SEVERITIES),
+        default=['moderate'],
+        help='how strong; of several, each pair gets one at random (default: moderate)',
+    )
+    amount.add_argument(
+        '--extent', nargs=2, type=float, metavar=('MIN', 'MAX'), help='how strong, in pixels'
+    )
+    parser.add_argument(
+        '--kind',
+        choices=KINDS,
+        default='trajectory',
+        help='shaken camera or horizontal line (default: trajectory)',
+    )
+    parser.add_argument(
+        '--moving-regions', type=int, default=0, help='up to so many objects move on their own'
+    )
+    parser.add_argument(
+        '--noise',
+        nargs=2,
+        type=float,
+        metavar=('MIN', 'MAX'),
+        default=[0.0, 0.01],
+        help='standard deviation of the noise, 1 is white (default: 0 0.01)',
+    )
+    parser.add_argument(
+        '--highlight-gain',
+        nargs=2,
+        type=float,
+        metavar=('MIN', 'MAX'),
+        default=[1.0, 1.0],
+        help='how much brighter than white clipped highlights are (default: 1 1)',
+    )
+    parser.add_argument('--per-image', type=int, default=1, help='pairs per photo (default: 1)')
+    parser.add_argument(
+        '--split-ratio', type=float, default=0.9, help='share of photos for train (default: 0.9)'
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
+    parser.add_argument(
+        '--skip-unusable', action='store_true', help='leave out gray, damaged or tiny photos'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: List[str]) -> None:
+    """Make the pairs and say where they are."""
+    args = parse_args(argv)
+    amounts = [tuple(args.extent)] if args.extent else args.severity
+    specs = tuple(
+        BlurSpec(
+            amount,
+            args.kind,
+            args.moving_regions,
+            tuple(args.noise),
+            tuple(args.highlight_gain),
+        )
+        for amount in amounts
+    )
+    plan = FolderPlan(specs, args.per_image, args.split_ratio, args.seed)
+    made = synthesize_folder(args.sharp_dir, args.out, plan, args.workers, args.skip_unusable)
+    print(
+        f"{made['train']} training and {made['test']} test pairs are in '{args.out}'"
+        + (f', {made["skipped"]} photos were skipped' if made['skipped'] else '')
+    )
+
+
+if __name__ == '__main__':
+    run_main(main)
