@@ -183,3 +183,36 @@ def init_cpu_distributed(cfg: Any, launcher: str) -> bool:
         'device_ids': None,
     }
     return True
+
+
+def let_nafnet_compile() -> bool:
+    """Let ``torch.compile(fullgraph=True)`` trace MMagic's NAFNet.
+
+    Upstream fault: the ``LayerNorm2d`` of MMagic 1.2.0 (and of NAFNet itself) is an autograd
+    function that reads ``ctx.saved_variables``, which breaks the graph at every block. While a
+    graph is traced, the same formula in plain tensor operations takes its place; eager execution
+    keeps the original. Called once MMagic has been imported.
+
+    Returns:
+        Whether MMagic's layer was found and wrapped.
+    """
+    import torch
+
+    module = sys.modules.get('mmagic.models.editors.nafnet.naf_layerNorm2d')
+    if module is None:
+        return False
+    original = module.LayerNorm2d.forward
+    if getattr(original, 'is_traceable', False):
+        return True
+
+    def forward(self: Any, x: Any) -> Any:
+        if not torch.compiler.is_compiling():
+            return original(self, x)
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        normed = (x - mean) / (variance + self.eps).sqrt()
+        return self.weight.view(1, -1, 1, 1) * normed + self.bias.view(1, -1, 1, 1)
+
+    forward.is_traceable = True
+    module.LayerNorm2d.forward = forward
+    return True

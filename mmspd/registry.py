@@ -42,9 +42,7 @@ TRANSFORMS = Registry(
 DATA_SAMPLERS = Registry(
     'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmspd', locations=['mmspd.datasets']
 )
-METRICS = Registry(
-    'metric', parent=MMENGINE_METRICS, scope='mmspd', locations=['mmspd.evaluation']
-)
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmspd', locations=['mmspd.evaluation'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmspd', locations=['mmspd.engine'])
 
 

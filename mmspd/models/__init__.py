@@ -1,5 +1,6 @@
 """Networks, losses and the model that the runner trains."""
 
+from mmspd import compat
 from mmspd.models.deblurrer import SemanticPriorDeblurrer
 from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
@@ -8,6 +9,8 @@ from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor
 from mmspd.models.restorers import MIMOUNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
 from mmspd.models.teacher import FeatureTeacher
+
+compat.let_nafnet_compile()  # the deblurrer has imported MMagic
 
 __all__ = [
     'CLC',

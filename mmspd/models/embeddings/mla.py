@@ -39,9 +39,7 @@ class MLA(nn.Module):
         super().__init__()
         self.level = level
         self.gate = check_gate(gate)
-        self.conv = nn.Conv2d(
-            sum(channels), channels[level], kernel_size, padding=kernel_size // 2
-        )
+        self.conv = nn.Conv2d(sum(channels), channels[level], kernel_size, padding=kernel_size // 2)
 
     def forward(self, prior: Sequence[Tensor]) -> Tensor:
         """Aggregate the prior.

@@ -122,9 +122,7 @@ class MIMOUNet(Restorer):
                 BasicConv(base, 3, 3, relu=False),
             ]
         )
-        self.Convs = nn.ModuleList(
-            [BasicConv(base * 4, base * 2, 1), BasicConv(base * 2, base, 1)]
-        )
+        self.Convs = nn.ModuleList([BasicConv(base * 4, base * 2, 1), BasicConv(base * 2, base, 1)])
         self.ConvsOut = nn.ModuleList(
             [BasicConv(base * 4, 3, 3, relu=False), BasicConv(base * 2, 3, 3, relu=False)]
         )

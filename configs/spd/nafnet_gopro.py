@@ -1,0 +1,43 @@
+# MMagic's NAFNet, width 32, with upstream's recipe (MMagic's own config trains on BGR and does not
+# clip gradients): 200k iterations of 8 GPUs x 4, here 381 epochs of the 8 times repeated data set.
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+max_epochs = 381
+
+model = dict(
+    type='mmspd.SemanticPriorDeblurrer',
+    generator=dict(
+        type='mmagic.NAFNet',
+        img_channels=3,
+        mid_channels=32,
+        enc_blk_nums=[1, 1, 1, 28],
+        middle_blk_num=1,
+        dec_blk_nums=[1, 1, 1, 1],
+    ),
+    losses=dict(loss_psnr=dict(type='mmagic.PSNRLoss')),
+)
+
+train_dataloader = dict(
+    batch_size=4,
+    dataset=dict(
+        _delete_=True,
+        type='mmengine.RepeatDataset',
+        times=8,
+        dataset=_base_.train_dataloader.dataset,
+    ),
+)
+train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
+optim_wrapper = dict(
+    type='mmengine.OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.9), weight_decay=1e-3),
+    clip_grad=dict(max_norm=0.01),
+)
+param_scheduler = dict(
+    type='mmengine.CosineAnnealingLR',
+    T_max=max_epochs,
+    eta_min=1e-7,
+    by_epoch=True,
+    convert_to_iter_based=True,
+)
+auto_scale_lr = dict(base_batch_size=32)

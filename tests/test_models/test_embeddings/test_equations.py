@@ -1,0 +1,145 @@
+"""Equations 5 and 6 against few-line float64 computations written from the paper."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmspd.registry import MODELS, build_model
+
+SIZES = [(16, 24), (8, 12), (4, 6)]
+CHANNELS = (6, 5, 4)
+
+
+def prior(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(2, c, *size, generator=generator, dtype=torch.float64)
+        for c, size in zip(CHANNELS, SIZES)
+    ]
+
+
+def randomised(module):
+    torch.manual_seed(3)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return module.double()
+
+
+def interpolation_matrix(size, target):
+    """Weights of bilinear interpolation along one axis, pixel centres aligned (not corners)."""
+    matrix = torch.zeros(target, size, dtype=torch.float64)
+    for i in range(target):
+        position = max((i + 0.5) * size / target - 0.5, 0.0)
+        low = min(int(position), size - 1)
+        high = min(low + 1, size - 1)
+        matrix[i, low] += 1 - (position - low)
+        matrix[i, high] += position - low
+    return matrix
+
+
+def resize(x, size):
+    rows = interpolation_matrix(x.shape[-2], size[0])
+    columns = interpolation_matrix(x.shape[-1], size[1])
+    return torch.einsum('nchw,Hh,Ww->ncHW', x, rows, columns)
+
+
+@pytest.mark.parametrize('level', [0, 1, 2])
+@pytest.mark.parametrize('gate', [None, 'sigmoid'])
+def test_eq5_multi_level_aggregation(level, gate):
+    f_pri = prior()
+    mla = randomised(MODELS.build(dict(type='mmspd.MLA', channels=CHANNELS, level=level, gate=gate)))
+    own = f_pri[level]
+    others = [resize(f, SIZES[level]) for t, f in enumerate(f_pri) if t != level]
+    attention = F.conv2d(torch.cat([own, *others], 1), mla.conv.weight, mla.conv.bias, padding=1)
+    if gate == 'sigmoid':
+        attention = 1 / (1 + torch.exp(-attention))
+    torch.testing.assert_close(mla(f_pri), attention * own + own, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('with_enc', [False, True])
+def test_eq6_semantic_attention_transformation(with_enc):
+    m_pri = prior()[1]
+    sat = randomised(MODELS.build(dict(type='mmspd.SAT', prior_channels=5, channels=3, scale=2)))
+    f_de, f_en = torch.randn(2, 2, 3, 16, 24, dtype=torch.float64)
+
+    def block(sequence):
+        hidden = F.conv2d(m_pri, sequence[0].weight, sequence[0].bias, padding=1).clamp(min=0)
+        return resize(F.conv2d(hidden, sequence[2].weight, sequence[2].bias, padding=1), (16, 24))
+
+    mu, sigma = 1 + block(sat.delta), block(sat.sigma)
+    if with_enc:
+        torch.testing.assert_close(
+            sat(m_pri, f_de, f_en), mu * (f_de + f_en) + sigma, rtol=0, atol=1e-12
+        )
+    else:
+        torch.testing.assert_close(sat(m_pri, f_de), mu * f_de + sigma, rtol=0, atol=1e-12)
+
+
+def test_add_and_concat_fusion():
+    """Net1 and Net2 of Table 4: f + P(M) and conv(cat(f, M))."""
+    m_pri, f = prior()[1], torch.randn(2, 3, 16, 24, dtype=torch.float64)
+    args = dict(prior_channels=5, channels=3, scale=2)
+    add = randomised(MODELS.build(dict(type='mmspd.AddFusion', **args)))
+    want = f + resize(F.conv2d(m_pri, add.project.weight, add.project.bias), (16, 24))
+    torch.testing.assert_close(add(m_pri, f), want, rtol=0, atol=1e-12)
+    concat = randomised(MODELS.build(dict(type='mmspd.ConcatFusion', **args)))
+    both = torch.cat([f, resize(m_pri, (16, 24))], 1)
+    want = F.conv2d(both, concat.conv.weight, concat.conv.bias)
+    torch.testing.assert_close(concat(m_pri, f), want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('size', [(35, 45), (40, 48), (33, 31)])
+@pytest.mark.parametrize('fusion', ['SAT', 'AddFusion'])
+def test_fusions_start_as_the_exact_identity(fusion, size, dtype):
+    """Enlarging a constant 1 is not exactly 1 in many sizes; so nothing of the kind is done."""
+    layer = MODELS.build(dict(type=f'mmspd.{fusion}', prior_channels=4, channels=3, scale=2))
+    dec = torch.randn(1, 3, *size).to(dtype)
+    m_pri = torch.randn(1, 4, 20, 24).to(dtype)
+    assert torch.equal(layer.to(dtype)(m_pri, dec), dec)
+
+
+def test_prior_and_decoder_grids_share_their_origin():
+    """The prior of a further padded image is cut, not squeezed, onto the decoder's grid."""
+    add = MODELS.build(dict(type='mmspd.AddFusion', prior_channels=1, channels=1, scale=4)).double()
+    torch.nn.init.ones_(add.project.weight)
+    columns = torch.arange(10, dtype=torch.float64).view(1, 1, 1, 10).expand(1, 1, 10, 10)
+    got = add(columns, torch.zeros(1, 1, 36, 36, dtype=torch.float64))[0, 0, 18]
+    # centre of decoder column i lies at (i + 0.5) / 4 - 0.5 on the prior's grid
+    want = (torch.arange(36, dtype=torch.float64) + 0.5) / 4 - 0.5
+    torch.testing.assert_close(got[2:], want[2:], rtol=0, atol=1e-12)
+
+
+def test_conv_blocks_run_at_the_priors_resolution():
+    """Enlarging after the convolutions, not before, is what keeps SAT cheap."""
+    sat = MODELS.build(dict(type='mmspd.SAT', prior_channels=4, channels=3, scale=4))
+    seen = []
+    for conv in (sat.delta[2], sat.sigma[2]):
+        conv.register_forward_hook(lambda m, i, o: seen.append(tuple(o.shape[-2:])))
+    sat(torch.randn(1, 4, 8, 8), torch.randn(1, 3, 32, 32))
+    assert seen == [(8, 8), (8, 8)]
+
+
+def test_spe_without_mla_takes_the_prior_itself():
+    seams = dict(dec2=(3, 2, 1), dec1=(2, 1, 0))
+    from mmspd.models.embeddings.spe import SeamSpec
+
+    spe = build_model(
+        dict(type='mmspd.SPE', mla=None),
+        seams={name: SeamSpec(*spec) for name, spec in seams.items()},
+        prior_channels=CHANNELS,
+        prior_strides=(2, 4, 8),
+    )
+    f_pri = prior()
+    assert {level: m is f_pri[level] for level, m in spe.aggregate(f_pri).items()} == {
+        0: True,
+        1: True,
+    }
+    assert spe.fusions['dec2'].scale == 2
+    dec = torch.randn(2, 7, 3, 3)
+    assert spe.double()(f_pri)('a seam of another embedding', dec) is dec
+
+
+def test_unknown_gate_is_refused():
+    with pytest.raises(ValueError, match=r"gate='tanh' is unknown; use None or 'sigmoid'"):
+        MODELS.build(dict(type='mmspd.MLA', channels=CHANNELS, level=0, gate='tanh'))

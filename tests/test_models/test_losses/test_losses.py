@@ -1,0 +1,178 @@
+"""Equations 2, 4 and 8, and MIMO-UNet's frequency term, against independent computations."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from mmspd.registry import MODELS, build_model
+
+
+def pool(x, k):
+    """Average pooling by a factor, by hand."""
+    n, c, h, w = x.shape
+    return x[..., : h // k * k, : w // k * k].reshape(n, c, h // k, k, w // k, k).mean((3, 5))
+
+
+def features(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def test_eq2_by_hand():
+    """A difference of 2 everywhere: mean square 4 at each of the three resolutions."""
+    hcl = MODELS.build(dict(type='mmspd.HCL'))
+    zeros = torch.zeros(1, 3, 4, 4)
+    assert hcl(zeros, zeros + 2).item() == 12.0
+    # literal: norms 2 sqrt(48), 2 sqrt(12), 2 sqrt(3), over W H = 16
+    literal = MODELS.build(dict(type='mmspd.HCLLoss', reading='literal'))
+    want = 2 * (48**0.5 + 12**0.5 + 3**0.5) / 16
+    assert literal(zeros, zeros + 2).item() == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize('reading', ['mse', 'literal', 'reviewkd'])
+def test_eq2_readings(reading):
+    m, f_gt = features(2, 5, 16, 24), features(2, 5, 16, 24, seed=1)
+    got = MODELS.build(dict(type='mmspd.HCLLoss', reading=reading))(m, f_gt)
+    if reading == 'mse':
+        want = sum(((pool(m, k) - pool(f_gt, k)) ** 2).mean() for k in (1, 2, 4))
+    elif reading == 'literal':
+        norms = [
+            sum((pool(m[i : i + 1], k) - pool(f_gt[i : i + 1], k)).norm() for k in (1, 2, 4))
+            for i in range(2)
+        ]
+        want = sum(norms) / 2 / (16 * 24)
+    else:
+        want = ((m - f_gt) ** 2).mean()
+        for size, weight in ((4, 0.5), (2, 0.25), (1, 0.125)):
+            d = (m - f_gt).reshape(2, 5, size, 16 // size, size, 24 // size).mean((3, 5))
+            want = want + weight * (d**2).mean()
+        want = want / 1.875
+    assert got.item() == pytest.approx(want.item(), rel=1e-5)
+
+
+def test_hcl_factors():
+    m, f_gt = features(1, 2, 8, 8), features(1, 2, 8, 8, seed=1)
+    got = MODELS.build(dict(type='mmspd.HCLLoss', factors=(2,)))(m, f_gt)
+    assert got.item() == pytest.approx(((pool(m, 2) - pool(f_gt, 2)) ** 2).mean().item(), rel=1e-5)
+    small = MODELS.build(dict(type='mmspd.HCLLoss'))(m[..., :2, :2], f_gt[..., :2, :2])
+    assert torch.isfinite(small)
+
+
+def test_eq4_mean_over_levels_times_beta():
+    loss = build_model(
+        dict(type='mmspd.PriorDistillationLoss', loss_weight=0.3),
+        prior_channels=(4, 3),
+        teacher_channels=(7, 5),
+    ).double()
+    f_pri = [features(2, 4, 8, 8), features(2, 3, 4, 4)]
+    f_gt = [features(2, 7, 8, 8, seed=1), features(2, 5, 4, 4, seed=1)]
+    levels = []
+    for head, own, target in zip(loss.heads, f_pri, f_gt):
+        mapped = torch.einsum('oi,nihw->nohw', head.weight[:, :, 0, 0], own)
+        mapped = mapped + head.bias.view(1, -1, 1, 1)
+        levels.append(sum(((pool(mapped, k) - pool(target, k)) ** 2).mean() for k in (1, 2, 4)))
+    assert loss(f_pri, f_gt).item() == pytest.approx(0.3 * sum(levels).item() / 2, rel=1e-5)
+
+
+def test_hcl_refuses_what_does_not_match():
+    with pytest.raises(ValueError, match='make the strides of prior.extractor equal'):
+        MODELS.build(dict(type='mmspd.HCLLoss'))(features(1, 2, 8, 8), features(1, 2, 4, 4))
+    with pytest.raises(ValueError, match="reading='l2' is unknown"):
+        MODELS.build(dict(type='mmspd.HCLLoss', reading='l2'))
+    with pytest.raises(ValueError, match='has 2 levels but teacher.channels states 3'):
+        build_model(
+            dict(type='mmspd.PriorDistillationLoss'),
+            prior_channels=(4, 4),
+            teacher_channels=(7, 5, 3),
+        )
+
+
+@pytest.mark.parametrize('size', [(16, 16), (15, 21), (14, 9), (7, 32)])
+def test_frequency_loss_is_mimo_unets(size):
+    """Full unnormalised spectrum, real and imaginary parts stacked, mean absolute difference."""
+    pred, target = torch.rand(2, 2, 3, *size)
+    spectra = [np.fft.fft2(x.numpy().astype(np.float64)) for x in (pred, target)]
+    stacked = [np.stack([s.real, s.imag], -1) for s in spectra]
+    want = 0.1 * np.abs(stacked[0] - stacked[1]).mean()
+    got = MODELS.build(dict(type='mmspd.FrequencyLoss'))(pred, target)
+    assert got.item() == pytest.approx(want, rel=1e-5)
+
+
+def test_frequency_loss_stays_in_float32_under_autocast():
+    pred = torch.rand(1, 3, 20, 12, requires_grad=True)
+    target = torch.rand(1, 3, 20, 12)
+    loss = MODELS.build(dict(type='mmspd.FrequencyLoss', loss_weight=1.0))
+    want = loss(pred, target).item()
+    with torch.autocast('cpu', torch.bfloat16):
+        got = loss(pred, target)
+    assert got.dtype == torch.float32
+    assert got.item() == want
+    got.backward()
+    assert torch.isfinite(pred.grad).all()
+
+
+@pytest.fixture
+def vgg_file(tmp_path):
+    """A file in torchvision's layout: the whole VGG-16, small random values."""
+    from torchvision.models import vgg16
+
+    torch.manual_seed(0)
+    network = vgg16(weights=None)
+    state = {k: v for k, v in network.state_dict().items() if k.startswith('features.')}
+    torch.save(state, tmp_path / 'vgg16.pth')
+    return tmp_path / 'vgg16.pth', network
+
+
+def test_eq8_vgg_loss(vgg_file):
+    path, network = vgg_file
+    loss = MODELS.build(dict(type='mmspd.VGGLoss', arch='vgg16', weights=str(path)))
+    pred, target = torch.rand(2, 1, 3, 32, 32)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    phi = network.features[:15]  # conv3_3 is module 14, before its ReLU
+    with torch.no_grad():
+        want = ((phi((pred - mean) / std) - phi((target - mean) / std)) ** 2).mean()
+    assert loss(pred, target).item() == pytest.approx(0.01 * want.item(), rel=1e-5)
+
+
+def test_vgg19_conv3_3_is_the_third_of_its_block_before_the_relu():
+    loss = MODELS.build(dict(type='mmspd.VGGLoss', weights='random'))
+    vgg = loss._vgg.get(torch.device('cpu'))
+    convs = [m for m in vgg if isinstance(m, torch.nn.Conv2d)]
+    assert len(vgg) == 15
+    assert vgg[-1] is convs[-1]
+    assert [c.out_channels for c in convs] == [64, 64, 128, 128, 256, 256, 256]
+
+
+def test_vgg_is_no_part_of_the_model(vgg_file):
+    loss = MODELS.build(dict(type='mmspd.VGGLoss', arch='vgg16', weights=str(vgg_file[0])))
+    pred = torch.rand(1, 3, 16, 16, requires_grad=True)
+    loss(pred, torch.rand(1, 3, 16, 16)).backward()
+    assert pred.grad.abs().sum() > 0
+    assert not list(loss.parameters())
+    assert not loss.state_dict()
+    assert copy.deepcopy(loss)._vgg is loss._vgg
+    assert len(pickle.dumps(loss)) < 10_000
+
+
+def test_vgg_errors(tmp_path, vgg_file, monkeypatch):
+    def first_use(**kwargs):
+        MODELS.build(dict(type='mmspd.VGGLoss', **kwargs)).init_weights()
+
+    with pytest.raises(ValueError, match=r'VGGLoss weights: the file .*nothing.pth does not exist'):
+        first_use(weights=str(tmp_path / 'nothing.pth'))
+    with pytest.raises(ValueError, match='is not a vgg19|lacks'):
+        first_use(arch='vgg19', layer='conv5_4', weights=str(vgg_file[0]))
+    with pytest.raises(ValueError, match="knows no layer 'conv9_9' of 'vgg19'"):
+        MODELS.build(dict(type='mmspd.VGGLoss', layer='conv9_9'))
+
+    def offline(*args, **kwargs):
+        raise OSError('no network')
+
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', offline)
+    MODELS.build(dict(type='mmspd.VGGLoss'))  # building needs nothing
+    with pytest.raises(ValueError, match=r'needs vgg19-dcbb9e9d.pth, which cannot be downloaded'):
+        first_use()

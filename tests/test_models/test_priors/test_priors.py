@@ -1,0 +1,149 @@
+"""Equation 3, the extractors, and what they refuse."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmspd.registry import MODELS
+from tests.test_models.test_embeddings.test_equations import (
+    CHANNELS,
+    SIZES,
+    prior,
+    randomised,
+    resize,
+)
+
+
+@pytest.mark.parametrize('gate', [None, 'sigmoid'])
+def test_eq3_cross_level_connection(gate):
+    m = prior()
+    clc = randomised(MODELS.build(dict(type='mmspd.CLC', channels=CHANNELS, gate=gate)))
+    got = clc(m)
+    assert len(got) == 3
+    for i in (0, 1):
+        # the arrow: enlarged, then brought to the channels of m^i; raw m^{i+1}, not f_pri^{i+1}
+        up = F.conv2d(resize(m[i + 1], SIZES[i]), clc.ups[i].weight, clc.ups[i].bias)
+        conv = clc.attentions[i]
+        att = F.conv2d(torch.cat([m[i], up], 1), conv.weight, conv.bias, padding=1)
+        if gate == 'sigmoid':
+            att = 1 / (1 + torch.exp(-att))
+        torch.testing.assert_close(got[i], att * m[i] + att * up, rtol=0, atol=1e-12)
+    assert got[2] is m[2]
+
+
+@pytest.mark.parametrize('strides', [(2, 4, 8), (4, 8, 16), (1, 2, 4)])
+def test_conv_extractor_levels(strides):
+    extractor = MODELS.build(
+        dict(type='mmspd.ConvExtractor', width=8, strides=strides, num_blocks=(1, 2, 1))
+    )
+    assert extractor.channels == (8, 8, 8)
+    assert extractor.strides == strides
+    features = extractor(torch.rand(2, 3, 32, 48))
+    assert [f.shape for f in features] == [(2, 8, 32 // s, 48 // s) for s in strides]
+
+
+def test_num_blocks_and_width_count():
+    def size(**kwargs):
+        extractor = MODELS.build(dict(type='mmspd.ConvExtractor', **kwargs))
+        return sum(p.numel() for p in extractor.parameters())
+
+    assert size(width=8, num_blocks=(1, 1, 1)) < size(width=8, num_blocks=(1, 1, 2))
+    assert size(width=8) < size(width=16)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(strides=(2, 4), num_blocks=(1, 1, 1)), 'has 2 strides but 3 num_blocks'),
+        (dict(strides=(2, 3, 8)), 'each must be a multiple of the one before it'),
+    ],
+)
+def test_conv_extractor_refuses(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type='mmspd.ConvExtractor', **kwargs))
+
+
+def test_spl_without_clc_returns_the_features_themselves():
+    torch.manual_seed(0)
+    spl = MODELS.build(
+        dict(
+            type='mmspd.SPL',
+            extractor=dict(type='mmspd.ConvExtractor', width=8, num_blocks=(1, 1, 1)),
+            clc=None,
+        )
+    )
+    img = torch.rand(1, 3, 16, 16)
+    for a, b in zip(spl(img), spl.extractor(img)):
+        assert torch.equal(a, b)
+    assert spl.multiple == 8
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'scale', 'strides'),
+    [
+        (dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2)), 2, (2, 4, 8)),
+        (
+            dict(
+                type='mmpretrain.TIMMBackbone',
+                model_name='tf_efficientnet_lite0',
+                features_only=True,
+                out_indices=(1, 2, 3),
+            ),
+            1,
+            (4, 8, 16),
+        ),
+    ],
+    ids=['mmpretrain', 'timm'],
+)
+def test_backbone_extractor(backbone, scale, strides):
+    spl = MODELS.build(
+        dict(
+            type='mmspd.SPL',
+            extractor=dict(
+                type='mmspd.BackboneExtractor',
+                backbone=backbone,
+                weights='random',
+                width=8,
+                scale=scale,
+            ),
+        )
+    )
+    assert spl.strides == strides
+    assert spl.channels == (8, 8, 8)
+    got = spl(torch.rand(2, 3, 32, 48))
+    assert [f.shape for f in got] == [(2, 8, 32 // s, 48 // s) for s in strides]
+
+
+def test_backbone_extractor_starts_from_the_teachers_weights(tmp_path):
+    """init_weights loads them, after MMEngine has initialised the backbone."""
+    backbone = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))
+    torch.manual_seed(0)
+    source = MODELS.build(backbone)
+    torch.save({'state_dict': source.state_dict()}, tmp_path / 'teacher.pth')
+    spl = MODELS.build(
+        dict(
+            type='mmspd.SPL',
+            extractor=dict(
+                type='mmspd.BackboneExtractor',
+                backbone=backbone,
+                weights=str(tmp_path / 'teacher.pth'),
+            ),
+        )
+    )
+    spl.init_weights()
+    want = source.state_dict()
+    got = spl.extractor.net.backbone.state_dict()
+    assert all(torch.equal(got[key], value) for key, value in want.items())
+
+
+def test_a_backbone_that_loads_weights_itself_is_refused():
+    with pytest.raises(ValueError, match='must not load weights itself'):
+        MODELS.build(
+            dict(
+                type='mmspd.BackboneExtractor',
+                backbone=dict(
+                    type='mmpretrain.ResNet', depth=18, init_cfg=dict(type='Pretrained')
+                ),
+                weights='random',
+            )
+        )
