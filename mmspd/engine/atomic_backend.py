@@ -4,7 +4,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional, Union
+from typing import Dict, Iterator, List, Optional, Tuple, Union
 
 from mmengine.fileio import LocalBackend, register_backend
 
@@ -25,7 +25,7 @@ class AtomicBackend(LocalBackend):
     """
 
     def __init__(self) -> None:
-        self._deferred: Optional[List[str]] = None
+        self._deferred: Optional[Dict[str, Tuple[int, int]]] = None
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
         """Write ``obj`` to ``filepath`` in one step.
@@ -64,21 +64,25 @@ class AtomicBackend(LocalBackend):
         if self._deferred is None:
             super().remove(filepath)
         else:
-            self._deferred.append(str(filepath))
+            self._deferred[str(filepath)] = _identity(filepath)
 
     @contextmanager
     def removals_deferred(self) -> Iterator[None]:
-        """Delete what is removed inside only after the block has ended without an error."""
+        """Delete what is removed inside only after the block has ended without an error.
+
+        A file that has been written anew meanwhile stays.
+        """
         if self._deferred is not None:  # nested: the outermost block deletes
             yield
             return
-        self._deferred = pending = []
+        self._deferred = pending = {}
         try:
             yield
         finally:
             self._deferred = None
-        for filepath in pending:
-            super().remove(filepath)
+        for filepath, identity in pending.items():
+            if _identity(filepath) == identity:
+                super().remove(filepath)
 
     @staticmethod
     def remove_leftovers(folder: Union[str, Path]) -> List[str]:
@@ -101,6 +105,11 @@ class AtomicBackend(LocalBackend):
             f'{name} could not be written to {folder} ({error.strerror}): it needs {size} '
             f'bytes{free}; the files saved before are untouched, so mend this and --resume'
         )
+
+
+def _identity(filepath: Union[str, Path]) -> Tuple[int, int]:
+    status = os.stat(filepath)
+    return status.st_ino, status.st_mtime_ns
 
 
 def _fsync_folder(folder: str) -> None:

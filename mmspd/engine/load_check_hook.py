@@ -44,8 +44,7 @@ class LoadCheckHook(Hook):
         file = runner._load_from or 'the checkpoint'
         config = getattr(runner.cfg, 'filename', None) or 'the config'
         have = _weights_of(checkpoint, file)
-        starts_guided = _guided(want) and not _guided(have)
-        if starts_guided:
+        if _guided(want) and not _guided(have):
             have = self._start_guided(runner, have, want, file)
             checkpoint['state_dict'] = have
         elif _guided(have) and not _guided(want):
@@ -53,7 +52,7 @@ class LoadCheckHook(Hook):
                 f'{file} holds a guided model ({_RESTORER}*) but {config} describes a plain '
                 'restorer: use its _sp twin'
             )
-        faults = _faults(_generator_weights(have), want, allow_missing=starts_guided)
+        faults = _faults(_generator_weights(have), want)
         if faults:
             raise UserError(
                 f'{file} does not fit the model of {config}: {"; ".join(faults)}; '
@@ -69,16 +68,18 @@ class LoadCheckHook(Hook):
                 f'{file} holds a plain restorer and cannot be resumed as a guided model: start '
                 f'from it with --cfg-options load_from={file} and without --resume'
             )
-        added = sum(map(_is_added, want))
+        # given with the file's, the model's own values spare MMEngine's list of missing keys
+        added = {key: value for key, value in want.items() if _is_added(key)}
         runner.logger.warning(
             f'{file} holds a plain restorer: its weights are loaded into {_RESTORER}*, while the '
-            f'{added} weights of prior and embedding start from their initial values.'
+            f'{len(added)} weights of prior and embedding start from their initial values.'
         )
         prefix = 'generator.'
-        return {
+        restorer = {
             _RESTORER + key[len(prefix) :] if key.startswith(prefix) else key: value
             for key, value in have.items()
         }
+        return {**restorer, **added}
 
 
 def _weights_of(checkpoint: Dict[str, Any], file: str) -> Dict[str, Any]:
@@ -105,11 +106,9 @@ def _guided(weights: Dict[str, Any]) -> bool:
     return any(key.startswith(_RESTORER) for key in weights)
 
 
-def _faults(
-    have: Dict[str, torch.Tensor], want: Dict[str, torch.Tensor], *, allow_missing: bool
-) -> List[str]:
+def _faults(have: Dict[str, torch.Tensor], want: Dict[str, torch.Tensor]) -> List[str]:
     """Say which weights of ``have`` do not fit ``want``, at most three of each kind."""
-    missing = [key for key in want if key not in have and not (allow_missing and _is_added(key))]
+    missing = [key for key in want if key not in have]
     unexpected = [key for key in have if key not in want]
     shapes = [
         f'{key} is {tuple(have[key].shape)} instead of {tuple(want[key].shape)}'

@@ -1,0 +1,134 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmspd.engine import CheckpointHook
+from mmspd.engine.atomic_backend import AtomicBackend
+from mmspd.engine.checkpoint_hook import find_resumable
+from mmspd.errors import UserError
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).glob('*.pth'))
+
+
+def test_keeps_the_newest_and_the_best(make_runner, tmp_path, monkeypatch):
+    """The old file goes after the new one is there: at least two exist at any moment."""
+    seen = []
+    real = AtomicBackend.remove
+
+    def remove(self, path):
+        if self._deferred is None:
+            seen.append((Path(path).name, names(tmp_path / 'work')))
+        real(self, path)
+
+    monkeypatch.setattr(AtomicBackend, 'remove', remove)
+    runner = make_runner(
+        **{'train_cfg.max_epochs': 5, 'default_hooks.checkpoint.max_keep_ckpts': 2}
+    )
+    runner.train()
+    best = runner.message_hub.get_info('best_ckpt')
+    assert names(tmp_path / 'work') == [Path(best).name, 'epoch_4.pth', 'epoch_5.pth']
+    for name, there in seen:
+        new = f'epoch_{int(name[6:-4]) + 2}.pth'
+        assert new in there, f'{name} was deleted before {new} was saved'
+    assert [name for name, _ in seen] == ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
+    assert 'optimizer' not in torch.load(best)
+
+
+def test_best_is_replaced_only_by_a_saved_better_one(make_runner, tmp_path, monkeypatch):
+    runner = make_runner(**{'train_cfg.max_epochs': 1})
+    runner.train()
+    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    first = Path(hook.best_ckpt_path)
+    runner.train_loop._epoch = 2
+    hook.after_val_epoch(runner, {'PSNR': 1000.0})
+    second = Path(hook.best_ckpt_path)
+    assert (first.exists(), second.exists()) == (False, True)
+
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'replace', full)
+    runner.train_loop._epoch = 3
+    with pytest.raises(UserError, match='No space left on device'):
+        hook.after_val_epoch(runner, {'PSNR': 1001.0})
+    assert second.exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (dict(max_keep_ckpts=1), 'set it to 2 or more'),
+        (dict(intervall=2), "no argument 'intervall', did you mean 'interval'?"),
+        (dict(zzz=2), r"no argument 'zzz' \(it knows \['by_epoch'"),
+        (dict(backend_args=dict(backend='petrel')), "type='mmengine.CheckpointHook'"),
+        (dict(out_dir='s3://bucket/x'), "type='mmengine.CheckpointHook'"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        CheckpointHook(**arguments)
+
+
+def test_out_dir_is_written_and_resumed_from(make_runner, tmp_path):
+    changes = {'default_hooks.checkpoint.out_dir': str(tmp_path / 'elsewhere')}
+    make_runner(**{'train_cfg.max_epochs': 1}, **changes).train()
+    saved = tmp_path / 'elsewhere' / 'work' / 'epoch_1.pth'
+    assert saved.exists()
+    assert not names(tmp_path / 'work')
+    runner = make_runner(resume=True, **changes)
+    runner.call_hook('before_run')
+    assert runner._load_from == str(saved)
+
+
+class TestFindResumable:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """Three checkpoints; the first is the one saved last, as after a restart."""
+        for age, number in enumerate((1, 3, 2)):
+            path = tmp_path / f'epoch_{number}.pth'
+            torch.save(dict(number=number, weight=torch.zeros(100)), path)
+            moment = time.time() - age
+            os.utime(path, (moment, moment))
+        return tmp_path
+
+    def test_takes_the_one_saved_last(self, folder):
+        assert find_resumable(folder) == str(folder / 'epoch_1.pth')
+
+    def test_passes_over_a_cut_and_a_damaged_file_and_says_so(self, folder):
+        cut, damaged = folder / 'epoch_1.pth', folder / 'epoch_3.pth'
+        times = {path: path.stat().st_mtime_ns for path in (cut, damaged)}
+        cut.write_bytes(cut.read_bytes()[:-10])
+        content = bytearray(damaged.read_bytes())
+        at = content.index(bytes(400))  # the weight
+        content[at + 100] = 1
+        damaged.write_bytes(content)
+        for path, moment in times.items():
+            os.utime(path, ns=(moment, moment))
+        said = []
+        assert find_resumable(folder, warn=said.append) == str(folder / 'epoch_2.pth')
+        assert [str(path) in text for path, text in zip((cut, damaged), said)] == [True, True]
+
+    def test_refuses_when_none_can_be_read(self, folder):
+        for path in folder.glob('*.pth'):
+            path.write_bytes(b'PK')
+        with pytest.raises(UserError, match='none of the 3 checkpoints'):
+            find_resumable(folder)
+
+    def test_no_checkpoint_and_no_folder(self, tmp_path):
+        torch.save({}, tmp_path / 'best_PSNR_epoch_1.pth')
+        assert find_resumable(tmp_path) is None
+        assert find_resumable(tmp_path / 'missing') is None
+
+    def test_runs_nothing_of_the_file(self, tmp_path):
+        class Hostile:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / 'marker'),)
+
+        torch.save(Hostile(), tmp_path / 'epoch_1.pth')
+        assert find_resumable(tmp_path) is not None
+        assert not (tmp_path / 'marker').exists()

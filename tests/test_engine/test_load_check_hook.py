@@ -1,0 +1,122 @@
+import pytest
+import support
+import torch
+
+from mmspd.errors import UserError
+
+
+@pytest.fixture
+def save(make_runner, tmp_path):
+    """Return a function that saves the weights of a runner, changed by a function."""
+
+    def save(runner, change=lambda weights: weights, prefix=''):
+        weights = {prefix + key: value for key, value in runner.model.state_dict().items()}
+        path = tmp_path / 'weights.pth'
+        torch.save(dict(state_dict=change(weights), meta={}), path)
+        return str(path)
+
+    return save
+
+
+def without(key):
+    return lambda weights: {name: value for name, value in weights.items() if name != key}
+
+
+def load(runner, path):
+    runner._load_from = path
+    runner.load_or_resume()
+    return runner.model.state_dict()
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_weights_that_fit_are_loaded(make_runner, save, prefix):
+    runner = make_runner()
+    path = save(runner, lambda w: {key: value + 1 for key, value in w.items()}, prefix)
+    before = {key: value.clone() for key, value in runner.model.state_dict().items()}
+    after = load(runner, path)
+    assert all(torch.equal(after[key], before[key] + 1) for key in before)
+
+
+@pytest.mark.parametrize(
+    ('change', 'sentence'),
+    [
+        (
+            without('generator.SCM1.conv.main.0.bias'),
+            r'1 missing \(generator.SCM1.conv.main.0.bias',
+        ),
+        (lambda w: {**w, 'generator.extra': torch.ones(1)}, r'1 unexpected \(generator.extra\)'),
+        (
+            lambda w: {**w, 'generator.SCM1.conv.main.0.bias': torch.ones(3)},
+            r'1 of another shape \(generator.SCM1.conv.main.0.bias is \(3,\) instead of \(16,\)\)',
+        ),
+    ],
+    ids=['missing', 'unexpected', 'shape'],
+)
+def test_weights_that_do_not_fit_are_refused(make_runner, save, change, sentence):
+    runner = make_runner()
+    path = save(runner, change)
+    with pytest.raises(UserError, match=sentence) as error:
+        load(runner, path)
+    assert path in str(error.value)
+    assert 'tiny.py' in str(error.value)
+
+
+def test_long_lists_are_cut(make_runner, save):
+    runner = make_runner()
+    half = save(runner, lambda w: dict(list(w.items())[: len(w) // 2]))
+    with pytest.raises(UserError, match=r'\d+ missing \(generator\.\S+, \S+, \S+, \.\.\.\)'):
+        load(runner, half)
+
+
+@pytest.mark.parametrize('wrap', [dict, lambda weights: {'params': weights}])
+def test_official_files_are_refused_with_a_hint(make_runner, tmp_path, wrap):
+    torch.save(wrap({'conv.weight': torch.ones(1)}), tmp_path / 'official.pth')
+    with pytest.raises(UserError, match="has no 'state_dict' with generator"):
+        load(make_runner(), str(tmp_path / 'official.pth'))
+
+
+@pytest.mark.parametrize('ema', ['', support.EMA])
+def test_plain_checkpoint_starts_a_guided_model_and_says_so(make_runner, save, caplog, ema):
+    path = save(make_runner(), lambda w: {key: value + 1 for key, value in w.items()})
+    plain = torch.load(path)['state_dict']
+    runner = make_runner(support.GUIDED + ema, 'guided')
+    before = {key: value.clone() for key, value in runner.model.state_dict().items()}
+    runner.logger.addHandler(caplog.handler)
+    runner.call_hook('before_run')  # where EMAHook makes its copy
+    after = load(runner, path)
+    assert 'start from their initial values' in caplog.text
+    for key, value in after.items():
+        source = key.replace('generator.restorer.', 'generator.')
+        expected = plain[source] if 'restorer' in key else before[key]
+        assert torch.equal(value, expected), key
+    if ema:
+        hook = next(hook for hook in runner.hooks if type(hook).__name__ == 'EMAHook')
+        averaged = hook.ema_model.module.state_dict()
+        assert all(torch.equal(averaged[key], after[key]) for key in after)
+
+
+def test_plain_checkpoint_cannot_be_resumed_as_guided(make_runner, save):
+    path = save(make_runner())
+    runner = make_runner(support.GUIDED, 'guided', resume=True)
+    with pytest.raises(UserError, match='cannot be resumed as a guided model'):
+        load(runner, path)
+
+
+def test_guided_checkpoint_needs_a_guided_config(make_runner, save):
+    path = save(make_runner(support.GUIDED, 'guided'))
+    with pytest.raises(UserError, match='describes a plain restorer: use its _sp twin'):
+        load(make_runner(), path)
+
+
+def test_guided_checkpoint_without_its_prior_is_refused(make_runner, save):
+    runner = make_runner(support.GUIDED)
+    path = save(runner, lambda w: {k: v for k, v in w.items() if '.prior.' not in k})
+    with pytest.raises(UserError, match=r'missing \(generator.prior'):
+        load(runner, path)
+
+
+def test_other_models_are_not_looked_at(make_runner, tmp_path):
+    runner = make_runner()
+    runner.model = torch.nn.Linear(1, 1)
+    torch.save(dict(state_dict=dict(weight=torch.ones(1, 1))), tmp_path / 'other.pth')
+    assert load(runner, str(tmp_path / 'other.pth'))['weight'] == 1
