@@ -18,7 +18,7 @@ from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb
 from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 
-__all__ = ['FolderPlan', 'synthesize_folder', 'write_png', 'write_text']
+__all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder', 'write_png', 'write_text']
 
 #: Left in every sequence once it is complete, and read when an interrupted run is taken up again.
 _DONE_NAME = 'record.json'
@@ -91,7 +91,7 @@ def synthesize_folder(
     """
     photos = _find_photos(source, out)
     jobs = _assign(photos, out, plan)
-    _check_settings(out, plan, sorted(photos))
+    claim_folder(out, _settings(plan, sorted(photos)))
     unusable: List[str] = []
     progress = ProgressBar(len(jobs))
     for sentence in _run_all(jobs, workers):
@@ -185,10 +185,16 @@ def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
     ]
 
 
-def _check_settings(out: Path, plan: FolderPlan, names: Sequence[str]) -> None:
-    """Refuse to mix with another result in the same folder, which could leak photos into test."""
-    digest = hashlib.sha256('\n'.join(names).encode('utf-8')).hexdigest()
-    settings = json.dumps({'plan': asdict(plan), 'photos': len(names), 'names': digest}, indent=1)
+def claim_folder(out: Path, settings: str) -> None:
+    """Refuse to mix with another result in the same folder, which could leak photos into test.
+
+    Args:
+        out: Folder of a result; it may be absent, empty, or hold one of the same settings.
+        settings: All that the result depends on, kept in the folder.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
     path = out / _SETTINGS_NAME
     if path.is_file():
         if path.read_text('utf-8') != settings:
@@ -202,6 +208,12 @@ def _check_settings(out: Path, plan: FolderPlan, names: Sequence[str]) -> None:
         )
     else:
         write_text(path, settings)
+
+
+def _settings(plan: FolderPlan, names: Sequence[str]) -> str:
+    """Describe a plan and the photos it is for."""
+    digest = hashlib.sha256('\n'.join(names).encode('utf-8')).hexdigest()
+    return json.dumps({'plan': asdict(plan), 'photos': len(names), 'names': digest}, indent=1)
 
 
 def _run_all(jobs: Sequence[_Job], workers: int) -> Iterator[Optional[str]]:

@@ -1,0 +1,202 @@
+"""Build the quick start's data set: synthetic panning blur of real photos.
+
+The photos come inside the wheels of packages that are installed anyway, or from a folder of yours.
+Whole photos are held out for validation.
+"""
+
+import argparse
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, List, NamedTuple, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from mmspd.datasets.blur_folder import claim_folder, write_png, write_text
+from mmspd.datasets.gopro import RECORDS_NAME
+from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb
+from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
+from mmspd.errors import UserError
+from mmspd.utils.cli import run_main
+
+#: A camera that pans: one family of blur, narrow enough to be learnt in minutes.
+BLUR = BlurSpec(severity=(5.0, 11.0), kind='panning', noise=(0.002, 0.002))
+MARGIN = 8  # pixels around a tile that the blur reaches into
+TILE = {'train': 170, 'test': 200}  # sides are divided into about so many pixels
+DRAWS = {'train': 4, 'test': 1}  # blurs per tile
+SCALES = {'train': (1.0, 0.7), 'test': (1.0,)}  # smaller copies add sharper detail
+HELD_OUT_SHARE = 0.2  # of the photos in a folder of the user's
+MIN_SIDE = 150
+
+
+class Source(NamedTuple):
+    """A photo inside a wheel: its package, path, split, largest scale and origin."""
+
+    package: str
+    path: str
+    split: str
+    scale: float
+    origin: str
+
+
+SOURCES = (
+    Source('sklearn', 'datasets/images/china.jpg', 'test', 1, 'danielbuechele, CC BY 2.0'),
+    Source('skimage', 'data/coffee.png', 'test', 1, 'Rachel Michetti, CC0'),
+    Source('skimage', 'data/chelsea.png', 'test', 1, 'Stefan van der Walt, CC0'),
+    Source('skimage', 'data/astronaut.png', 'train', 1, 'NASA, public domain'),
+    Source('skimage', 'data/motorcycle_left.png', 'train', 1, 'Middlebury Stereo 2014'),
+    Source('skimage', 'data/motorcycle_right.png', 'train', 1, 'Middlebury Stereo 2014'),
+    Source('skimage', 'data/rocket.jpg', 'train', 1, 'SpaceX, public domain'),
+    Source('skimage', 'data/retina.jpg', 'train', 0.5, 'Wikimedia Commons, CC0'),
+    Source('skimage', 'data/ihc.png', 'train', 1, 'no known copyright restrictions'),
+    Source('skimage', 'data/hubble_deep_field.jpg', 'train', 0.5, 'NASA, public domain'),
+    Source('skimage', 'data/brick.png', 'train', 1, 'CC0Textures, CC0, gray'),
+    Source('skimage', 'data/grass.png', 'train', 1, 'linolafett, CC0, gray'),
+    Source('skimage', 'data/gravel.png', 'train', 1, 'CC0Textures, CC0, gray'),
+    Source('skimage', 'data/camera.png', 'train', 1, 'Lav Varshney, CC0, gray'),
+    Source('skimage', 'data/coins.png', 'train', 1, 'Brooklyn Museum, no known restrictions, gray'),
+    Source('sklearn', 'datasets/images/flower.jpg', 'train', 1, 'vultilion, CC BY 2.0'),
+    Source(
+        'matplotlib',
+        'mpl-data/sample_data/grace_hopper.jpg',
+        'train',
+        1,
+        'US Navy, public domain',
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A sharp photo, RGB uint8 of shape (H, W, 3), with its name, split and origin."""
+
+    name: str
+    split: str
+    origin: str
+    image: np.ndarray
+
+
+def bundled_photos() -> Iterator[Photo]:
+    """Read the photos inside the wheels; gray ones become RGB with three equal channels."""
+    for source in SOURCES:
+        spec = importlib.util.find_spec(source.package)
+        folder = Path(spec.submodule_search_locations[0]) if spec else Path(source.package)
+        path = folder / source.path
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+        if image is None:
+            raise UserError(
+                f"the installed {source.package} has no photo '{source.path}': run "
+                'tools/install.sh, or give a folder of your own sharp photos by --photos'
+            )
+        if source.scale != 1:
+            image = _resize(image, source.scale)
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        yield Photo(path.stem, source.split, f'{source.package}: {source.origin}', image)
+
+
+def folder_photos(folder: Path) -> Iterator[Photo]:
+    """Read the user's photos; every fifth by name, at least one, is held out."""
+    if not folder.is_dir():
+        raise UserError(f"the folder of photos '{folder}' does not exist")
+    found = images_by_stem(folder)
+    if len(found) < 2:
+        raise UserError(
+            f"'{folder}' needs at least 2 photos, one of them to hold out (it holds "
+            f'{list_names(folder)})'
+        )
+    every = round(1 / HELD_OUT_SHARE)
+    for number, (stem, path) in enumerate(found.items()):
+        split = 'test' if number % every == 0 else 'train'
+        image = read_rgb(path)
+        if min(image.shape[:2]) < MIN_SIDE:
+            raise UserError(
+                f"'{path}' is {image.shape[1]}x{image.shape[0]}: a photo needs {MIN_SIDE} pixels "
+                'on each side'
+            )
+        yield Photo(stem.replace('/', '__'), split, str(path), image)
+
+
+def tiles(size: Tuple[int, int], side: int) -> List[Tuple[int, int, int, int]]:
+    """Divide an image into tiles of nearly ``side`` pixels: (top, left, height, width) of each."""
+    rows, columns = (max(1, round(length / side)) for length in size)
+    height, width = size[0] // rows, size[1] // columns
+    return [(r * height, c * width, height, width) for r in range(rows) for c in range(columns)]
+
+
+def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
+    """Write the pairs of a photo and return their records as lines of JSON."""
+    folder = out / photo.split / photo.name
+    lines: List[str] = []
+    for scale in SCALES[photo.split]:
+        sharp = photo.image if scale == 1 else _resize(photo.image, scale)
+        for top, left, height, width in tiles(sharp.shape[:2], TILE[photo.split]):
+            near_left, near_top = max(left - MARGIN, 0), max(top - MARGIN, 0)
+            near = sharp[near_top : top + height + MARGIN, near_left : left + width + MARGIN]
+            inside = np.s_[top - near_top :, left - near_left :]
+            for _ in range(DRAWS[photo.split]):
+                blurry, record = synthesize_blur(near, rng, BLUR)
+                name = f'{len(lines):06d}'
+                for part, image in (('blur', blurry), ('sharp', near)):
+                    cut = image[inside][:height, :width]
+                    write_png(folder / part / f'{name}.png', cut)
+                lines.append(json.dumps({'key': f'{photo.name}/{name}', **record.to_dict()}))
+    return lines
+
+
+def _resize(image: np.ndarray, scale: float) -> np.ndarray:
+    """Shrink an image without aliasing."""
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _readme(photos: List[Photo], counts: dict) -> str:
+    """Tell what the data is and where the photos come from."""
+    rows = '\n'.join(f'| {photo.name} | {photo.split} | {photo.origin} |' for photo in photos)
+    return (
+        '# Quick start data\n\n'
+        f'{counts["train"]} training and {counts["test"]} validation pairs, made by '
+        'tools/quickstart_data.py: horizontal panning blur of '
+        f'{BLUR.severity[0]:g}-{BLUR.severity[1]:g} pixels, averaged in linear light, noise of '
+        f'{BLUR.noise[0]:g}. The validation photos are in no training pair. The layout is that of '
+        'GOPRO_Large; records.jsonl tells the blur of each pair.\n\n'
+        f'| photo | split | origin |\n|---|---|---|\n{rows}\n'
+    )
+
+
+def build(out: Path, photos_dir: Optional[Path], seed: int) -> str:
+    """Make the data set unless it is complete; return what to tell the user."""
+    settings = {'photos': str(photos_dir and photos_dir.resolve()), 'seed': seed}
+    claim_folder(out, json.dumps(settings))
+    readme = out / 'README.md'
+    if readme.is_file():
+        return f"the quick start's data set is there already: '{out}'"
+    photos = list(bundled_photos() if photos_dir is None else folder_photos(photos_dir))
+    lines: dict = {'train': [], 'test': []}
+    for number, photo in enumerate(photos):
+        rng = np.random.default_rng([seed, number])
+        lines[photo.split] += make_pairs(photo, out, rng)
+    for split, records in lines.items():
+        write_text(out / split / RECORDS_NAME, '\n'.join(records) + '\n')
+    counts = {split: len(records) for split, records in lines.items()}
+    write_text(readme, _readme(photos, counts))
+    return (
+        f'{counts["train"]} training and {counts["test"]} validation pairs from {len(photos)} '
+        f"photos are in '{out}' (what they are: {readme.name} there)"
+    )
+
+
+def main(argv: List[str]) -> None:
+    """Build the data set and say where it is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('out', type=Path, help='folder of the result, GOPRO_Large layout')
+    parser.add_argument('--photos', type=Path, help='folder of your own sharp photos instead')
+    parser.add_argument('--seed', type=int, default=0, help='of the blur, not negative')
+    args = parser.parse_args(argv)
+    if args.seed < 0:
+        raise UserError(f'--seed is not negative, {args.seed} is')
+    print(build(args.out, args.photos, args.seed))
+
+
+if __name__ == '__main__':
+    run_main(main)
