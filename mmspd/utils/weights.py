@@ -57,7 +57,8 @@ def unwrap_state(content: Any, path: str) -> Dict[str, Tensor]:
         if inner is None:
             break
         content = inner
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if content else {}
+    items = content.items() if isinstance(content, dict) else ()
+    tensors = {key: value for key, value in items if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f'{path} holds no state dict; give a checkpoint or a plain state dict.')
     return tensors

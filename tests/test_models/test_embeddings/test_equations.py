@@ -47,7 +47,9 @@ def resize(x, size):
 @pytest.mark.parametrize('gate', [None, 'sigmoid'])
 def test_eq5_multi_level_aggregation(level, gate):
     f_pri = prior()
-    mla = randomised(MODELS.build(dict(type='mmspd.MLA', channels=CHANNELS, level=level, gate=gate)))
+    mla = randomised(
+        MODELS.build(dict(type='mmspd.MLA', channels=CHANNELS, level=level, gate=gate))
+    )
     own = f_pri[level]
     others = [resize(f, SIZES[level]) for t, f in enumerate(f_pri) if t != level]
     attention = F.conv2d(torch.cat([own, *others], 1), mla.conv.weight, mla.conv.bias, padding=1)

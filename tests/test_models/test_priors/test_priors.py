@@ -141,9 +141,7 @@ def test_a_backbone_that_loads_weights_itself_is_refused():
         MODELS.build(
             dict(
                 type='mmspd.BackboneExtractor',
-                backbone=dict(
-                    type='mmpretrain.ResNet', depth=18, init_cfg=dict(type='Pretrained')
-                ),
+                backbone=dict(type='mmpretrain.ResNet', depth=18, init_cfg=dict(type='Pretrained')),
                 weights='random',
             )
         )

@@ -1,0 +1,219 @@
+"""SemanticPriorDeblurrer: losses of Eq. 7, the teacher outside of everything, errors."""
+
+import copy
+import gc
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+
+from mmspd.models.teacher import FeatureTeacher
+from mmspd.registry import build_model
+from tests.contracts.restorer import EMBEDDING, PRIOR
+
+RESNET = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))
+TEACHER = dict(
+    type='mmspd.FeatureTeacher', backbone=RESNET, channels=(64, 128, 256), weights='random'
+)
+MIMO = dict(type='mmspd.MIMOUNet', base=8, num_res=1)
+GUIDED = dict(type='mmspd.SemanticGuided', restorer=MIMO, prior=PRIOR, embedding=EMBEDDING)
+LOSSES = dict(loss_pix=dict(type='mmagic.L1Loss'), loss_freq=dict(type='mmspd.FrequencyLoss'))
+
+
+def deblurrer(**kwargs):
+    torch.manual_seed(0)
+    cfg = dict(
+        type='mmspd.SemanticPriorDeblurrer',
+        generator=GUIDED,
+        losses=LOSSES,
+        teacher=TEACHER,
+        prior_loss=dict(type='mmspd.PriorDistillationLoss'),
+    )
+    cfg.update(kwargs)
+    return build_model({key: value for key, value in cfg.items() if value is not None})
+
+
+def sample(sharp):
+    from mmagic.structures import DataSample
+
+    data = DataSample()
+    data.set_tensor_data(dict(gt_img=sharp))
+    return data
+
+
+@pytest.fixture
+def pair():
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, 2, 3, 32, 48, generator=generator)
+
+
+def test_mimo_losses_are_summed_over_three_scales(pair):
+    """Bilinear targets: x0.5 is the 2x2 mean, x0.25 the mean of each 4x4 block's centre."""
+    blurry, sharp = pair
+    model = deblurrer(generator=MIMO, teacher=None, prior_loss=None)
+    losses = model(blurry, sample(sharp), mode='loss')
+    assert set(losses) == {'loss_pix', 'loss_freq'}
+    targets = [
+        sharp.unfold(2, 4, 4).unfold(3, 4, 4)[..., 1:3, 1:3].mean((-1, -2)),
+        F.avg_pool2d(sharp, 2),
+        sharp,
+    ]
+    outs = model.generator(blurry)
+    l1 = sum((out - target).abs().mean() for out, target in zip(outs, targets))
+    assert losses['loss_pix'].item() == pytest.approx(l1.item(), rel=1e-5)
+    spectra = [torch.view_as_real(torch.fft.fft2(o - t)) for o, t in zip(outs, targets)]
+    freq = 0.1 * sum(s.abs().mean() for s in spectra)
+    assert losses['loss_freq'].item() == pytest.approx(freq.item(), rel=1e-4)
+
+
+def test_eq7_prior_loss(pair):
+    blurry, sharp = pair
+    model = deblurrer()
+    model.init_weights()
+    losses = model(blurry, sample(sharp), mode='loss')
+    assert set(losses) == {'loss_pix', 'loss_freq', 'loss_prior'}
+    teacher = model._teacher.get(sharp.device)
+    want = model.prior_loss(model.generator.prior(blurry), teacher(sharp))
+    assert losses['loss_prior'].item() == pytest.approx(want.item(), rel=1e-6)
+    assert model.prior_distance(blurry, sharp).item() == pytest.approx(want.item(), rel=1e-6)
+    total, _ = model.parse_losses(losses)
+    assert total.item() == pytest.approx(sum(loss.item() for loss in losses.values()), rel=1e-6)
+
+
+def test_teacher_sees_the_sharp_image_and_the_student_the_blurry_one(pair):
+    blurry, sharp = pair
+    model = deblurrer()
+    model.init_weights()
+    seen = {}
+    model._teacher.get(sharp.device).register_forward_pre_hook(
+        lambda m, args: seen.update(teacher=args[0])
+    )
+    model.generator.prior.register_forward_pre_hook(lambda m, args: seen.update(student=args[0]))
+    model(blurry, sample(sharp), mode='loss')
+    assert torch.equal(seen['teacher'], sharp)
+    assert torch.equal(seen['student'], blurry)
+
+
+def test_both_losses_reach_the_extractor(pair):
+    """End to end, no detach: F_S learns from the restoration too, once SAT has left zero."""
+    model = deblurrer()
+    with torch.no_grad():
+        for parameter in model.generator.embedding.parameters():
+            parameter.add_(0.01)
+    stem = model.generator.prior.extractor.levels[0][0].weight
+    losses = model(pair[0], sample(pair[1]), mode='loss')
+    for name in ('loss_pix', 'loss_prior'):
+        (gradient,) = torch.autograd.grad(losses[name], stem, retain_graph=True)
+        assert gradient.abs().sum() > 0
+
+
+def test_odd_crops_train(pair):
+    blurry, sharp = pair[..., :27, :43]
+    model = deblurrer()
+    losses = model(blurry, sample(sharp), mode='loss')
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_teacher_is_no_part_of_the_model(pair):
+    model = deblurrer()
+    model.init_weights()
+    model(pair[0], sample(pair[1]), mode='loss')
+    names = [name for name, _ in model.named_modules()] + list(model.state_dict())
+    assert not [name for name in names if 'teacher' in name]
+    trained = {name.split('.')[0] for name, _ in model.named_parameters()}
+    assert trained == {'generator', 'prior_loss'}
+    twin = copy.deepcopy(model)  # what EMA does
+    assert twin._teacher is model._teacher
+    gc.collect()
+    teachers = [o for o in gc.get_objects() if isinstance(o, FeatureTeacher) and o is not None]
+    assert sum(t is model._teacher.get(torch.device('cpu')) for t in teachers) == 1
+
+
+def test_teacher_is_built_for_training_only(pair, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise AssertionError('the teacher was built')
+
+    monkeypatch.setattr(FeatureTeacher, '__init__', refuse)
+    model = deblurrer().eval()
+    with torch.no_grad():
+        out = model(pair[0], mode='tensor')
+    assert out.shape == pair[0].shape
+    with pytest.raises(AssertionError, match='the teacher was built'):
+        model.init_weights()
+
+
+def test_teacher_stays_frozen_in_evaluation_mode(pair):
+    model = deblurrer()
+    model.init_weights()
+    model.train()
+    teacher = model._teacher.get(torch.device('cpu')).train()
+    before = {k: v.clone() for k, v in teacher.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = model(pair[0], sample(pair[1]), mode='loss')
+    sum(losses.values()).backward()
+    optimizer.step()
+    assert not teacher.training
+    assert not any(p.requires_grad or p.grad is not None for p in teacher.parameters())
+    assert all(torch.equal(before[k], v) for k, v in teacher.state_dict().items())
+
+
+def test_guided_without_distillation_is_net0_star(pair):
+    model = deblurrer(teacher=None, prior_loss=None)
+    losses = model(pair[0], sample(pair[1]), mode='loss')
+    assert set(losses) == {'loss_pix', 'loss_freq'}
+    with pytest.raises(ValueError, match='has no teacher'):
+        model.prior_distance(*pair)
+
+
+def test_channels_last(pair):
+    plain, last = deblurrer(), deblurrer(channels_last=True)
+    weight = last.generator.restorer.Encoder[0].layers[0].main[0].main[0].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    seen = []
+    last.generator.restorer.feat_extract[0].register_forward_pre_hook(
+        lambda m, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    with torch.no_grad():
+        want, got = plain(pair[0], mode='tensor'), last(pair[0], mode='tensor')
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    assert all(seen)
+
+
+def test_autocast_trains(pair):
+    model = deblurrer()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model(pair[0], sample(pair[1]), mode='loss')
+    assert losses['loss_freq'].dtype == torch.float32
+    assert losses['loss_prior'].dtype == torch.float32
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(losses=dict(pix=dict(type='mmagic.L1Loss'))), "key 'pix', which MMEngine would log"),
+        (dict(teacher=None), 'model.teacher is missing; teacher and prior_loss go together'),
+        (dict(prior_loss=None), 'model.prior_loss is missing'),
+        (dict(generator=MIMO), 'model.generator is a plain restorer without a prior'),
+        (
+            dict(teacher={k: v for k, v in TEACHER.items() if k != 'channels'}),
+            'model.teacher must state channels',
+        ),
+    ],
+)
+def test_pieces_that_do_not_fit(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        deblurrer(**kwargs)
+
+
+def test_strides_are_checked_when_training_starts():
+    model = deblurrer(teacher=dict(TEACHER, scale=1))
+    with pytest.raises(ValueError, match=r'strides \(4, 8, 16\) .* but the prior at \(2, 4, 8\)'):
+        model.init_weights()
+
+
+def test_configdict_is_accepted():
+    cfg = ConfigDict(type='mmspd.SemanticPriorDeblurrer', generator=GUIDED, losses=LOSSES)
+    assert build_model(cfg).prior_loss is None

@@ -1,0 +1,148 @@
+"""SemanticGuided: levels, padding, errors, and life inside a plain MMagic model."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmspd.models.padding import pad_to_multiple
+from mmspd.models.seams import no_fuse
+from mmspd.registry import MODELS
+from tests.contracts.restorer import EMBEDDING, PRIOR, guide, image, randomise
+
+UNET = dict(type='mmspd.UNet', base=4, num_res=1)
+NAFNET = dict(
+    type='mmagic.NAFNet',
+    img_channels=3,
+    mid_channels=8,
+    enc_blk_nums=[1, 1, 1, 1],
+    middle_blk_num=1,
+    dec_blk_nums=[1, 1, 1, 1],
+)
+
+
+def test_finest_seam_takes_the_finest_level():
+    assert guide(UNET).embedding.levels == {'dec3': 2, 'dec2': 1, 'dec1': 0}
+    assert guide(UNET, at=['dec1', 'dec3']).embedding.levels == {'dec1': 0, 'dec3': 1}
+    nafnet = guide(NAFNET, at=['decoders.1', 'decoders.2', 'decoders.3'])
+    assert nafnet.embedding.levels == {'decoders.1': 2, 'decoders.2': 1, 'decoders.3': 0}
+
+
+def test_level_can_be_stated():
+    guided = guide(UNET, at=['dec1', dict(name='dec2', level=2)])
+    assert guided.embedding.levels == {'dec1': 0, 'dec2': 2}
+    assert guided.embedding.fusions['dec2'].scale == 4  # prior at stride 8, seam at stride 2
+    assert guided.embedding.fusions['dec1'].scale == 2
+
+
+def test_the_priors_padding_covers_the_restorers():
+    """NAFNet pads to 16, the prior needs 8: the prior sees an image padded to 16."""
+    guided = randomise(guide(NAFNET, at=['decoders.2', 'decoders.3'])).eval()
+    assert guided.multiple == 16
+    seen = {}
+    guided.prior.register_forward_pre_hook(lambda m, args: seen.update(size=args[0].shape))
+    with torch.no_grad():
+        assert guided(image(35, 45))[-1].shape == (1, 3, 35, 45)
+    assert seen['size'] == (1, 3, 48, 48)
+
+
+def test_an_odd_size_equals_its_padded_image():
+    """Where both pad alike, padding by hand and cropping gives the very same picture."""
+    guided = randomise(guide(UNET)).eval()
+    img = image(37, 43)  # to 40 and 44 for the restorer, 40 and 48 for the prior
+    seen = {}
+
+    def keep(name):
+        return lambda module, args, out: seen.setdefault(name, []).append(out)
+
+    guided.embedding.fusions['dec1'].delta.register_forward_hook(keep('delta'))
+    with torch.no_grad():
+        guided(img)
+        guided(pad_to_multiple(img, 8))
+    assert torch.equal(*seen['delta'])
+
+
+@pytest.mark.parametrize(
+    ('restorer', 'at', 'message'),
+    [
+        (UNET, ['dec9'], "Seam 'dec9' does not exist in UNet; its seams are dec3, dec2, dec1"),
+        (UNET, [dict(name='dec1', enc='encoders.0')], 'has seams of its own .* remove enc'),
+        (UNET, [dict(name='dec1', depth=1)], r'must be a seam name or dict\(name='),
+        (UNET, [dict(name='dec1', level=3)], 'would take level 3 of a prior with 3 levels'),
+        (NAFNET, None, r'NAFNet has no seams of its own; state at=\[...\]'),
+        (
+            NAFNET,
+            ['decoder.1'],
+            "Module 'decoder.1' does not exist in NAFNet; try one of decoders.1",
+        ),
+        (
+            NAFNET,
+            [f'decoders.{i}' for i in range(4)],
+            "'decoders.0' at stride 8 would take level 3 .* leave it out of at",
+        ),
+    ],
+)
+def test_wrong_seams_end_in_one_sentence(restorer, at, message):
+    with pytest.raises(ValueError, match=message):
+        guide(restorer, at)
+
+
+def test_leaked_restorer_arguments_are_refused():
+    """What a child config without _delete_=True leaves behind."""
+    with pytest.raises(TypeError, match='num_res'):
+        MODELS.build(
+            dict(
+                type='mmspd.SemanticGuided',
+                restorer=UNET,
+                prior=PRIOR,
+                embedding=EMBEDDING,
+                num_res=8,
+            )
+        )
+
+
+def test_unknown_outputs_are_refused():
+    with pytest.raises(ValueError, match="outputs='first' is unknown"):
+        guide(UNET, outputs='first')
+
+
+def test_guided_nafnet_inside_a_plain_base_edit_model():
+    """outputs='last' is all that MMagic's own model needs."""
+    from mmagic.structures import DataSample
+
+    import mmspd.models  # noqa: F401  (imports MMagic with its registry)
+
+    model = MODELS.build(
+        dict(
+            type='mmagic.BaseEditModel',
+            _scope_='mmagic',
+            generator=dict(
+                type='mmspd.SemanticGuided',
+                restorer=NAFNET,
+                at=['decoders.2', 'decoders.3'],
+                prior=PRIOR,
+                embedding=EMBEDDING,
+                outputs='last',
+            ),
+            pixel_loss=dict(type='L1Loss', loss_weight=1.0),
+            data_preprocessor=dict(type='DataPreprocessor', mean=[0] * 3, std=[255] * 3),
+        )
+    )
+    sample = DataSample()
+    sample.set_tensor_data(dict(gt_img=torch.rand(2, 3, 32, 32)))
+    losses = model(torch.rand(2, 3, 32, 32), sample, mode='loss')
+    losses['loss'].backward()
+    assert model.generator.embedding.fusions['decoders_3'].delta[2].weight.grad is not None
+
+
+def test_a_restorer_that_returns_a_list_is_guided_as_well():
+    class Stages(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, img, fuse=no_fuse):
+            first = self.body(fuse('first', img))
+            return first, first + img
+
+    guided = guide(Stages())
+    assert [out.shape for out in guided(image())] == [(1, 3, 32, 48)] * 2
