@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Make the environment .venv in the repository, or bring it up to date:
+#   bash tools/install.sh
+# Everything comes from PyPI (or the index that pip is configured for); nothing outside .venv is
+# changed. Python 3.11 is preferred, PYTHON=/path/to/python chooses another (3.9 to 3.12).
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+venv="$root/.venv"
+needed_gb=9
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+version_of() {
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+choose_python() {
+    local candidate
+    if [[ -n "${PYTHON:-}" ]]; then
+        version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON does not start: name a Python 3.9 to 3.12"
+        echo "$PYTHON"
+        return
+    fi
+    for candidate in python3.11 python3.12 python3.10 python3.9 python3 python; do
+        if version_of "$candidate" | grep -qE '^3\.(9|1[0-2])$'; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.9 to 3.12 was found: install python3.11, or name one with PYTHON=/path/to/python"
+}
+
+fingerprint() {
+    { "$venv/bin/python" -VV && cat requirements/*.txt setup.py pyproject.toml tools/install.sh; } |
+        sha256sum | cut -d' ' -f1
+}
+
+# step TEXT COMMAND...: say what is done, keep the output in a file, explain a failure
+step() {
+    local start=$SECONDS text="$1"
+    shift
+    echo "  $text ..."
+    if ! "$@" >>"$venv/install.log" 2>&1; then
+        tail -n 5 "$venv/install.log" >&2
+        if grep -qE 'NewConnectionError|name resolution|Connection (refused|reset)|timed out|ProxyError' \
+            "$venv/install.log"; then
+            fail "PyPI cannot be reached: check the network, or set PIP_INDEX_URL or HTTPS_PROXY"
+        fi
+        fail "'$text' failed, the whole output is in $venv/install.log"
+    fi
+    echo "    $((SECONDS - start)) s"
+}
+
+make_venv() {
+    local python
+    python="$(choose_python)"
+    version_of "$python" | grep -qE '^3\.(9|1[0-2])$' ||
+        fail "$python is Python $(version_of "$python"): mmspd needs 3.9 to 3.12, name one with PYTHON=/path/to/python"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$python cannot make virtual environments: install the package python$(version_of "$python")-venv (Debian, Ubuntu)"
+    local free_gb
+    free_gb="$(df -Pk "$root" | awk 'NR == 2 {print int($4 / 1048576)}')"
+    ((free_gb >= needed_gb)) ||
+        fail "$root has $free_gb GB free and the environment needs $needed_gb GB: free some space"
+    "$python" -m venv "$venv" || fail "$python could not make $venv: delete that folder and try again"
+}
+
+install_tested_set() {
+    step "torch and torchvision, with the CUDA libraries that they need (about 3 GB)" \
+        "${pip[@]}" -c requirements/constraints.txt torch torchvision
+    step "everything else, in the tested versions" \
+        "${pip[@]}" --no-deps -r requirements/constraints.txt
+}
+
+# The tested versions do not exist for Python 3.9 and 3.10: take the newest that do.
+install_by_ranges() {
+    echo "  (the tested set needs Python 3.11 or 3.12; the newest versions for this one are taken)"
+    step "all requirements (about 3 GB)" \
+        "${pip[@]}" -r requirements/runtime.txt -r requirements/mmagic.txt \
+        -r requirements/optional.txt -r requirements/tests.txt
+    step "MMagic and mmcv-lite" "${pip[@]}" --no-deps mmagic==1.2.0 mmcv-lite==2.1.0
+}
+
+# opencv-python needs libGL and shares its folder with the headless build: exactly one may be there.
+leave_headless_opencv_only() {
+    if "$venv/bin/python" -m pip show -q opencv-python 2>/dev/null; then
+        "$venv/bin/python" -m pip uninstall -y opencv-python opencv-python-headless
+        "${pip[@]}" --no-deps "$(grep opencv-python-headless requirements/constraints.txt)"
+    fi
+    "$venv/bin/python" -c 'import cv2'
+}
+
+# a user's own settings of pip must not lead out of .venv
+unset PIP_USER PIP_TARGET PIP_PREFIX PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONNOUSERSITE=1
+
+if [[ -e "$venv" ]] && ! version_of "$venv/bin/python" >/dev/null; then
+    fail "$venv is there but its Python does not start: delete that folder and try again"
+fi
+if [[ -x "$venv/bin/python" && "$(cat "$venv/mmspd-installed" 2>/dev/null)" == "$(fingerprint)" ]]; then
+    echo "The environment $venv is up to date."
+    exit 0
+fi
+[[ -x "$venv/bin/python" ]] || make_venv
+
+start=$SECONDS
+echo "Installing into $venv (Python $(version_of "$venv/bin/python"), from PyPI)."
+echo "It takes 2 to 10 minutes, most of it download; later runs are done at once."
+: >"$venv/install.log"
+rm -f "$venv/mmspd-installed"
+pip=("$venv/bin/python" -m pip install --no-input --progress-bar off)
+case "$(version_of "$venv/bin/python")" in
+3.11 | 3.12) install_tested_set ;;
+*) install_by_ranges ;;
+esac
+step "OpenCV without a display" leave_headless_opencv_only
+step "mmspd itself, editable" "${pip[@]}" --no-deps --no-build-isolation -e .
+step "a first import" "$venv/bin/python" -c 'import mmspd, mmagic.models, mmpretrain, mmseg'
+fingerprint >"$venv/mmspd-installed"
+echo "Installed in $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s. Use it with: source $venv/bin/activate"
