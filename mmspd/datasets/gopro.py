@@ -66,7 +66,9 @@ class GoProDataset(PairedImageDataset):
     def find_pairs(self) -> List[Pair]:
         """Find the pairs of every sequence of the split, by sequence and frame."""
         split = self.check_root(self.split)
-        sequences = sorted(path for path in split.iterdir() if path.is_dir())
+        sequences = sorted(
+            path for path in split.iterdir() if path.is_dir() and not path.name.startswith('.')
+        )
         if not sequences:
             raise UserError(
                 f"'{split}' has no sequence folder (it holds {list_names(split)}); "

@@ -51,7 +51,7 @@ class PairedImageDataset(BaseDataset):
         lazy_init: MMEngine's: scan the folder at the first use instead of now.
 
     Raises:
-        UserError: A folder is missing or empty, or images have no partner.
+        UserError: A folder is missing or empty, images have no partner, or ``indices`` is empty.
     """
 
     METAINFO = dict(dataset_type='paired_deblurring')
@@ -67,6 +67,8 @@ class PairedImageDataset(BaseDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
     ) -> None:
+        if indices is not None and not indices:
+            raise UserError(f'indices={indices} keeps no pair: give a number or leave it out')
         super().__init__(
             data_root=str(data_root),
             pipeline=list(pipeline),

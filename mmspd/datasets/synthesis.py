@@ -83,7 +83,8 @@ class BlurRecord:
     """What blur was made.
 
     Args:
-        severity: Key of ``SEVERITIES`` that the extent belongs to at this image size.
+        severity: The key of ``SEVERITIES`` asked for, or the one that an extent asked for in pixels
+            belongs to at this image size.
         kind: As in :class:`BlurSpec`.
         extent: Mean over the image of the diameter of a point's path, in pixels.
         extent_max: The largest of them, without moving regions, in pixels.
@@ -151,7 +152,7 @@ def synthesize_blur(
     values += np.float32(noise) * rng.standard_normal(values.shape, np.float32)
     blurry = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
     record = BlurRecord(
-        severity=_severity_of(extent, size),
+        severity=spec.severity if isinstance(spec.severity, str) else _severity_of(extent, size),
         kind=spec.kind,
         extent=float(extents.mean()),
         extent_max=float(extents.max()),

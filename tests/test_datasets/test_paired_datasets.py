@@ -36,6 +36,8 @@ def test_indices_of_mmengine_keep_working(gopro_root):
     dataset = GoProDataset(str(gopro_root), indices=[5, 0])
     assert [dataset[i]['key'] for i in range(2)] == ['GOPR0385_11_01/000003', f'{FIRST}/000001']
     assert len(GoProDataset(str(gopro_root)).get_subset(4)) == 4
+    with pytest.raises(UserError, match='indices=0 keeps no pair'):
+        GoProDataset(str(gopro_root), indices=0)
 
 
 def test_lazy_init_scans_at_the_first_use(tmp_path, gopro_root):
@@ -86,6 +88,7 @@ def test_missing_or_empty_split(gopro_root):
     with pytest.raises(UserError, match=r"val' is empty.*GOPRO_ROOT"):
         GoProDataset(str(gopro_root), 'val')
     (gopro_root / 'val' / 'a.txt').write_text('')
+    (gopro_root / 'val' / '.cache').mkdir()
     with pytest.raises(UserError, match='no sequence folder'):
         GoProDataset(str(gopro_root), 'val')
 
