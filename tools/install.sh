@@ -35,7 +35,7 @@ choose_python() {
 }
 
 fingerprint() {
-    { "$venv/bin/python" -VV && cat requirements/*.txt setup.py pyproject.toml tools/install.sh; } |
+    { "$venv/bin/python" -VV && cat requirements/*.txt setup.py tools/install.sh; } |
         sha256sum | cut -d' ' -f1
 }
 

@@ -1,0 +1,126 @@
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import support
+import torch
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(torch.cuda.is_available(), reason='two processes need two GPUs here'),
+]
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+#: One step per epoch, on the first four pairs, whole images, nothing random in it.
+ONE_STEP = (
+    support.GUIDED
+    + support.EMA
+    + """
+model['generator']['restorer']['dropout'] = 0.0
+model['losses']['loss_pix']['loss_weight'] = 2.0
+loader = train_dataloader
+loader['batch_size'] = 4
+loader['sampler']['shuffle'] = False
+loader['dataset']['indices'] = 4
+loader['dataset']['pipeline'] = val_dataloader['dataset']['pipeline']
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1.0))
+param_scheduler = None
+val_dataloader = val_evaluator = val_cfg = None
+"""
+)
+
+
+@pytest.fixture
+def run_ranks(start_tool):
+    """Return a function that runs a tool in two processes that know each other."""
+
+    def run(tool, *arguments):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = str(free.getsockname()[1])
+        ranks = [
+            start_tool(
+                tool,
+                *arguments,
+                '--launcher',
+                'pytorch',
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE='2',
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=port,
+            )
+            for rank in range(2)
+        ]
+        for process in ranks:
+            process.join(120)
+        return [process.exitcode for process in ranks], ranks[0].log.read_text()
+
+    return run
+
+
+def test_one_step_of_two_by_two_equals_one_of_four(run_ranks, run_tool, write_config, tmp_path):
+    config = write_config(ONE_STEP)
+    code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'one')
+    assert code == 0, output
+    codes, output = run_ranks(
+        'train.py', config, '--work-dir', tmp_path / 'two',
+        '--cfg-options', 'train_dataloader.batch_size=2',
+    )  # fmt: skip
+    assert codes == [0, 0], output
+    one, two = (
+        [torch.load(tmp_path / name / f'epoch_{epoch}.pth') for epoch in (1, 2)]
+        for name in ('one', 'two')
+    )
+    for alone, together in zip(one, two):
+        for part in ('state_dict', 'ema_state_dict'):
+            for key, weight in alone[part].items():
+                torch.testing.assert_close(together[part][key], weight, rtol=0, atol=1e-5)
+    moved = [
+        (one[1]['state_dict'][key] - weight).abs().max()
+        for key, weight in one[0]['state_dict'].items()
+    ]
+    assert max(moved) > 1e-3, 'the steps are too small for the comparison to mean anything'
+
+
+def test_each_image_is_tested_once_over_two_processes(run_ranks, run_tool, write_config, tmp_path):
+    config, work = write_config("train_cfg['max_epochs'] = 1"), tmp_path / 'work'
+    code, output = run_tool('train.py', config, '--work-dir', work)
+    assert code == 0, output
+    arguments = (config, work / 'epoch_1.pth', '--work-dir', tmp_path / 'test')
+    code, alone = run_tool('test.py', *arguments)
+    assert code == 0, alone
+    codes, together = run_ranks('test.py', *arguments)
+    assert codes == [0, 0], together
+    found = [re.search(r'PSNR: ([\d.]+)', output).group(1) for output in (alone, together)]
+    assert found[0] == found[1]
+
+
+def test_dist_train_from_another_folder(write_config, tmp_path):
+    done = subprocess.run(
+        ['bash', TOOLS / 'dist_train.sh', write_config(support.EMA), '2', '--work-dir', 'here']
+        + ['--cfg-options', 'train_cfg.max_epochs=1'],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHON': sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'here' / 'epoch_1.pth').exists()
+    assert 'GPU number: 2' in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    'arguments', [['dist_train.sh', 'c.py'], ['dist_test.sh', 'c.py', '2'], ['slurm_train.sh', 'p']]
+)
+def test_launchers_explain_themselves(arguments):
+    done = subprocess.run(
+        ['bash', TOOLS / arguments[0], *arguments[1:]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert f'bash tools/{arguments[0]}' in done.stderr
