@@ -1,0 +1,154 @@
+"""install.sh, as far as it goes without a network, and the lists that it installs from."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LISTS = ('runtime', 'mmagic', 'optional', 'tests')
+
+
+def names_in(name):
+    """The packages of a list, in their normal spelling."""
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    found = [re.match(r'[\w.-]+', line).group() for line in lines if line[:1] not in ('', '#')]
+    return {re.sub(r'[-_.]+', '-', package).lower() for package in found}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What install.sh needs of a checkout, in a folder with a space in its name."""
+    root = tmp_path / 'my checkout'
+    shutil.copytree(ROOT / 'requirements', root / 'requirements')
+    (root / 'tools').mkdir()
+    shutil.copy(ROOT / 'tools' / 'install.sh', root / 'tools')
+    shutil.copy(ROOT / 'setup.py', root)
+    return root
+
+
+def program(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\n{text}\n')
+    path.chmod(0o755)
+    return path
+
+
+def install(checkout, tmp_path, **environment):
+    done = subprocess.run(
+        ['bash', checkout / 'tools' / 'install.sh'],
+        cwd=tmp_path,  # from another folder
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr.strip()
+
+
+def test_python_that_does_not_start(checkout, tmp_path):
+    code, _, error = install(checkout, tmp_path, PYTHON='/nowhere/python')
+    assert code == 1
+    assert error == 'error: PYTHON=/nowhere/python does not start: name a Python 3.9 to 3.12'
+
+
+def test_python_that_is_too_old(checkout, tmp_path):
+    old = program(tmp_path / 'bin' / 'old', 'echo 3.8')
+    code, _, error = install(checkout, tmp_path, PYTHON=str(old))
+    assert code == 1
+    assert error.startswith(f'error: {old} is Python 3.8: mmspd needs 3.9 to 3.12')
+    assert not (checkout / '.venv').exists()
+
+
+def test_python_without_venv_names_the_package(checkout, tmp_path):
+    bare = program(
+        tmp_path / 'bin' / 'bare', 'case "$2" in *ensurepip*) exit 1;; *) echo 3.11;; esac'
+    )
+    code, _, error = install(checkout, tmp_path, PYTHON=str(bare))
+    assert code == 1
+    assert 'install the package python3.11-venv' in error
+
+
+def test_broken_environment_is_named(checkout, tmp_path):
+    program(checkout / '.venv' / 'bin' / 'python', 'exit 1')
+    code, _, error = install(checkout, tmp_path)
+    assert code == 1
+    assert error.endswith('.venv is there but its Python does not start: '
+                          'delete that folder and try again')  # fmt: skip
+
+
+#: Stands for the environment's Python: it writes down how pip is called.
+RECORDER = f"""
+case "$*" in
+*version_info*) echo 3.11 ;;
+-VV) echo recorder ;;
+*"pip show"*) exit 1 ;;
+-m*) echo "$@" >>"$CALLS"; eval "$ON_PIP" ;;
+*) exec {sys.executable} -c pass ;;
+esac
+"""
+
+
+def test_tested_set_goes_in_once_and_without_dependencies(checkout, tmp_path):
+    program(checkout / '.venv' / 'bin' / 'python', RECORDER)
+    calls = tmp_path / 'calls'
+    code, output, error = install(checkout, tmp_path, CALLS=str(calls))
+    assert (code, error) == (0, '')
+    torch, rest, itself = calls.read_text().splitlines()
+    assert torch.endswith('-c requirements/constraints.txt torch torchvision')
+    assert rest.endswith('--no-deps -r requirements/constraints.txt')
+    assert itself.endswith('--no-deps --no-build-isolation -e .')
+
+    calls.unlink()
+    code, output, _ = install(checkout, tmp_path, CALLS=str(calls))
+    assert code == 0
+    assert 'up to date' in output
+    assert not calls.exists()
+
+    with (checkout / 'requirements' / 'tests.txt').open('a') as file:
+        file.write('more\n')
+    assert install(checkout, tmp_path, CALLS=str(calls))[0] == 0
+    assert calls.exists()
+
+
+@pytest.mark.parametrize(
+    ('said', 'sentence'),
+    [
+        ('NewConnectionError: Temporary failure in name resolution', 'PyPI cannot be reached'),
+        ('No matching distribution', "'torch and torchvision"),
+    ],
+)
+def test_failure_of_pip_ends_in_one_sentence(checkout, tmp_path, said, sentence):
+    program(checkout / '.venv' / 'bin' / 'python', RECORDER)
+    code, _, error = install(checkout, tmp_path, CALLS=os.devnull, ON_PIP=f'echo "{said}"; exit 1')
+    assert code == 1
+    assert error.splitlines()[-1].startswith(f'error: {sentence}')
+    assert not (checkout / '.venv' / 'mmspd-installed').exists()
+
+
+def test_every_requirement_is_in_the_tested_set():
+    tested = names_in('constraints')
+    for name in LISTS:
+        assert names_in(name) <= tested, name
+
+
+def test_only_one_opencv_and_no_compiled_mmcv():
+    tested = names_in('constraints')
+    assert {name for name in tested if 'opencv' in name} == {'opencv-python-headless'}
+    assert 'mmcv' not in tested
+    listed = set().union(*map(names_in, LISTS))
+    assert not {name for name in listed if 'opencv' in name or 'mmcv' in name}
+
+
+def test_package_builds_with_its_lists_and_reads_its_version():
+    done = subprocess.run(
+        [sys.executable, 'setup.py', '--name', '--version', '--classifiers'],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    import mmspd
+
+    assert done.stdout.split() == ['mmspd', mmspd.__version__]
