@@ -2,11 +2,14 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.registry import DefaultScope
+from torch.utils.data import DataLoader
 
 import mmspd  # noqa: F401
 from mmspd.datasets import LoadImagePair, PairedFolderDataset
 from mmspd.datasets.image_io import read_rgb
 from mmspd.errors import UserError
+from mmspd.evaluation.metrics import psnr
+from mmspd.utils.cli import sentence_of
 
 
 @pytest.fixture
@@ -84,6 +87,25 @@ def test_refuses_two_sizes(pair, write_image):
     write_image(pair['root'] / 'target' / 'a.png', size=(40, 50))
     with pytest.raises(UserError, match=r"input/a\.png' is 48x40, .*target/a\.png' is 50x40"):
         load(pair['root'])
+
+
+def test_errors_of_workers_keep_their_sentence(pair):
+    (pair['root'] / 'input' / 'a.png').write_bytes(b'')
+    dataset = PairedFolderDataset(str(pair['root']), pipeline=[LoadImagePair()])
+    with pytest.raises(UserError) as caught:
+        next(iter(DataLoader(dataset, num_workers=1, collate_fn=list)))
+    assert sentence_of(caught.value).startswith(f"cannot decode '{pair['root']}/input/a.png'")
+
+
+@pytest.mark.parametrize(('split', 'count'), [('train', 20), ('test', 40)])
+def test_real_pairs(shared_data, split, count):
+    """REDS frames: a sharp frame is nearer to its own blurry one than to the next scene's."""
+    root = shared_data / 'data' / 'pairs' / 'reds_320x180' / split
+    dataset = PairedFolderDataset(str(root), 'blur', 'sharp', pipeline=[LoadImagePair()])
+    assert len(dataset) == count
+    first, last = dataset[0], dataset[count - 1]
+    assert 18 < psnr(first['img'], first['gt']) < 45
+    assert psnr(first['img'], first['gt']) > psnr(first['img'], last['gt']) + 5
 
 
 class TestWithMMagic:
