@@ -6,11 +6,11 @@ import gc
 import pytest
 import torch
 import torch.nn.functional as F
+from contracts.restorer import EMBEDDING, PRIOR
 from mmengine.config import ConfigDict
 
 from mmspd.models.teacher import FeatureTeacher
 from mmspd.registry import build_model
-from tests.contracts.restorer import EMBEDDING, PRIOR
 
 RESNET = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))
 TEACHER = dict(

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from contracts.restorer import EMBEDDING, PRIOR, guide, image, randomise
 from torch import nn
 
 from mmspd.models.padding import pad_to_multiple
 from mmspd.models.seams import no_fuse
 from mmspd.registry import MODELS
-from tests.contracts.restorer import EMBEDDING, PRIOR, guide, image, randomise
 
 UNET = dict(type='mmspd.UNet', base=4, num_res=1)
 NAFNET = dict(

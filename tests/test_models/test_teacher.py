@@ -1,6 +1,7 @@
 """Teachers: levels, normalisation, strict weights, and what happens without a network."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from mmengine.config import Config
 from mmspd.registry import build_model
 from mmspd.utils.efficientnet_lite import efficientnet_lite_to_timm
 from mmspd.utils.weights import read_state
-from tests.conftest import REPOSITORY
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 RESNET = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))
 

@@ -3,15 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
-
-from mmspd.registry import MODELS
-from tests.test_models.test_embeddings.test_equations import (
+from contracts.features import (
     CHANNELS,
     SIZES,
     prior,
     randomised,
     resize,
 )
+
+from mmspd.registry import MODELS
 
 
 @pytest.mark.parametrize('gate', [None, 'sigmoid'])

@@ -1,6 +1,6 @@
 """MMagic's NAFNet keeps the restorer contract through HookSeams, by config alone."""
 
-from tests.contracts.restorer import RestorerContract
+from contracts.restorer import RestorerContract
 
 
 class TestHookedNAFNet(RestorerContract):

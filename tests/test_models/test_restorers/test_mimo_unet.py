@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from contracts.restorer import OwnRestorerContract, count_parameters
 
 from mmspd.registry import build_model
-from tests.contracts.restorer import OwnRestorerContract, count_parameters
 
 
 def _keys(num_res):

@@ -1,7 +1,7 @@
 import torch
+from contracts.restorer import OwnRestorerContract, count_parameters
 
 from mmspd.registry import build_model
-from tests.contracts.restorer import OwnRestorerContract, count_parameters
 
 
 def _keys():

@@ -1,0 +1,154 @@
+"""Every shipped config: what it says, that it builds as it is, and that it trains and validates."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmspd.registry import build_model
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((REPOSITORY / 'configs' / 'spd').rglob('*.py'))
+NAMES = [config.stem for config in CONFIGS]
+
+# Nothing but data, crop, batch, iterations, width and depth, and random weights is overridden.
+SMALL_RESTORERS = {
+    'mmspd.UNet': dict(base=4, num_res=1),
+    'mmspd.MIMOUNet': dict(base=4, num_res=1),
+    'mmagic.NAFNet': dict(mid_channels=4, enc_blk_nums=[1, 1, 1, 1]),
+}
+VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's statistics
+
+
+@pytest.fixture(scope='module')
+def gopro(tmp_path_factory):
+    """A small folder in the raw GOPRO_Large layout."""
+    root = tmp_path_factory.mktemp('GOPRO_Large')
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 4), ('test', VAL_IMAGES)):
+        for number in range(count):
+            sharp = cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (64, 48))
+            for kind, image in (('blur', cv2.blur(sharp, (5, 1))), ('sharp', sharp)):
+                folder = root / split / 'GOPR0001_11_00' / kind
+                folder.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / f'{number:06d}.png'), image)
+    return root
+
+
+def leaves(config):
+    """All nested dicts of a config."""
+    if isinstance(config, dict):
+        yield config
+        for value in config.values():
+            yield from leaves(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from leaves(value)
+
+
+def innermost(dataset):
+    """The data set inside a repeating wrapper."""
+    return innermost(dataset['dataset']) if 'dataset' in dataset else dataset
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_what_it_says(path):
+    config = Config.fromfile(path)
+    assert config.work_dir == f'./work_dirs/{path.stem}'
+    assert config.default_scope == 'mmagic'
+    assert config.custom_imports.imports == ['mmspd']
+    for part in leaves({'metrics': config.val_evaluator.metrics}):
+        assert part.get('type', 'mmspd.').startswith('mmspd.')  # MMagic has a PSNR of its own
+    assert config.default_hooks.timer.type == 'mmengine.IterTimerHook'
+    assert config.val_evaluator.type == config.test_evaluator.type == 'mmengine.Evaluator'
+    assert not config.get('custom_hooks')
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        dataset = innermost(loader.dataset)
+        assert dataset.pipeline[0].type == 'mmspd.LoadImagePair'  # RGB in training and validation
+        assert dataset.data_root == config.train_dataloader.dataset.get(
+            'data_root', dataset.data_root
+        )
+    guided = config.model.generator.type == 'mmspd.SemanticGuided'
+    assert guided == ('_sp_' in path.stem or path.stem == 'quickstart')
+    assert guided == ('teacher' in config.model) == ('prior_loss' in config.model)
+
+
+@pytest.mark.parametrize(
+    'name', [name for name in NAMES if '_sp_' in name and name.replace('_sp', '') in NAMES]
+)
+def test_guided_twin_differs_by_generator_and_distillation_alone(name):
+    guided = Config.fromfile(REPOSITORY / f'configs/spd/{name}.py')
+    plain = Config.fromfile(REPOSITORY / f'configs/spd/{name.replace("_sp", "")}.py')
+    assert guided.model.generator.restorer == plain.model.generator
+    left = {
+        k: v for k, v in guided.model.items() if k not in ('teacher', 'prior_loss', 'generator')
+    }
+    assert left == {k: v for k, v in plain.model.items() if k != 'generator'}
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        assert guided[key] == plain[key]
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_builds_as_it_is(path, monkeypatch):
+    """No weights, no network, no data."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError('building a model must not download')
+
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', refuse)
+    config = Config.fromfile(path)
+    init_default_scope(config.default_scope)
+    model = build_model(config.model)
+    with torch.device('meta'), torch.no_grad():
+        out = model.generator.to('meta')(torch.empty(1, 3, 64, 64))
+    assert (out if isinstance(out, torch.Tensor) else out[-1]).shape == (1, 3, 64, 64)
+
+
+def shrink(config, gopro, work_dir):
+    """Override data root, crop, batch, iterations, width/depth and weights of a config."""
+    generator = config.model.generator
+    restorer = generator.get('restorer', generator)
+    restorer.update(SMALL_RESTORERS[restorer.type])
+    if 'teacher' in config.model:
+        config.model.teacher.weights = 'random'
+    for loss in config.model.losses.values():
+        if 'weights' in loss:
+            loss.weights = 'random'
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        innermost(loader.dataset).data_root = str(gopro)
+        loader.update(num_workers=0, persistent_workers=False)
+    for step in innermost(config.train_dataloader.dataset).pipeline:
+        if 'gt_patch_size' in step:
+            step.gt_patch_size = 32
+    config.train_dataloader.batch_size = 2
+    innermost(config.train_dataloader.dataset).indices = 2
+    if 'times' in config.train_dataloader.dataset:
+        config.train_dataloader.dataset.times = 1
+    config.train_cfg.update(max_epochs=1, val_interval=1)
+    config.work_dir = str(work_dir)
+    config.visualizer.vis_backends = [dict(type='mmengine.LocalVisBackend')]
+    return config
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_trains_validates_and_tests(path, gopro, tmp_path):
+    config = shrink(Config.fromfile(path), gopro, tmp_path)
+    runner = Runner.from_cfg(config)
+    before = {k: v.clone() for k, v in runner.model.state_dict().items()}
+    runner.train()
+    moved = [k for k, v in runner.model.state_dict().items() if not torch.equal(before[k], v)]
+    assert any(key.startswith('generator.') for key in moved)
+    assert ('teacher' in config.model) == any(key.startswith('prior_loss.') for key in moved)
+    logged = runner.message_hub.log_scalars
+    for name in [*config.model.losses, *(['loss_prior'] if 'teacher' in config.model else [])]:
+        assert np.isfinite(logged[f'train/{name}'].current())
+    result = runner.test()
+    assert 10 < result['PSNR'] < 60
+    assert 0 < result['SSIM-2d'] < 1
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
+    assert {key.split('.')[0] for key in saved} <= {'generator', 'prior_loss'}
