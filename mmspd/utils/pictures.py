@@ -1,0 +1,67 @@
+"""Pictures for people: features as colour maps, and rows of images with captions."""
+
+from typing import Sequence, Tuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ['feature_map', 'picture_row', 'stack_rows', 'to_uint8']
+
+CAPTION_HEIGHT = 22
+
+
+def to_uint8(img: Tensor) -> np.ndarray:
+    """Turn an image ``(3, H, W)``, RGB, [0, 1], into ``(H, W, 3)`` uint8, clamped and rounded."""
+    return (img.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def feature_map(feature: Tensor, size: Tuple[int, int], stride: int) -> np.ndarray:
+    """Show a feature map as the paper's Fig. 6 does: mean over the channels, in colour.
+
+    Args:
+        feature: ``(C, H, W)``.
+        size: rows and columns of the image the feature was taken from.
+        stride: pixels of that image per pixel of the feature.
+
+    Returns:
+        ``size + (3,)``, RGB, uint8; the 1st to the 99th percentile spans the colours.
+    """
+    mean = feature.detach().float().mean(0)
+    low, high = torch.quantile(mean.flatten(), torch.tensor([0.01, 0.99], device=mean.device))
+    unit = ((mean - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+    large = F.interpolate(unit[None, None], scale_factor=stride, mode='nearest')[0, 0]
+    gray = (large[: size[0], : size[1]] * 255).round().byte().cpu().numpy()
+    return cv2.applyColorMap(gray, cv2.COLORMAP_VIRIDIS)[..., ::-1]
+
+
+def picture_row(images: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarray:
+    """Put images of one size side by side, each under its caption.
+
+    Args:
+        images: each ``(H, W, 3)``, RGB, uint8.
+        captions: one line each.
+
+    Returns:
+        One image, RGB, uint8.
+    """
+    columns = []
+    for image, caption in zip(images, captions):
+        head = np.full((CAPTION_HEIGHT, image.shape[1], 3), 255, np.uint8)
+        cv2.putText(
+            head, caption, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA
+        )
+        columns += [np.concatenate([head, image]), np.full((head.shape[0] + len(image), 4, 3), 255)]
+    return np.concatenate(columns[:-1], axis=1).astype(np.uint8)
+
+
+def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Put rows below each other, the narrower ones filled up with white at the right."""
+    width = max(row.shape[1] for row in rows)
+    filled = [
+        np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+        for row in rows
+    ]
+    return np.concatenate(filled)

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmspd.apis import load_model
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
+
+
+@pytest.fixture
+def small():
+    config = Config.fromfile(CONFIGS / 'mimounet_gopro.py')
+    config.model.generator.update(base=4, num_res=1)
+    return config
+
+
+def test_weights_of_a_runner_checkpoint(tmp_path, small):
+    torch.manual_seed(0)
+    source = load_model(small)
+    torch.save({'state_dict': source.state_dict(), 'meta': {'epoch': 1}}, tmp_path / 'epoch_1.pth')
+    model = load_model(small, tmp_path / 'epoch_1.pth')
+    img = torch.rand(1, 3, 16, 16)
+    assert not model.training
+    with torch.no_grad():
+        assert torch.equal(model(img), source(img))
+
+
+def test_config_by_path():
+    assert load_model(CONFIGS / 'quickstart.py').generator.multiple == 8
+
+
+def test_wrong_checkpoints(tmp_path, small):
+    with pytest.raises(ValueError, match=r'checkpoint: the file .*none.pth does not exist'):
+        load_model(small, tmp_path / 'none.pth')
+    torch.save({'state_dict': {'generator.x': torch.zeros(1)}}, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match=r'does not fit the model of .*mimounet_gopro.py'):
+        load_model(small, tmp_path / 'other.pth')
