@@ -61,7 +61,10 @@ def write_config(tmp_path, pairs_root):
 def processes():
     """A context for processes that start with the packages already imported."""
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['support', 'mmspd.engine', 'mmspd.datasets', 'mmspd.models'])
+    context.set_forkserver_preload(
+        ['support', 'mmspd.engine', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.models']
+        + ['torch.utils.tensorboard', 'mmengine.runner']
+    )
     return context
 
 

@@ -6,12 +6,17 @@ import signal
 import sys
 
 import torch
+from mmengine.config import config as mmengine_config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from mmspd.engine import atomic_backend
 
-#: A guided MIMO-UNet of a few thousand weights with dropout, 2 epochs of 3 iterations.
+# MMEngine formats the config's text with yapf whenever it saves or logs it, which takes almost half
+# the time of a tiny run; unformatted it is the same Python.
+mmengine_config.FormatCode = lambda text, **_: (text, False)
+
+#: A MIMO-UNet of a few thousand weights with dropout, 2 epochs of 3 iterations.
 CONFIG = """
 _base_ = r'{base}'
 model = dict(

@@ -1,6 +1,7 @@
 """What the command-line tools do with a mistake of their user: one sentence, no traceback."""
 
 import difflib
+import errno
 import re
 import sys
 from typing import Any, Callable, Iterator, List, Optional
@@ -18,8 +19,9 @@ _BUILDING = re.compile(r'^(?:class `\w+` in \S+\.py: )+')
 def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None:
     """Run a command's ``main(argv)`` and leave the process with its exit code.
 
-    A :class:`~mmspd.errors.UserError` ends in ``error: <sentence>`` on stderr and exit code 1;
-    any other exception keeps its traceback, for it is ours to mend.
+    A :class:`~mmspd.errors.UserError`, an unknown name in a config and a full disk end in
+    ``error: <sentence>`` on stderr and exit code 1; any other exception keeps its traceback, for
+    it is ours to mend.
 
     Args:
         main: Takes the list of arguments; what it returns is the exit code, None for 0.
@@ -27,16 +29,25 @@ def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None
     """
     try:
         code = main(sys.argv[1:] if argv is None else argv)
-    except UserError as error:
-        print(f'error: {sentence_of(error)}', file=sys.stderr, flush=True)
-        code = 1
-    except KeyError as error:
-        sentence = _unknown_name(error)
+    except Exception as error:
+        sentence = _sentence_for(error)
         if sentence is None:
             raise
         print(f'error: {sentence}', file=sys.stderr, flush=True)
         code = 1
     sys.exit(code or 0)
+
+
+def _sentence_for(error: Exception) -> Optional[str]:
+    """Return what the user can mend, None where the mistake is not theirs."""
+    if isinstance(error, UserError):
+        return sentence_of(error)
+    if isinstance(error, KeyError):
+        return _unknown_name(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f' for {error.filename}' if error.filename else ''
+        return f'no space is left on the disk{where}: free some, then continue with --resume'
+    return None
 
 
 def sentence_of(error: UserError) -> str:
@@ -50,7 +61,7 @@ def sentence_of(error: UserError) -> str:
 
 def _unknown_name(error: KeyError) -> Optional[str]:
     """Turn a registry's complaint about a name into a sentence with close matches."""
-    found = re.match(r'(\S+) is not in the (\S+)::(.+?) registry\.', str(error.args[0]))
+    found = re.match(r'(\S+) is not in the (\S+)::(.+?) registry\.', ' '.join(map(str, error.args)))
     if found is None:
         return None
     name, _, kind = found.groups()

@@ -21,9 +21,9 @@ __all__ = [
     'read_config',
 ]
 
-# keys that the Runner reads from the config without being an argument of its constructor
+# Keys that the Runner reads from the config without being an argument of its constructor.
+# activation_checkpointing is missing: MMEngine's version of it loses gradients silently.
 _RUNNER_KEYS = (
-    'activation_checkpointing',
     'compile',
     'custom_imports',
     'efficient_conv_bn_eval',
@@ -114,6 +114,12 @@ def prepare_config(args: argparse.Namespace) -> Config:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    try:
+        Path(config.work_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f'the work folder {config.work_dir} cannot be made ({error.strerror}): set --work-dir'
+        ) from error
     init_cpu_distributed(config, args.launcher)
     return config
 

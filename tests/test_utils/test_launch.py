@@ -1,0 +1,60 @@
+import argparse
+
+import pytest
+
+from mmspd.errors import UserError
+from mmspd.utils.launch import add_common_arguments, prepare_config, read_config
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a config and returns its path."""
+
+    def write(text, name='some.py'):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+def prepare(*arguments):
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    return prepare_config(parser.parse_args(map(str, arguments)))
+
+
+def test_work_folder_of_the_command_line_goes_first(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = write("work_dir = './stated'")
+    assert prepare(config).work_dir == './stated'
+    assert prepare(config, '--work-dir', tmp_path / 'given').work_dir == str(tmp_path / 'given')
+    assert prepare(write('model = None', 'other.py')).work_dir == 'work_dirs/other'
+
+
+def test_work_folder_that_cannot_be_made(write, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match='work folder .*/file/work cannot be made'):
+        prepare(write('model = None'), '--work-dir', tmp_path / 'file' / 'work')
+
+
+def test_options_change_nested_values_and_lists(write):
+    path = write('model = dict(a=dict(b=1), c=[dict(d=1), dict(d=2)])')
+    config = read_config(path, {'model.a.b': 2, 'model.c.1.d': 3, 'auto_scale_lr.enable': True})
+    assert config.model == dict(a=dict(b=2), c=[dict(d=1), dict(d=3)])
+    assert config.auto_scale_lr.enable
+
+
+@pytest.mark.parametrize(
+    ('text', 'options', 'sentence'),
+    [
+        ('model = dict(', {}, 'some.py is not a valid config'),
+        ("_base_ = './missing.py'", {}, r'some.py is not a valid config: .*missing.py'),
+        ('model = unknown', {}, 'some.py is not a valid config: .*unknown'),
+        ('model = [1]', {'model.4': 1}, '--cfg-options does not fit'),
+        ('model = dict()', {'modle.a': 1}, "has no key 'modle', did you mean 'model'"),
+        ('model = dict()', {'activation_checkpointing': ['a']}, 'has no key'),
+    ],
+)
+def test_bad_configs_and_options_end_in_one_sentence(write, text, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        read_config(write(text), options)
