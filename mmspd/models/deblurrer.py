@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any, Dict, List, Optional, Union
 
 import torch
-import torch.nn.functional as F
 from mmagic.models.base_models import BaseEditModel
 from mmagic.structures import DataSample
 from mmengine.model import BaseModel, ModuleDict
@@ -14,6 +13,7 @@ from mmspd.errors import UserError
 from mmspd.models.guided import as_list
 from mmspd.models.holder import TrainingOnly
 from mmspd.models.padding import pad_to_multiple
+from mmspd.models.pyramids import get_pyramid
 from mmspd.registry import MODELS, build_model
 
 __all__ = ['SemanticPriorDeblurrer']
@@ -30,7 +30,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
     .. math:: L = L_1 + \alpha L_{vgg} + \beta L_{prior}
 
     Each restoration loss is summed over the generator's outputs; an output at a lower resolution
-    is compared with the bilinearly reduced sharp image, as MIMO-UNet does.
+    is compared with the sharp image reduced to its size.
 
     Args:
         generator: config of a restorer, or of a :class:`SemanticGuided` one.
@@ -39,6 +39,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         teacher: config of F_P, such as ``mmspd.FeatureTeacher``; it must state ``channels``. It is
             built when training starts, never for testing, and is in no checkpoint.
         prior_loss: config of the distillation loss; with ``teacher``, or neither.
+        pyramid: how the sharp image is reduced: ``'bilinear'`` as MIMO-UNet, or another of
+            :data:`~mmspd.models.pyramids.PYRAMIDS`.
         channels_last: keep generator and images in the channels-last memory format.
         train_cfg: kept for MMagic.
         test_cfg: kept for MMagic.
@@ -55,6 +57,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         losses: Dict[str, Dict[str, Any]],
         teacher: Optional[Dict[str, Any]] = None,
         prior_loss: Optional[Dict[str, Any]] = None,
+        pyramid: str = 'bilinear',
         channels_last: bool = False,
         train_cfg: Optional[dict] = None,
         test_cfg: Optional[dict] = None,
@@ -65,6 +68,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
+        self.pyramid = get_pyramid(pyramid)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.generator = build_model(generator).to(memory_format=self.memory_format)
         unnamed = [name for name in losses if 'loss' not in name]
@@ -158,7 +162,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         return losses
 
     def _restoration_losses(self, outputs: List[Tensor], sharp: Tensor) -> Dict[str, Tensor]:
-        targets = [_target(sharp, output) for output in outputs]
+        targets = self.pyramid(sharp, outputs)
         return {
             name: sum(loss(output, target) for output, target in zip(outputs, targets))
             for name, loss in self.losses.items()
@@ -186,10 +190,3 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if self.prior_loss is None:
             raise UserError('This model has no teacher to compare its prior with.')
         return self._distil(self.generator.forward_with_prior(blurry)[1], sharp)
-
-
-def _target(sharp: Tensor, output: Tensor) -> Tensor:
-    """The sharp image at the resolution of an output: bilinear, no antialiasing."""
-    if sharp.shape[-2:] == output.shape[-2:]:
-        return sharp
-    return F.interpolate(sharp, size=output.shape[-2:], mode='bilinear', align_corners=False)

@@ -194,6 +194,7 @@ def test_autocast_trains(pair):
     ('kwargs', 'message'),
     [
         (dict(losses=dict(pix=dict(type='mmagic.L1Loss'))), "key 'pix', which MMEngine would log"),
+        (dict(pyramid='lanczos'), "model.pyramid='lanczos' is unknown; use one of bilinear"),
         (dict(teacher=None), 'model.teacher is missing; teacher and prior_loss go together'),
         (dict(prior_loss=None), 'model.prior_loss is missing'),
         (dict(generator=MIMO), 'model.generator is a plain restorer without a prior'),
@@ -217,3 +218,17 @@ def test_strides_are_checked_when_training_starts():
 def test_configdict_is_accepted():
     cfg = ConfigDict(type='mmspd.SemanticPriorDeblurrer', generator=GUIDED, losses=LOSSES)
     assert build_model(cfg).prior_loss is None
+
+
+@pytest.mark.parametrize(('pyramid', 'corners'), [('bilinear', False), ('bilinear_corners', True)])
+def test_pyramids(pair, pyramid, corners):
+    blurry, sharp = pair
+    model = deblurrer(generator=MIMO, teacher=None, prior_loss=None, pyramid=pyramid)
+    outs = model.generator(blurry)
+    targets = [
+        F.interpolate(sharp, size=out.shape[-2:], mode='bilinear', align_corners=corners)
+        for out in outs
+    ]
+    want = sum((out - target).abs().mean() for out, target in zip(outs, targets))
+    got = model(blurry, sample(sharp), mode='loss')['loss_pix']
+    assert got.item() == pytest.approx(want.item(), rel=1e-5)
