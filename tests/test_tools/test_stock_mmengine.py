@@ -1,4 +1,4 @@
-"""The contract with users of MMEngine: its stock runner, from an interpreter that knows no mmspd."""
+"""The stock runner of MMEngine, from an interpreter that has never imported mmspd."""
 
 import os
 import subprocess
