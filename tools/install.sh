@@ -89,8 +89,9 @@ install_by_ranges() {
 leave_headless_opencv_only() {
     if "$venv/bin/python" -m pip show -q opencv-python 2>/dev/null; then
         "$venv/bin/python" -m pip uninstall -y opencv-python opencv-python-headless
-        "${pip[@]}" --no-deps "$(grep opencv-python-headless requirements/constraints.txt)"
     fi
+    "$venv/bin/python" -c 'import cv2' ||
+        "${pip[@]}" --no-deps "$(grep '^opencv-python-headless' requirements/constraints.txt)"
     "$venv/bin/python" -c 'import cv2'
 }
 

@@ -3,6 +3,8 @@
 import argparse
 from typing import List
 
+from mmengine.config import Config
+
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import add_common_arguments, build_runner, check_file, prepare_config
@@ -28,17 +30,33 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def prepare_resume(config: Config, checkpoint: str) -> None:
+    """Resume from a file, or ('auto') from the newest checkpoint, else start as the config says."""
+    config.resume = True
+    start, config.load_from = config.get('load_from'), checkpoint
+    if checkpoint != 'auto':
+        return
+    config.load_from = None
+    if start is not None:
+        hook = config.default_hooks.checkpoint
+        if hook.type != 'mmspd.CheckpointHook':
+            raise UserError(
+                f'--resume with load_from needs mmspd.CheckpointHook, but the config has {hook.type}: '
+                'name the checkpoint after --resume, or set default_hooks.checkpoint.type'
+            )
+        hook.start_from = start
+
+
 def main(argv: List[str]) -> None:
     """Train as the command line says."""
     args = parse_args(argv)
     if args.resume not in (None, 'auto'):
         check_file(args.resume, 'checkpoint')
     config = prepare_config(args)
-    if args.resume is not None:
-        config.resume = True
-        config.load_from = None if args.resume == 'auto' else args.resume
-    elif config.get('load_from') and '://' not in config.load_from:
+    if config.get('load_from') and '://' not in config.load_from:
         check_file(config.load_from, 'checkpoint of load_from')
+    if args.resume is not None:
+        prepare_resume(config, args.resume)
     if args.amp:
         from mmspd.utils.amp import use_mixed_precision
 

@@ -30,6 +30,9 @@ class CheckpointHook(_CheckpointHook):
         max_keep_ckpts: How many checkpoints to keep, at least 2, so that there is one to fall
             back to; -1 keeps all.
         out_dir: A local folder to save in instead of the run's ``work_dir``.
+        start_from: Checkpoint whose weights a run starts with that was to be resumed and has
+            nothing to resume from. It is how ``tools/train.py --resume`` keeps a config's
+            ``load_from``, which for the Runner would name the checkpoint to resume.
         kwargs: As for MMEngine's ``CheckpointHook``, but for the storage backend, which is fixed.
 
     Raises:
@@ -38,7 +41,12 @@ class CheckpointHook(_CheckpointHook):
     """
 
     def __init__(
-        self, *, max_keep_ckpts: int = 3, out_dir: Optional[str] = None, **kwargs: Any
+        self,
+        *,
+        max_keep_ckpts: int = 3,
+        out_dir: Optional[str] = None,
+        start_from: Optional[str] = None,
+        **kwargs: Any,
     ) -> None:
         _check_arguments(max_keep_ckpts, out_dir, kwargs)
         super().__init__(
@@ -47,6 +55,8 @@ class CheckpointHook(_CheckpointHook):
             backend_args={'backend': BACKEND},
             **kwargs,
         )
+        self.start_from = start_from
+        self._is_training = False
 
     def before_run(self, runner: Any) -> None:
         """Choose the checkpoint to resume from, before the Runner looks for it itself."""
@@ -69,12 +79,14 @@ class CheckpointHook(_CheckpointHook):
         if path is None:
             runner.logger.warning(f'There is no checkpoint in {folder}: training starts anew.')
             runner._resume = False
+            runner._load_from = self.start_from
         else:
             runner._load_from = path
 
     def before_train(self, runner: Any) -> None:
         """Prepare the folder and delete what a killed run left half-written."""
         super().before_train(runner)
+        self._is_training = True
         if runner._resume and runner._load_from is not None:
             runner.message_hub.update_info('last_saved_ckpt', runner._load_from)
         if is_main_process():
@@ -84,6 +96,8 @@ class CheckpointHook(_CheckpointHook):
 
     def after_val_epoch(self, runner: Any, metrics: Dict[str, float]) -> None:
         """Save the best checkpoint; the former best goes after that."""
+        if not self._is_training:  # Runner.val() on its own has nothing to save
+            return
         for name in self.save_best or []:
             if metrics and name != 'auto' and name not in metrics:
                 raise UserError(
@@ -138,7 +152,7 @@ def _check_arguments(keep: int, out_dir: Optional[str], others: Dict[str, Any]) 
             f"{where} writes to local folders: for other storage set type='mmengine.CheckpointHook'"
         )
     known = set(inspect.signature(_CheckpointHook.__init__).parameters)
-    known -= {'self', 'kwargs', *storage}
+    known = known - {'self', 'kwargs', *storage} | {'start_from'}
     for key in others:
         if key not in known:
             close = difflib.get_close_matches(key, sorted(known), n=1)

@@ -85,6 +85,11 @@ def test_out_dir_is_written_and_resumed_from(make_runner, tmp_path):
     assert runner._load_from == str(saved)
 
 
+def test_validation_on_its_own_saves_nothing(make_runner, tmp_path):
+    assert make_runner().val()['PSNR'] > 0
+    assert not names(tmp_path / 'work')
+
+
 class TestFindResumable:
     @pytest.fixture
     def folder(self, tmp_path):

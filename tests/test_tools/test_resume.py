@@ -139,3 +139,18 @@ def test_resume_without_a_checkpoint_starts_anew_and_says_so(run_tool, write_con
     )  # fmt: skip
     assert code == 0, output
     assert 'training starts anew' in output
+
+
+def test_resume_keeps_what_the_config_starts_from(run_tool, write_config, tmp_path):
+    first = run_tool('train.py', write_config(), '--work-dir', tmp_path / 'first')
+    assert first[0] == 0, first[1]
+    start = tmp_path / 'first' / 'epoch_2.pth'
+    config = write_config(f"load_from = '{start}'\ntrain_cfg['max_epochs'] = 1\n")
+    command = ('train.py', config, '--work-dir', tmp_path / 'work', '--resume')
+    code, output = run_tool(*command)
+    assert code == 0, output
+    assert f'Load checkpoint from {start}' in output
+    code, output = run_tool(*command)
+    assert code == 0, output
+    assert f'Load checkpoint from {tmp_path}/work/epoch_1.pth' in output
+    assert 'resumed epoch: 1' in output
