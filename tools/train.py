@@ -41,7 +41,7 @@ def prepare_resume(config: Config, checkpoint: str) -> None:
         hook = config.default_hooks.checkpoint
         if hook.type != 'mmspd.CheckpointHook':
             raise UserError(
-                f'--resume with load_from needs mmspd.CheckpointHook, but the config has {hook.type}: '
+                f'--resume with load_from needs mmspd.CheckpointHook instead of {hook.type}: '
                 'name the checkpoint after --resume, or set default_hooks.checkpoint.type'
             )
         hook.start_from = start
