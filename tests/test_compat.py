@@ -44,6 +44,10 @@ def test_import_is_light_and_the_stack_imports_after_it():
     assert output.splitlines() == ['[]', 'imported']
 
 
+def imported(package):
+    return [name for name in sys.modules if name.split('.')[0] == package]
+
+
 @pytest.fixture
 def fake_mmcv(tmp_path, monkeypatch):
     """An mmcv without compiled operators that is not imported yet."""
@@ -51,15 +55,16 @@ def fake_mmcv(tmp_path, monkeypatch):
     package.mkdir()
     (package / '__init__.py').touch()
     monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.split('.')[0] == 'mmcv']:
+    for name in imported('mmcv'):
         monkeypatch.delitem(sys.modules, name)
-    return package
+    yield package
+    for name in imported('mmcv'):
+        del sys.modules[name]
 
 
-def test_missing_operators_raise_when_called(fake_mmcv, monkeypatch):
+def test_missing_operators_raise_when_called(fake_mmcv):
     assert compat.add_mmcv_ext_placeholder()
     placeholder = sys.modules['mmcv._ext']
-    monkeypatch.delitem(sys.modules, 'mmcv._ext')
     with pytest.raises(NotImplementedError, match=r'mmcv._ext.nms is not in mmcv-lite: install'):
         placeholder.nms(1, iou_threshold=0.5)
     assert placeholder.__spec__.loader is None  # how mmcv itself sees that there are none
