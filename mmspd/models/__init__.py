@@ -6,7 +6,7 @@ from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
 from mmspd.models.losses import FrequencyLoss, HCLLoss, PriorDistillationLoss, VGGLoss
 from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor
-from mmspd.models.restorers import MIMOUNet, UNet
+from mmspd.models.restorers import DeepDeblur, MIMOUNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
 from mmspd.models.teacher import FeatureTeacher
 
@@ -22,6 +22,7 @@ __all__ = [
     'BackboneExtractor',
     'ConcatFusion',
     'ConvExtractor',
+    'DeepDeblur',
     'FeatureTeacher',
     'FrequencyLoss',
     'HCLLoss',

@@ -11,6 +11,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmspd.models.guided import as_list
 from mmspd.models.seams import no_fuse
@@ -258,3 +259,10 @@ class OwnRestorerContract(RestorerContract):
 
 def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_gmac(network: nn.Module, side: int = 256) -> float:
+    """Multiply-accumulates for a square image, in 10^9; the network ends up on the meta device."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.to('meta')(torch.empty(1, 3, side, side, device='meta'))
+    return counter.get_total_flops() / 2e9

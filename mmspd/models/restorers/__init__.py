@@ -1,7 +1,8 @@
 """Restorers: networks from a blurry image to its restorations, with seams for a prior."""
 
 from mmspd.models.restorers.base import Restorer
+from mmspd.models.restorers.deep_deblur import DeepDeblur
 from mmspd.models.restorers.mimo_unet import MIMOUNet
 from mmspd.models.restorers.unet import UNet
 
-__all__ = ['MIMOUNet', 'Restorer', 'UNet']
+__all__ = ['DeepDeblur', 'MIMOUNet', 'Restorer', 'UNet']

@@ -1,8 +1,8 @@
-"""Blocks that two or more restorers share. State-dict names follow MIMO-UNet's official code."""
+"""Blocks that two or more restorers share. State-dict names follow the official codes."""
 
 from torch import Tensor, nn
 
-__all__ = ['BasicConv', 'ResBlock', 'ResBlocks']
+__all__ = ['BasicConv', 'ConvPair', 'ResBlock', 'ResBlocks']
 
 
 class BasicConv(nn.Module):
@@ -42,7 +42,7 @@ class BasicConv(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Residual block: conv3x3, ReLU, conv3x3, plus the input; no normalisation.
+    """Residual block of MIMO-UNet: conv3x3, ReLU, conv3x3, plus the input; no normalisation.
 
     Args:
         channels: channels of the input and the output.
@@ -57,6 +57,26 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transform ``(N, C, H, W)``."""
         return self.main(x) + x
+
+
+class ConvPair(nn.Sequential):
+    """The same residual block with the flat names of DeepDeblur and DMPHN: ``0`` and ``2``.
+
+    Args:
+        channels: channels of the input and the output.
+        kernel_size: side of both kernels.
+    """
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``(N, C, H, W)``."""
+        return super().forward(x) + x
 
 
 class ResBlocks(nn.Module):
