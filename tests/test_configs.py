@@ -18,6 +18,7 @@ NAMES = [config.stem for config in CONFIGS]
 
 # Nothing but data, crop, batch, iterations, width and depth, and random weights is overridden.
 SMALL_RESTORERS = {
+    'mmspd.DMPHN': dict(base=4),
     'mmspd.DeepDeblur': dict(base=4, num_res=1),
     'mmspd.UNet': dict(base=4, num_res=1),
     'mmspd.MIMOUNet': dict(base=4, num_res=1),

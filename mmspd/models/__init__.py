@@ -6,7 +6,7 @@ from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
 from mmspd.models.losses import FrequencyLoss, HCLLoss, PriorDistillationLoss, VGGLoss
 from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor
-from mmspd.models.restorers import DeepDeblur, MIMOUNet, UNet
+from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
 from mmspd.models.teacher import FeatureTeacher
 
@@ -14,6 +14,7 @@ compat.let_nafnet_compile()  # the deblurrer has imported MMagic
 
 __all__ = [
     'CLC',
+    'DMPHN',
     'MLA',
     'SAT',
     'SPE',

@@ -1,0 +1,120 @@
+"""DMPHN (Zhang et al., "Deep Stacked Hierarchical Multi-patch Network", CVPR 2019), 1-2-4."""
+
+from collections import OrderedDict
+from typing import List
+
+from torch import Tensor, nn
+
+from mmspd.models.restorers.base import Restorer
+from mmspd.models.restorers.blocks import ConvPair
+from mmspd.models.restorers.patches import COLUMNS, ROWS, join, split
+from mmspd.models.seams import FuseFn, no_fuse
+from mmspd.registry import MODELS
+
+__all__ = ['DMPHN']
+
+# the decoder's layer that follows each seam
+SEAM_BEFORE = {'layer13': 'dec3', 'layer17': 'dec2', 'layer21': 'dec1'}
+
+
+def _encoder(base: int) -> nn.Sequential:
+    """Image to features of ``4 base`` channels at stride 4."""
+
+    def down(channels: int) -> nn.Conv2d:
+        return nn.Conv2d(channels, channels * 2, 3, stride=2, padding=1)
+
+    return nn.Sequential(
+        OrderedDict(
+            layer1=nn.Conv2d(3, base, 3, padding=1),
+            layer2=ConvPair(base, 3),
+            layer3=ConvPair(base, 3),
+            layer5=down(base),
+            layer6=ConvPair(base * 2, 3),
+            layer7=ConvPair(base * 2, 3),
+            layer9=down(base * 2),
+            layer10=ConvPair(base * 4, 3),
+            layer11=ConvPair(base * 4, 3),
+        )
+    )
+
+
+def _decoder(base: int) -> nn.Sequential:
+    """Features of ``4 base`` channels at stride 4 to an image."""
+
+    def up(channels: int) -> nn.ConvTranspose2d:
+        return nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1)
+
+    return nn.Sequential(
+        OrderedDict(
+            layer13=ConvPair(base * 4, 3),
+            layer14=ConvPair(base * 4, 3),
+            layer16=up(base * 4),
+            layer17=ConvPair(base * 2, 3),
+            layer18=ConvPair(base * 2, 3),
+            layer20=up(base * 2),
+            layer21=ConvPair(base, 3),
+            layer22=ConvPair(base, 3),
+            layer24=nn.Conv2d(base, 3, 3, padding=1),
+        )
+    )
+
+
+@MODELS.register_module()
+class DMPHN(Restorer):
+    """Multi-patch hierarchy (1-2-4); key names and numerics of the official code.
+
+    Three pairs of encoder and decoder: level 3 restores the four quarters of the image, level 2
+    its upper and lower half, level 1 the whole; each hands its residual image and its features to
+    the next. The result is the output of level 1 itself, no input is added. The patches of a level
+    go through the network as one batch, which equals one after the other, as nothing in it looks
+    beyond its image. 5.4 M parameters.
+
+    Children are named as the six official files, ``encoder_lv1`` ... ``decoder_lv3``, so that the
+    keys of each file are those of its child.
+
+    Seams: the inputs of the three scales of the level-1 decoder, which sees the whole image:
+    ``dec3`` (stride 4), ``dec2`` and ``dec1``. There are no skips.
+
+    Args:
+        base: channels at full resolution; official 32.
+        outputs: ``'all'`` for a list of one image, ``'last'`` for the image.
+        with_cp: recompute the blocks' activations in the backward pass to save memory.
+    """
+
+    multiple = 8
+    seams = tuple(SEAM_BEFORE.values())
+
+    def __init__(self, base: int = 32, outputs: str = 'all', with_cp: bool = False) -> None:
+        super().__init__(outputs, with_cp)
+        self.encoder_lv1 = _encoder(base)
+        self.encoder_lv2 = _encoder(base)
+        self.encoder_lv3 = _encoder(base)
+        self.decoder_lv1 = _decoder(base)
+        self.decoder_lv2 = _decoder(base)
+        self.decoder_lv3 = _decoder(base)
+
+    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+        """Restore ``(N, 3, H, W)``, H and W multiples of 8, to a list of one such image."""
+        whole = img - 0.5
+        halves = split(whole, ROWS)  # (2N, 3, H/2, W)
+        quarters = split(halves, COLUMNS)  # (4N, 3, H/2, W/2)
+
+        feature3 = self._through(self.encoder_lv3, quarters)  # (4N, 4C, H/8, W/8)
+        feature3 = join(feature3, COLUMNS)  # (2N, 4C, H/8, W/4)
+        residual = self._through(self.decoder_lv3, feature3)  # (2N, 3, H/2, W)
+        feature2 = self._through(self.encoder_lv2, halves + residual) + feature3
+        feature2 = join(feature2, ROWS)  # (N, 4C, H/4, W/4)
+        residual = self._through(self.decoder_lv2, feature2)  # (N, 3, H, W)
+        feature1 = self._through(self.encoder_lv1, whole + residual) + feature2
+        sharp = self._through(self.decoder_lv1, feature1, fuse)
+        # to the image's type: 0.5 plus a half-precision number loses more bits than it has
+        return [sharp.to(img.dtype) + 0.5]
+
+    def _through(self, layers: nn.Sequential, x: Tensor, fuse: FuseFn = no_fuse) -> Tensor:
+        """Run an encoder or a decoder, with its seams."""
+        for name, layer in layers.named_children():
+            if name in SEAM_BEFORE:
+                x = fuse(SEAM_BEFORE[name], x)
+            # the result of a lone convolution is kept anyway, as the next block's input
+            x = self.run(layer, x) if isinstance(layer, ConvPair) else layer(x)
+        return x
