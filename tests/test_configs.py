@@ -22,6 +22,7 @@ SMALL_RESTORERS = {
     'mmspd.DeepDeblur': dict(base=4, num_res=1),
     'mmspd.UNet': dict(base=4, num_res=1),
     'mmspd.MIMOUNet': dict(base=4, num_res=1),
+    'mmspd.MPRNet': dict(base=8, growth=4, orsnet_growth=4, num_cab=1),
     'mmagic.NAFNet': dict(mid_channels=4, enc_blk_nums=[1, 1, 1, 1]),
 }
 VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's statistics

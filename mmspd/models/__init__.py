@@ -4,9 +4,9 @@ from mmspd import compat
 from mmspd.models.deblurrer import SemanticPriorDeblurrer
 from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
-from mmspd.models.losses import FrequencyLoss, HCLLoss, PriorDistillationLoss, VGGLoss
+from mmspd.models.losses import EdgeLoss, FrequencyLoss, HCLLoss, PriorDistillationLoss, VGGLoss
 from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor
-from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, UNet
+from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
 from mmspd.models.teacher import FeatureTeacher
 
@@ -24,11 +24,13 @@ __all__ = [
     'ConcatFusion',
     'ConvExtractor',
     'DeepDeblur',
+    'EdgeLoss',
     'FeatureTeacher',
     'FrequencyLoss',
     'HCLLoss',
     'HookSeams',
     'MIMOUNet',
+    'MPRNet',
     'PriorDistillationLoss',
     'SemanticGuided',
     'SemanticPriorDeblurrer',

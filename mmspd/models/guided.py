@@ -36,7 +36,8 @@ class SemanticGuided(BaseModule):
             that ``at`` names.
         at: the seams: names, or ``dict(name=..., level=..., enc=...)``. ``level`` is the prior's
             level, 0 the finest; by default the rank of the seam's stride among all of them
-            (finest seam, finest prior). ``enc`` names the module whose output is ``f_en``, for a
+            (finest seam, finest prior), for a restorer of several U-Nets within the seam's own
+            (its ``seam_groups``). ``enc`` names the module whose output is ``f_en``, for a
             hooked restorer that leaves the skip sum of Eq. 6 to the seam. All seams of the
             restorer where ``at`` is ``None``.
         prior: config of the prior branch, ``mmspd.SPL``.
@@ -69,7 +70,12 @@ class SemanticGuided(BaseModule):
         stated = {entry['name']: entry.get('level') for entry in entries or []}
         self.embedding = build_model(
             embedding,
-            seams=_assign_levels(probe.seams, stated, len(self.prior.channels)),
+            seams=_assign_levels(
+                probe.seams,
+                stated,
+                len(self.prior.channels),
+                getattr(self.restorer, 'seam_groups', ()),
+            ),
             prior_channels=self.prior.channels,
             prior_strides=self.prior.strides,
         )
@@ -130,14 +136,21 @@ def _with_seams(restorer: nn.Module, entries: Optional[List[Dict[str, Any]]]) ->
 
 
 def _assign_levels(
-    seams: Dict[str, Seam], stated: Dict[str, Optional[int]], num_levels: int
+    seams: Dict[str, Seam],
+    stated: Dict[str, Optional[int]],
+    num_levels: int,
+    groups: Sequence[Sequence[str]],
 ) -> Dict[str, SeamSpec]:
-    """Give every seam its level of the prior: the stated one, or the rank of its stride."""
-    strides = sorted({seam.stride for seam in seams.values()})
+    """Give every seam its level of the prior: the stated one, or the rank of its stride.
+
+    The rank is among the seams in use of its group; a seam in no group is ranked among all.
+    """
     specs = {}
     for name, seam in seams.items():
         level = stated.get(name)
         if level is None:
+            peers = next((group for group in groups if name in group), tuple(seams))
+            strides = sorted({seams[peer].stride for peer in peers if peer in seams})
             level = strides.index(seam.stride)
         if not 0 <= level < num_levels:
             raise UserError(

@@ -84,13 +84,18 @@ def takes_fuse(restorer: nn.Module) -> bool:
 
 def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]]:
     """Shapes seen at every seam of a square image, by one forward on the meta device."""
-    tensors = dict(restorer.named_parameters())
-    tensors.update(restorer.named_buffers())
-    on_meta = {name: torch.empty_like(value, device='meta') for name, value in tensors.items()}
+    on_meta = {
+        f'{prefix}.{name}' if prefix else name: torch.empty_like(value, device='meta')
+        for prefix, module in restorer.named_modules()
+        for name, value in (*module._parameters.items(), *module._buffers.items())
+        if value is not None
+    }
     recorder = _Recorder()
     image = torch.empty(1, 3, side, side, device='meta')
     with torch.no_grad():
-        functional_call(restorer, on_meta, (image,), {'fuse': recorder})
+        # each module once, and no tying: a module in several places (MPRNet's PReLU) would be
+        # swapped under every name and left on the meta device
+        functional_call(restorer, on_meta, (image,), {'fuse': recorder}, tie_weights=False)
     return recorder.shapes
 
 

@@ -1,7 +1,8 @@
 """Training losses that MMagic lacks or has wrong."""
 
+from mmspd.models.losses.edge import EdgeLoss
 from mmspd.models.losses.frequency import FrequencyLoss
 from mmspd.models.losses.hcl import HCLLoss, PriorDistillationLoss
 from mmspd.models.losses.vgg import VGGLoss
 
-__all__ = ['FrequencyLoss', 'HCLLoss', 'PriorDistillationLoss', 'VGGLoss']
+__all__ = ['EdgeLoss', 'FrequencyLoss', 'HCLLoss', 'PriorDistillationLoss', 'VGGLoss']

@@ -37,10 +37,13 @@ class Restorer(nn.Module):
     Attributes:
         multiple: both sides of what :meth:`restore` gets are divisible by it.
         seams: names of the seams, coarse to fine.
+        seam_groups: for a restorer of several U-Nets, the names of each: every U-Net takes all
+            levels of the prior. Empty where there is one U-Net.
     """
 
     multiple: int
     seams: Tuple[str, ...]
+    seam_groups: Tuple[Tuple[str, ...], ...] = ()
 
     def __init__(self, outputs: str = 'all', with_cp: bool = False) -> None:
         super().__init__()

@@ -1,0 +1,182 @@
+"""U-Nets of multi-stage restorers, with and without channel attention.
+
+State-dict names follow MPRNet's official code. Convolutions have no bias, and one PReLU serves the
+whole restorer: its single slope appears under many names in a state dict and is one parameter.
+"""
+
+from collections import OrderedDict
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+
+from torch import Tensor, nn
+
+__all__ = [
+    'ChannelAttention',
+    'StageBlock',
+    'StageDecoder',
+    'StageEncoder',
+    'StageFeatures',
+    'conv',
+    'resample',
+]
+
+LEVELS = (1, 2, 3)
+
+RunFn = Callable[..., Any]  # Restorer.run: a block and its inputs
+LevelFuse = Callable[[str, Tensor], Tensor]  # 'dec3', 'dec2' or 'dec1', and the feature there
+
+
+class StageFeatures(NamedTuple):
+    """Encoder and decoder features of a U-Net, each fine to coarse."""
+
+    enc: List[Tensor]
+    dec: List[Tensor]
+
+
+def conv(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Conv2d:
+    """Convolution that keeps the size and has no bias."""
+    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+
+
+def resample(in_channels: int, out_channels: int, scale: float) -> nn.Sequential:
+    """Bilinear resize, then a 1x1 convolution; named ``down`` or ``up``."""
+    resize = nn.Upsample(scale_factor=scale, mode='bilinear', align_corners=False)
+    steps = nn.Sequential(resize, conv(in_channels, out_channels, 1))
+    return nn.Sequential(OrderedDict([('down' if scale < 1 else 'up', steps)]))
+
+
+class ChannelAttention(nn.Module):
+    """Scale every channel by a gate computed from the channels' means.
+
+    Args:
+        channels: channels of the input and the output.
+        reduction: how many times fewer channels the hidden layer has.
+    """
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.conv_du = nn.Sequential(
+            conv(channels, channels // reduction, 1),
+            nn.ReLU(inplace=True),
+            conv(channels // reduction, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate ``(N, C, H, W)``."""
+        return x * self.conv_du(x.mean((-2, -1), keepdim=True))
+
+
+class StageBlock(nn.Module):
+    """Residual block: conv3x3, PReLU, conv3x3, channel attention if asked for, plus the input.
+
+    Args:
+        channels: channels of the input and the output.
+        act: the PReLU of the whole restorer.
+        reduction: that of the channel attention; ``None`` for none.
+    """
+
+    def __init__(self, channels: int, act: nn.PReLU, reduction: Optional[int] = None) -> None:
+        super().__init__()
+        self.CA = nn.Identity() if reduction is None else ChannelAttention(channels, reduction)
+        self.body = nn.Sequential(conv(channels, channels), act, conv(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform ``(N, C, H, W)``."""
+        return self.CA(self.body(x)) + x
+
+
+class _Stage(nn.Module):
+    """What both halves of a U-Net hold: two blocks at each of the three levels."""
+
+    def __init__(
+        self, part: str, widths: Sequence[int], act: nn.PReLU, reduction: Optional[int]
+    ) -> None:
+        super().__init__()
+        for level, width in zip(LEVELS, widths):
+            blocks = [StageBlock(width, act, reduction) for _ in range(2)]
+            self.add_module(f'{part}_level{level}', nn.Sequential(*blocks))
+
+
+class StageEncoder(_Stage):
+    """Encoder of a U-Net: three levels, each half the size of the one before.
+
+    Args:
+        widths: channels of the levels, fine to coarse.
+        act: the PReLU of the whole restorer.
+        reduction: that of the blocks' channel attention; ``None`` for none.
+        csff: whether :meth:`forward` gets an earlier U-Net's features to fuse (cross-stage
+            feature fusion).
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        act: nn.PReLU,
+        reduction: Optional[int] = None,
+        csff: bool = False,
+    ) -> None:
+        super().__init__('encoder', widths, act, reduction)
+        self.down12 = resample(widths[0], widths[1], 0.5)
+        self.down23 = resample(widths[1], widths[2], 0.5)
+        if csff:
+            for level, width in zip(LEVELS, widths):
+                self.add_module(f'csff_enc{level}', conv(width, width, 1))
+                self.add_module(f'csff_dec{level}', conv(width, width, 1))
+
+    def forward(
+        self, x: Tensor, run: RunFn, previous: Optional[StageFeatures] = None
+    ) -> List[Tensor]:
+        """Encode ``(N, C, H, W)``.
+
+        Args:
+            x: feature at the finest level.
+            run: runs a block, as :meth:`Restorer.run`.
+            previous: features of the earlier U-Net, at the sizes of this one's.
+
+        Returns:
+            The levels' features, fine to coarse, strides 1, 2 and 4 of the input.
+        """
+        features: List[Tensor] = []
+        for level, down in zip(LEVELS, (nn.Identity(), self.down12, self.down23)):
+            x = run(getattr(self, f'encoder_level{level}'), down(x))
+            if previous is not None:
+                x = x + getattr(self, f'csff_enc{level}')(previous.enc[level - 1])
+                x = x + getattr(self, f'csff_dec{level}')(previous.dec[level - 1])
+            features.append(x)
+        return features
+
+
+class StageDecoder(_Stage):
+    """Decoder of a U-Net: each skip passes a block and is added.
+
+    Args:
+        widths: channels of the levels, fine to coarse.
+        act: the PReLU of the whole restorer.
+        reduction: that of the blocks' channel attention; ``None`` for none.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], act: nn.PReLU, reduction: Optional[int] = None
+    ) -> None:
+        super().__init__('decoder', widths, act, reduction)
+        self.skip_attn1 = StageBlock(widths[0], act, reduction)
+        self.skip_attn2 = StageBlock(widths[1], act, reduction)
+        self.up21 = resample(widths[1], widths[0], 2)
+        self.up32 = resample(widths[2], widths[1], 2)
+
+    def forward(self, features: Sequence[Tensor], run: RunFn, fuse: LevelFuse) -> List[Tensor]:
+        """Decode an encoder's features.
+
+        Args:
+            features: fine to coarse.
+            run: runs a block, as :meth:`Restorer.run`.
+            fuse: called at every level, coarse to fine, where its skip has been added.
+
+        Returns:
+            The levels' features, fine to coarse.
+        """
+        dec3 = run(self.decoder_level3, fuse('dec3', features[2]))
+        z = self.up32(dec3) + run(self.skip_attn2, features[1])
+        dec2 = run(self.decoder_level2, fuse('dec2', z))
+        z = self.up21(dec2) + run(self.skip_attn1, features[0])
+        return [run(self.decoder_level1, fuse('dec1', z)), dec2, dec3]
