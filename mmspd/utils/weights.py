@@ -2,16 +2,24 @@
 
 from pathlib import Path
 from typing import Any, Dict, List
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.utils.torch_file import read_torch_file
+from mmspd.utils.tresnet import is_inplace_abn
 
-__all__ = ['download_state', 'load_backbone_weights', 'read_state']
+__all__ = ['download_file', 'download_state', 'load_backbone_weights', 'read_state', 'unwrap_state']
 
-# Keys under which training code wraps a state dict, and prefixes that wrappers put before names.
-WRAPPERS = ('state_dict', 'model_state_dict', 'params', 'model', 'state_dict_ema')
+# Keys under which training code wraps a state dict, the first one found counts: MMEngine and
+# MPRNet; MSSNet; BasicSR, where the averaged weights are the ones to test; MIMO-UNet and ASL; timm;
+# the generator of DeepDeblur (beside its discriminator D).
+WRAPPERS = (
+    ('state_dict', 'model_state_dict') + ('params_ema', 'params') + ('model', 'state_dict_ema', 'G')
+)
+# Prefixes that wrappers put before names.
 PREFIXES = ('module.', 'backbone.', 'timm_model.')
 OFFLINE_HINT = (
     'without a network, train with the teacher of configs/_base_/teachers/efficientnet_lite0.py, '
@@ -31,19 +39,17 @@ def read_state(path: str, key: str, cure: str = 'correct the path') -> Dict[str,
         UserError: the file is missing, unreadable, or holds no state dict.
     """
     if not Path(path).is_file():
-        raise UserError(f'{key}: the file {path} does not exist; {cure}.')
-    try:
-        if str(path).endswith('.safetensors'):
-            from safetensors.torch import load_file  # comes with timm
+        fault = 'is a folder' if Path(path).is_dir() else 'does not exist'
+        raise UserError(f'{key}: the file {path} {fault}; {cure}.')
+    if not str(path).endswith('.safetensors'):
+        return unwrap_state(read_torch_file(path, key), path)
+    from safetensors import SafetensorError  # comes with timm
+    from safetensors.torch import load_file
 
-            return load_file(path)
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises a dozen types for a file that is no checkpoint
-        raise UserError(
-            f'{key}: {path} is not a weights file that can be read safely '
-            f'({type(error).__name__}); give a state dict saved by torch.save.'
-        ) from error
-    return unwrap_state(content, path)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f'{key}: {path} cannot be read as safetensors: {error}.') from error
 
 
 def unwrap_state(content: Any, path: str) -> Dict[str, Tensor]:
@@ -73,12 +79,49 @@ def download_state(url: str, key: str) -> Dict[str, Tensor]:
     try:
         return torch.hub.load_state_dict_from_url(url, map_location='cpu', weights_only=True)
     except (OSError, RuntimeError) as error:
-        cache = Path(torch.hub.get_dir()) / 'checkpoints'
+        raise _not_downloaded(url, key, error) from error
+
+
+def download_file(url: str, key: str) -> Path:
+    """Download a file into torch's hub cache, unless it is there.
+
+    Args:
+        url: of the file itself, by http, https or file.
+        key: the config key or argument that named it, for error messages.
+
+    Returns:
+        The file in the cache.
+
+    Raises:
+        UserError: it can neither be downloaded nor found.
+    """
+    parts = urlparse(url)
+    name = Path(parts.path).name
+    if parts.scheme not in ('http', 'https', 'file') or not name or 'google' in parts.netloc:
         raise UserError(
-            f'{key} needs {url.rpartition("/")[2]}, which cannot be downloaded here '
-            f'({type(error).__name__}); fetch {url} elsewhere and put it into {cache}, or name '
-            'the file in the config.'
-        ) from error
+            f'{key}: {url} is no address of a file that can be downloaded by itself; download the '
+            'file by hand and give its path.'
+        )
+    file = _hub_cache() / name
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), progress=False)
+        except (OSError, RuntimeError) as error:
+            raise _not_downloaded(url, key, error) from error
+    return file
+
+
+def _hub_cache() -> Path:
+    return Path(torch.hub.get_dir()) / 'checkpoints'
+
+
+def _not_downloaded(url: str, key: str, error: Exception) -> UserError:
+    return UserError(
+        f'{key} needs {url.rpartition("/")[2]}, which cannot be downloaded here '
+        f'({type(error).__name__}); fetch {url} elsewhere and put it into {_hub_cache()}, or name '
+        'the file in the config.'
+    )
 
 
 def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]) -> None:
@@ -118,9 +161,12 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
         elif not key.endswith('num_batches_tracked'):  # old files lack it, evaluation ignores it
             missing.append(key)
     if missing:
+        cure = 'give the weights of this very network'
+        if is_inplace_abn(state):
+            cure = 'convert it first, by tools/model_converters/asl_tresnet2timm.py'
         raise UserError(
             f'{weights} does not fit {name}: {len(missing)} of its {len(own)} tensors are missing '
-            f'or of another shape, first {missing[0]}; give the weights of this very network.'
+            f'or of another shape, first {missing[0]}; {cure}.'
         )
     backbone.load_state_dict(matched, strict=False)
 
