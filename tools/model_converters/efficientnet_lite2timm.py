@@ -5,11 +5,10 @@ import argparse
 from pathlib import Path
 from typing import List
 
-import torch
-
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 from mmspd.utils.efficientnet_lite import efficientnet_lite_to_timm
+from mmspd.utils.torch_file import save_torch_file
 from mmspd.utils.weights import read_state
 
 
@@ -33,8 +32,7 @@ def main(argv: List[str]) -> None:
     args = parser.parse_args(argv)
     source = args.weights or packaged_file()
     state = efficientnet_lite_to_timm(read_state(source, '--weights'))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, args.out)
+    save_torch_file(state, args.out)
     print(f'{len(state)} tensors written to {args.out}')
 
 
