@@ -1,3 +1,7 @@
+# The prior on top of published MIMO-UNet+ weights, the paper's fine-tuned row:
+#   MIMOUNETPLUS=weights/MIMO-UNetPlus.pkl python tools/train.py configs/spd/mimounetplus_sp_gopro.py
+# MIMOUNETPLUS is the authors' file or its http(s) address; at step 0 the guided restorer gives
+# exactly their output. Without it the restorer is trained from scratch, and the log says so.
 _base_ = ['./mimounetplus_gopro.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
@@ -10,6 +14,7 @@ model = dict(
         prior=dict(type='mmspd.SPL'),
         embedding=dict(type='mmspd.SPE'),
     ),
+    load_official='{{$MIMOUNETPLUS:none}}',
     teacher=_base_.tresnet_l,
     prior_loss=dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1),
 )

@@ -1,14 +1,18 @@
 """Refuse weights that do not fit, instead of training on silently without them."""
 
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, Optional
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
+from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
+from mmspd.utils.official import describe_faults, fit_official, official_names
+from mmspd.utils.published import recognise
 
 __all__ = ['LoadCheckHook']
 
@@ -24,6 +28,9 @@ class LoadCheckHook(Hook):
     an error, with one exception: the checkpoint of a plain restorer starts a guided one. Its
     ``generator.X`` is loaded as ``generator.restorer.X``, and that prior and embedding start from
     their initial weights is said in the log.
+
+    Published weights of a restorer are taken as they are for testing; training starts from them by
+    the model's ``load_official``.
 
     A model without a ``generator`` is not looked at, and neither are weights outside of it, such
     as the distillation heads, which are not built for testing.
@@ -43,7 +50,10 @@ class LoadCheckHook(Hook):
             return
         file = runner._load_from or 'the checkpoint'
         config = getattr(runner.cfg, 'filename', None) or 'the config'
-        have = _weights_of(checkpoint, file)
+        have = _weights_of(checkpoint)
+        if have is None:
+            have = _published_weights(runner, model, checkpoint, file)
+            checkpoint['state_dict'] = have
         if _guided(want) and not _guided(have):
             have = self._start_guided(runner, have, want, file)
             checkpoint['state_dict'] = have
@@ -52,7 +62,7 @@ class LoadCheckHook(Hook):
                 f'{file} holds a guided model ({_RESTORER}*) but {config} describes a plain '
                 'restorer: use its _sp twin'
             )
-        faults = _faults(_generator_weights(have), want)
+        faults = describe_faults(_generator_weights(have), want)
         if faults:
             raise UserError(
                 f'{file} does not fit the model of {config}: {"; ".join(faults)}; '
@@ -82,16 +92,33 @@ class LoadCheckHook(Hook):
         return {**restorer, **added}
 
 
-def _weights_of(checkpoint: Dict[str, Any], file: str) -> Dict[str, Any]:
-    """Return the state dict without the prefix that a data-parallel wrapper gives its keys."""
+def _weights_of(checkpoint: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+    """Return a runner's weights without the prefix of a data-parallel wrapper, if there are any."""
     weights = checkpoint.get('state_dict')
     if not isinstance(weights, dict) or not any('generator.' in key for key in weights):
+        return None
+    return {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
+
+
+def _published_weights(
+    runner: Any, model: nn.Module, checkpoint: Dict[str, Any], file: str
+) -> Dict[str, Any]:
+    """Return the weights of a published file under the names of a plain restorer, for testing."""
+    state = official_names(checkpoint, file)
+    found = recognise(state)
+    if found is None:
         raise UserError(
             f"{file} has no 'state_dict' with generator.* weights: load_from and --resume take "
-            'checkpoints of tools/train.py, official weights are given in the config of the '
-            'restorer'
+            'checkpoints of tools/train.py, official weights are given by model.load_official'
         )
-    return {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
+    if isinstance(runner._train_loop, BaseLoop):  # built, that is this is no test
+        raise UserError(
+            f'{file} holds published weights of {found.title} and is no checkpoint of '
+            f'tools/train.py: start from it by --cfg-options model.load_official={file}'
+        )
+    restorer = getattr(model.generator, 'restorer', model.generator)
+    fitting = fit_official(restorer, state, file, 'checkpoint')
+    return {f'generator.{key}': value for key, value in fitting.items()}
 
 
 def _generator_weights(weights: Dict[str, Any]) -> Dict[str, torch.Tensor]:
@@ -104,20 +131,3 @@ def _is_added(key: str) -> bool:
 
 def _guided(weights: Dict[str, Any]) -> bool:
     return any(key.startswith(_RESTORER) for key in weights)
-
-
-def _faults(have: Dict[str, torch.Tensor], want: Dict[str, torch.Tensor]) -> List[str]:
-    """Say which weights of ``have`` do not fit ``want``, at most three of each kind."""
-    missing = [key for key in want if key not in have]
-    unexpected = [key for key in have if key not in want]
-    shapes = [
-        f'{key} is {tuple(have[key].shape)} instead of {tuple(want[key].shape)}'
-        for key in want
-        if key in have and have[key].shape != want[key].shape
-    ]
-    kinds = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
-    return [
-        f'{len(keys)} {kind} ({", ".join(keys[:3])}{", ..." if len(keys) > 3 else ""})'
-        for kind, keys in kinds.items()
-        if keys
-    ]

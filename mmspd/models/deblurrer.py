@@ -6,15 +6,17 @@ from typing import Any, Dict, List, Optional, Union
 import torch
 from mmagic.models.base_models import BaseEditModel
 from mmagic.structures import DataSample
+from mmengine.logging import print_log
 from mmengine.model import BaseModel, ModuleDict
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.models.guided import as_list
+from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.holder import TrainingOnly
 from mmspd.models.padding import pad_to_multiple
 from mmspd.models.pyramids import get_pyramid
 from mmspd.registry import MODELS, build_model
+from mmspd.utils import official
 
 __all__ = ['SemanticPriorDeblurrer']
 
@@ -42,6 +44,10 @@ class SemanticPriorDeblurrer(BaseEditModel):
         pyramid: how the sharp image is reduced: ``'bilinear'`` as MIMO-UNet, or another of
             :data:`~mmspd.models.pyramids.PYRAMIDS`.
         channels_last: keep generator and images in the channels-last memory format.
+        load_official: file, http(s) address, or for DMPHN folder, of weights that the restorer's
+            authors published, from which training starts: loaded strictly into the restorer, with
+            or without a prior. ``'none'`` says in the log that there are none. Not read for
+            testing, and a checkpoint that is loaded or resumed has the last word.
         train_cfg: kept for MMagic.
         test_cfg: kept for MMagic.
         init_cfg: initialisation config of MMEngine.
@@ -59,6 +65,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         prior_loss: Optional[Dict[str, Any]] = None,
         pyramid: str = 'bilinear',
         channels_last: bool = False,
+        load_official: Optional[str] = None,
         train_cfg: Optional[dict] = None,
         test_cfg: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
@@ -77,6 +84,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
                 f'model.losses has the key {unnamed[0]!r}, which MMEngine would log but not '
                 f"optimise; let it contain 'loss', as in loss_{unnamed[0]}."
             )
+        self.official_weights = load_official
         self.losses = ModuleDict({name: build_model(cfg) for name, cfg in losses.items()})
         self.prior_loss: Optional[nn.Module] = None
         self._teacher: Optional[TrainingOnly] = None
@@ -109,9 +117,13 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """Initialise the trainable parts, then build the teacher and load its weights.
 
         Raises:
-            UserError: the teacher's weights cannot be had, or its strides are not the prior's.
+            UserError: the official or the teacher's weights cannot be had or do not fit, or the
+                teacher's strides are not the prior's.
         """
+        first_time = not self.is_init
         super().init_weights()
+        if first_time and self.official_weights is not None:
+            self._load_official_weights(self.official_weights)
         if self._teacher is None:
             return
         strides = self._teacher.get(torch.device('cpu')).strides
@@ -121,6 +133,15 @@ class SemanticPriorDeblurrer(BaseEditModel):
                 f'{tuple(self.generator.prior.strides)}; change teacher.scale or '
                 'prior.extractor.strides.'
             )
+
+    def _load_official_weights(self, source: str) -> None:
+        if source == 'none':
+            print_log('load_official is none: the restorer starts from random weights.', 'current')
+            return
+        guided = isinstance(self.generator, SemanticGuided)
+        restorer = self.generator.restorer if guided else self.generator
+        loaded = official.load_official(restorer, source, 'model.load_official')
+        print_log(f'The restorer starts from {loaded}.', 'current')
 
     def forward_tensor(
         self, inputs: Tensor, data_samples: Optional[DataSample] = None, **kwargs: Any
