@@ -69,10 +69,61 @@ def test_long_lists_are_cut(make_runner, save):
 
 
 @pytest.mark.parametrize('wrap', [dict, lambda weights: {'params': weights}])
-def test_official_files_are_refused_with_a_hint(make_runner, tmp_path, wrap):
-    torch.save(wrap({'conv.weight': torch.ones(1)}), tmp_path / 'official.pth')
-    with pytest.raises(UserError, match="has no 'state_dict' with generator"):
-        load(make_runner(), str(tmp_path / 'official.pth'))
+def test_foreign_files_are_refused_with_a_hint(make_runner, tmp_path, wrap):
+    torch.save(wrap({'conv.weight': torch.ones(1)}), tmp_path / 'foreign.pth')
+    with pytest.raises(UserError, match="has no 'state_dict' with generator.*load_official"):
+        load(make_runner(), str(tmp_path / 'foreign.pth'))
+
+
+@pytest.fixture
+def official(make_runner, tmp_path):
+    """The tiny config's restorer as MIMO-UNet's authors would publish it: path and weights."""
+    weights = make_runner(work='official').model.generator.state_dict()
+    weights = {key: torch.randn_like(value) / 20 for key, value in weights.items()}
+    torch.save({'model': weights, 'epoch': 3000}, tmp_path / 'official.pkl')
+    return str(tmp_path / 'official.pkl'), weights
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_training_from_official_weights_is_pointed_to_load_official(make_runner, official, resume):
+    path, _ = official
+    runner = make_runner(load_from=path, resume=resume)
+    with pytest.raises(UserError, match=r'holds published weights of MIMO-UNet .*: start from it'):
+        runner.train()
+    with pytest.raises(UserError, match=f'--cfg-options model.load_official={path}'):
+        make_runner(work='again', load_from=path, resume=resume).train()
+
+
+@pytest.mark.parametrize('extra', ['', support.GUIDED, support.GUIDED + support.EMA])
+def test_official_weights_are_tested_as_they_are(make_runner, official, extra):
+    path, weights = official
+    runner = make_runner(extra, load_from=path)
+    result = runner.test()
+    generator = runner.model.generator
+    own = getattr(generator, 'restorer', generator).state_dict()
+    assert all(torch.equal(own[key], value) for key, value in weights.items())
+    plain = make_runner(work='plain')
+    plain.model.generator.load_state_dict(weights, strict=True)
+    assert result['PSNR'] == plain.test()['PSNR']
+
+
+def test_official_weights_of_another_restorer_are_not_tested(make_runner, official):
+    path, _ = official
+    runner = make_runner("model['generator'] = dict(type='mmspd.UNet', base=4)", load_from=path)
+    with pytest.raises(UserError, match=r'checkpoint: .* does not fit UNet: .*like MIMO-UNet of'):
+        runner.test()
+
+
+@pytest.mark.parametrize('ema', ['', support.EMA])
+def test_training_starts_from_load_official(make_runner, official, ema):
+    """Rate zero: what is saved at the end, averaged or not, is what training started from."""
+    path, weights = official
+    changes = {'model.load_official': path, 'optim_wrapper.optimizer.lr': 0.0}
+    runner = make_runner(support.GUIDED + ema, **changes, param_scheduler=None)
+    runner.train()
+    saved = torch.load(f'{runner.work_dir}/epoch_2.pth', weights_only=True)['state_dict']
+    for key, value in weights.items():
+        torch.testing.assert_close(saved[f'generator.restorer.{key}'], value)
 
 
 @pytest.mark.parametrize('ema', ['', support.EMA])
