@@ -10,7 +10,7 @@ model = dict(
     generator=dict(
         restorer=dict(base=16, num_res=4),
         prior=dict(
-            extractor=dict(type='mmspd.ConvExtractor', width=24, num_blocks=(1, 2, 2)),
+            extractor=dict(type='mmspd.ConvExtractor', width=32, num_blocks=(1, 2, 3)),
         ),
     ),
     teacher=dict(_delete_=True, **_base_.efficientnet_lite0),

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
-from torch.func import functional_call
 
 from mmspd.errors import UserError
+from mmspd.models.meta import shapes_only
 from mmspd.registry import build_model
 from mmspd.utils.weights import load_backbone_weights
 
@@ -62,15 +62,18 @@ class FeatureNet(BaseModule):
 
     def spec(self, side: int = 256) -> FeatureSpec:
         """Read channels and strides by one forward on the meta device."""
-        tensors = dict(self.named_parameters())
-        tensors.update(self.named_buffers())
-        meta = {name: torch.empty_like(value, device='meta') for name, value in tensors.items()}
-        with torch.no_grad():
-            features = functional_call(self, meta, (torch.empty(2, 3, side, side, device='meta'),))
+        with shapes_only(self):
+            features = self(torch.empty(2, 3, side, side, device='meta'))
         return FeatureSpec(
             tuple(feature.shape[1] for feature in features),
             tuple(side // feature.shape[-1] for feature in features),
         )
+
+    def prepare(self, img: Tensor) -> Tensor:
+        """Enlarge and normalise an image ``(N, 3, H, W)``, RGB, [0, 1], for the backbone."""
+        if self.scale != 1:
+            img = F.interpolate(img, scale_factor=self.scale, mode='bilinear', align_corners=False)
+        return (img - self.mean) / self.std
 
     def forward(self, img: Tensor) -> Tuple[Tensor, ...]:
         """Extract features.
@@ -81,14 +84,15 @@ class FeatureNet(BaseModule):
         Returns:
             One map ``(N, C_i, H / s_i, W / s_i)`` per level, fine to coarse.
         """
-        if self.scale != 1:
-            img = F.interpolate(img, scale_factor=self.scale, mode='bilinear', align_corners=False)
-        features = self.backbone((img - self.mean) / self.std)
+        features = self.backbone(self.prepare(img))
         return tuple(features) if isinstance(features, (tuple, list)) else (features,)
 
 
 def _from_scratch(backbone: Dict[str, Any]) -> Dict[str, Any]:
     """Config of the backbone without weight loading of its own, which would not be strict."""
+    for part in backbone.values():
+        if isinstance(part, dict):
+            _from_scratch(part)
     if backbone.get('init_cfg') or backbone.get('pretrained') or backbone.get('checkpoint_path'):
         raise UserError(
             'A teacher or extractor backbone must not load weights itself (init_cfg, pretrained, '

@@ -11,10 +11,10 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Sequenc
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from mmspd.errors import UserError
+from mmspd.models.meta import shapes_only
 from mmspd.registry import MODELS, build_model
 
 __all__ = ['FuseFn', 'HookSeams', 'Probe', 'Seam', 'no_fuse', 'probe_seams', 'takes_fuse']
@@ -84,18 +84,9 @@ def takes_fuse(restorer: nn.Module) -> bool:
 
 def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]]:
     """Shapes seen at every seam of a square image, by one forward on the meta device."""
-    on_meta = {
-        f'{prefix}.{name}' if prefix else name: torch.empty_like(value, device='meta')
-        for prefix, module in restorer.named_modules()
-        for name, value in (*module._parameters.items(), *module._buffers.items())
-        if value is not None
-    }
     recorder = _Recorder()
-    image = torch.empty(1, 3, side, side, device='meta')
-    with torch.no_grad():
-        # each module once, and no tying: a module in several places (MPRNet's PReLU) would be
-        # swapped under every name and left on the meta device
-        functional_call(restorer, on_meta, (image,), {'fuse': recorder}, tie_weights=False)
+    with shapes_only(restorer):
+        restorer(torch.empty(1, 3, side, side, device='meta'), fuse=recorder)
     return recorder.shapes
 
 

@@ -25,14 +25,14 @@ PRIOR = dict(
 EMBEDDING = dict(type='mmspd.SPE', mla=dict(type='mmspd.MLA'), fusion=dict(type='mmspd.SAT'))
 
 
-def guide(restorer, at=None, fusion='mmspd.SAT', outputs='all'):
-    """A guided restorer of the contract's small prior."""
+def guide(restorer, at=None, fusion='mmspd.SAT', outputs='all', prior=PRIOR):
+    """A guided restorer, by default of the contract's small prior."""
     return MODELS.build(
         dict(
             type='mmspd.SemanticGuided',
             restorer=restorer,
             at=at,
-            prior=PRIOR,
+            prior=prior,
             embedding=dict(EMBEDDING, fusion=dict(type=fusion)),
             outputs=outputs,
         )
@@ -49,7 +49,7 @@ def randomise(network):
     return network
 
 
-def image(height=32, width=48, batch=1):
+def image(height=32, width=64, batch=1):
     generator = torch.Generator().manual_seed(height * 1000 + width)
     return torch.rand(batch, 3, height, width, generator=generator)
 
@@ -60,7 +60,10 @@ def backward(network, *images):
     forwards = [as_list(network(img)) for img in images]
     total = sum(out.square().mean() for outs in forwards for out in outs)
     total.backward()
-    return {name: p.grad.clone() for name, p in network.named_parameters()}
+    return {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+        for name, p in network.named_parameters()
+    }
 
 
 class RestorerContract:
@@ -68,8 +71,11 @@ class RestorerContract:
 
     restorer: dict  # a small configuration
     at = None  # seams, for a restorer that has none of its own
+    prior = PRIOR
     num_outputs = 1
-    with_cp = True  # whether the restorer takes with_cp
+    # sizes it takes; a restorer of mmspd takes any, one of another project may not
+    sizes = ((32, 32), (35, 45), (9, 70), (1, 3))
+    odd = (35, 45)
     # the second size compiles again, for any size; a large restorer proves that in a smaller one
     compiled_sizes = ((32, 48), (35, 45))
 
@@ -77,19 +83,19 @@ class RestorerContract:
         torch.manual_seed(0)
         if kind == 'plain':
             return randomise(build_model(self.restorer)).eval()
-        return randomise(guide(self.restorer, self.at)).eval()
+        return randomise(guide(self.restorer, self.at, prior=self.prior)).eval()
 
     @pytest.fixture(params=['plain', 'guided'])
     def network(self, request):
         return self.build(request.param)
 
-    @pytest.mark.parametrize('size', [(32, 32), (35, 45), (9, 70), (1, 3)])
-    def test_any_size_in_same_size_out(self, network, size):
-        with torch.no_grad():
-            outs = as_list(network(image(*size, batch=2)))
-        assert len(outs) == self.num_outputs
-        assert outs[-1].shape == (2, 3, *size)
-        assert all(torch.isfinite(out).all() for out in outs)
+    def test_any_size_in_same_size_out(self, network):
+        for size in self.sizes:
+            with torch.no_grad():
+                outs = as_list(network(image(*size, batch=2)))
+            assert len(outs) == self.num_outputs
+            assert outs[-1].shape == (2, 3, *size)
+            assert all(torch.isfinite(out).all() for out in outs)
 
     def test_every_parameter_gets_a_gradient(self, network):
         gradients = backward(network, image())
@@ -98,8 +104,8 @@ class RestorerContract:
 
     def test_prior_starts_as_identity(self):
         for dtype in (torch.float32, torch.bfloat16):
-            for size in ((32, 48), (35, 45)):
-                guided = guide(self.restorer, self.at).to(dtype).eval()
+            for size in ((32, 64), self.odd):
+                guided = guide(self.restorer, self.at, prior=self.prior).to(dtype).eval()
                 plain = build_model(self.restorer).to(dtype).eval()
                 plain.load_state_dict(guided.restorer.state_dict(), strict=True)
                 with torch.no_grad():
@@ -109,9 +115,9 @@ class RestorerContract:
 
     @pytest.mark.parametrize('fusion', ['mmspd.AddFusion', 'mmspd.ConcatFusion'])
     def test_rival_fusions_start_as_identity_too(self, fusion):
-        guided = guide(self.restorer, self.at, fusion).eval()
+        guided = guide(self.restorer, self.at, fusion, prior=self.prior).eval()
         with torch.no_grad():
-            img = image(35, 45)
+            img = image(*self.odd)
             plain = as_list(guided.restorer(img))[-1]
             torch.testing.assert_close(as_list(guided(img))[-1], plain, rtol=0, atol=1e-6)
 
@@ -139,15 +145,15 @@ class RestorerContract:
             assert torch.equal(as_list(twin(img))[-1], as_list(network(img))[-1])
 
     def test_two_forwards_then_backward(self, network):
-        both = backward(network, image(32, 32), image(48, 32))
-        first, second = backward(network, image(32, 32)), backward(network, image(48, 32))
+        both = backward(network, image(32, 32), image(64, 32))
+        first, second = backward(network, image(32, 32)), backward(network, image(64, 32))
         for name, grad in both.items():
             torch.testing.assert_close(grad, first[name] + second[name], rtol=1e-3, atol=1e-6)
 
     @pytest.mark.parametrize('kind', ['plain', 'guided'])
     def test_checkpointing_keeps_the_gradients(self, kind):
         network = self.build(kind)
-        want = backward(network, image(32, 32), image(48, 32))
+        want = backward(network, image(32, 32), image(64, 32))
         recomputing = [m for m in network.modules() if hasattr(m, 'with_cp')]
         if not recomputing:  # a plain restorer of another project
             assert kind == 'plain'
@@ -155,7 +161,7 @@ class RestorerContract:
             return
         for module in recomputing:
             module.with_cp = True
-        for name, grad in backward(network, image(32, 32), image(48, 32)).items():
+        for name, grad in backward(network, image(32, 32), image(64, 32)).items():
             torch.testing.assert_close(grad, want[name], rtol=1e-4, atol=1e-7)
 
     def test_autocast_bfloat16(self, network):
@@ -186,7 +192,7 @@ class RestorerContract:
                 torch.testing.assert_close(as_list(compiled(img))[-1], want, rtol=1e-4, atol=1e-5)
 
     def test_exports(self, network):
-        img = image(35, 45)
+        img = image(*self.odd)
         exported = torch.export.export(network, (img,)).module()
         with torch.no_grad():
             want = as_list(network(img))[-1]
@@ -194,7 +200,7 @@ class RestorerContract:
 
     def test_guided_keeps_the_restorers_keys(self):
         plain = build_model(self.restorer).state_dict()
-        guided = guide(self.restorer, self.at)
+        guided = guide(self.restorer, self.at, prior=self.prior)
         assert list(guided.restorer.state_dict()) == list(plain)
         inside = [k for k in guided.state_dict() if k.startswith('restorer.')]
         assert inside == [f'restorer.{key}' for key in plain]
@@ -203,14 +209,14 @@ class RestorerContract:
 
     def test_guided_state_dict_round_trip(self):
         guided = self.build('guided')
-        other = guide(self.restorer, self.at).eval()
+        other = guide(self.restorer, self.at, prior=self.prior).eval()
         other.load_state_dict(guided.state_dict(), strict=True)
         with torch.no_grad():
             img = image()
             assert torch.equal(as_list(other(img))[-1], as_list(guided(img))[-1])
 
     def test_last_output_alone(self):
-        guided = guide(self.restorer, self.at, outputs='last').eval()
+        guided = guide(self.restorer, self.at, outputs='last', prior=self.prior).eval()
         with torch.no_grad():
             img = image()
             out = guided(img)
@@ -227,7 +233,7 @@ class OwnRestorerContract(RestorerContract):
         assert set(build_model(self.restorer).state_dict()) == self.official_keys
 
     def test_no_fuse_is_the_default(self):
-        plain, img = self.build('plain'), image(35, 45)
+        plain, img = self.build('plain'), image(*self.odd)
         with torch.no_grad():
             for a, b in zip(as_list(plain(img)), as_list(plain(img, fuse=no_fuse))):
                 assert torch.equal(a, b)
@@ -250,7 +256,7 @@ class OwnRestorerContract(RestorerContract):
                 assert not torch.equal(as_list(got)[-1], want)
 
     def test_outputs_last_is_a_tensor(self):
-        img = image(35, 45)
+        img = image(*self.odd)
         torch.manual_seed(0)
         every = build_model(self.restorer).eval()
         last = build_model(dict(self.restorer, outputs='last')).eval()

@@ -99,6 +99,14 @@ def test_probe_computes_nothing_and_changes_nothing(host):
     assert not any(p.is_meta for p in host.parameters())
 
 
+def test_probe_spares_a_module_that_stands_at_two_places():
+    """As the one PReLU of MPRNet, or the encoder of DeblurGANv2's feature pyramid."""
+    host = Host()
+    host.also = nn.Sequential(host.enc, host.down)
+    HookSeams(host, ['dec'])
+    assert not any(p.is_meta for p in host.parameters())
+
+
 @pytest.mark.parametrize(
     ('names', 'message'),
     [
