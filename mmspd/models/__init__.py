@@ -8,6 +8,7 @@ from mmspd.models.losses import EdgeLoss, FrequencyLoss, HCLLoss, PriorDistillat
 from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor
 from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
+from mmspd.models.segmentors import ESPNetv2, ESPNetv2Backbone
 from mmspd.models.teacher import FeatureTeacher
 
 compat.let_nafnet_compile()  # the deblurrer has imported MMagic
@@ -24,6 +25,8 @@ __all__ = [
     'ConcatFusion',
     'ConvExtractor',
     'DeepDeblur',
+    'ESPNetv2',
+    'ESPNetv2Backbone',
     'EdgeLoss',
     'FeatureTeacher',
     'FrequencyLoss',

@@ -1,0 +1,150 @@
+"""ESPNetv2: the tensors of its published files, its units, and what it sees in real photos."""
+
+import hashlib
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmspd.registry import build_model
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+PERSON, CAT = 15, 8  # classes of PASCAL VOC
+
+
+def network(num_classes=21, width_multiplier=2.0, seed=0):
+    torch.manual_seed(seed)
+    cfg = dict(type='mmspd.ESPNetv2', num_classes=num_classes, width_multiplier=width_multiplier)
+    return build_model(cfg).eval()
+
+
+def test_names_and_shapes_are_those_of_the_published_files():
+    """The digest of their lines ``name (shape)``, sorted."""
+    lines = sorted(f'{key} {tuple(value.shape)}' for key, value in network().state_dict().items())
+    assert len(lines) == 526
+    digest = hashlib.sha256('\n'.join(lines).encode()).hexdigest()
+    assert digest == 'd1a1811ff0696286c0bba8ac48461a4083dca0ad4b63af898ec8a1bb1fedd8f4'
+
+
+@pytest.mark.parametrize(
+    ('name', 'num_classes', 'width_multiplier'),
+    [('s_2.0_pascal_256x256', 21, 2.0), ('s_2.0_city_1024x512', 20, 2.0)]
+    + [('s_1.0_pascal_256x256', 21, 1.0)],
+)
+def test_published_files_load_strictly(shared_data, name, num_classes, width_multiplier):
+    file = shared_data / 'data' / 'seg' / 'espnetv2' / f'espnetv2_{name}.pth'
+    state = torch.load(file, map_location='cpu', weights_only=True)
+    network(num_classes, width_multiplier).load_state_dict(state, strict=True)
+
+
+def test_a_person_is_a_person_and_a_cat_a_cat(shared_data):
+    from skimage import data
+    from skimage.transform import resize
+
+    net = network()
+    file = shared_data / 'data' / 'seg' / 'espnetv2' / 'espnetv2_s_2.0_pascal_384x384.pth'
+    net.load_state_dict(torch.load(file, map_location='cpu', weights_only=True))
+    photos = [
+        resize(photo, (384, 384), anti_aliasing=True)
+        for photo in (data.astronaut(), data.chelsea())
+    ]
+    batch = torch.stack([torch.from_numpy(photo).permute(2, 0, 1).float() for photo in photos])
+    with torch.no_grad():
+        classes = net((batch - MEAN) / STD).argmax(1)
+    astronaut, chelsea = classes
+    # the upper body fills the middle of the lower half; the flag and the shuttle are neither
+    assert (astronaut[230:300, 100:200] == PERSON).float().mean() > 0.95
+    assert 0.3 < (astronaut == PERSON).float().mean() < 0.55
+    assert (astronaut[:150, :80] == PERSON).float().mean() < 0.05
+    assert (chelsea[100:250, 100:250] == CAT).float().mean() > 0.99
+    assert 0.6 < (chelsea == CAT).float().mean() < 0.9
+    assert (chelsea[:100, 330:] == CAT).float().mean() < 0.05
+
+
+def test_the_unit_sums_up_its_ranges():
+    """Reduction, dilated depth-wise convolutions added up one by one, expansion, input, PReLU."""
+    unit = network().base_net.level4[0].double()
+    for norm in (m for m in unit.modules() if isinstance(m, nn.BatchNorm2d)):
+        nn.init.normal_(norm.running_mean)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+    x = torch.randn(1, 512, 9, 10, dtype=torch.float64)
+
+    def norm_act(values, norm, act=None):
+        shape = (1, -1, 1, 1)
+        values = (values - norm.running_mean.view(shape)) / (
+            norm.running_var + norm.eps
+        ).sqrt().view(shape)
+        values = values * norm.weight.view(shape) + norm.bias.view(shape)
+        return (
+            values
+            if act is None
+            else values.clamp(min=0) + act.weight.view(shape) * values.clamp(max=0)
+        )
+
+    def grouped(values, weight):
+        """1x1 convolution in four groups, as a matrix product per group."""
+        parts = [
+            torch.einsum('oi,nihw->nohw', w[..., 0, 0], v)
+            for w, v in zip(weight.chunk(4), values.chunk(4, 1))
+        ]
+        return torch.cat(parts, 1)
+
+    reduced = norm_act(grouped(x, unit.proj_1x1.conv.weight), unit.proj_1x1.bn, unit.proj_1x1.act)
+    total, ranges = 0, []
+    for branch, dilation in zip(unit.spp_dw, (1, 1, 2, 3)):  # deep levels do not look as far
+        padded = F.pad(reduced, [dilation] * 4)
+        shifted = [
+            padded[..., i * dilation : i * dilation + 9, j * dilation : j * dilation + 10]
+            * branch.conv.weight[:, 0, i, j].view(1, -1, 1, 1)
+            for i in range(3)
+            for j in range(3)
+        ]
+        total = total + sum(shifted)
+        ranges.append(total)
+    merged = norm_act(torch.cat(ranges, 1), unit.br_after_cat.bn, unit.br_after_cat.act)
+    expanded = norm_act(grouped(merged, unit.conv_1x1_exp.conv.weight), unit.conv_1x1_exp.bn)
+    want = expanded + x
+    want = want.clamp(min=0) + unit.module_act.weight.view(1, -1, 1, 1) * want.clamp(max=0)
+    with torch.no_grad():
+        torch.testing.assert_close(unit(x), want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize('size', [(64, 96), (35, 45), (1, 3)])
+def test_any_size(size):
+    with torch.no_grad():
+        logits = network(5, 0.5)(torch.rand(2, 3, *size))
+    assert logits.shape == (2, 5, *size)
+    assert torch.isfinite(logits).all()
+
+
+def test_the_backbone_is_the_segmentors_encoder():
+    net = network(5, 0.5)
+    backbone = build_model(
+        dict(type='mmspd.ESPNetv2Backbone', width_multiplier=0.5, out_indices=(0, 2))
+    ).eval()
+    encoder = {key: value for key, value in net.state_dict().items() if key.startswith('base_net.')}
+    kept = {key: value for key, value in encoder.items() if 'level4' not in key}
+    backbone.load_state_dict(kept, strict=True)  # the deepest level is not built
+    img = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        levels, features = net.base_net(img), backbone(img)
+    assert [feature.shape for feature in features] == [(1, 16, 32, 48), (1, 64, 8, 12)]
+    assert torch.equal(features[0], levels[0])
+    assert torch.equal(features[1], levels[2])
+
+
+def test_every_trainable_tensor_gets_a_gradient():
+    """Nothing that DistributedDataParallel would wait for."""
+    net = network(5, 0.5)
+    net(torch.rand(1, 3, 64, 64)).square().mean().backward()
+    trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    assert len(trainable) == len(list(net.parameters())) - 3  # one PReLU per strided unit
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trainable.values())
+
+
+@pytest.mark.parametrize('out_indices', [(), (0, 4)])
+def test_unknown_levels_are_refused(out_indices):
+    with pytest.raises(ValueError, match='must name levels out of 0, 1, 2 and 3'):
+        build_model(dict(type='mmspd.ESPNetv2Backbone', out_indices=out_indices))
