@@ -4,10 +4,18 @@ from mmspd import compat
 from mmspd.models.deblurrer import SemanticPriorDeblurrer
 from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
-from mmspd.models.losses import EdgeLoss, FrequencyLoss, HCLLoss, PriorDistillationLoss, VGGLoss
-from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor
+from mmspd.models.losses import (
+    EdgeLoss,
+    FrequencyLoss,
+    HCLLoss,
+    PriorDistillationLoss,
+    SegmapDistillationLoss,
+    VGGLoss,
+)
+from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor, SegmapSPL
 from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
+from mmspd.models.segmap_teacher import SegmapTeacher
 from mmspd.models.segmentors import ESPNetv2, ESPNetv2Backbone
 from mmspd.models.teacher import FeatureTeacher
 
@@ -35,6 +43,9 @@ __all__ = [
     'MIMOUNet',
     'MPRNet',
     'PriorDistillationLoss',
+    'SegmapDistillationLoss',
+    'SegmapSPL',
+    'SegmapTeacher',
     'SemanticGuided',
     'SemanticPriorDeblurrer',
     'UNet',

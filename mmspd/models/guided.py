@@ -40,7 +40,7 @@ class SemanticGuided(BaseModule):
             (its ``seam_groups``). ``enc`` names the module whose output is ``f_en``, for a
             hooked restorer that leaves the skip sum of Eq. 6 to the seam. All seams of the
             restorer where ``at`` is ``None``.
-        prior: config of the prior branch, ``mmspd.SPL``.
+        prior: config of the prior branch, ``mmspd.SPL`` or ``mmspd.SegmapSPL``.
         embedding: config of the embedding layer, ``mmspd.SPE``; its channels and strides are
             read from the restorer, not stated.
         outputs: ``'all'`` for every output of the restorer, ``'last'`` for the full-resolution
@@ -102,7 +102,8 @@ class SemanticGuided(BaseModule):
             padded to :attr:`multiple`.
         """
         prior = self.prior(pad_to_multiple(img, self.multiple))
-        return as_list(self.restorer(img, self.embedding(prior))), prior
+        fuse = self.embedding(self.prior.guidance(prior))
+        return as_list(self.restorer(img, fuse)), prior
 
 
 def _as_entry(entry: SeamEntry) -> Dict[str, Any]:

@@ -1,4 +1,4 @@
-"""FeatureTeacher: the frozen high-level vision model F_P, which sees the sharp image."""
+"""Teachers: the frozen high-level vision model F_P, which sees the sharp image."""
 
 from typing import Any, Dict, Sequence, Tuple
 
@@ -9,11 +9,44 @@ from mmspd.errors import UserError
 from mmspd.models.feature_net import FeatureNet
 from mmspd.registry import MODELS
 
-__all__ = ['FeatureTeacher']
+__all__ = ['FeatureTeacher', 'Teacher']
+
+
+class Teacher(FeatureNet):
+    """Base class: a network that never changes once it is settled.
+
+    Attributes:
+        channels: channels of the levels.
+        strides: strides of the levels on the image before ``scale``.
+    """
+
+    def settle(self, channels: Sequence[int]) -> None:
+        """Read the levels, load the weights and freeze; the last step of a constructor.
+
+        Args:
+            channels: channels of the levels, as the config states them.
+
+        Raises:
+            UserError: the weights cannot be had or do not fit, or ``channels`` is wrong.
+        """
+        self.channels, self.strides = self.spec()
+        if self.channels != tuple(channels):
+            raise UserError(
+                f'teacher.channels={tuple(channels)} but its network returns {self.channels}; '
+                'state those.'
+            )
+        self.load_weights()
+        self.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> 'Teacher':
+        """Stay in evaluation mode, whatever is asked."""
+        super().train(False)
+        return self
 
 
 @MODELS.register_module()
-class FeatureTeacher(FeatureNet):
+class FeatureTeacher(Teacher):
     """Frozen backbone that turns the sharp image into the features f_gt (section 3.1.1).
 
     Args:
@@ -48,20 +81,7 @@ class FeatureTeacher(FeatureNet):
         scale: int = 2,
     ) -> None:
         super().__init__(backbone, weights, mean, std, scale)
-        self.channels, self.strides = self.spec()
-        if self.channels != tuple(channels):
-            raise UserError(
-                f'teacher.channels={tuple(channels)} but its backbone returns {self.channels}; '
-                'state those.'
-            )
-        self.load_weights()
-        self.requires_grad_(False)
-        self.train(False)
-
-    def train(self, mode: bool = True) -> 'FeatureTeacher':
-        """Stay in evaluation mode, whatever is asked."""
-        super().train(False)
-        return self
+        self.settle(channels)
 
     @torch.no_grad()
     def forward(self, img: Tensor) -> Tuple[Tensor, ...]:

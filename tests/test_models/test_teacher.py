@@ -57,7 +57,7 @@ def test_normalisation_and_scale():
 
 
 def test_wrong_channels_are_refused():
-    with pytest.raises(ValueError, match=r'channels=\(64, 128\) but its backbone returns \(64, 12'):
+    with pytest.raises(ValueError, match=r'channels=\(64, 128\) but its network returns \(64, 12'):
         teacher(channels=(64, 128))
 
 

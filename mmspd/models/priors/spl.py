@@ -2,9 +2,9 @@
 
 from typing import Any, Dict, List, Optional
 
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmspd.models.priors.base import PriorBranch
 from mmspd.registry import MODELS, build_model
 
 __all__ = ['SPL']
@@ -14,7 +14,7 @@ CROSS_LEVEL = dict(type='mmspd.CLC')
 
 
 @MODELS.register_module()
-class SPL(BaseModule):
+class SPL(PriorBranch):
     """Semantic prior learning branch: extracts the prior from the blurry image.
 
     Args:
@@ -33,11 +33,8 @@ class SPL(BaseModule):
         extractor: Dict[str, Any] = CONV_EXTRACTOR,
         clc: Optional[Dict[str, Any]] = CROSS_LEVEL,
     ) -> None:
-        super().__init__()
-        self.extractor = build_model(extractor)
+        super().__init__(extractor)
         self.channels = self.extractor.channels
-        self.strides = self.extractor.strides
-        self.multiple = max(self.strides)
         self.clc = None if clc is None else build_model(clc, channels=self.channels)
 
     def forward(self, img: Tensor) -> List[Tensor]:
