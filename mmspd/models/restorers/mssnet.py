@@ -1,0 +1,134 @@
+"""MSSNet (Kim et al., "Multi-Scale-Stage Network for Single Image Deblurring", ECCVW 2022)."""
+
+from typing import List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmspd.errors import UserError
+from mmspd.models.restorers.base import Restorer
+from mmspd.models.restorers.stage_blocks import (
+    StageBlock,
+    StageDecoder,
+    StageEncoder,
+    StageFeatures,
+    conv,
+    resample,
+)
+from mmspd.models.seams import FuseFn
+from mmspd.registry import MODELS
+
+__all__ = ['MSSNet']
+
+SCALES = (1, 2, 3)
+
+
+def _double(x: Tensor) -> Tensor:
+    """Resize to twice the size, without learning."""
+    return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
+
+
+@MODELS.register_module()
+class MSSNet(Restorer):
+    """Multi-scale-stage network; sizes, structure and U-Net names of the official code.
+
+    Six U-Nets: one at scale 1, two at scale 2, three at scale 3. Scales 1 and 2 see the half-size
+    and the full image with their pixels unshuffled, so they work at strides 4 and 2; scale 3 works
+    at full resolution. The half-size image is bilinear with aligned corners, and so must be its
+    target (``pyramid='bilinear_corners'``). A U-Net gets the finest decoder feature of the one
+    before as its input, and all encoder and decoder features of that by cross-stage fusion; from
+    scale to scale they are enlarged, and the input joins the new scale's shallow feature.
+
+    Defaults are MSSNet (15.6 M parameters); ``MSSNet(20, 40, 40)`` is MSSNet-small (6.8 M) and
+    ``MSSNet(80, 50, 50)`` MSSNet-large (28.2 M).
+
+    Seams: ``dec3``, ``dec2`` and ``dec1`` of every U-Net, by the name of its decoder: ``D1_1.dec3``
+    (stride 16) ... ``D3_3.dec1`` (stride 1). ``dec3`` has no skip; the others come after the skip
+    sums. Each U-Net takes all levels of the prior.
+
+    Args:
+        base: channels of the U-Nets at their finest level.
+        growth: channels that the middle level adds.
+        coarse_growth: channels that the coarsest level adds to the middle one's.
+        num_unets: U-Nets at scales 1, 2 and 3; official (1, 2, 3).
+        outputs: ``'all'`` for the image of every U-Net, the first at half size, the others at full
+            size; ``'last'`` for the last.
+        with_cp: recompute the blocks' activations in the backward pass to save memory.
+
+    Raises:
+        UserError: ``num_unets`` is not three positive numbers.
+    """
+
+    multiple = 16
+
+    def __init__(
+        self,
+        base: int = 54,
+        growth: int = 42,
+        coarse_growth: int = 42,
+        num_unets: Tuple[int, int, int] = (1, 2, 3),
+        outputs: str = 'all',
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__(outputs, with_cp)
+        if len(num_unets) != 3 or min(num_unets) < 1:
+            raise UserError(
+                f'MSSNet num_unets={num_unets!r} must be three positive numbers, the U-Nets at '
+                'scales 1, 2 and 3.'
+            )
+        self.unets = tuple(
+            tuple(f'{scale}_{unet + 1}' for unet in range(count))
+            for scale, count in zip(SCALES, num_unets)
+        )
+        self.seam_groups = tuple(
+            tuple(f'D{name}.dec{level}' for level in (3, 2, 1))
+            for names in self.unets
+            for name in names
+        )
+        self.seams = sum(self.seam_groups, ())
+
+        act = nn.PReLU()
+        widths = (base, base + growth, base + growth + coarse_growth)
+        for scale, names, channels in zip(SCALES, self.unets, (12, 12, 3)):
+            shallow = nn.Sequential(conv(channels, base), StageBlock(base, act))
+            self.add_module(f'shallow_feat{scale}', shallow)
+            for name in names:
+                self.add_module(f'E{name}', StageEncoder(widths, act, csff=name != '1_1'))
+                self.add_module(f'D{name}', StageDecoder(widths, act))
+                self.add_module(f'tail{name}', conv(base, channels))
+        self.up_scale1_feat = resample(base, base, 2)
+        self.up_scale2_feat = resample(base, base, 2)
+        self.fusion12 = conv(base * 2, base)
+        self.fusion23 = conv(base * 2, base)
+
+    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+        """Restore ``(N, 3, H, W)``: one image of half size, then full-size ones."""
+        half = F.interpolate(img, scale_factor=0.5, mode='bilinear', align_corners=True)
+        outputs: List[Tensor] = []
+        previous: Optional[StageFeatures] = None
+        for scale, blurry, names in zip(SCALES, (half, img, img), self.unets):
+            x = blurry if scale == 3 else F.pixel_unshuffle(blurry, 2)
+            x = self.run(getattr(self, f'shallow_feat{scale}'), x)
+            if previous is not None:
+                x, previous = self._to_next_scale(scale, x, previous)
+            for name in names:
+                enc = getattr(self, f'E{name}')(x, self.run, previous)
+                dec = getattr(self, f'D{name}')(
+                    enc, self.run, lambda level, z, name=name: fuse(f'D{name}.{level}', z)
+                )
+                previous = StageFeatures(enc, dec)
+                x = dec[0]
+                residual = getattr(self, f'tail{name}')(x)
+                outputs.append(blurry + (residual if scale == 3 else F.pixel_shuffle(residual, 2)))
+        return outputs
+
+    def _to_next_scale(
+        self, scale: int, shallow: Tensor, previous: StageFeatures
+    ) -> Tuple[Tensor, StageFeatures]:
+        """Fuse the scale before into the shallow feature, and enlarge all its features."""
+        names = ('up_scale1_feat', 'fusion12') if scale == 2 else ('up_scale2_feat', 'fusion23')
+        up, fusion = (getattr(self, name) for name in names)
+        x = fusion(torch.cat([shallow, up(previous.dec[0])], dim=1))
+        enc, dec = ([_double(z) for z in features] for features in previous)
+        return x, StageFeatures(enc, dec)
