@@ -9,6 +9,7 @@ SMALL = {
     'mimounet': dict(type='mmspd.MIMOUNet', base=8, num_res=1),
     'mimounetplus': dict(type='mmspd.MIMOUNet', base=4, num_res=20, dropout=0.1),
     'mprnet': dict(type='mmspd.MPRNet', base=8, growth=4, reduction=4, orsnet_growth=4, num_cab=2),
+    'mssnet': dict(type='mmspd.MSSNet', base=4, growth=2, coarse_growth=3, num_unets=(1, 1, 2)),
     'deepdeblur': dict(type='mmspd.DeepDeblur', base=4, num_res=2),
     'dmphn': dict(type='mmspd.DMPHN', base=4),
     'nafnet': dict(

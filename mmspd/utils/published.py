@@ -88,6 +88,14 @@ def _mprnet(state: State) -> Arguments:
     )
 
 
+def _mssnet(state: State) -> Arguments:
+    base = state['shallow_feat1.0.weight'].shape[0]
+    middle, coarse = (state[f'E1_1.down{step}.down.1.weight'].shape[0] for step in (12, 23))
+    # U-Nets are numbered from 1
+    num_unets = tuple(_count(state, rf'E{scale}_(\d+)\.') - 1 for scale in (1, 2, 3))
+    return dict(base=base, growth=middle - base, coarse_growth=coarse - middle, num_unets=num_unets)
+
+
 def _deep_deblur(state: State) -> Arguments:
     convs_and_blocks = _count(state, r'body_models\.\d\.body\.(\d+)')
     return dict(base=state['body_models.0.body.0.weight'].shape[0], num_res=convs_and_blocks - 2)
@@ -135,6 +143,10 @@ _RESTORMER = dict(
 )
 
 
+def _mssnet_sizes(base: int, growth: int) -> Arguments:
+    return dict(base=base, growth=growth, coarse_growth=growth, num_unets=(1, 2, 3))
+
+
 def _nafnet_sizes(width: int) -> Arguments:
     blocks = dict(enc_blk_nums=[1, 1, 1, 28], middle_blk_num=1, dec_blk_nums=[1] * 4)
     return dict(img_channels=3, mid_channels=width, **blocks)
@@ -169,6 +181,21 @@ FAMILIES = (
             Published(
                 'mprnet', 'stage 1 of MPRNet', dict(base=96, growth=48, reduction=4, num_stages=1)
             ),
+        ),
+    ),
+    Family(
+        'mmspd.MSSNet',
+        'MSSNet',
+        (
+            'shallow_feat1.0.weight',
+            'E1_1.down12.down.1.weight',
+            'E1_1.down23.down.1.weight',
+        ),
+        _mssnet,
+        (
+            Published('mssnet', 'MSSNet', _mssnet_sizes(54, 42)),
+            Published('mssnet', 'MSSNet-small', _mssnet_sizes(20, 40)),
+            Published('mssnet', 'MSSNet-large', _mssnet_sizes(80, 50)),
         ),
     ),
     Family(
