@@ -3,6 +3,7 @@
 from mmspd.datasets.folders import PairedFolderDataset
 from mmspd.datasets.gopro import GoProDataset
 from mmspd.datasets.paired import PairedImageDataset
+from mmspd.datasets.progressive import ProgressiveBatchSampler, ProgressiveCrop
 from mmspd.datasets.samplers import SampleIndex, SeededSampler
 from mmspd.datasets.transforms import LoadImagePair
 
@@ -11,6 +12,8 @@ __all__ = [
     'LoadImagePair',
     'PairedFolderDataset',
     'PairedImageDataset',
+    'ProgressiveBatchSampler',
+    'ProgressiveCrop',
     'SampleIndex',
     'SeededSampler',
 ]

@@ -36,7 +36,7 @@ class PairedImageDataset(BaseDataset):
     """Pairs of image files, found by :meth:`find_pairs` and processed by a pipeline.
 
     A sample enters the pipeline as a dict of ``img_path`` (blurry), ``gt_path`` (sharp), ``key``,
-    ``severity`` (``None`` where not recorded) and ``sample_idx``.
+    ``severity`` (``None`` where not recorded), ``sample_idx`` and ``epoch``.
 
     An index from :class:`~mmspd.datasets.samplers.SeededSampler` seeds ``random``, ``numpy.random``
     and torch from (seed, epoch, place in the epoch) while its sample is made, and restores them
@@ -106,7 +106,7 @@ class PairedImageDataset(BaseDataset):
         if not isinstance(idx, SampleIndex):
             return super().__getitem__(idx)
         with seeded(idx.seed, idx.epoch, idx.draw):
-            return super().__getitem__(int(idx))
+            return super().__getitem__(idx)
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline on a pair.
@@ -114,7 +114,8 @@ class PairedImageDataset(BaseDataset):
         Raises:
             UserError: The pipeline failed; the message names the file.
         """
-        info = self.get_data_info(idx)
+        info = self.get_data_info(int(idx))
+        info['epoch'] = getattr(idx, 'epoch', 0)
         path = info['img_path']
         try:
             return self.pipeline(info)

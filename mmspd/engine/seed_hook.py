@@ -36,9 +36,11 @@ class IterationSeedHook(Hook):
         ranks_differ = runner._randomness_cfg.get('diff_rank_seed', False)
         self._seed = runner.seed - rank if ranks_differ else runner.seed
         self._rank = rank
-        sampler = runner.train_dataloader.sampler
-        if hasattr(sampler, 'seed'):
-            sampler.seed = self._seed
+        loader = runner.train_dataloader
+        # a batch sampler of the config's holds the sampler in place of the loader
+        for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
+            if hasattr(sampler, 'seed'):
+                sampler.seed = self._seed
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Optional[Any] = None

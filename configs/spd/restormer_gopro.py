@@ -1,0 +1,48 @@
+# MMagic's Restormer with upstream's progressive recipe: 300k iterations of 8 GPUs, crops from 128
+# to 384 in batches from 64 to 8. The stages' ends at 92k, 156k, 204k, 240k, 276k and 300k
+# iterations are epochs of the 8 times repeated data set here. The rate is meant for 8 GPUs.
+_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+milestones = [350, 502, 593, 627, 644]
+
+model = dict(
+    type='mmspd.SemanticPriorDeblurrer',
+    generator=dict(type='mmagic.Restormer'),
+    losses=dict(loss_pix=dict(type='mmagic.L1Loss')),
+)
+
+train_pipeline = _base_.train_dataloader.dataset.pipeline
+train_pipeline[1] = dict(
+    type='mmspd.ProgressiveCrop',
+    gt_patch_size=[128, 160, 192, 256, 320, 384],
+    milestones=milestones,
+)
+train_dataloader = dict(
+    batch_size=8,
+    batch_sampler=dict(
+        type='mmspd.ProgressiveBatchSampler',
+        later_batch_sizes=[5, 4, 2, 1, 1],
+        milestones=milestones,
+    ),
+    dataset=dict(
+        _delete_=True,
+        type='mmengine.RepeatDataset',
+        times=8,
+        dataset=dict(_base_.train_dataloader.dataset, pipeline=train_pipeline),
+    ),
+)
+train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=656, val_interval=10)
+optim_wrapper = dict(
+    type='mmengine.OptimWrapper',
+    optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.999), weight_decay=1e-4),
+    clip_grad=dict(max_norm=0.01),
+)
+param_scheduler = dict(
+    type='mmengine.CosineAnnealingLR',
+    by_epoch=False,
+    begin=92000,
+    end=300000,
+    T_max=208000,
+    eta_min=1e-6,
+)
