@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from contracts.restorer import OwnRestorerContract, count_parameters, guide
+from mmengine.model import ExponentialMovingAverage
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmspd.errors import UserError
@@ -88,6 +89,17 @@ def test_one_prelu_serves_the_whole_network():
     assert len(slopes) == 1
     slope = network.shallow_feat1[1].body[1].weight
     assert sum(p is slope for p in network.parameters()) == 1
+
+
+def test_an_average_of_the_weights_moves_the_one_prelu_once():
+    network = build_model(SMALL)
+    average = ExponentialMovingAverage(network, momentum=0.5)
+    average.update_parameters(network)
+    slope = network.shallow_feat1[1].body[1].weight
+    with torch.no_grad():
+        slope.fill_(1.25)
+    average.update_parameters(network)
+    assert average.module.shallow_feat1[1].body[1].weight.item() == 0.75  # from 0.25
 
 
 def _reference(state, img, num_cab, patches=True):
