@@ -1,0 +1,10 @@
+# Net2 of the paper's Table 4: Eq. 2 distils m itself, which is concatenated to the decoder.
+_base_ = ['../unet_sp_gopro.py']
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+
+model = dict(
+    generator=dict(
+        prior=dict(clc=None), embedding=dict(mla=None, fusion=dict(type='mmspd.ConcatFusion'))
+    )
+)

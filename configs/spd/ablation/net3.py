@@ -1,0 +1,6 @@
+# Net3 of the paper's Table 4: Eq. 2 distils m itself, which modulates the decoder (SAT).
+_base_ = ['../unet_sp_gopro.py']
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+
+model = dict(generator=dict(prior=dict(clc=None), embedding=dict(mla=None)))

@@ -1,0 +1,6 @@
+# Net4 of the paper's Table 4: Net3 with the cross-level connection (CLC, Eq. 4).
+_base_ = ['../unet_sp_gopro.py']
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+
+model = dict(generator=dict(embedding=dict(mla=None)))

@@ -1,0 +1,6 @@
+# Net5 of the paper's Table 4: Net3 with the multi-level aggregation (MLA).
+_base_ = ['../unet_sp_gopro.py']
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+
+model = dict(generator=dict(prior=dict(clc=None)))
