@@ -32,7 +32,7 @@ VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's stati
 
 @pytest.fixture(scope='module')
 def gopro(tmp_path_factory):
-    """A small folder in the raw GOPRO_Large layout."""
+    """A small folder in the raw GOPRO_Large layout, with the lists of RealBlur beside it."""
     root = tmp_path_factory.mktemp('GOPRO_Large')
     rng = np.random.default_rng(0)
     for split, count in (('train', 4), ('test', VAL_IMAGES)):
@@ -42,6 +42,9 @@ def gopro(tmp_path_factory):
                 folder = root / split / 'GOPR0001_11_00' / kind
                 folder.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(folder / f'{number:06d}.png'), image)
+        names = [f'{split}/GOPR0001_11_00/{{}}/{number:06d}.png' for number in range(count)]
+        lines = [f'{name.format("sharp")} {name.format("blur")}' for name in names]
+        (root / f'RealBlur_J_{split}_list.txt').write_text('\n'.join(lines))
     return root
 
 

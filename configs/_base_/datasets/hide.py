@@ -1,0 +1,14 @@
+# HIDE as it is unpacked: <HIDE_ROOT>/{test/**,GT}. For testing alone, with weights from GoPro:
+#   python tools/test.py CONFIG CHECKPOINT --test-on hide
+_base_ = './gopro.py'
+
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='mmspd.HIDEDataset',
+        data_root='{{$HIDE_ROOT:data/HIDE}}',
+        split='test',
+        test_mode=True,
+        pipeline=_base_.test_dataloader.dataset.pipeline,
+    ),
+)

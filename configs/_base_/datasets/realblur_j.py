@@ -1,0 +1,18 @@
+# RealBlur-J with the pipelines of GoPro. The metrics are raw; published tables align the images.
+_base_ = ['./gopro.py', './realblur_j_pairs.py']
+
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        **_base_.realblur_j_train,
+        pipeline=_base_.train_dataloader.dataset.pipeline,
+    ),
+)
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        **_base_.realblur_j_test,
+        pipeline=_base_.val_dataloader.dataset.pipeline,
+    ),
+)
+test_dataloader = val_dataloader

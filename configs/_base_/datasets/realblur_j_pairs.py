@@ -1,0 +1,14 @@
+# RealBlur-J as it is unpacked: its list files and the folder they name, all in <REALBLUR_ROOT>.
+realblur_j_train = dict(
+    type='mmspd.RealBlurDataset',
+    data_root='{{$REALBLUR_ROOT:data/RealBlur}}',
+    subset='J',
+    split='train',
+)
+realblur_j_test = dict(
+    type='mmspd.RealBlurDataset',
+    data_root='{{$REALBLUR_ROOT:data/RealBlur}}',
+    subset='J',
+    split='test',
+    test_mode=True,
+)

@@ -1,0 +1,68 @@
+"""The HIDE data set as its authors distribute it."""
+
+from pathlib import Path
+from typing import Callable, List, Optional, Sequence, Union
+
+from mmspd.datasets.image_io import images_by_stem, list_names
+from mmspd.datasets.paired import Pair, PairedImageDataset
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+
+__all__ = ['HIDEDataset']
+
+
+@DATASETS.register_module()
+class HIDEDataset(PairedImageDataset):
+    """HIDE: blurry images below ``<data_root>/<split>``, sharp ones in ``<data_root>/GT``.
+
+    The test split holds close-ups and long shots in folders of their own, 2025 in all; every image
+    finds its sharp one by file name. A pair's key is ``<folder>/<name>``, so results can be told
+    apart by shot.
+
+    Args:
+        data_root: Folder that holds ``train``, ``test`` and ``GT``.
+        split: ``'test'`` or ``'train'``.
+        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
+        indices: As there.
+        test_mode: As there.
+        lazy_init: As there.
+
+    Raises:
+        UserError: A folder is missing or empty, or an image has no sharp one.
+
+    Source: Shen et al., "Human-aware Motion Deblurring", ICCV 2019.
+    """
+
+    ROOT_VARIABLE = 'HIDE_ROOT'
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'test',
+        pipeline: Sequence[Union[dict, Callable]] = (),
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        self.split = split
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init)
+
+    def describe(self) -> str:
+        """Name the split and the folder."""
+        return f"{self.split} of '{self.data_root}'"
+
+    def find_pairs(self) -> List[Pair]:
+        """Find the pairs of the split, sorted by key."""
+        split, sharp_dir = self.check_root(self.split), self.check_root('GT')
+        # GT is shared by both splits, so it holds more than this one needs
+        sharp = {Path(stem).name: path for stem, path in images_by_stem(sharp_dir).items()}
+        blur = images_by_stem(split)
+        if not blur:
+            raise UserError(f"there is no image in '{split}' (it holds {list_names(split)})")
+        lonely = [str(path) for stem, path in blur.items() if Path(stem).name not in sharp]
+        if lonely:
+            raise UserError(
+                f"{len(lonely)} images in '{split}' have no sharp image of the same name in "
+                f"'{sharp_dir}' (first {lonely[0]}): unpack the data set again"
+            )
+        return [Pair(stem, path, sharp[Path(stem).name]) for stem, path in blur.items()]

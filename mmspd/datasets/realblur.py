@@ -1,0 +1,85 @@
+"""The RealBlur data set as its authors distribute it."""
+
+from typing import Callable, List, Optional, Sequence, Union
+
+from mmspd.datasets.image_io import list_names
+from mmspd.datasets.paired import Pair, PairedImageDataset
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+
+__all__ = ['RealBlurDataset']
+
+
+@DATASETS.register_module()
+class RealBlurDataset(PairedImageDataset):
+    """RealBlur-J or -R, by the list files that come with it.
+
+    ``<data_root>/RealBlur_<subset>_<split>_list.txt`` names a sharp and a blurry image per line,
+    relative to ``data_root``; 3758 pairs for training, 980 for testing. A pair's key is
+    ``<scene>/<blurry name>``.
+
+    Args:
+        data_root: Folder that holds the lists and the folders they name.
+        subset: ``'J'``, the camera's JPEG images, or ``'R'``, those made from RAW.
+        split: ``'train'`` or ``'test'``.
+        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
+        indices: As there.
+        test_mode: As there.
+        lazy_init: As there.
+
+    Raises:
+        UserError: The list is missing or damaged, or an image that it names is.
+
+    Source: Rim et al., "Real-World Blur Dataset for Learning and Benchmarking Deblurring
+    Algorithms", ECCV 2020.
+    """
+
+    ROOT_VARIABLE = 'REALBLUR_ROOT'
+
+    def __init__(
+        self,
+        data_root: str,
+        subset: str = 'J',
+        split: str = 'train',
+        pipeline: Sequence[Union[dict, Callable]] = (),
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        if subset not in ('J', 'R'):
+            raise UserError(f"subset is 'J' or 'R', not '{subset}'")
+        self.subset = subset
+        self.split = split
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init)
+
+    def describe(self) -> str:
+        """Name the subset, the split and the folder."""
+        return f"RealBlur-{self.subset} {self.split} of '{self.data_root}'"
+
+    def find_pairs(self) -> List[Pair]:
+        """Read the pairs of the list, in its order."""
+        root = self.check_root()
+        path = root / f'RealBlur_{self.subset}_{self.split}_list.txt'
+        if not path.is_file():
+            raise UserError(
+                f"'{root}' has no list '{path.name}' (it holds {list_names(root)}): put the "
+                'lists that come with RealBlur beside its folders'
+            )
+        pairs = []
+        for number, line in enumerate(path.read_text('utf-8').splitlines(), 1):
+            names = line.split()
+            if not names:
+                continue
+            if len(names) < 2:
+                raise UserError(f"line {number} of '{path}' does not name two images: {line!r}")
+            sharp, blur = (root / name for name in names[:2])
+            pairs.append(Pair(f'{blur.parent.parent.name}/{blur.stem}', blur, sharp))
+        if not pairs:
+            raise UserError(f"'{path}' is empty: download it again")
+        missing = [file for pair in pairs for file in (pair.blur, pair.sharp) if not file.is_file()]
+        if missing:
+            raise UserError(
+                f"{len(missing)} images of '{path}' are missing (first {missing[0]}): unpack the "
+                'data set again'
+            )
+        return pairs

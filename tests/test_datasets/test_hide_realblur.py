@@ -1,0 +1,102 @@
+"""HIDE and RealBlur as they are unpacked, and what is said when something is missing."""
+
+import numpy as np
+import pytest
+
+from mmspd.registry import DATASETS
+
+LOAD = [dict(type='mmspd.LoadImagePair')]
+
+
+@pytest.fixture
+def hide_root(tmp_path, write_image):
+    root = tmp_path / 'HIDE'
+    names = {'test-close-ups': ['1fromGOPR0950', '2fromGOPR0951'], 'test-long-shot': ['long7']}
+    for folder, images in names.items():
+        for number, name in enumerate(images):
+            write_image(root / 'test' / folder / f'{name}.png', seed=number)
+            write_image(root / 'GT' / f'{name}.png', seed=50 + number)
+    write_image(root / 'GT' / 'only_in_train.png')
+    return root
+
+
+@pytest.fixture
+def realblur_root(tmp_path, write_image):
+    root, folder = tmp_path / 'RealBlur', 'RealBlur-J_ECC_IMCORR_centroid_itensity_ref'
+    lines = []
+    for scene, frame in (('scene050', 2), ('scene001', 9)):
+        names = [f'{folder}/{scene}/{kind}/{kind}_{frame}.png' for kind in ('gt', 'blur')]
+        for seed, name in enumerate(names):
+            write_image(root / name, seed=frame + 10 * seed)
+        lines.append(' '.join(names))
+    (root / 'RealBlur_J_test_list.txt').write_text('\n'.join(lines) + '\n')
+    return root
+
+
+def test_hide_pairs_by_name_and_tells_the_shots_apart(hide_root, write_image, tmp_path):
+    dataset = DATASETS.build(
+        dict(type='mmspd.HIDEDataset', data_root=str(hide_root), pipeline=LOAD)
+    )
+    keys = [dataset.get_data_info(i)['key'] for i in range(len(dataset))]
+    assert keys == [
+        'test-close-ups/1fromGOPR0950',
+        'test-close-ups/2fromGOPR0951',
+        'test-long-shot/long7',
+    ]
+    sample = dataset[1]
+    assert np.array_equal(sample['img'], write_image(tmp_path / 'a.png', seed=1))
+    assert np.array_equal(sample['gt'], write_image(tmp_path / 'b.png', seed=51))
+
+
+def test_realblur_follows_its_list(realblur_root, write_image, tmp_path):
+    dataset = DATASETS.build(
+        dict(
+            type='mmspd.RealBlurDataset', data_root=str(realblur_root), split='test', pipeline=LOAD
+        )
+    )
+    keys = [dataset.get_data_info(i)['key'] for i in range(len(dataset))]
+    assert keys == ['scene050/blur_2', 'scene001/blur_9']
+    sample = dataset[0]
+    assert np.array_equal(sample['gt'], write_image(tmp_path / 'a.png', seed=2))
+    assert np.array_equal(sample['img'], write_image(tmp_path / 'b.png', seed=12))
+
+
+def test_hide_faults(hide_root):
+    (hide_root / 'GT' / 'long7.png').unlink()
+    with pytest.raises(ValueError, match=r'1 images in .*test. have no sharp image of the same na'):
+        DATASETS.build(dict(type='mmspd.HIDEDataset', data_root=str(hide_root)))
+    with pytest.raises(ValueError, match=r"has no folder 'val' .*set the environment variable HI"):
+        DATASETS.build(dict(type='mmspd.HIDEDataset', data_root=str(hide_root), split='val'))
+
+
+def test_realblur_faults(realblur_root):
+    cfg = dict(type='mmspd.RealBlurDataset', data_root=str(realblur_root), split='test')
+    with pytest.raises(ValueError, match=r"has no list 'RealBlur_R_test_list.txt'"):
+        DATASETS.build(dict(cfg, subset='R'))
+    with pytest.raises(ValueError, match="subset is 'J' or 'R', not 'j'"):
+        DATASETS.build(dict(cfg, subset='j'))
+    next(realblur_root.rglob('blur_9.png')).unlink()
+    with pytest.raises(ValueError, match=r'1 images of .* are missing .*blur_9.png'):
+        DATASETS.build(cfg)
+    (realblur_root / 'RealBlur_J_test_list.txt').write_text('one\n')
+    with pytest.raises(ValueError, match='line 1 of .* does not name two images'):
+        DATASETS.build(cfg)
+    (realblur_root / 'RealBlur_J_test_list.txt').write_text('\n')
+    with pytest.raises(ValueError, match='is empty: download it again'):
+        DATASETS.build(cfg)
+
+
+def test_one_command_tests_on_another_data_set(write_config, run_tool, hide_root, tmp_path):
+    config = write_config()
+    code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'work')
+    assert code == 0, output
+    checkpoint = tmp_path / 'work' / 'epoch_2.pth'
+    args = ('test.py', config, checkpoint, '--work-dir', tmp_path / 'test', '--test-on')
+    code, output = run_tool(*args, 'hide', HIDE_ROOT=str(hide_root))
+    assert code == 0, output
+    assert 'HIDEDataset: 3 pairs' in output
+    assert 'PSNR-gain' in output
+    code, output = run_tool(*args, 'hyde')
+    assert code == 1
+    assert 'error: the config' in output
+    assert 'hide.py?' in output
