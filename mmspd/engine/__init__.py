@@ -1,8 +1,9 @@
-"""Hooks of the training run, registered under the scope ``mmspd``."""
+"""Hooks of the training run, registered under the scope ``mmspd``, and its checkpoint loader."""
 
 from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.finite_loss_hook import FiniteLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook
+from mmspd.engine.local_loader import load_local
 from mmspd.engine.save_results_hook import SaveResultsHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
@@ -12,4 +13,5 @@ __all__ = [
     'IterationSeedHook',
     'LoadCheckHook',
     'SaveResultsHook',
+    'load_local',
 ]

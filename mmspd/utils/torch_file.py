@@ -1,6 +1,7 @@
 """Files of tensors: read without running code, written whole or not at all."""
 
 import os
+import pickle
 import pickletools
 import re
 import tarfile
@@ -12,13 +13,15 @@ import torch
 
 from mmspd.errors import UserError
 
-__all__ = ['read_torch_file', 'save_torch_file']
+__all__ = ['read_torch_file', 'save_torch_file', 'unreadable']
 
 ZIP = b'PK\x03\x04'  # torch.save since PyTorch 1.6
 STREAM = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # before: five pickles, a magic number first
 STREAM_PICKLES = 5
 # How the versions of PyTorch name what their safe loader does not allow.
-_NOT_ALLOWED = re.compile(r'(?:GLOBAL|[Uu]nsupported class|unrecognized function) [`<]*([\w.]+)')
+_NOT_ALLOWED = re.compile(
+    r'(?:GLOBAL|[Uu]nsupported class|unrecognized function <?function) `?([\w.]+)'
+)
 _AS_TENSORS = 'have it saved again as a plain state dict, torch.save(network.state_dict(), path)'
 _AGAIN = 'copy or download it again'
 _DAMAGED = 'it is truncated or damaged', _AGAIN
@@ -40,17 +43,31 @@ def read_torch_file(path: Union[str, Path], key: str) -> Any:
         if tarfile.is_tarfile(path):
             raise tarfile.TarError
         return torch.load(path, map_location='cpu', weights_only=True)
-    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f'{key}: {path} cannot be read: {error.strerror.lower()}.') from error
     except Exception as error:  # torch raises a dozen types for a file that is no checkpoint
-        reason, cure = _explain(Path(path), str(error))
-        raise UserError(
-            f'{key}: {path} is not a weights file that can be read safely: {reason}; {cure}.'
-        ) from error
+        raise unreadable(path, key, error) from error
 
 
-def _explain(path: Path, message: str) -> Tuple[str, str]:
-    """Say why a file could not be read, given PyTorch's message, and what to do."""
+def unreadable(path: Union[str, Path], key: str, error: Exception) -> UserError:
+    """Say in a sentence why a file could not be read.
+
+    Args:
+        path: the file.
+        key: the config key or argument that named it.
+        error: what reading it raised.
+
+    Returns:
+        The error to raise instead.
+    """
+    if isinstance(error, (PermissionError, FileNotFoundError, IsADirectoryError)):
+        return UserError(f'{key}: {path} cannot be read: {error.strerror.lower()}.')
+    reason, cure = _explain(Path(path), error)
+    return UserError(
+        f'{key}: {path} is not a weights file that can be read safely: {reason}; {cure}.'
+    )
+
+
+def _explain(path: Path, error: Exception) -> Tuple[str, str]:
+    """Say why a file could not be read, and what to do."""
     if tarfile.is_tarfile(path):
         archive = "it is a tar file, PyTorch's first format or an archive"
         return archive, f'unpack it, or {_AS_TENSORS}'
@@ -65,11 +82,12 @@ def _explain(path: Path, message: str) -> Tuple[str, str]:
             return 'it is a TorchScript program', _AS_TENSORS
     elif start.startswith(ZIP) or (start.startswith(STREAM) and not _has_all_pickles(path)):
         return _DAMAGED
-    needed = _NOT_ALLOWED.search(message)
-    if needed is not None:
-        return f'it needs {needed[1]}, which is no tensor and could run code', _AS_TENSORS
     if start.startswith((ZIP, STREAM)):
-        return _DAMAGED
+        if not isinstance(error, pickle.UnpicklingError):
+            return _DAMAGED
+        needed = _NOT_ALLOWED.search(str(error))
+        what = needed[1] if needed else 'more than tensors and plain values'
+        return f'it needs {what}, which could run code', _AS_TENSORS
     if start.lstrip().startswith(b'<'):
         return 'it is a web page', 'download the file that the page links to'
     if start.startswith(b'\x80'):

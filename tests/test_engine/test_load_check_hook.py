@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 import support
 import torch
@@ -105,6 +108,18 @@ def test_official_weights_are_tested_as_they_are(make_runner, official, extra):
     plain = make_runner(work='plain')
     plain.model.generator.load_state_dict(weights, strict=True)
     assert result['PSNR'] == plain.test()['PSNR']
+
+
+def test_files_that_cannot_be_read_end_in_a_sentence(make_runner, official, tmp_path):
+    path, _ = official
+    torch.save({'state_dict': {}, 'meta': Path('/')}, tmp_path / 'hostile.pth')
+    with pytest.raises(UserError, match='checkpoint: .*hostile.pth .*: it needs pathlib'):
+        make_runner(work='hostile', load_from=str(tmp_path / 'hostile.pth')).test()
+    os.truncate(path, 5000)
+    with pytest.raises(UserError, match='checkpoint: .* it is truncated or damaged'):
+        make_runner(load_from=path).test()
+    with pytest.raises(FileNotFoundError):
+        make_runner(work='none', load_from=str(tmp_path / 'none.pth')).test()
 
 
 def test_official_weights_of_another_restorer_are_not_tested(make_runner, official):
