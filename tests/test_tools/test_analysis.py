@@ -21,6 +21,13 @@ def test_complexity_prints_the_parts_and_the_budget_holds(run_tool):
     assert 5 < added <= 7.5
 
 
+def test_complexity_tells_a_map_from_features(run_tool):
+    code, output = run_tool('analysis/complexity.py', 'configs/spd/prior_type/seg-onehot.py')
+    assert code == 0, output
+    assert re.search(r'^map +2,940 ', output, re.M)  # three 1x1 convolutions from 48 to 20 channels
+    assert 'CLC' not in output
+
+
 def test_complexity_json_and_size(run_tool):
     args = ('configs/spd/unet_gopro.py', '--size', '128', '64', '--json')
     code, output = run_tool('analysis/complexity.py', *args)

@@ -65,7 +65,7 @@ def measure(generator: nn.Module, height: int, width: int) -> Dict[str, Cost]:
     return {
         'restorer': restorer,
         'F_S': extractor,
-        'CLC': prior.minus(extractor),
+        'CLC' if hasattr(generator.prior, 'clc') else 'map': prior.minus(extractor),
         'SPE': total.minus(restorer).minus(prior),
         'total': total,
     }
