@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
 
 from mmspd.registry import build_model
@@ -108,6 +109,15 @@ def test_bfloat16_autocast_gives_a_distribution_in_float32(img):
     for segmap in maps:
         assert segmap.dtype == torch.float32
         torch.testing.assert_close(segmap.sum(1), torch.ones_like(segmap[:, 0]))
+
+
+def test_a_published_config_of_mmseg(img):
+    """DeepLabV3+ as its config has it, with SyncBN, less what a teacher states itself."""
+    name = 'deeplabv3plus/deeplabv3plus_r50-d8_4xb2-80k_cityscapes-512x1024.py'
+    segmentor = get_config(f'mmseg::{name}').model.to_dict()
+    del segmentor['data_preprocessor'], segmentor['pretrained'], segmentor['auxiliary_head']
+    maps = teacher(segmentor, channels=(19, 19, 19))(img)
+    assert [m.shape for m in maps] == [(2, 19, 32 // s, 64 // s) for s in (2, 4, 8)]
 
 
 def test_an_mmseg_checkpoint_loads_strictly(tmp_path):

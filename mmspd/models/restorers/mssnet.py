@@ -29,9 +29,25 @@ def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
 
 
+class ShuffleTail(nn.Module):
+    """Image of twice the feature's size: a convolution to 12 channels, their pixels shuffled.
+
+    Args:
+        channels: channels of the feature.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.tail = conv(channels, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to ``(N, 3, 2H, 2W)``."""
+        return F.pixel_shuffle(self.tail(x), 2)
+
+
 @MODELS.register_module()
 class MSSNet(Restorer):
-    """Multi-scale-stage network; sizes, structure and U-Net names of the official code.
+    """Multi-scale-stage network; key names and numerics of the official code.
 
     Six U-Nets: one at scale 1, two at scale 2, three at scale 3. Scales 1 and 2 see the half-size
     and the full image with their pixels unshuffled, so they work at strides 4 and 2; scale 3 works
@@ -96,9 +112,9 @@ class MSSNet(Restorer):
             for name in names:
                 self.add_module(f'E{name}', StageEncoder(widths, act, csff=name != '1_1'))
                 self.add_module(f'D{name}', StageDecoder(widths, act))
-                self.add_module(f'tail{name}', conv(base, channels))
-        self.up_scale1_feat = resample(base, base, 2)
-        self.up_scale2_feat = resample(base, base, 2)
+                self.add_module(f'tail{name}', conv(base, 3) if scale == 3 else ShuffleTail(base))
+        self.up_scale1_feat = resample(base, base, 2, 'scaleUp')
+        self.up_scale2_feat = resample(base, base, 2, 'scaleUp')
         self.fusion12 = conv(base * 2, base)
         self.fusion23 = conv(base * 2, base)
 
@@ -119,8 +135,7 @@ class MSSNet(Restorer):
                 )
                 previous = StageFeatures(enc, dec)
                 x = dec[0]
-                residual = getattr(self, f'tail{name}')(x)
-                outputs.append(blurry + (residual if scale == 3 else F.pixel_shuffle(residual, 2)))
+                outputs.append(blurry + getattr(self, f'tail{name}')(x))
         return outputs
 
     def _to_next_scale(

@@ -37,11 +37,13 @@ def conv(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Conv2d
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
 
 
-def resample(in_channels: int, out_channels: int, scale: float) -> nn.Sequential:
-    """Bilinear resize, then a 1x1 convolution; named ``down`` or ``up``."""
+def resample(
+    in_channels: int, out_channels: int, scale: float, name: Optional[str] = None
+) -> nn.Sequential:
+    """Bilinear resize, then a 1x1 convolution; called ``name``, by default ``down`` or ``up``."""
     resize = nn.Upsample(scale_factor=scale, mode='bilinear', align_corners=False)
     steps = nn.Sequential(resize, conv(in_channels, out_channels, 1))
-    return nn.Sequential(OrderedDict([('down' if scale < 1 else 'up', steps)]))
+    return nn.Sequential(OrderedDict([(name or ('down' if scale < 1 else 'up'), steps)]))
 
 
 class ChannelAttention(nn.Module):

@@ -14,11 +14,15 @@ ALL_UNETS = ('1_1', '2_1', '2_2', '3_1', '3_2', '3_3')
 
 
 def _keys(unets):
-    keys = {'up_scale1_feat.up.1', 'up_scale2_feat.up.1', 'fusion12', 'fusion23'}
+    keys = {f'up_scale{scale}_feat.scaleUp.1' for scale in (1, 2)} | {'fusion12', 'fusion23'}
     keys |= {f'shallow_feat{scale}.0' for scale in (1, 2, 3)}
     blocks = {f'shallow_feat{scale}.1' for scale in (1, 2, 3)}
     for unet in unets:
-        keys |= {f'tail{unet}', f'E{unet}.down12.down.1', f'E{unet}.down23.down.1'}
+        keys |= {
+            f'tail{unet}' if unet[0] == '3' else f'tail{unet}.tail',
+            f'E{unet}.down12.down.1',
+            f'E{unet}.down23.down.1',
+        }
         keys |= {f'D{unet}.up21.up.1', f'D{unet}.up32.up.1'}
         blocks |= {f'D{unet}.skip_attn{level}' for level in (1, 2)}
         for level in (1, 2, 3):
@@ -131,13 +135,15 @@ def _reference(state, img):
 
     half = _shrink_corners(img)
     f = unet(shallow(_unshuffle(half), 1), '1_1', None)
-    outputs = [_shuffle(conv(f[1][0], 'tail1_1')) + half]
-    x = torch.cat([shallow(_unshuffle(img), 2), conv(double(f[1][0]), 'up_scale1_feat.up.1')], 1)
+    outputs = [_shuffle(conv(f[1][0], 'tail1_1.tail')) + half]
+    x = torch.cat(
+        [shallow(_unshuffle(img), 2), conv(double(f[1][0]), 'up_scale1_feat.scaleUp.1')], 1
+    )
     f = unet(conv(x, 'fusion12'), '2_1', enlarge(f))
-    outputs.append(_shuffle(conv(f[1][0], 'tail2_1')) + img)
+    outputs.append(_shuffle(conv(f[1][0], 'tail2_1.tail')) + img)
     f = unet(f[1][0], '2_2', f)
-    outputs.append(_shuffle(conv(f[1][0], 'tail2_2')) + img)
-    x = torch.cat([shallow(img, 3), conv(double(f[1][0]), 'up_scale2_feat.up.1')], 1)
+    outputs.append(_shuffle(conv(f[1][0], 'tail2_2.tail')) + img)
+    x = torch.cat([shallow(img, 3), conv(double(f[1][0]), 'up_scale2_feat.scaleUp.1')], 1)
     f = unet(conv(x, 'fusion23'), '3_1', enlarge(f))
     outputs.append(conv(f[1][0], 'tail3_1') + img)
     for name in ('3_2', '3_3'):
