@@ -1,5 +1,6 @@
 # The prior on top of published MIMO-UNet+ weights, the paper's fine-tuned row:
-#   MIMOUNETPLUS=weights/MIMO-UNetPlus.pkl python tools/train.py configs/spd/mimounetplus_sp_gopro.py
+#   export MIMOUNETPLUS=weights/MIMO-UNetPlus.pkl
+#   python tools/train.py configs/spd/mimounetplus_sp_gopro.py
 # MIMOUNETPLUS is the authors' file or its http(s) address; at step 0 the guided restorer gives
 # exactly their output. Without it the restorer is trained from scratch, and the log says so.
 _base_ = ['./mimounetplus_gopro.py', '../_base_/teachers/tresnet_l.py']

@@ -3,12 +3,11 @@
 from bisect import bisect_right
 from typing import Any, Dict, Iterator, List, Sequence
 
-from mmagic.datasets.transforms import PairedRandomCrop
 from mmcv.transforms import BaseTransform
 from torch.utils.data import Sampler
 
 from mmspd.errors import UserError
-from mmspd.registry import DATA_SAMPLERS, TRANSFORMS
+from mmspd.registry import DATA_SAMPLERS, TRANSFORMS, import_sibling
 
 __all__ = ['ProgressiveBatchSampler', 'ProgressiveCrop']
 
@@ -36,7 +35,11 @@ class ProgressiveCrop(BaseTransform):
     def __init__(self, gt_patch_size: Sequence[int], milestones: Sequence[int]) -> None:
         _check_stages('ProgressiveCrop', gt_patch_size, milestones)
         self.milestones = list(milestones)
-        self.crops = [PairedRandomCrop(size) for size in gt_patch_size]
+        import_sibling('mmagic')
+        self.crops = [
+            TRANSFORMS.build(dict(type='mmagic.PairedRandomCrop', gt_patch_size=size))
+            for size in gt_patch_size
+        ]
 
     @property
     def gt_patch_size(self) -> int:

@@ -145,4 +145,4 @@ def test_a_restorer_that_returns_a_list_is_guided_as_well():
             return first, first + img
 
     guided = guide(Stages())
-    assert [out.shape for out in guided(image())] == [(1, 3, 32, 48)] * 2
+    assert [out.shape for out in guided(image(32, 48))] == [(1, 3, 32, 48)] * 2
