@@ -42,7 +42,7 @@ def load_official(restorer: nn.Module, source: str, key: str = 'load_official') 
     restorer.load_state_dict(fitting, strict=True)
     left = len(state.keys() - fitting.keys())
     left_out = f', {left} of later stages left out' if left else ''
-    return f'{_title(state, source)} from {source} ({len(fitting)} tensors{left_out})'
+    return f'{_title(state, "the weights")} from {source} ({len(fitting)} tensors{left_out})'
 
 
 def read_official(source: str, key: str) -> State:

@@ -277,3 +277,14 @@ def test_starting_without_published_weights_is_said(monkeypatch):
     model.init_weights()
     assert said == ['load_official is none: the restorer starts from random weights.']
     assert equal(model.generator, before)
+
+
+def test_weights_of_a_restorer_without_publication_load_as_strictly(tmp_path):
+    unet = dict(type='mmspd.UNet', base=4, num_res=1)
+    state = build_model(unet).state_dict()
+    torch.save({'state_dict': state}, tmp_path / 'w.pth')
+    restorer = build_model(unet)
+    assert load_official(restorer, str(tmp_path / 'w.pth')).startswith('the weights from /')
+    assert equal(restorer, state)
+    torch.save(dict(list(state.items())[1:]), tmp_path / 'w.pth')
+    assert 'does not fit UNet: 1 missing' in refusal(restorer, tmp_path / 'w.pth')
