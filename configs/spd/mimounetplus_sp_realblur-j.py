@@ -1,19 +1,11 @@
-_base_ = ['./mimounetplus_sp_gopro.py', '../_base_/datasets/realblur_j_pairs.py']
+# MIMOUNETPLUS names published weights to start from, as in mimounetplus_sp_gopro.py.
+_base_ = ['./mimounetplus_realblur-j.py', '../_base_/semantic_prior.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        **_base_.realblur_j_train,
-        pipeline=_base_.train_dataloader.dataset.pipeline,
-    ),
+model = dict(
+    generator=dict(_delete_=True, restorer=_base_.model.generator, **_base_.guided),
+    load_official='{{$MIMOUNETPLUS:none}}',
+    teacher=_base_.tresnet_l,
+    prior_loss=_base_.prior_loss,
 )
-val_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        **_base_.realblur_j_test,
-        pipeline=_base_.val_dataloader.dataset.pipeline,
-    ),
-)
-test_dataloader = val_dataloader

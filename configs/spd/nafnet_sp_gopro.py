@@ -1,16 +1,14 @@
-_base_ = ['./nafnet_gopro.py', '../_base_/teachers/tresnet_l.py']
+_base_ = ['./nafnet_gopro.py', '../_base_/semantic_prior.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
 model = dict(
     generator=dict(
         _delete_=True,
-        type='mmspd.SemanticGuided',
         restorer=_base_.model.generator,
         at=['decoders.1', 'decoders.2', 'decoders.3'],  # strides 4, 2 and 1
-        prior=dict(type='mmspd.SPL'),
-        embedding=dict(type='mmspd.SPE'),
+        **_base_.guided,
     ),
     teacher=_base_.tresnet_l,
-    prior_loss=dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1),
+    prior_loss=_base_.prior_loss,
 )

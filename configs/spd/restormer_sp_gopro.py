@@ -1,17 +1,15 @@
-_base_ = ['./restormer_gopro.py', '../_base_/teachers/tresnet_l.py']
+_base_ = ['./restormer_gopro.py', '../_base_/semantic_prior.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
 model = dict(
     generator=dict(
         _delete_=True,
-        type='mmspd.SemanticGuided',
         restorer=_base_.model.generator,
         # strides 4, 2 and 1
         at=['decoder_level3', 'decoder_level2', 'decoder_level1'],
-        prior=dict(type='mmspd.SPL'),
-        embedding=dict(type='mmspd.SPE'),
+        **_base_.guided,
     ),
     teacher=_base_.tresnet_l,
-    prior_loss=dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1),
+    prior_loss=_base_.prior_loss,
 )

@@ -2,18 +2,9 @@ _base_ = ['./unet_gopro.py', '../_base_/datasets/realblur_j_pairs.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
+pipelines = [_base_[loader].dataset.pipeline for loader in ('train_dataloader', 'val_dataloader')]
 train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        **_base_.realblur_j_train,
-        pipeline=_base_.train_dataloader.dataset.pipeline,
-    ),
+    dataset=dict(_delete_=True, pipeline=pipelines[0], **_base_.realblur_j_train)
 )
-val_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        **_base_.realblur_j_test,
-        pipeline=_base_.val_dataloader.dataset.pipeline,
-    ),
-)
+val_dataloader = dict(dataset=dict(_delete_=True, pipeline=pipelines[1], **_base_.realblur_j_test))
 test_dataloader = val_dataloader
