@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -171,3 +172,19 @@ def test_trains_validates_and_tests(path, gopro, tmp_path):
     assert 0 < result['SSIM-2d'] < 1
     saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
     assert {key.split('.')[0] for key in saved} <= {'generator', 'prior_loss'}
+
+
+def test_metafile_lists_every_recipe():
+    index = yaml.safe_load((REPOSITORY / 'model-index.yml').read_text())
+    (path,) = index['Import']
+    metafile = yaml.safe_load((REPOSITORY / path).read_text())
+    collections = {collection['Name'] for collection in metafile['Collections']}
+    listed = {model['Config']: model for model in metafile['Models']}
+    recipes = [path for path in CONFIGS if path.stem != 'quickstart']
+    assert set(listed) == {path.relative_to(REPOSITORY).as_posix() for path in recipes}
+    for config, model in listed.items():
+        assert model['Name'] == Path(config).stem
+        assert model['In Collection'] in collections
+        generator = build_model(Config.fromfile(REPOSITORY / config).model.generator)
+        count = sum(parameter.numel() for parameter in generator.parameters())
+        assert model['Metadata']['Parameters'] == count
