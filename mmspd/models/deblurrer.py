@@ -130,8 +130,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if tuple(strides) != tuple(self.generator.prior.strides):
             raise UserError(
                 f'The teacher has levels at strides {tuple(strides)} of the image but the prior at '
-                f'{tuple(self.generator.prior.strides)}; change teacher.scale or '
-                'prior.extractor.strides.'
+                f'{tuple(self.generator.prior.strides)}; change teacher.scale (of a '
+                'SegmapTeacher: teacher.strides) or prior.extractor.strides.'
             )
 
     def _load_official_weights(self, source: str) -> None:

@@ -29,6 +29,8 @@ class Teacher(FeatureNet):
         Raises:
             UserError: the weights cannot be had or do not fit, or ``channels`` is wrong.
         """
+        self.requires_grad_(False)
+        self.train(False)  # SyncBN in training mode would refuse the probe once DDP is set up
         self.channels, self.strides = self.spec()
         if self.channels != tuple(channels):
             raise UserError(
@@ -36,8 +38,6 @@ class Teacher(FeatureNet):
                 'state those.'
             )
         self.load_weights()
-        self.requires_grad_(False)
-        self.train(False)
 
     def train(self, mode: bool = True) -> 'Teacher':
         """Stay in evaluation mode, whatever is asked."""

@@ -111,7 +111,16 @@ def test_bfloat16_autocast_gives_a_distribution_in_float32(img):
         torch.testing.assert_close(segmap.sum(1), torch.ones_like(segmap[:, 0]))
 
 
-def test_a_published_config_of_mmseg(img):
+@pytest.fixture
+def process_group():
+    """A distributed training of one process."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_a_published_config_of_mmseg(process_group, img):
     """DeepLabV3+ as its config has it, with SyncBN, less what a teacher states itself."""
     name = 'deeplabv3plus/deeplabv3plus_r50-d8_4xb2-80k_cityscapes-512x1024.py'
     segmentor = get_config(f'mmseg::{name}').model.to_dict()
