@@ -205,8 +205,10 @@ def let_nafnet_compile() -> bool:
     if getattr(original, 'is_traceable', False):
         return True
 
+    is_compiling = getattr(torch.compiler, 'is_compiling', lambda: False)  # torch 2.1 has none
+
     def forward(self: Any, x: Any) -> Any:
-        if not torch.compiler.is_compiling():
+        if not is_compiling():
             return original(self, x)
         mean = x.mean(1, keepdim=True)
         variance = (x - mean).pow(2).mean(1, keepdim=True)

@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 from torch import nn
@@ -24,6 +25,7 @@ __all__ = [
     'HOOKS',
     'METRICS',
     'MODELS',
+    'PARAM_SCHEDULERS',
     'TRANSFORMS',
     'build_model',
     'import_sibling',
@@ -44,6 +46,12 @@ DATA_SAMPLERS = Registry(
 )
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmspd', locations=['mmspd.evaluation'])
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmspd', locations=['mmspd.engine'])
+PARAM_SCHEDULERS = Registry(
+    'parameter scheduler',
+    parent=MMENGINE_PARAM_SCHEDULERS,
+    scope='mmspd',
+    locations=['mmspd.engine'],
+)
 
 
 def build_model(cfg: Union[dict, nn.Module], **defaults: Any) -> Any:

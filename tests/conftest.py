@@ -74,6 +74,8 @@ def start_tool(processes, tmp_path):
     started = []
 
     def start(tool, *arguments, **environment):
+        # bit-equal runs and two processes are a matter of the CPU, whatever else the machine has
+        environment = {'CUDA_VISIBLE_DEVICES': '', **environment}
         log = tmp_path / f'output_{len(started)}.log'
         process = processes.Process(
             target=support.run_tool,

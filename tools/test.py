@@ -51,6 +51,7 @@ def main(argv: List[str]) -> None:
     config = prepare_config(args)
     if args.test_on is not None:
         use_dataset(config, args.test_on)
+        config.merge_from_dict(args.cfg_options or {})  # once more, now to the new data set
     config.resume = False
     config.load_from = args.checkpoint
     if args.out is not None:

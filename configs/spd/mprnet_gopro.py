@@ -1,5 +1,6 @@
 # MPRNet with its official recipe: 3000 epochs, 4 GPUs x 4, three epochs of warm-up, cosine.
-# The official augmentation also changes the saturation of every third pair a little; not here.
+# Not here: a little change of the saturation of every third pair, and reflection padding of images
+# smaller than the crop, which are refused instead.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

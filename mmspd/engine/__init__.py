@@ -1,9 +1,10 @@
-"""Hooks of the training run, registered under the scope ``mmspd``, and its checkpoint loader."""
+"""Hooks and schedules of the training run, and its checkpoint loader."""
 
 from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.finite_loss_hook import FiniteLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook
 from mmspd.engine.local_loader import load_local
+from mmspd.engine.progressive_lr import ProgressiveCosineLR
 from mmspd.engine.save_results_hook import SaveResultsHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
@@ -12,6 +13,7 @@ __all__ = [
     'FiniteLossHook',
     'IterationSeedHook',
     'LoadCheckHook',
+    'ProgressiveCosineLR',
     'SaveResultsHook',
     'load_local',
 ]

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Union
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.model import is_model_wrapper
 
 from mmspd.engine.atomic_backend import BACKEND, AtomicBackend
 from mmspd.errors import UserError
@@ -60,8 +61,13 @@ class CheckpointHook(_CheckpointHook):
 
     def before_run(self, runner: Any) -> None:
         """Choose the checkpoint to resume from, before the Runner looks for it itself."""
-        if not runner._resume or runner._load_from is not None:
-            return
+        if runner._resume and runner._load_from is None:
+            self._choose(runner)
+        if runner._resume:
+            # a run that continues has its weights; published ones need not even be there any more
+            _unwrap(runner.model).official_weights = None
+
+    def _choose(self, runner: Any) -> None:
         folder = Path(runner.work_dir)
         if self.out_dir not in (None, runner.work_dir):
             folder = Path(self.out_dir) / folder.resolve().name
@@ -137,6 +143,10 @@ class CheckpointHook(_CheckpointHook):
         path = self.file_backend.join_path(self.out_dir, name)
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
+
+
+def _unwrap(model: Any) -> Any:
+    return model.module if is_model_wrapper(model) else model
 
 
 def _check_arguments(keep: int, out_dir: Optional[str], others: Dict[str, Any]) -> None:

@@ -69,6 +69,22 @@ class FeatureNet(BaseModule):
             tuple(side // feature.shape[-1] for feature in features),
         )
 
+    def freeze_unused(self, side: int = 256) -> None:
+        """Take parameters that no feature level depends on out of training.
+
+        Many backbones keep their deeper stages. Without a gradient, those would stop distributed
+        training.
+        """
+        with shapes_only(self, grad=True):
+            features = self(torch.empty(2, 3, side, side, device='meta'))
+            trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
+            total = torch.stack([feature.sum() for feature in features]).sum()
+            gradients = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
+        unused = {name for name, gradient in zip(trained, gradients) if gradient is None}
+        for name, parameter in self.named_parameters():
+            if name in unused:
+                parameter.requires_grad_(False)
+
     def prepare(self, img: Tensor) -> Tensor:
         """Enlarge and normalise an image ``(N, 3, H, W)``, RGB, [0, 1], for the backbone."""
         if self.scale != 1:

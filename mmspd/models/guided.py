@@ -45,6 +45,7 @@ class SemanticGuided(BaseModule):
             read from the restorer, not stated.
         outputs: ``'all'`` for every output of the restorer, ``'last'`` for the full-resolution
             image alone, which plain MMagic models expect.
+        with_cp: recompute the restorer's activations in the backward pass to save memory.
 
     Attributes:
         multiple: the prior sees the image padded to this multiple.
@@ -60,11 +61,14 @@ class SemanticGuided(BaseModule):
         embedding: Dict[str, Any],
         at: Optional[Sequence[SeamEntry]] = None,
         outputs: str = 'all',
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
         self.outputs = check_outputs(outputs)
         entries = None if at is None else [_as_entry(entry) for entry in at]
         self.restorer = _with_seams(build_model(restorer), entries)
+        if with_cp:
+            self.restorer.with_cp = True
         self.prior = build_model(prior)
         probe = probe_seams(self.restorer, entries and [entry['name'] for entry in entries])
         stated = {entry['name']: entry.get('level') for entry in entries or []}

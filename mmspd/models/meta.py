@@ -10,7 +10,7 @@ __all__ = ['shapes_only']
 
 
 @contextmanager
-def shapes_only(module: nn.Module) -> Iterator[None]:
+def shapes_only(module: nn.Module, grad: bool = False) -> Iterator[None]:
     """Put a network's tensors on the meta device within a ``with``: shapes, and no computing.
 
     The network is not copied, and neither its tensors nor what its modules remember of a forward
@@ -20,13 +20,15 @@ def shapes_only(module: nn.Module) -> Iterator[None]:
 
     Args:
         module: the network.
+        grad: whether its (meta) parameters take part in autograd, which tells what depends on what.
     """
     copies: Dict[int, Tensor] = {}
 
     def on_meta(tensor: Optional[Tensor]) -> Optional[Tensor]:
         if tensor is None:
             return None
-        return copies.setdefault(id(tensor), torch.empty_like(tensor, device='meta'))
+        copy = torch.empty_like(tensor, device='meta', requires_grad=grad and tensor.requires_grad)
+        return copies.setdefault(id(tensor), copy)
 
     remembered = [(part.__dict__, dict(part.__dict__)) for part in module.modules()]
     saved = []
@@ -35,7 +37,7 @@ def shapes_only(module: nn.Module) -> Iterator[None]:
             saved.append((tensors, dict(tensors)))
             tensors.update({name: on_meta(tensor) for name, tensor in tensors.items()})
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(grad):
             yield
     finally:
         for attributes, originals in remembered:

@@ -10,6 +10,7 @@ import inspect
 from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Sequence, Union
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -117,6 +118,8 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
     Raises:
         UserError: a seam does not exist, never runs or runs more than once in a forward.
     """
+    if names is not None and not names:
+        raise UserError('at is empty; name the seams that take the prior, or leave it out for all.')
     shapes = _record_shapes(restorer, PROBE_SIDE)
     names = list(shapes) if names is None else list(names)
     usable = [name for name, seen in shapes.items() if len(seen) == 1]
@@ -167,7 +170,7 @@ class _Remember:
 
 
 @MODELS.register_module()
-class HookSeams(nn.Module):
+class HookSeams(BaseModule):
     """Give ``forward(img, fuse=no_fuse)`` to a restorer that has no seams of its own.
 
     A seam is the first input of one of the restorer's modules, by the module's name. The

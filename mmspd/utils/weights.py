@@ -1,5 +1,6 @@
 """Reading weight files, and loading backbones of other projects strictly."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Dict, List
 from urllib.parse import urlparse
@@ -76,10 +77,9 @@ def download_state(url: str, key: str) -> Dict[str, Tensor]:
     Raises:
         UserError: it can neither be downloaded nor found.
     """
-    try:
-        return torch.hub.load_state_dict_from_url(url, map_location='cpu', weights_only=True)
-    except (OSError, RuntimeError) as error:
-        raise _not_downloaded(url, key, error) from error
+    file = _hub_cache() / url.rpartition('/')[2]
+    _fetch(url, file, key, f'put it into {_hub_cache()}, or name the file in the config')
+    return read_state(str(file), key)
 
 
 def download_file(url: str, key: str) -> Path:
@@ -102,26 +102,28 @@ def download_file(url: str, key: str) -> Path:
             f'{key}: {url} is no address of a file that can be downloaded by itself; download the '
             'file by hand and give its path.'
         )
-    file = _hub_cache() / name
-    if not file.is_file():
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(file), progress=False)
-        except (OSError, RuntimeError) as error:
-            raise _not_downloaded(url, key, error) from error
+    # files of different addresses often share a name
+    file = _hub_cache() / f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}'
+    _fetch(url, file, key, 'give the path of the file')
     return file
+
+
+def _fetch(url: str, file: Path, key: str, cure: str) -> None:
+    """Download a file unless it is there."""
+    if file.is_file():
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(file), progress=False)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f'{key} needs {url.rpartition("/")[2]}, which cannot be downloaded here '
+            f'({type(error).__name__}); fetch {url} elsewhere and {cure}.'
+        ) from error
 
 
 def _hub_cache() -> Path:
     return Path(torch.hub.get_dir()) / 'checkpoints'
-
-
-def _not_downloaded(url: str, key: str, error: Exception) -> UserError:
-    return UserError(
-        f'{key} needs {url.rpartition("/")[2]}, which cannot be downloaded here '
-        f'({type(error).__name__}); fetch {url} elsewhere and put it into {_hub_cache()}, or name '
-        'the file in the config.'
-    )
 
 
 def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]) -> None:

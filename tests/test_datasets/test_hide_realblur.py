@@ -96,6 +96,10 @@ def test_one_command_tests_on_another_data_set(write_config, run_tool, hide_root
     assert code == 0, output
     assert 'HIDEDataset: 3 pairs' in output
     assert 'PSNR-gain' in output
+    options = ('--cfg-options', 'test_dataloader.dataset.split=train')
+    code, output = run_tool(*args, 'hide', *options, HIDE_ROOT=str(hide_root))
+    assert code == 1
+    assert "has no folder 'train'" in output
     code, output = run_tool(*args, 'hyde')
     assert code == 1
     assert 'error: the config' in output

@@ -195,3 +195,21 @@ def test_registered():
         dict(type='mmspd.HookSeams', restorer=dict(type='mmspd.UNet', base=4), at=['ending'])
     )
     assert isinstance(hooked, HookSeams)
+
+
+def test_guided_and_plain_restorers_are_initialised_alike():
+    """MMEngine's init_weights must reach through to a restorer that has its own."""
+    calls = []
+
+    class Initialised(Host):
+        def init_weights(self):
+            calls.append(self)
+
+    host = Initialised()
+    HookSeams(host, ['dec']).init_weights()
+    assert calls == [host]
+
+
+def test_no_seams_at_all_is_refused():
+    with pytest.raises(ValueError, match='at is empty; name the seams'):
+        probe_seams(build_model(dict(type='mmspd.UNet', base=4, num_res=1)), [])

@@ -6,6 +6,9 @@ mmseg_r50 = dict(
     backbone=dict(
         type='mmseg.ResNetV1c',
         depth=50,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
         out_indices=(0, 1, 2),
         norm_cfg=dict(type='BN'),
         style='pytorch',

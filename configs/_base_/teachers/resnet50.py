@@ -1,7 +1,14 @@
 # ResNet-50 of ImageNet; its three first stages at strides 4/8/16 of an image enlarged twice.
 resnet50 = dict(
     type='mmspd.FeatureTeacher',
-    backbone=dict(type='mmpretrain.ResNet', depth=50, out_indices=(0, 1, 2)),
+    backbone=dict(
+        type='mmpretrain.ResNet',
+        depth=50,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        out_indices=(0, 1, 2),
+    ),
     channels=(256, 512, 1024),
     weights='{{$MMSPD_TEACHER:torchvision://resnet50}}',
     mean=[123.675, 116.28, 103.53],

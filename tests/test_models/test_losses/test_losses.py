@@ -172,7 +172,8 @@ def test_vgg_errors(tmp_path, vgg_file, monkeypatch):
     def offline(*args, **kwargs):
         raise OSError('no network')
 
-    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', offline)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
     MODELS.build(dict(type='mmspd.VGGLoss'))  # building needs nothing
     with pytest.raises(ValueError, match=r'needs vgg19-dcbb9e9d.pth, which cannot be downloaded'):
         first_use()

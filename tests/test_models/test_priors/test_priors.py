@@ -1,5 +1,7 @@
 """Equation 3, the extractors, and what they refuse."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,8 +12,11 @@ from contracts.features import (
     randomised,
     resize,
 )
+from mmengine.config import Config
 
 from mmspd.registry import MODELS
+
+TEACHERS = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'teachers'
 
 
 @pytest.mark.parametrize('gate', [None, 'sigmoid'])
@@ -145,3 +150,23 @@ def test_a_backbone_that_loads_weights_itself_is_refused():
                 weights='random',
             )
         )
+
+
+@pytest.mark.parametrize('name', ['tresnet_l', 'efficientnet_lite0', 'resnet50', 'mmseg_r50'])
+def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
+    """A stage beyond the last level has none; distributed training would stop at it."""
+    teacher = Config.fromfile(TEACHERS / f'{name}.py')[name]
+    extractor = MODELS.build(
+        dict(
+            type='mmspd.BackboneExtractor',
+            backbone=teacher.backbone,
+            weights='random',
+            width=4,
+            scale=2,
+        )
+    )
+    sum(feature.sum() for feature in extractor(torch.rand(2, 3, 32, 32))).backward()
+    trained = [p for p in extractor.parameters() if p.requires_grad]
+    assert trained
+    assert all(p.grad is not None for p in trained)
+    assert sum(p.numel() for p in trained) > 0.2 * sum(p.numel() for p in extractor.parameters())
