@@ -1,17 +1,6 @@
 # Fig. 7: the probabilities of a segmentation map as the prior.
-_base_ = ['../unet_sp_gopro.py', '../../_base_/teachers/espnetv2.py']
+_base_ = './seg-onehot.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
-model = dict(
-    generator=dict(
-        prior=dict(
-            _delete_=True,
-            type='mmspd.SegmapSPL',
-            num_classes=_base_.espnetv2_segmap.channels[0],
-            form='probability',
-        )
-    ),
-    teacher=dict(_delete_=True, form='probability', **_base_.espnetv2_segmap),
-    prior_loss=dict(type='mmspd.SegmapDistillationLoss'),
-)
+model = dict(generator=dict(prior=dict(form='probability')), teacher=dict(form='probability'))
