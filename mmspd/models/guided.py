@@ -3,6 +3,7 @@
 import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -65,21 +66,24 @@ class SemanticGuided(BaseModule):
     ) -> None:
         super().__init__()
         self.outputs = check_outputs(outputs)
-        entries = None if at is None else [_as_entry(entry) for entry in at]
+        entries = None if at is None else _as_entries(at)
         self.restorer = _with_seams(build_model(restorer), entries)
         if with_cp:
             self.restorer.with_cp = True
         self.prior = build_model(prior)
         probe = probe_seams(self.restorer, entries and [entry['name'] for entry in entries])
         stated = {entry['name']: entry.get('level') for entry in entries or []}
+        seams = _assign_levels(
+            probe.seams,
+            stated,
+            len(self.prior.channels),
+            getattr(self.restorer, 'seam_groups', ()),
+        )
+        told = [f'{name} (stride {s.stride}) level {s.level}' for name, s in seams.items()]
+        print_log(f'The prior enters at {", ".join(told)}', 'current')
         self.embedding = build_model(
             embedding,
-            seams=_assign_levels(
-                probe.seams,
-                stated,
-                len(self.prior.channels),
-                getattr(self.restorer, 'seam_groups', ()),
-            ),
+            seams=seams,
             prior_channels=self.prior.channels,
             prior_strides=self.prior.strides,
         )
@@ -108,6 +112,18 @@ class SemanticGuided(BaseModule):
         prior = self.prior(pad_to_multiple(img, self.multiple))
         fuse = self.embedding(self.prior.guidance(prior))
         return as_list(self.restorer(img, fuse)), prior
+
+
+def _as_entries(at: Sequence[SeamEntry]) -> List[Dict[str, Any]]:
+    """Entries of ``at`` as dicts, each seam once."""
+    if isinstance(at, str):
+        raise UserError(f'at must be a list of seams, but got {at!r}; write at=[{at!r}].')
+    entries = [_as_entry(entry) for entry in at]
+    names = [entry['name'] for entry in entries]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f'at names the seam {twice[0]!r} more than once; name each seam once.')
+    return entries
 
 
 def _as_entry(entry: SeamEntry) -> Dict[str, Any]:

@@ -210,10 +210,10 @@ class HookSeams(BaseModule):
     def _module(self, name: str) -> nn.Module:
         modules = dict(self.restorer.named_modules())
         if name not in modules or not name:
-            siblings = _close_names(name, list(modules))
+            close = difflib.get_close_matches(name, list(modules), n=8, cutoff=0.6)
             raise UserError(
                 f'Module {name!r} does not exist in {type(self.restorer).__name__}; try one of '
-                f'{", ".join(siblings)}.'
+                f'{", ".join(close or _usable_modules(self))}.'
             )
         return modules[name]
 
@@ -222,7 +222,7 @@ class HookSeams(BaseModule):
         for name in self.seams:
             times = counts.get(name, 0)
             if times != 1:
-                once = _modules_that_run_once(self)
+                once = _usable_modules(self)
                 raise UserError(
                     f'Seam {name!r} of {type(self.restorer).__name__} runs {times} times in one '
                     f'forward and must run once; modules that do are {", ".join(once)}.'
@@ -265,32 +265,31 @@ def _add_prefix(module: nn.Module, state: dict, prefix: str, *_: object) -> None
         state[f'{prefix}restorer.{name}'] = state.pop(prefix + name)
 
 
-def _close_names(name: str, candidates: Sequence[str], most: int = 8) -> List[str]:
-    """Candidates that resemble a mistyped module name, or the shallowest ones."""
-    close = difflib.get_close_matches(name, candidates, n=most, cutoff=0.6)
-    return close or sorted((c for c in candidates if c), key=lambda c: c.count('.'))[:most]
+def _usable_modules(owner: HookSeams, most: int = 16) -> List[str]:
+    """Modules that run exactly once on a feature map, the shallow ones, decoder first.
 
+    Returns:
+        Such as ``decoders.1 (stride 4)``.
+    """
+    strides: Dict[str, List[int]] = {}
 
-def _modules_that_run_once(owner: HookSeams, most: int = 12) -> List[str]:
-    """The shallowest modules with a feature map as input that run exactly once."""
-    counts: Dict[str, int] = {}
-
-    def count(name: str) -> Callable:
+    def note(name: str) -> Callable:
         def hook(module: nn.Module, inputs: tuple) -> None:
             if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim() == 4:
-                counts[name] = counts.get(name, 0) + 1
+                strides.setdefault(name, []).append(PROBE_SIDE // inputs[0].shape[-2])
 
         return hook
 
     handles = [
-        module.register_forward_pre_hook(count(name), prepend=True)
+        module.register_forward_pre_hook(note(name), prepend=True)
         for name, module in owner.restorer.named_modules()
-        if name
+        if name.count('.') <= 1 and name
     ]
     try:
-        _record_shapes(owner, PROBE_SIDE)
+        with shapes_only(owner):
+            owner(torch.empty(1, 3, PROBE_SIDE, PROBE_SIDE, device='meta'))
     finally:
         for handle in handles:
             handle.remove()
-    once = [name for name, times in counts.items() if times == 1]
-    return sorted(once, key=lambda name: name.count('.'))[:most]
+    once = [f'{name} (stride {seen[0]})' for name, seen in strides.items() if len(seen) == 1]
+    return once[::-1][:most]

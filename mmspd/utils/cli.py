@@ -42,12 +42,23 @@ def _sentence_for(error: Exception) -> Optional[str]:
     """Return what the user can mend, None where the mistake is not theirs."""
     if isinstance(error, UserError):
         return sentence_of(error)
+    if isinstance(error, TypeError):
+        return _unknown_argument(error)
     if isinstance(error, KeyError):
         return _unknown_name(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f' for {error.filename}' if error.filename else ''
         return f'no space is left on the disk{where}: free some, then continue with --resume'
     return None
+
+
+def _unknown_argument(error: TypeError) -> Optional[str]:
+    """Turn a constructor's complaint about an argument into a sentence: a misspelt config key."""
+    pattern = r"(?:.*: )?([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
+    found = re.match(pattern, str(error))
+    if found is None:
+        return None
+    return f'the config gives {found[1]} the key {found[2]!r}, which it does not know: correct it'
 
 
 def sentence_of(error: UserError) -> str:

@@ -47,12 +47,22 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+class _KeyValue(DictAction):
+    """MMEngine's action, with a sentence for what is not KEY=VALUE."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        wrong = [value for value in values if '=' not in value]
+        if wrong:
+            parser.error(f'--cfg-options wants KEY=VALUE, but got {wrong[0]!r}')
+        super().__call__(parser, namespace, values, option_string)
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options KEY=VALUE ...``."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=_KeyValue,
         metavar='KEY=VALUE',
         help='change config values, e.g. train_dataloader.batch_size=2 '
         'optim_wrapper.optimizer.lr=1e-4',
@@ -68,6 +78,8 @@ def check_file(path: str, what: str) -> str:
     file = Path(path)
     if file.is_file():
         return path
+    if file.is_dir():
+        raise UserError(f'the {what} {path} is a folder: name the file in it')
     names = [entry.name for entry in file.parent.glob('*')] if file.parent.is_dir() else []
     close = difflib.get_close_matches(file.name, names, n=3)
     hint = f', did you mean {" or ".join(str(file.parent / name) for name in close)}?'
@@ -96,6 +108,9 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
         config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError) as error:
         raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if (config.get(loader) or {}).get('num_workers') == 0:
+            config[loader].persistent_workers = False  # PyTorch refuses to keep no workers alive
     return config
 
 

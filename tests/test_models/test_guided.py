@@ -66,6 +66,14 @@ def test_an_odd_size_equals_its_padded_image():
     [
         (UNET, ['dec9'], "Seam 'dec9' does not exist in UNet; its seams are dec3, dec2, dec1"),
         (UNET, [dict(name='dec1', enc='encoders.0')], 'has seams of its own .* remove enc'),
+        (UNET, 'dec1', r"at must be a list of seams, but got 'dec1'; write at=\['dec1'\]"),
+        (UNET, ['dec1', 'dec2', 'dec1'], "names the seam 'dec1' more than once"),
+        (
+            NAFNET,
+            ['what'],
+            r'try one of ending \(stride 1\), decoders.3 \(stride 1\), .*decoders.0',
+        ),
+        (NAFNET, ['decoders'], r'runs 0 times .* decoders.2 \(stride 2\)'),
         (UNET, [dict(name='dec1', depth=1)], r'must be a seam name or dict\(name='),
         (UNET, [dict(name='dec1', level=3)], 'would take level 3 of a prior with 3 levels'),
         (NAFNET, None, r'NAFNet has no seams of its own; state at=\[...\]'),

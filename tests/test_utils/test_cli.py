@@ -77,3 +77,27 @@ def test_our_own_mistakes_keep_their_traceback(error):
 
     with pytest.raises(type(error)):
         run_main(main, [])
+
+
+@pytest.mark.parametrize(
+    ('build', 'owner', 'key'),
+    [
+        (lambda: MODELS.build(dict(type='mmspd.UNet', bse=4)), 'UNet', 'bse'),
+    ],
+)
+def test_misspelt_key_names_its_owner(capsys, build, owner, key):
+    with pytest.raises(TypeError) as misspelt:
+        build()
+    code, said = outcome(capsys, misspelt.value)
+    assert code == 1
+    assert said == (
+        f'error: the config gives {owner} the key {key!r}, which it does not know: correct it\n'
+    )
+
+
+def test_other_type_errors_keep_their_traceback():
+    def main(argv):
+        return 1 + 'x'
+
+    with pytest.raises(TypeError):
+        run_main(main, [])

@@ -3,7 +3,12 @@ import argparse
 import pytest
 
 from mmspd.errors import UserError
-from mmspd.utils.launch import add_common_arguments, prepare_config, read_config
+from mmspd.utils.launch import (
+    add_common_arguments,
+    check_file,
+    prepare_config,
+    read_config,
+)
 
 
 @pytest.fixture
@@ -58,3 +63,22 @@ def test_options_change_nested_values_and_lists(write):
 def test_bad_configs_and_options_end_in_one_sentence(write, text, options, sentence):
     with pytest.raises(UserError, match=sentence):
         read_config(write(text), options)
+
+
+def test_no_workers_are_not_kept_alive(write):
+    """PyTorch refuses persistent_workers without workers."""
+    config = write('train_dataloader = dict(num_workers=4, persistent_workers=True)')
+    assert read_config(config, {}).train_dataloader.persistent_workers
+    changed = read_config(config, {'train_dataloader.num_workers': 0}).train_dataloader
+    assert changed == dict(num_workers=0, persistent_workers=False)
+
+
+def test_option_without_a_value(write, capsys):
+    with pytest.raises(SystemExit):
+        prepare(write('model = None'), '--cfg-options', 'model')
+    assert "--cfg-options wants KEY=VALUE, but got 'model'" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(UserError, match=r'the checkpoint .* is a folder: name the file in it'):
+        check_file(str(tmp_path), 'checkpoint')
