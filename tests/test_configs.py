@@ -1,5 +1,6 @@
 """Every shipped config: what it says, that it builds as it is, and that it trains and validates."""
 
+import gc
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmspd.models.teacher import FeatureTeacher
 from mmspd.registry import build_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -192,3 +194,22 @@ def test_metafile_lists_every_recipe():
         generator = build_model(Config.fromfile(REPOSITORY / config).model.generator)
         count = sum(parameter.numel() for parameter in generator.parameters())
         assert model['Metadata']['Parameters'] == count
+
+
+def test_no_teacher_in_a_checkpoint_with_ema(gopro, tmp_path):
+    """EMA copies the model; the one teacher is neither copied nor saved."""
+    config = shrink(
+        Config.fromfile(REPOSITORY / 'configs/spd/mimounet_sp_gopro.py'), gopro, tmp_path
+    )
+    config.custom_hooks = [dict(type='EMAHook', momentum=0.1)]
+    gc.collect()
+    before = {id(o) for o in gc.get_objects() if isinstance(o, FeatureTeacher)}
+    runner = Runner.from_cfg(config)
+    runner.train()
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+    assert {key.split('.')[0] for key in saved['state_dict']} == {'generator', 'prior_loss'}
+    averaged = {key.split('.')[1] for key in saved['ema_state_dict'] if key.startswith('module.')}
+    assert averaged == {'generator', 'prior_loss'}
+    assert not [key for key in saved['ema_state_dict'] if 'teacher' in key or 'timm' in key]
+    alive = [o for o in gc.get_objects() if isinstance(o, FeatureTeacher) and id(o) not in before]
+    assert alive == [runner.model._teacher.get(torch.device('cpu'))]
