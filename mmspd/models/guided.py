@@ -29,7 +29,7 @@ class SemanticGuided(BaseModule):
     """Any restorer, guided by a semantic prior: the network that runs at inference.
 
     Official weights of the restorer load strictly into the child ``restorer``. At the start the
-    output equals the restorer's own, bit for bit.
+    output equals the restorer's own, bit for bit (with ``ConcatFusion``, up to rounding).
 
     Args:
         restorer: config or module. One that takes ``fuse`` has seams of its own; any other gets

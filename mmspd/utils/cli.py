@@ -19,7 +19,7 @@ _BUILDING = re.compile(r'^(?:class `\w+` in \S+\.py: )+')
 def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None:
     """Run a command's ``main(argv)`` and leave the process with its exit code.
 
-    A :class:`~mmspd.errors.UserError`, an unknown name in a config and a full disk end in
+    A :class:`~mmspd.errors.UserError`, an unknown name or key in a config and a full disk end in
     ``error: <sentence>`` on stderr and exit code 1; any other exception keeps its traceback, for
     it is ours to mend.
 

@@ -1,7 +1,7 @@
 """How an aggregated prior enters a decoder feature: SAT (Eq. 6) and its rivals in Table 4.
 
-All of them start as the exact identity, so a prior added to a trained restorer changes nothing
-until it has learnt something.
+All of them start as the identity, so a prior added to a trained restorer changes nothing until it
+has learnt something: SAT and AddFusion exactly, ConcatFusion up to its convolution's rounding.
 """
 
 from typing import Optional
