@@ -1,9 +1,7 @@
 """A folder of sharp photos turned into a data set of blurry and sharp pairs."""
 
-import errno
 import hashlib
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +15,9 @@ from mmspd.datasets.gopro import RECORDS_NAME
 from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb
 from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
+from mmspd.utils.files import write_bytes, write_text
 
-__all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder', 'write_png', 'write_text']
+__all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder', 'write_png']
 
 #: Left in every sequence once it is complete, and read when an interrupted run is taken up again.
 _DONE_NAME = 'record.json'
@@ -120,29 +119,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
     done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
         raise RuntimeError(f"OpenCV cannot encode '{path}' as PNG")
-    _write_bytes(path, data.tobytes())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file such that it is whole or absent; see :func:`write_png`."""
-    _write_bytes(path, text.encode('utf-8'))
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename."""
-    temporary = path.with_name(f'.{path.name}.tmp')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"no space left to write '{path}' ({len(data)} bytes): free some and run it again, "
-                'what is done stays'
-            ) from error
-        raise UserError(f"cannot write '{path}': {error.strerror}") from error
+    write_bytes(path, data.tobytes())
 
 
 def _find_photos(source: Path, out: Path) -> Dict[str, Path]:

@@ -14,14 +14,11 @@ from mmspd.datasets.camera_path import (
     sub_frame_times,
 )
 from mmspd.errors import UserError
+from mmspd.utils.severity import SEVERITIES, severity_of
 
-__all__ = ['KINDS', 'MIN_SIDE', 'SEVERITIES', 'BlurRecord', 'BlurSpec', 'synthesize_blur']
+__all__ = ['KINDS', 'MIN_SIDE', 'BlurRecord', 'BlurSpec', 'synthesize_blur']
 
 KINDS = ('trajectory', 'panning')
-
-#: Range of the blur extent by severity, as a share of sqrt(H * W): at 1280x720 pixels 8-15, 15-31
-#: and 31-61 pixels, at 481x321 3-6, 6-13 and 13-25.
-SEVERITIES = {'mild': (0.008, 0.016), 'moderate': (0.016, 0.032), 'severe': (0.032, 0.064)}
 
 #: Shortest side of a photo, in pixels.
 MIN_SIDE = 32
@@ -152,7 +149,7 @@ def synthesize_blur(
     values += np.float32(noise) * rng.standard_normal(values.shape, np.float32)
     blurry = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
     record = BlurRecord(
-        severity=spec.severity if isinstance(spec.severity, str) else _severity_of(extent, size),
+        severity=spec.severity if isinstance(spec.severity, str) else severity_of(extent, size),
         kind=spec.kind,
         extent=float(extents.mean()),
         extent_max=float(extents.max()),
@@ -214,12 +211,6 @@ def _extent_range(spec: BlurSpec, size: Tuple[int, int]) -> Tuple[float, float]:
         return spec.severity
     low, high = (share * np.sqrt(size[0] * size[1]) for share in SEVERITIES[spec.severity])
     return max(low, 1.0), max(high, 1.0)
-
-
-def _severity_of(extent: float, size: Tuple[int, int]) -> str:
-    """Name the severity of an extent in pixels; beyond all ranges it is the nearest one's."""
-    share = extent / np.sqrt(size[0] * size[1])
-    return next((name for name, (_, high) in SEVERITIES.items() if share <= high), 'severe')
 
 
 def _centre(size: Tuple[int, int]) -> np.ndarray:

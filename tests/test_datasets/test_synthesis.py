@@ -14,9 +14,10 @@ from mmspd.datasets.camera_path import (
     random_motion,
     sub_frame_times,
 )
-from mmspd.datasets.synthesis import SEVERITIES, BlurSpec, panning_kernel, synthesize_blur
+from mmspd.datasets.synthesis import BlurSpec, panning_kernel, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import psnr
+from mmspd.utils.severity import SEVERITIES
 
 QUIET = dict(noise=(0.0, 0.0))
 

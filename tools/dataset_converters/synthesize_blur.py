@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import List
 
 from mmspd.datasets.blur_folder import FolderPlan, synthesize_folder
-from mmspd.datasets.synthesis import KINDS, SEVERITIES, BlurSpec
+from mmspd.datasets.synthesis import KINDS, BlurSpec
 from mmspd.utils.cli import run_main
+from mmspd.utils.severity import SEVERITIES
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:

@@ -1,7 +1,7 @@
 """Base of the metrics that compare a restored image with its sharp one."""
 
 from abc import abstractmethod
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.functional import to_uint8_rgb
 
-__all__ = ['ImageMetric']
+__all__ = ['ImageMetric', 'key_of']
 
 
 class ImageMetric(BaseMetric):
@@ -24,6 +24,10 @@ class ImageMetric(BaseMetric):
     Args:
         collect_device: ``'cpu'`` or ``'gpu'``: what gathers the results of the ranks.
         prefix: Put before the names of the results, as ``prefix/PSNR``.
+
+    Attributes:
+        per_image: What the last evaluation measured, in the data set's order and on the main
+            process alone: a dict per image of its ``key`` and the values of :meth:`measure`.
     """
 
     # None would make MMEngine warn; an empty prefix leaves the names as they are
@@ -31,6 +35,7 @@ class ImageMetric(BaseMetric):
 
     def __init__(self, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        self.per_image: List[Dict[str, Any]] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Measure every image of a batch.
@@ -39,11 +44,25 @@ class ImageMetric(BaseMetric):
             data_batch: Not used.
             data_samples: The model's predictions, as dicts.
         """
-        self.results += [self.measure(sample) for sample in data_samples]
+        self.results += [{'key': key_of(sample), **self.measure(sample)} for sample in data_samples]
 
     @abstractmethod
-    def measure(self, sample: dict) -> Dict[str, float]:
-        """Measure one image."""
+    def measure(self, sample: dict) -> Dict[str, Any]:
+        """Measure one image: its values by their names in the report."""
+
+    def compute_metrics(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
+        """Keep the values of the images and average them."""
+        self.per_image = results
+        return self.average(results)
+
+    def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
+        """Average over the images.
+
+        Args:
+            results: As in :attr:`per_image`, at least one.
+        """
+        names = [name for name in results[0] if name != 'key']
+        return {name: float(np.mean([result[name] for result in results])) for name in names}
 
     @staticmethod
     def image(sample: dict, name: str) -> np.ndarray:
@@ -79,3 +98,8 @@ class ImageMetric(BaseMetric):
                 f'{sharp.shape[1]}x{sharp.shape[0]}: do not crop or resize one alone'
             )
         return image, sharp
+
+
+def key_of(sample: dict) -> str:
+    """Name an image in a report: by its pair's key, else by its file, else not at all."""
+    return str(sample.get('key') or sample.get('img_path') or '')

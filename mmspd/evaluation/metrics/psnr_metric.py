@@ -1,7 +1,7 @@
 """PSNR for MMEngine's loops."""
 
 import logging
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 from mmengine.logging import print_log
@@ -48,9 +48,10 @@ class PSNR(ImageMetric):
             values['PSNR-gain'] = after - before if np.isfinite(before) else float('inf')
         return values
 
-    def compute_metrics(self, results: List[Dict[str, float]]) -> Dict[str, float]:
+    def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
         """Average over the images with finite values."""
-        means = {key: _finite_mean([result[key] for result in results]) for key in results[0]}
+        names = [name for name in results[0] if name != 'key']
+        means = {name: _finite_mean([result[name] for result in results]) for name in names}
         identical = sum(np.isinf(result['PSNR']) for result in results)
         if identical:
             means['PSNR-identical'] = int(identical)

@@ -1,8 +1,6 @@
 """SSIM for MMEngine's loops."""
 
-from typing import Dict, List
-
-import numpy as np
+from typing import Dict
 
 from mmspd.evaluation.metrics.base import ImageMetric
 from mmspd.evaluation.metrics.functional import ssim_2d
@@ -26,7 +24,3 @@ class SSIM(ImageMetric):
     def measure(self, sample: dict) -> Dict[str, float]:
         """Measure the prediction."""
         return {'SSIM-2d': ssim_2d(*self.image_pair(sample, 'pred_img'))}
-
-    def compute_metrics(self, results: List[Dict[str, float]]) -> Dict[str, float]:
-        """Average over the images."""
-        return {'SSIM-2d': float(np.mean([result['SSIM-2d'] for result in results]))}

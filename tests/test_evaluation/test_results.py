@@ -1,0 +1,43 @@
+import csv
+import json
+
+import pytest
+
+from mmspd.errors import UserError
+from mmspd.evaluation.results import Result
+
+IMAGES = [
+    {'key': 'a', 'PSNR': 30.5, 'severity': 'mild'},
+    {'key': 'b', 'PSNR': float('inf'), 'SSIM-2d': 1.0},
+]
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path):
+    written = Result({'protocol': 'gopro'}, {'PSNR': 30.5}, IMAGES[:1], {'extent': [{'count': 1}]})
+    written.save(tmp_path / 'deep' / 'folder')
+    assert Result.load(tmp_path / 'deep' / 'folder') == written
+    assert Result.load(tmp_path / 'deep' / 'folder' / 'result.json') == written
+
+
+def test_the_files_are_what_any_reader_of_json_and_csv_takes(tmp_path):
+    Result({}, {}, IMAGES).save(tmp_path)
+
+    def refuse(name):
+        raise AssertionError(f'{name} is no JSON')
+
+    images = json.loads((tmp_path / 'result.json').read_text(), parse_constant=refuse)['images']
+    assert images[1]['PSNR'] is None
+    rows = list(csv.DictReader((tmp_path / 'per_image.csv').open()))
+    assert rows[0] == {'key': 'a', 'PSNR': '30.5', 'severity': 'mild', 'SSIM-2d': ''}
+    assert rows[1]['PSNR'] == 'inf'
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [(None, 'No such file'), ('{', 'no JSON'), ('[]', 'no result'), ('{"schema": 0}', 'no result')],
+)
+def test_what_is_no_result_is_refused(tmp_path, content, reason):
+    if content is not None:
+        (tmp_path / 'result.json').write_text(content)
+    with pytest.raises(UserError, match=reason):
+        Result.load(tmp_path)
