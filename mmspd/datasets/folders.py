@@ -26,6 +26,7 @@ class PairedFolderDataset(PairedImageDataset):
         indices: As there.
         test_mode: As there.
         lazy_init: As there.
+        records: As there.
 
     Raises:
         UserError: A folder is missing or empty, or images have no partner.
@@ -42,10 +43,11 @@ class PairedFolderDataset(PairedImageDataset):
         indices: Optional[Union[int, Sequence[int]]] = None,
         test_mode: bool = False,
         lazy_init: bool = False,
+        records: Optional[str] = None,
     ) -> None:
         self.blur_dir = blur_dir
         self.sharp_dir = sharp_dir
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init)
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records)
 
     def describe(self) -> str:
         """Name the two folders."""

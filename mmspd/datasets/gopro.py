@@ -1,8 +1,7 @@
 """The GoPro data set as its authors distribute it."""
 
-import json
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Callable, List, Optional, Sequence, Union
 
 from mmspd.datasets.image_io import list_names
 from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
@@ -20,8 +19,7 @@ class GoProDataset(PairedImageDataset):
     """GOPRO_Large, or any data in its layout, as it is unpacked.
 
     The layout is ``<data_root>/<split>/<sequence>/{blur,blur_gamma,sharp}/NNNNNN.png``; a pair's
-    key is ``<sequence>/NNNNNN``. Where the synthesiser left a ``records.jsonl`` in the split, the
-    severity of each pair is read from it.
+    key is ``<sequence>/NNNNNN``.
 
     Args:
         data_root: Folder that holds ``train`` and ``test``.
@@ -33,6 +31,7 @@ class GoProDataset(PairedImageDataset):
         indices: As there.
         test_mode: As there.
         lazy_init: As there.
+        records: As there; by default a ``records.jsonl`` in the split, where there is one.
 
     Raises:
         UserError: A folder is missing or empty, or frames have no partner.
@@ -52,12 +51,13 @@ class GoProDataset(PairedImageDataset):
         indices: Optional[Union[int, Sequence[int]]] = None,
         test_mode: bool = False,
         lazy_init: bool = False,
+        records: Optional[str] = None,
     ) -> None:
         if blur_key not in ('blur', 'blur_gamma'):
             raise UserError(f"blur_key is 'blur' or 'blur_gamma', not '{blur_key}'")
         self.split = split
         self.blur_key = blur_key
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init)
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records)
 
     def describe(self) -> str:
         """Name the folder and which blur is read."""
@@ -80,8 +80,12 @@ class GoProDataset(PairedImageDataset):
                 self._check_folder(sequence, name)
             prefix = sequence.name + '/'
             pairs += match_pairs(sequence / self.blur_key, sequence / 'sharp', prefix)
-        severities = _read_severities(split / RECORDS_NAME)
-        return [pair._replace(severity=severities.get(pair.key)) for pair in pairs]
+        return pairs
+
+    def find_records(self) -> Optional[Path]:
+        """Return the file that ``records`` names, else the one in the split, if there is one."""
+        default = Path(self.data_root, self.split, RECORDS_NAME).expanduser()
+        return super().find_records() or (default if default.is_file() else None)
 
     def _check_folder(self, sequence: Path, name: str) -> None:
         """Refuse a sequence without one of its folders, naming the one that is there instead."""
@@ -94,17 +98,3 @@ class GoProDataset(PairedImageDataset):
         raise UserError(
             f"'{sequence}' has no folder '{name}' (it holds {list_names(sequence)}): {cure}"
         )
-
-
-def _read_severities(path: Path) -> Dict[str, str]:
-    """Read the severity by key from the synthesiser's records, or nothing where there are none."""
-    if not path.is_file():
-        return {}
-    try:
-        records = [json.loads(line) for line in path.read_text('utf-8').splitlines()]
-        return {record['key']: record['severity'] for record in records}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"cannot read the blur records in '{path}': make them again with "
-            'tools/dataset_converters/synthesize_blur.py, or delete the file'
-        ) from error

@@ -26,6 +26,7 @@ class HIDEDataset(PairedImageDataset):
         indices: As there.
         test_mode: As there.
         lazy_init: As there.
+        records: As there.
 
     Raises:
         UserError: A folder is missing or empty, or an image has no sharp one.
@@ -43,9 +44,10 @@ class HIDEDataset(PairedImageDataset):
         indices: Optional[Union[int, Sequence[int]]] = None,
         test_mode: bool = False,
         lazy_init: bool = False,
+        records: Optional[str] = None,
     ) -> None:
         self.split = split
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init)
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records)
 
     def describe(self) -> str:
         """Name the split and the folder."""

@@ -1,5 +1,6 @@
 """Base of the datasets that pair a blurry image with its sharp one."""
 
+import json
 import logging
 from abc import abstractmethod
 from pathlib import Path
@@ -13,7 +14,7 @@ from mmspd.datasets.samplers import SampleIndex
 from mmspd.datasets.seeding import seeded
 from mmspd.errors import UserError
 
-__all__ = ['Pair', 'PairedImageDataset', 'match_pairs']
+__all__ = ['Pair', 'PairedImageDataset', 'match_pairs', 'read_severities']
 
 
 class Pair(NamedTuple):
@@ -49,9 +50,12 @@ class PairedImageDataset(BaseDataset):
         indices: Keep the first (last, if negative) so many pairs, or the pairs listed.
         test_mode: MMEngine's: whether a pipeline that returns ``None`` is an error.
         lazy_init: MMEngine's: scan the folder at the first use instead of now.
+        records: File that tells the severity of each pair, a JSON object of ``key`` and
+            ``severity`` per line; ``None`` where nothing is recorded.
 
     Raises:
-        UserError: A folder is missing or empty, images have no partner, or ``indices`` is empty.
+        UserError: A folder is missing or empty, images have no partner, ``indices`` is empty, or
+            the records cannot be read or are those of other pairs.
     """
 
     METAINFO = dict(dataset_type='paired_deblurring')
@@ -66,9 +70,11 @@ class PairedImageDataset(BaseDataset):
         indices: Optional[Union[int, Sequence[int]]] = None,
         test_mode: bool = False,
         lazy_init: bool = False,
+        records: Optional[str] = None,
     ) -> None:
         if indices is not None and not indices:
             raise UserError(f'indices={indices} keeps no pair: give a number or leave it out')
+        self.records = records
         super().__init__(
             data_root=str(data_root),
             pipeline=list(pipeline),
@@ -85,9 +91,21 @@ class PairedImageDataset(BaseDataset):
     def describe(self) -> str:
         """Name the choices that a result depends on, for the log."""
 
+    def find_records(self) -> Optional[Path]:
+        """Return the file of records that ``records`` names, if it names one."""
+        return Path(self.records).expanduser() if self.records else None
+
     def load_data_list(self) -> List[Dict[str, Any]]:
         """Turn the pairs into the dicts that enter the pipeline."""
         pairs = self.find_pairs()
+        records = self.find_records()
+        severities = read_severities(records) if records else {}
+        if severities and severities.keys().isdisjoint(pair.key for pair in pairs):
+            raise UserError(
+                f"the records in '{records}' are of other pairs (the first is "
+                f"'{next(iter(severities))}', the data has '{pairs[0].key}'): correct records in "
+                'the config, or make them again with tools/analysis/severity.py'
+            )
         print_log(
             f'{type(self).__name__}: {len(pairs)} pairs, {self.describe()}', 'current', logging.INFO
         )
@@ -96,7 +114,7 @@ class PairedImageDataset(BaseDataset):
                 img_path=str(pair.blur),
                 gt_path=str(pair.sharp),
                 key=pair.key,
-                severity=pair.severity,
+                severity=severities.get(pair.key, pair.severity),
             )
             for pair in pairs
         ]
@@ -155,6 +173,24 @@ class PairedImageDataset(BaseDataset):
         if not any(folder.iterdir()):
             raise UserError(f"the data folder '{folder}' is empty: {cure}")
         return folder
+
+
+def read_severities(path: Path) -> Dict[str, str]:
+    """Read the severity by key from records, a JSON object per line.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"the file of records '{path}' does not exist: correct records")
+    try:
+        records = [json.loads(line) for line in path.read_text('utf-8').splitlines()]
+        return {record['key']: record['severity'] for record in records}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"cannot read the records in '{path}': make them again with "
+            'tools/analysis/severity.py, or delete the file'
+        ) from error
 
 
 def match_pairs(blur_dir: Path, sharp_dir: Path, prefix: str = '') -> List[Pair]:

@@ -26,6 +26,7 @@ class RealBlurDataset(PairedImageDataset):
         indices: As there.
         test_mode: As there.
         lazy_init: As there.
+        records: As there.
 
     Raises:
         UserError: The list is missing or damaged, or an image that it names is.
@@ -45,12 +46,13 @@ class RealBlurDataset(PairedImageDataset):
         indices: Optional[Union[int, Sequence[int]]] = None,
         test_mode: bool = False,
         lazy_init: bool = False,
+        records: Optional[str] = None,
     ) -> None:
         if subset not in ('J', 'R'):
             raise UserError(f"subset is 'J' or 'R', not '{subset}'")
         self.subset = subset
         self.split = split
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init)
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records)
 
     def describe(self) -> str:
         """Name the subset, the split and the folder."""

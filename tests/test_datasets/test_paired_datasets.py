@@ -53,9 +53,26 @@ def test_gopro_reads_the_recorded_severity(gopro_root):
     path.write_text('\n'.join(json.dumps(line) for line in lines))
     dataset = GoProDataset(str(gopro_root))
     assert [dataset[i]['severity'] for i in range(3)] == ['mild', 'mild', None]
+    other = gopro_root / 'measured.jsonl'
+    other.write_text(json.dumps(dict(key=f'{FIRST}/000001', severity='severe')))
+    assert GoProDataset(str(gopro_root), records=str(other))[0]['severity'] == 'severe'
     path.write_text('{"key": 1}')
     with pytest.raises(UserError, match=r'records\.jsonl'):
         GoProDataset(str(gopro_root))
+
+
+def test_records_tell_the_severity_of_any_pairs(tmp_path, write_image):
+    for name in ('input/a', 'input/b', 'target/a', 'target/b'):
+        write_image(tmp_path / f'{name}.png')
+    path = tmp_path / 'measured.jsonl'
+    path.write_text('{"key": "b", "severity": "severe"}\n')
+    dataset = PairedFolderDataset(str(tmp_path), records=str(path))
+    assert [dataset[i]['severity'] for i in range(2)] == [None, 'severe']
+    path.write_text('{"key": "c", "severity": "severe"}\n')
+    with pytest.raises(UserError, match=r"of other pairs \(the first is 'c', the data has 'a'\)"):
+        PairedFolderDataset(str(tmp_path), records=str(path))
+    with pytest.raises(UserError, match=r"records '.*absent' does not exist"):
+        PairedFolderDataset(str(tmp_path), records=str(tmp_path / 'absent'))
 
 
 @pytest.mark.parametrize(('blur_dir', 'sharp_dir'), [('input', 'target'), ('blur', 'sharp')])
