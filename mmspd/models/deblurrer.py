@@ -15,6 +15,7 @@ from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.holder import TrainingOnly
 from mmspd.models.padding import pad_to_multiple
 from mmspd.models.pyramids import get_pyramid
+from mmspd.models.self_ensemble import self_ensemble
 from mmspd.registry import MODELS, build_model
 from mmspd.utils import official
 
@@ -49,7 +50,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             or without a prior. ``'none'`` says in the log that there are none. Not read for
             testing, and a checkpoint that is loaded or resumed has the last word.
         train_cfg: kept for MMagic.
-        test_cfg: kept for MMagic.
+        test_cfg: ``dict(self_ensemble=True)`` makes validation and testing restore every image
+            from its eight sides (:func:`~mmspd.models.self_ensemble.self_ensemble`).
         init_cfg: initialisation config of MMEngine.
         data_preprocessor: config; by default MMagic's, to [0, 1].
 
@@ -74,7 +76,10 @@ class SemanticPriorDeblurrer(BaseEditModel):
         # not BaseEditModel's __init__: it knows one pixel_loss and no list of outputs
         BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
         self.train_cfg = train_cfg
-        self.test_cfg = test_cfg
+        self.test_cfg = test_cfg or {}
+        unknown = [key for key in self.test_cfg if key != 'self_ensemble']
+        if unknown:
+            raise UserError(f'model.test_cfg has the key {unknown[0]!r}; it knows self_ensemble.')
         self.pyramid = get_pyramid(pyramid)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.generator = build_model(generator).to(memory_format=self.memory_format)
@@ -158,6 +163,27 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """
         inputs = inputs.contiguous(memory_format=self.memory_format)
         return as_list(self.generator(inputs, **kwargs))[-1].float()
+
+    def forward_inference(
+        self, inputs: Tensor, data_samples: Optional[DataSample] = None, **kwargs: Any
+    ) -> DataSample:
+        """Restore a batch for validation or testing.
+
+        Args:
+            inputs: blurry images ``(N, 3, H, W)``, RGB, [0, 1].
+            data_samples: their metadata.
+            **kwargs: arguments for the generator.
+
+        Returns:
+            The restored images as ``pred_img``, BGR, [0, 255], on the CPU.
+        """
+        restore = partial(self.forward_tensor, data_samples=data_samples, **kwargs)
+        if self.test_cfg.get('self_ensemble'):
+            restored = self_ensemble(restore, inputs)
+        else:
+            restored = restore(inputs)
+        restored = self.data_preprocessor.destruct(restored, data_samples)
+        return DataSample(pred_img=restored.cpu())
 
     def forward_train(
         self, inputs: Tensor, data_samples: DataSample, **kwargs: Any
