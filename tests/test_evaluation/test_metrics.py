@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import mmspd  # noqa: F401
 from mmspd.errors import UserError
 from mmspd.evaluation import PSNR, SSIM
-from mmspd.evaluation.metrics import psnr, ssim_2d
+from mmspd.evaluation.metrics import psnr, ssim_2d, ssim_matlab
 from mmspd.registry import METRICS
 
 
@@ -55,11 +56,56 @@ def test_functions_equal_scikit_image(seed, sigma):
     assert psnr(first, second) == pytest.approx(reference, abs=1e-9)
 
 
-def test_smallest_image_of_ssim():
+def ssim_of_a_volume(first, second):
+    """MATLAB's definition, word by word: a 3-D window, no separation, float64."""
+    taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    window = np.einsum('i,j,k->ijk', taps, taps, taps)
+    window /= window.sum()
+
+    def mean(volume):
+        return ndimage.convolve(volume, window, mode='nearest')  # 'replicate' in MATLAB
+
+    x, y = first.astype(float), second.astype(float)
+    mx, my = mean(x), mean(y)
+    vx, vy, vxy = mean(x**2) - mx**2, mean(y**2) - my**2, mean(x * y) - mx * my
+    c1, c2 = 2.55**2, 7.65**2
+    return np.mean((2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2)))
+
+
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('sigma', [0.5, 20, 90])
+def test_matlabs_ssim_is_that_of_a_volume(seed, sigma):
+    first, second = noisy_pair(seed, size=(19, 24), sigma=sigma)
+    assert ssim_matlab(first, second) == pytest.approx(ssim_of_a_volume(first, second), abs=1e-9)
+    assert ssim_matlab(first, second) > ssim_2d(first, second)
+
+
+def test_matlabs_ssim_of_gray_steps_by_hand():
+    # without structure only the means count: one for every voxel of flat images
+    dark, light = np.full((16, 16, 3), 100, np.uint8), np.full((16, 16, 3), 150, np.uint8)
+    expected = (2 * 100 * 150 + 2.55**2) / (100**2 + 150**2 + 2.55**2)
+    assert ssim_matlab(dark, light) == pytest.approx(expected)
+    # the order of the channels does not matter, but what is in the same place of each does
+    red, blue = dark.copy(), dark.copy()
+    red[..., 0], blue[..., 2] = 200, 200
+    assert ssim_matlab(red, blue) == pytest.approx(ssim_matlab(red[..., ::-1], blue[..., ::-1]))
+    assert ssim_matlab(red, blue) != pytest.approx(ssim_2d(red, blue), abs=1e-3)
+
+
+@pytest.mark.parametrize('ssim', [ssim_2d, ssim_matlab])
+def test_smallest_image_of_ssim(ssim):
     first, second = noisy_pair(0, size=(11, 11))
-    assert ssim_2d(first, first) == pytest.approx(1)
+    assert ssim(first, first) == pytest.approx(1)
     with pytest.raises(UserError, match='at least 11x11 pixels, not 11x10'):
-        ssim_2d(first[:10], second[:10])
+        ssim(first[:10], second[:10])
+
+
+def test_conventions_of_ssim_go_by_their_names():
+    gt, pred = noisy_pair(0)
+    found = evaluate(SSIM(mode='matlab'), [sample(pred, gt)])
+    assert found == {'SSIM-matlab': pytest.approx(ssim_matlab(pred, gt))}
+    with pytest.raises(UserError, match="mode is one of 2d, matlab, not '3d'"):
+        SSIM(mode='3d')
 
 
 def test_means_are_per_image():

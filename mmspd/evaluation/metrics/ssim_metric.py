@@ -1,26 +1,43 @@
 """SSIM for MMEngine's loops."""
 
-from typing import Dict
+from typing import Dict, Optional
 
+from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import ImageMetric
-from mmspd.evaluation.metrics.functional import ssim_2d
+from mmspd.evaluation.metrics.functional import ssim_2d, ssim_matlab
 from mmspd.registry import METRICS
 
 __all__ = ['SSIM']
 
+_MODES = {'2d': ssim_2d, 'matlab': ssim_matlab}
+
 
 @METRICS.register_module()
 class SSIM(ImageMetric):
-    """``SSIM-2d``: mean over the images of their 2-D SSIM, on RGB rounded to 8 bits.
+    """``SSIM-2d`` or ``SSIM-matlab``: mean over the images of their SSIM, on RGB of 8 bits.
 
-    The name states the convention (:func:`~mmspd.evaluation.metrics.functional.ssim_2d`), because
-    the 3-D one of most published tables gives higher values for the same images.
+    The name states the convention, because the 3-D one of most published tables gives higher
+    values for the same images. For both, list the metric twice.
 
     Args:
+        mode: ``'2d'``, each channel by itself
+            (:func:`~mmspd.evaluation.metrics.functional.ssim_2d`), or ``'matlab'``, the image as a
+            volume (:func:`~mmspd.evaluation.metrics.functional.ssim_matlab`).
         collect_device: See :class:`ImageMetric`.
         prefix: As there.
+
+    Raises:
+        UserError: There is no such mode.
     """
+
+    def __init__(
+        self, mode: str = '2d', collect_device: str = 'cpu', prefix: Optional[str] = None
+    ) -> None:
+        super().__init__(collect_device, prefix)
+        if mode not in _MODES:
+            raise UserError(f"SSIM's mode is one of {', '.join(_MODES)}, not {mode!r}")
+        self.mode = mode
 
     def measure(self, sample: dict) -> Dict[str, float]:
         """Measure the prediction."""
-        return {'SSIM-2d': ssim_2d(*self.image_pair(sample, 'pred_img'))}
+        return {f'SSIM-{self.mode}': _MODES[self.mode](*self.image_pair(sample, 'pred_img'))}

@@ -1,0 +1,8 @@
+# What the RealBlur tables state: each image's brightness is fitted and a homography aligns it with
+# the sharp one first. About 2 s per image and process; the numbers depend on OpenCV's version.
+protocol = 'realblur-aligned'
+
+test_evaluator = dict(
+    type='mmengine.Evaluator',
+    metrics=[dict(type='mmspd.RealBlurAligned', workers=4)],
+)
