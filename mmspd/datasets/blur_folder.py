@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb
 from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.utils.files import write_bytes, write_text
+from mmspd.utils.parallel import map_in_processes
 
 __all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder', 'write_png']
 
@@ -93,7 +93,7 @@ def synthesize_folder(
     claim_folder(out, _settings(plan, sorted(photos)))
     unusable: List[str] = []
     progress = ProgressBar(len(jobs))
-    for sentence in _run_all(jobs, workers):
+    for sentence in map_in_processes(_run, jobs, workers):
         if sentence:
             unusable.append(sentence)
         progress.update()
@@ -191,19 +191,6 @@ def _settings(plan: FolderPlan, names: Sequence[str]) -> str:
     """Describe a plan and the photos it is for."""
     digest = hashlib.sha256('\n'.join(names).encode('utf-8')).hexdigest()
     return json.dumps({'plan': asdict(plan), 'photos': len(names), 'names': digest}, indent=1)
-
-
-def _run_all(jobs: Sequence[_Job], workers: int) -> Iterator[Optional[str]]:
-    """Run the jobs, yielding for each why its photo cannot be used, if so."""
-    if workers < 1:
-        yield from map(_run, jobs)
-        return
-    pool = ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,))
-    try:
-        yield from pool.map(_run, jobs)
-    finally:
-        # after an error the photos that wait are not begun
-        pool.shutdown(cancel_futures=True)
 
 
 def _run(job: _Job) -> Optional[str]:
