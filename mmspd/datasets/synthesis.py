@@ -1,18 +1,13 @@
 """Blurry photos made from sharp ones, by adding up what the sensor would have seen."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, List, Tuple, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 import cv2
 import numpy as np
 
-from mmspd.datasets.camera_path import (
-    Motion,
-    grid_points,
-    path_extents,
-    random_motion,
-    sub_frame_times,
-)
+from mmspd.datasets.camera_path import grid_points, path_extents, random_motion
+from mmspd.datasets.exposure import Box, Exposure, MovingRegion
 from mmspd.errors import UserError
 from mmspd.utils.severity import SEVERITIES, severity_of
 
@@ -24,8 +19,6 @@ KINDS = ('trajectory', 'panning')
 MIN_SIDE = 32
 
 _GAMMA = 2.2
-_MIN_SUB_FRAMES = 13
-_MAX_STEP = 1.0  # pixels between sub-frames; more would show as ghosts
 _CLIPPED = 250  # from this value on a photo's highlight was brighter than the file can say
 
 
@@ -83,7 +76,7 @@ class BlurRecord:
         severity: The key of ``SEVERITIES`` asked for, or the one that an extent asked for in pixels
             belongs to at this image size.
         kind: As in :class:`BlurSpec`.
-        extent: Mean over the image of the diameter of a point's path, in pixels.
+        extent: Mean over what was made of the diameter of a point's path, in pixels.
         extent_max: The largest of them, without moving regions, in pixels.
         sub_frames: Number of images added up.
         moving_regions: Number of regions that moved on their own.
@@ -106,45 +99,48 @@ class BlurRecord:
 
 
 def synthesize_blur(
-    sharp: np.ndarray, rng: np.random.Generator, spec: BlurSpec
+    sharp: np.ndarray, rng: np.random.Generator, spec: BlurSpec, box: Optional[Box] = None
 ) -> Tuple[np.ndarray, BlurRecord]:
-    """Blur a sharp photo as a moving camera would.
+    """Blur a sharp photo, or a part of it, as a moving camera would.
 
     Sub-frames at most a pixel apart are averaged in linear light (gamma 2.2), each weighted by the
     time the camera spent there, then noise is added, clipped and rounded. The mean displacement of
     the motion is zero, so that the sharp photo is aligned with the result. The border is continued
     by reflection. What a moving region uncovers is unknown: the photo goes on below its soft edge.
 
+    A part is made as it looks in the whole photo, by the same motions and up to where the
+    sub-frames stand and the noise, in time that depends on the part's size alone.
+
     Args:
         sharp: RGB, uint8, shape (H, W, 3), sides at least ``MIN_SIDE``; it is not changed.
         rng: Source of all randomness: the same state gives the same result.
-        spec: What blur to make.
+        spec: What blur to make; its severity is meant for the whole photo.
+        box: Part to make; by default the whole photo.
 
     Returns:
-        The blurry photo, RGB, uint8, shape (H, W, 3), and the record of its blur.
+        The blurry photo or part, RGB, uint8, shape (H, W, 3), and the record of its blur.
 
     Raises:
         UserError: The photo is not uint8 RGB or too small.
     """
     _check_photo(sharp)
     size = sharp.shape[:2]
-    low, high = _extent_range(spec, size)
-    extent = rng.uniform(low, high)
+    box = box or Box(0, 0, size[1], size[0])
+    extent = rng.uniform(*_extent_range(spec, size))
     noise = rng.uniform(*spec.noise)
     gain = rng.uniform(*spec.highlight_gain)
-    light = _to_light(sharp, gain)
-    regions = 0
+    regions = []
     if spec.kind == 'panning':
-        kernel = panning_kernel(extent)
-        light = cv2.filter2D(light, -1, kernel[None], borderType=cv2.BORDER_REFLECT_101)
-        extents, frames = np.array([extent]), len(kernel)
+        light, frames = _pan(sharp, gain, extent, box)
+        extents = np.array([extent])
     else:
-        points = grid_points(size)
-        camera = random_motion(rng, _centre(size), points, extent)
-        regions = int(rng.integers(spec.moving_regions + 1))
-        moving = [_random_region(rng, size, extent) for _ in range(regions)]
-        light, frames = _expose(light, camera, moving, points)
-        extents = path_extents(camera.displacement(points))
+        camera = random_motion(rng, _centre(size), grid_points(size), extent)
+        count = rng.integers(spec.moving_regions + 1)
+        regions = [MovingRegion.random(rng, size, extent) for _ in range(count)]
+        exposure = Exposure(camera, regions, box, size)
+        light = exposure.add_up(_to_light(exposure.seen.of(sharp), gain))
+        frames = len(exposure.weights)
+        extents = path_extents(camera.displacement(box.points(5)))
     values = cv2.pow(np.clip(light, 0, 1), 1 / _GAMMA)
     values += np.float32(noise) * rng.standard_normal(values.shape, np.float32)
     blurry = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
@@ -154,7 +150,7 @@ def synthesize_blur(
         extent=float(extents.mean()),
         extent_max=float(extents.max()),
         sub_frames=frames,
-        moving_regions=regions,
+        moving_regions=len(regions),
         noise=float(noise),
         highlight_gain=float(gain),
     )
@@ -175,21 +171,6 @@ def panning_kernel(length: float) -> np.ndarray:
     if part:
         weights = np.pad(weights, 1, constant_values=part)
     return (weights / length).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class _Region:
-    """A region that moves on its own.
-
-    Args:
-        mask: 1 within, 0 outside, shape (H, W).
-        corners: (x, y) of its bounding box, shape (4, 2).
-        motion: Its motion before a camera at rest.
-    """
-
-    mask: np.ndarray
-    corners: np.ndarray
-    motion: Motion
 
 
 def _check_photo(photo: np.ndarray) -> None:
@@ -221,84 +202,18 @@ def _centre(size: Tuple[int, int]) -> np.ndarray:
 def _to_light(photo: np.ndarray, gain: float) -> np.ndarray:
     """Return the linear light of a photo, 1 for white, float32, shape (H, W, 3)."""
     curve = ((np.arange(256) / 255) ** _GAMMA).astype(np.float32)
-    light = curve[photo]
+    light = cv2.LUT(photo, curve)
     if gain > 1:
         clipped = photo.max(axis=2, keepdims=True).astype(np.float32) - _CLIPPED
         light *= 1 + (gain - 1) * np.clip(clipped / (255 - _CLIPPED), 0, 1).astype(np.float32)
     return light
 
 
-def _random_region(rng: np.random.Generator, size: Tuple[int, int], extent: float) -> _Region:
-    """Draw an ellipse with a soft edge, and a motion about half to one and a half the camera's."""
-    centre = rng.uniform(0.15, 0.85, 2) * (size[1], size[0])
-    radii = rng.uniform(0.1, 0.25, 2) * min(size)
-    turn = rng.uniform(0, np.pi)
-    y, x = np.mgrid[: size[0], : size[1]]
-    x, y = x - centre[0], y - centre[1]
-    along = (x * np.cos(turn) + y * np.sin(turn)) / radii[0]
-    across = (y * np.cos(turn) - x * np.sin(turn)) / radii[1]
-    # the edge fades over a quarter of the radius, half of it outside
-    mask = np.clip((1 - np.hypot(along, across)) * 4 + 0.5, 0, 1).astype(np.float32)
-    corners = centre + 1.125 * radii.max() * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
-    motion = random_motion(rng, centre, corners, extent * rng.uniform(0.5, 1.5))
-    return _Region(mask, corners, motion)
-
-
-def _steps(motion: Motion, points: np.ndarray) -> np.ndarray:
-    """Return the longest way of any point between neighbouring instants, shape (T - 1,)."""
-    moves = np.diff(motion.displacement(points), axis=0)
-    return np.linalg.norm(moves, axis=2).max(axis=1)
-
-
-def _expose(
-    light: np.ndarray, camera: Motion, regions: List[_Region], points: np.ndarray
-) -> Tuple[np.ndarray, int]:
-    """Add up the sub-frames.
-
-    Returns:
-        The mean light, shape (H, W, 3), and the number of sub-frames.
-    """
-    # a region moves by the camera's step and its own, which may point the same way
-    own = [_steps(region.motion, region.corners) for region in regions]
-    steps = _steps(camera, points) + np.max(own, axis=0, initial=0)
-    times, weights = sub_frame_times(steps, _MAX_STEP, _MIN_SUB_FRAMES)
-    paths = camera.at(times).centred(weights).matrices()
-    moving = []
-    for region in regions:
-        matrices = region.motion.at(times).centred(weights).matrices() @ paths
-        moving.append((region.mask, _box(region.corners, matrices, light.shape), matrices))
-    total = np.zeros_like(light)
-    whole = (0, 0, light.shape[1], light.shape[0])
-    for index, weight in enumerate(weights):
-        frame = _warp(light, paths[index], whole)
-        for mask, box, matrices in moving:
-            left, top, right, bottom = box
-            share = _warp(mask, matrices[index], box)[..., None]
-            part = frame[top:bottom, left:right]
-            part += share * (_warp(light, matrices[index], box) - part)
-        cv2.scaleAdd(frame, float(weight), total, total)
-    return total, len(weights)
-
-
-def _box(corners: np.ndarray, matrices: np.ndarray, shape: Tuple[int, ...]) -> Tuple[int, ...]:
-    """Return (left, top, right, bottom) of where a region is seen at any instant."""
-    back = np.linalg.inv(matrices)
-    seen = np.einsum('tij,pj->tpi', back[:, :2, :2], corners) + back[:, None, :2, 2]
-    limit = np.array([shape[1], shape[0]])
-    low = np.clip(np.floor(seen.min(axis=(0, 1))), 0, limit - 1).astype(int)
-    high = np.clip(np.ceil(seen.max(axis=(0, 1))) + 1, low + 1, limit).astype(int)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
-
-
-def _warp(image: np.ndarray, matrix: np.ndarray, box: Tuple[int, ...]) -> np.ndarray:
-    """Sample an image where ``matrix`` takes the pixels of ``box`` (left, top, right, bottom)."""
-    left, top, right, bottom = box
-    shifted = matrix[:2].copy()
-    shifted[:, 2] += matrix[:2, :2] @ (left, top)
-    return cv2.warpAffine(
-        image,
-        shifted,
-        (right - left, bottom - top),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
+def _pan(photo: np.ndarray, gain: float, length: float, box: Box) -> Tuple[np.ndarray, int]:
+    """Return the light of an evenly turning camera, (H, W, 3), and the number of sub-frames."""
+    kernel = panning_kernel(length)
+    reach = len(kernel) // 2
+    seen = box._replace(left=box.left - reach, right=box.right + reach).reflected(photo.shape[:2])
+    light = _to_light(seen.of(photo), gain)
+    light = cv2.filter2D(light, -1, kernel[None], borderType=cv2.BORDER_REFLECT_101)
+    return box.of(light, *seen[:2]), len(kernel)

@@ -6,7 +6,7 @@ import pytest
 from scipy.ndimage import convolve1d, map_coordinates
 from skimage import data
 
-from mmspd.datasets import synthesis
+from mmspd.datasets import exposure, synthesis
 from mmspd.datasets.camera_path import (
     Motion,
     grid_points,
@@ -14,6 +14,7 @@ from mmspd.datasets.camera_path import (
     random_motion,
     sub_frame_times,
 )
+from mmspd.datasets.exposure import Box
 from mmspd.datasets.synthesis import BlurSpec, panning_kernel, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import psnr
@@ -181,6 +182,53 @@ def test_moving_regions_change_only_a_part(photo):
     still = synthesize_blur(photo, np.random.default_rng(seed), BlurSpec(**whole))[0]
     changed = (np.abs(moving.astype(int) - still) > 6).any(2).mean()
     assert 0.01 < changed < 0.6
+
+
+@pytest.mark.parametrize(
+    'spec',
+    [
+        dict(kind='panning', severity=(3.5, 60.0)),
+        dict(severity='severe'),
+        dict(severity=(40, 50)),  # reaches further than the part is wide
+        dict(severity='severe', moving_regions=3, highlight_gain=(3, 3)),
+    ],
+    ids=['panning', 'trajectory', 'far', 'regions'],
+)
+@pytest.mark.parametrize('box', [Box(0, 0, 40, 32), Box(70, 40, 110, 80), Box(140, 88, 180, 120)])
+def test_a_part_looks_as_it_does_in_the_whole(photo, spec, box, monkeypatch):
+    # whole and part place their sub-frames differently, which does not matter if they are dense
+    monkeypatch.setattr(exposure, '_MAX_STEP', 0.1)
+    spec = BlurSpec(**QUIET, **spec)
+    for seed in range(3):
+        whole, record = synthesize_blur(photo, np.random.default_rng(seed), spec)
+        part, own = synthesize_blur(photo, np.random.default_rng(seed), spec, box)
+        assert part.shape == (*box.size, 3)
+        difference = np.abs(part.astype(int) - box.of(whole))
+        assert difference.max() <= 1
+        assert difference.mean() < 0.1
+        assert own.moving_regions == record.moving_regions
+        assert own.severity == record.severity
+
+
+def test_a_part_reads_only_what_it_shows(photo):
+    box, spec = Box(70, 40, 110, 80), BlurSpec(severity=(10, 10), moving_regions=1)
+    blanked = np.zeros_like(photo)
+    near = Box(50, 20, 130, 100)
+    near.of(blanked)[:] = near.of(photo)
+    parts = [synthesize_blur(p, np.random.default_rng(5), spec, box)[0] for p in (photo, blanked)]
+    np.testing.assert_array_equal(*parts)
+
+
+def test_extent_of_a_part_is_its_own(photo):
+    """Rotation about the centre moves the corners more."""
+    spec = BlurSpec(severity=(20, 20))
+    whole, corner, centre = (
+        [synthesize_blur(photo, np.random.default_rng(s), spec, box)[1].extent for s in range(20)]
+        for box in (None, Box(0, 0, 32, 32), Box(74, 44, 106, 76))
+    )
+    np.testing.assert_allclose(whole, 20, rtol=0.01)
+    assert np.std(corner) > 0.5
+    assert np.mean(centre) < np.mean(corner)
 
 
 def test_sub_frames_are_dense_and_weighted_by_time():
