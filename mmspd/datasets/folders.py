@@ -1,9 +1,9 @@
 """Any two folders of images that belong together."""
 
-from typing import Callable, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 from mmspd.datasets.image_io import list_names
-from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
+from mmspd.datasets.paired import RAW, Pair, PairedImageDataset, match_pairs
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -27,6 +27,7 @@ class PairedFolderDataset(PairedImageDataset):
         test_mode: As there.
         lazy_init: As there.
         records: As there.
+        packed: As there.
 
     Raises:
         UserError: A folder is missing or empty, or images have no partner.
@@ -44,14 +45,19 @@ class PairedFolderDataset(PairedImageDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
         records: Optional[str] = None,
+        packed: str = RAW,
     ) -> None:
         self.blur_dir = blur_dir
         self.sharp_dir = sharp_dir
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records)
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records, packed)
 
     def describe(self) -> str:
         """Name the two folders."""
         return f"'{self.blur_dir}' and '{self.sharp_dir}' of '{self.data_root}'"
+
+    def choices(self) -> Dict[str, str]:
+        """Return the choices above that tell these pairs from others."""
+        return dict(layout='pairs', blur_dir=self.blur_dir, sharp_dir=self.sharp_dir)
 
     def find_pairs(self) -> List[Pair]:
         """Find the pairs of the two folders, sorted by name."""

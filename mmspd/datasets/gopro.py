@@ -1,10 +1,10 @@
 """The GoPro data set as its authors distribute it."""
 
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 from mmspd.datasets.image_io import list_names
-from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
+from mmspd.datasets.paired import RAW, Pair, PairedImageDataset, match_pairs
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -32,6 +32,7 @@ class GoProDataset(PairedImageDataset):
         test_mode: As there.
         lazy_init: As there.
         records: As there; by default a ``records.jsonl`` in the split, where there is one.
+        packed: As there.
 
     Raises:
         UserError: A folder is missing or empty, or frames have no partner.
@@ -52,16 +53,21 @@ class GoProDataset(PairedImageDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
         records: Optional[str] = None,
+        packed: str = RAW,
     ) -> None:
         if blur_key not in ('blur', 'blur_gamma'):
             raise UserError(f"blur_key is 'blur' or 'blur_gamma', not '{blur_key}'")
         self.split = split
         self.blur_key = blur_key
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records)
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records, packed)
 
     def describe(self) -> str:
         """Name the folder and which blur is read."""
         return f"{self.split} of '{self.data_root}', blur_key='{self.blur_key}'"
+
+    def choices(self) -> Dict[str, str]:
+        """Return the choices above that tell these pairs from others."""
+        return dict(layout='gopro', split=self.split, blur_key=self.blur_key)
 
     def find_pairs(self) -> List[Pair]:
         """Find the pairs of every sequence of the split, by sequence and frame."""

@@ -1,10 +1,10 @@
 """The HIDE data set as its authors distribute it."""
 
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 from mmspd.datasets.image_io import images_by_stem, list_names
-from mmspd.datasets.paired import Pair, PairedImageDataset
+from mmspd.datasets.paired import RAW, Pair, PairedImageDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -27,6 +27,7 @@ class HIDEDataset(PairedImageDataset):
         test_mode: As there.
         lazy_init: As there.
         records: As there.
+        packed: As there.
 
     Raises:
         UserError: A folder is missing or empty, or an image has no sharp one.
@@ -45,13 +46,18 @@ class HIDEDataset(PairedImageDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
         records: Optional[str] = None,
+        packed: str = RAW,
     ) -> None:
         self.split = split
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records)
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records, packed)
 
     def describe(self) -> str:
         """Name the split and the folder."""
         return f"{self.split} of '{self.data_root}'"
+
+    def choices(self) -> Dict[str, str]:
+        """Return the choices above that tell these pairs from others."""
+        return dict(layout='hide', split=self.split)
 
     def find_pairs(self) -> List[Pair]:
         """Find the pairs of the split, sorted by key."""

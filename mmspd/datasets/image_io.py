@@ -9,26 +9,33 @@ import numpy as np
 
 from mmspd.errors import UserError
 
-__all__ = ['IMAGE_SUFFIXES', 'images_by_stem', 'list_names', 'read_rgb']
+__all__ = ['IMAGE_SUFFIXES', 'ColourError', 'images_by_stem', 'list_names', 'read_rgb']
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
 _JPEG_MAGIC = b'\xff\xd8'
 
 
-def read_rgb(path: Union[str, os.PathLike]) -> np.ndarray:
+class ColourError(UserError):
+    """An image is gray, has alpha or more than 8 bits per channel."""
+
+
+def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray:
     """Read an image file as a fresh array, refusing what is not 8-bit colour.
 
     The EXIF orientation of JPEG files is applied, as image viewers do.
 
     Args:
         path: An image file.
+        convert: Take gray for three equal channels, drop alpha and round 16 bits to 8 (white to
+            white) instead of refusing them.
 
     Returns:
         RGB, uint8, shape (H, W, 3), C-contiguous and owned by the caller.
 
     Raises:
-        UserError: The file is missing, unreadable, gray, has alpha or more than 8 bits.
+        UserError: The file is missing or unreadable.
+        ColourError: It is gray, has alpha or more than 8 bits.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -44,14 +51,26 @@ def read_rgb(path: Union[str, os.PathLike]) -> np.ndarray:
             f"cannot decode '{path}' ({data.size} bytes): the file is damaged or not an image; "
             'copy it again or remove it'
         )
+    if convert:
+        image = _to_8_bit_colour(image)
     if image.dtype != np.uint8:
-        raise UserError(
+        raise ColourError(
             f"'{path}' has {8 * image.dtype.itemsize} bits per channel: convert it to 8-bit RGB"
         )
     if image.ndim != 3 or image.shape[2] != 3:
         kind = 'an alpha channel' if image.ndim == 3 and image.shape[2] == 4 else 'no colour (gray)'
-        raise UserError(f"'{path}' has {kind}: convert it to 8-bit RGB")
+        raise ColourError(f"'{path}' has {kind}: convert it to 8-bit RGB")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _to_8_bit_colour(image: np.ndarray) -> np.ndarray:
+    """Turn what OpenCV decoded, gray or with alpha, 8 or 16 bits, into 8-bit BGR."""
+    if image.dtype == np.uint16:
+        # the nearest of 8 bits, with white 65535 / 257 = 255; dropping the low byte would darken
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return np.ascontiguousarray(image[..., :3])
 
 
 def images_by_stem(folder: Path) -> Dict[str, Path]:

@@ -6,15 +6,20 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
+import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmspd.datasets.image_io import images_by_stem, list_names
+from mmspd.datasets.packed import SUFFIX, Pack, PackedPair, PairPlace, read_pack
 from mmspd.datasets.samplers import SampleIndex
 from mmspd.datasets.seeding import seeded
 from mmspd.errors import UserError
 
-__all__ = ['Pair', 'PairedImageDataset', 'match_pairs', 'read_severities']
+__all__ = ['RAW', 'Pair', 'PairedImageDataset', 'match_pairs', 'read_severities']
+
+#: Value of ``packed`` with which the image files themselves are read.
+RAW = 'raw'
 
 
 class Pair(NamedTuple):
@@ -25,19 +30,22 @@ class Pair(NamedTuple):
         blur: The blurry image's file.
         sharp: The sharp image's file.
         severity: Severity of the blur where it is recorded, else ``None``.
+        place: Where the pixels are in a pack; ``None`` where the files are read.
     """
 
     key: str
     blur: Path
     sharp: Path
     severity: Optional[str] = None
+    place: Optional[PairPlace] = None
 
 
 class PairedImageDataset(BaseDataset):
     """Pairs of image files, found by :meth:`find_pairs` and processed by a pipeline.
 
     A sample enters the pipeline as a dict of ``img_path`` (blurry), ``gt_path`` (sharp), ``key``,
-    ``severity`` (``None`` where not recorded), ``sample_idx`` and ``epoch``.
+    ``severity`` (``None`` where not recorded), ``place`` (in a pack, else ``None``),
+    ``sample_idx`` and ``epoch``.
 
     An index from :class:`~mmspd.datasets.samplers.SeededSampler` seeds ``random``, ``numpy.random``
     and torch from (seed, epoch, place in the epoch) while its sample is made, and restores them
@@ -52,10 +60,14 @@ class PairedImageDataset(BaseDataset):
         lazy_init: MMEngine's: scan the folder at the first use instead of now.
         records: File that tells the severity of each pair, a JSON object of ``key`` and
             ``severity`` per line; ``None`` where nothing is recorded.
+        packed: ``'raw'`` to read the image files; or a pack made by
+            ``tools/dataset_converters/pack.py``, or the folder it is in under the name that the
+            dataset's choices give it. The samples are the same; ``data_root`` may be absent then.
 
     Raises:
-        UserError: A folder is missing or empty, images have no partner, ``indices`` is empty, or
-            the records cannot be read or are those of other pairs.
+        UserError: A folder is missing or empty, images have no partner, ``indices`` is empty,
+            the records cannot be read or are those of other pairs, or the pack is missing, damaged
+            or one of other data.
     """
 
     METAINFO = dict(dataset_type='paired_deblurring')
@@ -71,10 +83,12 @@ class PairedImageDataset(BaseDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
         records: Optional[str] = None,
+        packed: str = RAW,
     ) -> None:
         if indices is not None and not indices:
             raise UserError(f'indices={indices} keeps no pair: give a number or leave it out')
         self.records = records
+        self.packed = packed
         super().__init__(
             data_root=str(data_root),
             pipeline=list(pipeline),
@@ -91,13 +105,26 @@ class PairedImageDataset(BaseDataset):
     def describe(self) -> str:
         """Name the choices that a result depends on, for the log."""
 
+    def choices(self) -> Dict[str, str]:
+        """Return what decides which pairs of ``data_root`` these are, the kind of data first.
+
+        Raises:
+            UserError: The class does not say, so its pairs cannot be packed.
+        """
+        raise UserError(f"{type(self).__name__} cannot be packed: give it choices(), as GoPro's")
+
+    @property
+    def pack_name(self) -> str:
+        """File name of a pack of these pairs."""
+        return '_'.join(self.choices().values()).replace('/', '-') + SUFFIX
+
     def find_records(self) -> Optional[Path]:
         """Return the file of records that ``records`` names, if it names one."""
         return Path(self.records).expanduser() if self.records else None
 
-    def load_data_list(self) -> List[Dict[str, Any]]:
-        """Turn the pairs into the dicts that enter the pipeline."""
-        pairs = self.find_pairs()
+    def list_pairs(self) -> List[Pair]:
+        """Return the pairs, from the folders or the pack, with the severities on record."""
+        pairs = self.find_pairs() if self.packed == RAW else self._pairs_of(self._open_pack())
         records = self.find_records()
         severities = read_severities(records) if records else {}
         if severities and severities.keys().isdisjoint(pair.key for pair in pairs):
@@ -106,17 +133,76 @@ class PairedImageDataset(BaseDataset):
                 f"'{next(iter(severities))}', the data has '{pairs[0].key}'): correct records in "
                 'the config, or make them again with tools/analysis/severity.py'
             )
+        return [pair._replace(severity=severities.get(pair.key, pair.severity)) for pair in pairs]
+
+    def load_data_list(self) -> List[Dict[str, Any]]:
+        """Turn the pairs into the dicts that enter the pipeline."""
+        pairs = self.list_pairs()
+        source = '' if self.packed == RAW else f", read from '{pairs[0].place.path}'"
         print_log(
-            f'{type(self).__name__}: {len(pairs)} pairs, {self.describe()}', 'current', logging.INFO
+            f'{type(self).__name__}: {len(pairs)} pairs, {self.describe()}{source}',
+            'current',
+            logging.INFO,
         )
         return [
             dict(
                 img_path=str(pair.blur),
                 gt_path=str(pair.sharp),
                 key=pair.key,
-                severity=severities.get(pair.key, pair.severity),
+                severity=pair.severity,
+                place=pair.place,
             )
             for pair in pairs
+        ]
+
+    def _open_pack(self) -> Pack:
+        """Open the pack of exactly these pairs."""
+        path = Path(self.packed).expanduser()
+        if path.suffix != SUFFIX:
+            path /= self.pack_name
+        if not path.is_file():
+            key = self.choices().get('blur_key')
+            raise UserError(
+                f"there is no pack '{path}': make it with python "
+                f'tools/dataset_converters/pack.py {self.data_root} {path.parent}'
+                + (f' --blur-key {key}' if key else '')
+                + f", or set packed='{RAW}' to read the images"
+            )
+        pack = read_pack(path)
+        if pack.index.choices != self.choices():
+            raise UserError(
+                f"the pack '{path}' holds {pack.index.choices}, but the config asks for "
+                f'{self.choices()}: correct packed, or give it the folder of the packs'
+            )
+        pairs = pack.index.pairs
+        if Path(self.data_root).expanduser().is_dir():
+            # equal choices do not tell two folders of the same layout apart
+            for pair in (pairs[0], pairs[len(pairs) // 2], pairs[-1]):
+                self._check_source(pair, path)
+        return pack
+
+    def _check_source(self, pair: PackedPair, pack: Path) -> None:
+        """Refuse a pack of another folder, told by the lengths of its files."""
+        for image in pair.images:
+            file = Path(self.data_root).expanduser() / image.file
+            if not file.is_file() or file.stat().st_size != image.size:
+                raise UserError(
+                    f"the pack '{pack}' was not made from '{self.data_root}' as it is, "
+                    f"'{image.file}' differs: pack it again, or correct data_root or packed"
+                )
+
+    def _pairs_of(self, pack: Pack) -> List[Pair]:
+        """Return the pairs of a pack as the folders would give them."""
+        root = Path(self.data_root).expanduser()
+        return [
+            Pair(
+                pair.key,
+                root / pair.blur.file,
+                root / pair.sharp.file,
+                pair.severity,
+                pack.place(pair),
+            )
+            for pair in pack.index.pairs
         ]
 
     def __getitem__(self, idx: int) -> Any:
@@ -136,12 +222,23 @@ class PairedImageDataset(BaseDataset):
         info['epoch'] = getattr(idx, 'epoch', 0)
         path = info['img_path']
         try:
-            return self.pipeline(info)
+            return self.pipeline(info) if self.packed == RAW else self._run_on_pack(info)
         except UserError:
             raise
         except Exception as error:
             reason = self._too_small(info) or f'{type(error).__name__}: {error}'
             raise UserError(f"cannot prepare the pair of '{path}': {reason}") from error
+
+    def _run_on_pack(self, results: Any) -> Any:
+        """Run the pipeline such that only crops see a pack's pixels, all others copies of them."""
+        for step in self.pipeline.transforms:
+            if not hasattr(step, 'gt_patch_size'):
+                _own_pixels(results)
+            results = step(results)
+            if results is None:
+                return None
+        _own_pixels(results)
+        return results
 
     def _too_small(self, info: Dict[str, Any]) -> Optional[str]:
         """Say that the image is smaller than the crop, where that is what went wrong."""
@@ -191,6 +288,14 @@ def read_severities(path: Path) -> Dict[str, str]:
             f"cannot read the records in '{path}': make them again with "
             'tools/analysis/severity.py, or delete the file'
         ) from error
+
+
+def _own_pixels(results: Any) -> None:
+    """Copy the images that are a pack's memory, which nobody may write and no tensor may share."""
+    for key in ('img', 'gt') if isinstance(results, dict) else ():
+        image = results.get(key)
+        if isinstance(image, np.ndarray) and not image.flags.writeable:
+            results[key] = image.copy()
 
 
 def match_pairs(blur_dir: Path, sharp_dir: Path, prefix: str = '') -> List[Pair]:

@@ -1,9 +1,9 @@
 """The RealBlur data set as its authors distribute it."""
 
-from typing import Callable, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 from mmspd.datasets.image_io import list_names
-from mmspd.datasets.paired import Pair, PairedImageDataset
+from mmspd.datasets.paired import RAW, Pair, PairedImageDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -27,6 +27,7 @@ class RealBlurDataset(PairedImageDataset):
         test_mode: As there.
         lazy_init: As there.
         records: As there.
+        packed: As there.
 
     Raises:
         UserError: The list is missing or damaged, or an image that it names is.
@@ -47,16 +48,21 @@ class RealBlurDataset(PairedImageDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
         records: Optional[str] = None,
+        packed: str = RAW,
     ) -> None:
         if subset not in ('J', 'R'):
             raise UserError(f"subset is 'J' or 'R', not '{subset}'")
         self.subset = subset
         self.split = split
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records)
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records, packed)
 
     def describe(self) -> str:
         """Name the subset, the split and the folder."""
         return f"RealBlur-{self.subset} {self.split} of '{self.data_root}'"
+
+    def choices(self) -> Dict[str, str]:
+        """Return the choices above that tell these pairs from others."""
+        return dict(layout='realblur', subset=self.subset, split=self.split)
 
     def find_pairs(self) -> List[Pair]:
         """Read the pairs of the list, in its order."""

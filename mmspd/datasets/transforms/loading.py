@@ -1,8 +1,9 @@
 """Loading a blurry image together with its sharp one."""
 
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
 import cv2
+import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmspd.datasets.image_io import read_rgb
@@ -18,8 +19,9 @@ class LoadImagePair(BaseTransform):
 
     Reads ``img_path`` and ``gt_path``; adds ``img``, ``gt`` and what MMagic's transforms, data
     preprocessor and visualizer ask for: ``ori_{img,gt}_shape``, ``{img,gt}_channel_order``
-    (``'rgb'``), ``{img,gt}_color_type`` and ``scale`` (1). The arrays are fresh at every call:
-    MMagic's ``Flip`` works in place.
+    (``'rgb'``), ``{img,gt}_color_type`` and ``scale`` (1). The arrays are fresh at every call, for
+    MMagic's ``Flip`` works in place; but those of a ``place`` in a pack are the file itself,
+    read-only, which the data set copies once they are cropped.
 
     Raises:
         UserError: A file cannot be read, is not 8-bit colour, or the two sizes differ.
@@ -30,8 +32,7 @@ class LoadImagePair(BaseTransform):
         # workers are the parallelism; OpenMP threads inside each would fight over the cores
         if cv2.getNumThreads() > 1:
             cv2.setNumThreads(0)
-        for key in ('img', 'gt'):
-            image = read_rgb(results[f'{key}_path'])
+        for key, image in zip(('img', 'gt'), self._read(results)):
             results[key] = image
             results[f'ori_{key}_shape'] = image.shape
             results[f'{key}_channel_order'] = 'rgb'
@@ -44,3 +45,14 @@ class LoadImagePair(BaseTransform):
             )
         results['scale'] = 1
         return results
+
+    @staticmethod
+    def _read(results: Dict[str, Any]) -> Tuple[np.ndarray, np.ndarray]:
+        """Return the blurry and the sharp image."""
+        place = results.get('place')
+        if place is not None:
+            return place.images()
+        blurry = read_rgb(results['img_path'])
+        if results['img_path'] == results['gt_path']:  # a sharp photo, not yet blurred
+            return blurry, blurry.copy()
+        return blurry, read_rgb(results['gt_path'])
