@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from mmspd.errors import UserError
+from mmspd.utils.psnr import psnr
 
 __all__ = ['psnr', 'ssim_2d', 'ssim_map_2d', 'ssim_matlab', 'to_uint8_rgb']
 
@@ -33,21 +34,6 @@ def to_uint8_rgb(image: np.ndarray) -> np.ndarray:
         raise UserError('the model predicted NaN: its weights are broken, take another checkpoint')
     rounded = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(rounded[::-1].transpose(1, 2, 0))
-
-
-def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    """Peak signal-to-noise ratio, 10 log10(255^2 / MSE) in dB, over all pixels and channels.
-
-    Args:
-        first: uint8, shape (H, W, 3).
-        second: Likewise, same shape.
-
-    Returns:
-        The PSNR in dB; infinite for equal images.
-    """
-    difference = first.astype(np.float64) - second
-    error = np.mean(difference * difference)
-    return float(10 * np.log10(255.0**2 / error)) if error > 0 else float('inf')
 
 
 def ssim_2d(first: np.ndarray, second: np.ndarray) -> float:
