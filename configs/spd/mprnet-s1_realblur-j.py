@@ -8,3 +8,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(_delete_=True, pipeline=pipelines[1], **_base_.realblur_j_test))
 test_dataloader = val_dataloader
+
+protocol = 'realblur-aligned'
+test_evaluator = dict(metrics=_base_.realblur_aligned_metrics)

@@ -2,6 +2,8 @@
 # Without the environment variable GOPRO_ROOT the data is looked for in data/GOPRO_Large.
 # num_workers=0 needs persistent_workers=False as well (PyTorch refuses the pair).
 
+_base_ = '../protocols/gopro.py'
+
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
@@ -46,7 +48,8 @@ val_evaluator = dict(
     type='mmengine.Evaluator',
     metrics=[dict(type='mmspd.PSNR', report_input=True), dict(type='mmspd.SSIM')],
 )
-test_evaluator = val_evaluator
+protocol = 'gopro'
+test_evaluator = dict(type='mmengine.Evaluator', metrics=_base_.gopro_metrics)
 
 val_cfg = dict(type='mmengine.ValLoop')
 test_cfg = dict(type='mmengine.TestLoop')

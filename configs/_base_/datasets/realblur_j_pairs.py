@@ -1,4 +1,6 @@
 # RealBlur-J as it is unpacked: its list files and the folder they name, all in <REALBLUR_ROOT>.
+_base_ = '../protocols/realblur_aligned.py'
+
 realblur_j_train = dict(
     type='mmspd.RealBlurDataset',
     data_root='{{$REALBLUR_ROOT:data/RealBlur}}',

@@ -1,8 +1,3 @@
 # What the RealBlur tables state: each image's brightness is fitted and a homography aligns it with
 # the sharp one first. About 2 s per image and process; the numbers depend on OpenCV's version.
-protocol = 'realblur-aligned'
-
-test_evaluator = dict(
-    type='mmengine.Evaluator',
-    metrics=[dict(type='mmspd.RealBlurAligned', workers=4)],
-)
+realblur_aligned_metrics = [dict(type='mmspd.RealBlurAligned', workers=4)]
