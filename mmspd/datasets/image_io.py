@@ -2,18 +2,27 @@
 
 import os
 from pathlib import Path
-from typing import Dict, Union
+from typing import Dict, Tuple, Union
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from mmspd.errors import UserError
 
-__all__ = ['IMAGE_SUFFIXES', 'ColourError', 'images_by_stem', 'list_names', 'read_rgb']
+__all__ = [
+    'IMAGE_SUFFIXES',
+    'ColourError',
+    'images_by_stem',
+    'list_names',
+    'read_rgb',
+    'read_size',
+]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
 _JPEG_MAGIC = b'\xff\xd8'
+_ORIENTATION = 0x0112  # EXIF tag
 
 
 class ColourError(UserError):
@@ -61,6 +70,32 @@ def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray
         kind = 'an alpha channel' if image.ndim == 3 and image.shape[2] == 4 else 'no colour (gray)'
         raise ColourError(f"'{path}' has {kind}: convert it to 8-bit RGB")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
+    """Read the size of an image from its header, as :func:`read_rgb` would return it.
+
+    Args:
+        path: An image file.
+
+    Returns:
+        (H, W) in pixels.
+
+    Raises:
+        UserError: The file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            # only JPEG files are turned, see read_rgb; orientations 5 to 8 lie on their side
+            turned = image.format in ('JPEG', 'MPO') and image.getexif().get(_ORIENTATION, 1) > 4
+            return image.size if turned else image.size[::-1]
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"cannot decode '{path}': the file is damaged or not an image; copy it again or remove "
+            'it'
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read the image '{path}': {error.strerror or error}") from error
 
 
 def _to_8_bit_colour(image: np.ndarray) -> np.ndarray:

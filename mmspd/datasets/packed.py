@@ -92,6 +92,14 @@ class PackedPair:
         """The images that are stored: two, or one where both are the same file."""
         return (self.blur, self.sharp) if self.blur != self.sharp else (self.sharp,)
 
+    def checksums(self, file: BinaryIO) -> List[int]:
+        """Read the images from an opened pack and return the CRC-32 of each."""
+        found = []
+        for image in self.images:
+            file.seek(image.offset)
+            found.append(zlib.crc32(file.read(self.nbytes)))
+        return found
+
 
 @dataclass(frozen=True)
 class PackIndex:
@@ -216,9 +224,8 @@ def verify_pack(path: Path) -> List[str]:
     pack, damaged = read_pack(path), []
     with open(path, 'rb') as file:
         for pair in pack.index.pairs:
-            for image in pair.images:
-                file.seek(image.offset)
-                if zlib.crc32(file.read(pair.nbytes)) != image.crc32:
+            for image, checksum in zip(pair.images, pair.checksums(file)):
+                if checksum != image.crc32:
                     damaged.append(image.file)
     return damaged
 

@@ -1,0 +1,111 @@
+"""Pack a data set: one memory-mapped file per split, so that training decodes no image.
+
+Any layout is recognised: GoPro (also synthesised), HIDE, RealBlur and folder pairs.
+"""
+
+import argparse
+from pathlib import Path
+from typing import List
+
+from mmspd.datasets.layouts import SplitFound, recognise
+from mmspd.datasets.packed import verify_pack
+from mmspd.datasets.packed_plan import PackPlan, check_space, plan_pack
+from mmspd.datasets.packed_writer import write_pack
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+from mmspd.utils.cli import run_main
+
+
+def parse_args(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Train and test on the packs with MMSPD_PACKED=OUT_FOLDER, or packed=OUT_FOLDER in '
+        "a dataset's config.\nRunning the same command again goes on where it was stopped, and "
+        'does nothing where all is done;\nthe images are only read.',
+    )
+    parser.add_argument('data_root', type=Path, help='folder of the data set, as unpacked')
+    parser.add_argument('out', type=Path, metavar='OUT_FOLDER', help='folder of the packs')
+    parser.add_argument('--split', nargs='+', metavar='SPLIT', help='only these (default: all)')
+    parser.add_argument(
+        '--blur-key',
+        default='blur',
+        choices=['blur', 'blur_gamma'],
+        help='GoPro: which blurry images (default: blur)',
+    )
+    parser.add_argument('--subset', choices=['J', 'R'], help='RealBlur: only this (default: both)')
+    parser.add_argument('--workers', type=int, default=4, help='processes (default: 4)')
+    parser.add_argument(
+        '--to-rgb', action='store_true', help='convert gray, alpha and 16-bit images to 8-bit RGB'
+    )
+    parser.add_argument(
+        '--verify', action='store_true', help='read packs that are complete and compare checksums'
+    )
+    return parser.parse_args(argv)
+
+
+def choose(found: List[SplitFound], args: argparse.Namespace) -> List[SplitFound]:
+    """Return the parts of the data set that the command line asks for."""
+    chosen = [
+        part
+        for part in found
+        if (not args.split or part.split in args.split)
+        and part.dataset.get('blur_key', args.blur_key) == args.blur_key
+        and (not args.subset or part.dataset.get('subset') == args.subset)
+    ]
+    if not chosen:
+        known = '; '.join(
+            ', '.join(
+                f'{key}={value}'
+                for key, value in part.dataset.items()
+                if key not in ('type', 'data_root')
+            )
+            for part in found
+        )
+        raise UserError(
+            f"nothing in '{args.data_root}' is what --split, --blur-key and --subset ask for: "
+            f'it holds {known}'
+        )
+    return chosen
+
+
+def check(plan: PackPlan) -> None:
+    """Read a complete pack.
+
+    Raises:
+        UserError: Pixels are damaged.
+    """
+    damaged = verify_pack(plan.path)
+    if damaged:
+        raise UserError(
+            f"{len(damaged)} images in '{plan.path}' are damaged (the first: '{damaged[0]}'): "
+            'delete the pack and make it again'
+        )
+    print(f"'{plan.path}' is sound: {len(plan.index.pairs)} pairs")
+
+
+def main(argv: List[str]) -> None:
+    """Make the packs and say where they are."""
+    args = parse_args(argv)
+    parts = choose(recognise(args.data_root), args)
+    plans = [
+        plan_pack(
+            DATASETS.build(dict(part.dataset, lazy_init=True)), args.out, args.workers, args.to_rgb
+        )
+        for part in parts
+    ]
+    check_space(plans, args.out)
+    for plan in plans:
+        if not plan.complete:
+            print(f"packing {len(plan.index.pairs)} pairs into '{plan.path}'")
+            write_pack(plan, args.workers)
+            print(f"'{plan.path}' is made and verified: {plan.path.stat().st_size:,} bytes")
+        elif args.verify:
+            check(plan)
+        else:
+            print(f"'{plan.path}' is complete and its images are unchanged: nothing to do")
+
+
+if __name__ == '__main__':
+    run_main(main)
