@@ -17,6 +17,12 @@ import support
 REPOSITORY = Path(__file__).resolve().parents[1]
 TRAIN_PAIRS, VAL_PAIRS = 6, 2
 
+# one server forks every process of the session, also those of the package's own pools
+multiprocessing.set_forkserver_preload(
+    ['support', 'mmspd.engine', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.models']
+    + ['torch.utils.tensorboard', 'mmengine.runner']
+)
+
 
 @pytest.fixture(scope='session')
 def shared_data():
@@ -60,12 +66,7 @@ def write_config(tmp_path, pairs_root):
 @pytest.fixture(scope='session')
 def processes():
     """A context for processes that start with the packages already imported."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(
-        ['support', 'mmspd.engine', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.models']
-        + ['torch.utils.tensorboard', 'mmengine.runner']
-    )
-    return context
+    return multiprocessing.get_context('forkserver')
 
 
 @pytest.fixture

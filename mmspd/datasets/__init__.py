@@ -4,17 +4,20 @@ from mmspd.datasets.folders import PairedFolderDataset
 from mmspd.datasets.gopro import GoProDataset
 from mmspd.datasets.hide import HIDEDataset
 from mmspd.datasets.paired import PairedImageDataset
+from mmspd.datasets.photos import PhotoFolderDataset
 from mmspd.datasets.progressive import ProgressiveBatchSampler, ProgressiveCrop
 from mmspd.datasets.realblur import RealBlurDataset
 from mmspd.datasets.samplers import SampleIndex, SeededSampler
-from mmspd.datasets.transforms import LoadImagePair
+from mmspd.datasets.transforms import LoadImagePair, LoadPhoto
 
 __all__ = [
     'GoProDataset',
     'HIDEDataset',
     'LoadImagePair',
+    'LoadPhoto',
     'PairedFolderDataset',
     'PairedImageDataset',
+    'PhotoFolderDataset',
     'ProgressiveBatchSampler',
     'ProgressiveCrop',
     'RealBlurDataset',

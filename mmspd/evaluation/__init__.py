@@ -1,5 +1,13 @@
 """Metrics, for MMEngine's evaluator and stock loops."""
 
-from mmspd.evaluation.metrics import PSNR, SSIM, ImageMetric
+from mmspd.evaluation.metrics import (
+    LPIPS,
+    NIQE,
+    PSNR,
+    SSIM,
+    BlurEffect,
+    ImageMetric,
+    RealBlurAligned,
+)
 
-__all__ = ['PSNR', 'SSIM', 'ImageMetric']
+__all__ = ['LPIPS', 'NIQE', 'PSNR', 'SSIM', 'BlurEffect', 'ImageMetric', 'RealBlurAligned']

@@ -1,17 +1,19 @@
 """Work on many files in several processes."""
 
+import multiprocessing
 import os
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import parent_process
 from typing import Callable, Iterator, Sequence, TypeVar
 
 import cv2
 
 from mmspd.errors import UserError
 
-__all__ = ['map_in_processes']
+__all__ = ['WORKER_KILLED', 'clean_pool', 'map_in_processes']
+
+WORKER_KILLED = 'a worker process was killed, most likely for want of memory: use fewer workers'
 
 Job = TypeVar('Job')
 Result = TypeVar('Result')
@@ -40,11 +42,21 @@ def map_in_processes(
     try:
         yield from pool.map(function, jobs)
     except BrokenProcessPool as error:
-        raise UserError(
-            'a worker process was killed, most likely for want of memory: use fewer workers'
-        ) from error
+        raise UserError(WORKER_KILLED) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def clean_pool(workers: int) -> ProcessPoolExecutor:
+    """Make a pool of processes that inherit nothing of this one, which may hold an accelerator.
+
+    The processes are single-threaded and end with the one that started them, even if it is killed.
+
+    Args:
+        workers: Processes that work at the same time.
+    """
+    method = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
+    return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start)
 
 
 def _start() -> None:
@@ -55,5 +67,5 @@ def _start() -> None:
 
 def _end_with_parent() -> None:
     """Wait for the parent's end; a worker that waits for work would not notice it."""
-    parent_process().join()
+    multiprocessing.parent_process().join()
     os._exit(1)

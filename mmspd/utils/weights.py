@@ -12,7 +12,14 @@ from mmspd.errors import UserError
 from mmspd.utils.torch_file import read_torch_file
 from mmspd.utils.tresnet import is_inplace_abn
 
-__all__ = ['download_file', 'download_state', 'load_backbone_weights', 'read_state', 'unwrap_state']
+__all__ = [
+    'download_file',
+    'download_state',
+    'load_backbone_weights',
+    'load_renamed',
+    'read_state',
+    'unwrap_state',
+]
 
 # Keys under which training code wraps a state dict, the first one found counts: MMEngine and
 # MPRNet; MSSNet; BasicSR, where the averaged weights are the ones to test; MIMO-UNet and ASL; timm;
@@ -124,6 +131,38 @@ def _fetch(url: str, file: Path, key: str, cure: str) -> None:
 
 def _hub_cache() -> Path:
     return Path(torch.hub.get_dir()) / 'checkpoints'
+
+
+def load_renamed(
+    network: nn.Module, names: Dict[str, str], weights: str, url: str, key: str
+) -> None:
+    """Load tensors that a published file has under other names; what else it holds is left out.
+
+    Args:
+        network: gets the tensors.
+        names: what the file calls each tensor of the network.
+        weights: ``'torchvision'`` downloads ``url``; or a file of the same layout.
+        url: of the published file.
+        key: the config key that named the weights, for error messages.
+
+    Raises:
+        UserError: the weights cannot be had, or do not fit.
+    """
+    state = download_state(url, key) if weights == 'torchvision' else read_state(weights, key)
+    published = url.rpartition('/')[2]
+    missing = [name for name in names.values() if name not in state]
+    if missing:
+        raise UserError(
+            f'{key}: {weights} lacks {missing[0]} and {len(missing) - 1} more tensors; give a file '
+            f"in torchvision's layout, such as {published}."
+        )
+    try:
+        network.load_state_dict({own: state[name] for own, name in names.items()})
+    except RuntimeError as error:
+        raise UserError(
+            f'{key}: {weights} is of another network than {published}: its tensors have other '
+            'shapes.'
+        ) from error
 
 
 def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]) -> None:

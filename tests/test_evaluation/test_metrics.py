@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from samples import as_bgr, evaluate, noisy_pair, sample
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -10,32 +11,6 @@ from mmspd.errors import UserError
 from mmspd.evaluation import PSNR, SSIM
 from mmspd.evaluation.metrics import psnr, ssim_2d, ssim_matlab
 from mmspd.registry import METRICS
-
-
-def noisy_pair(seed, size=(37, 53), sigma=20):
-    """Two uint8 RGB images of shape (H, W, 3) that resemble each other."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.uniform(0, 255, (size[0] // 8 + 1, size[1] // 8 + 1, 3))
-    first = np.kron(coarse, np.ones((8, 8, 1)))[: size[0], : size[1]]
-    second = first + rng.normal(0, sigma, first.shape)
-    return tuple(np.clip(image, 0, 255).astype(np.uint8) for image in (first, second))
-
-
-def as_bgr(image):
-    """What MMagic hands to metrics: BGR floats of shape (3, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
-
-
-def sample(pred, gt, blur=None):
-    found = dict(gt_img=as_bgr(gt), output=dict(pred_img=as_bgr(pred)))
-    if blur is not None:
-        found['input'] = as_bgr(blur)
-    return found
-
-
-def evaluate(metric, samples):
-    metric.process(None, samples)
-    return metric.evaluate(len(samples))
 
 
 @pytest.mark.parametrize('seed', range(4))

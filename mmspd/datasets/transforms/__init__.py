@@ -1,5 +1,5 @@
 """Transforms of the data pipelines."""
 
-from mmspd.datasets.transforms.loading import LoadImagePair
+from mmspd.datasets.transforms.loading import LoadImagePair, LoadPhoto
 
-__all__ = ['LoadImagePair']
+__all__ = ['LoadImagePair', 'LoadPhoto']

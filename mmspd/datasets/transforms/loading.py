@@ -10,7 +10,7 @@ from mmspd.datasets.image_io import read_rgb
 from mmspd.errors import UserError
 from mmspd.registry import TRANSFORMS
 
-__all__ = ['LoadImagePair']
+__all__ = ['LoadImagePair', 'LoadPhoto']
 
 
 @TRANSFORMS.register_module()
@@ -29,14 +29,8 @@ class LoadImagePair(BaseTransform):
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Load the two images of ``results``."""
-        # workers are the parallelism; OpenMP threads inside each would fight over the cores
-        if cv2.getNumThreads() > 1:
-            cv2.setNumThreads(0)
         for key, image in zip(('img', 'gt'), self._read(results)):
-            results[key] = image
-            results[f'ori_{key}_shape'] = image.shape
-            results[f'{key}_channel_order'] = 'rgb'
-            results[f'{key}_color_type'] = 'color'
+            _add_image(results, key, image)
         (height, width), (gt_height, gt_width) = results['img'].shape[:2], results['gt'].shape[:2]
         if (height, width) != (gt_height, gt_width):
             raise UserError(
@@ -56,3 +50,29 @@ class LoadImagePair(BaseTransform):
         if results['img_path'] == results['gt_path']:  # a sharp photo, not yet blurred
             return blurry, blurry.copy()
         return blurry, read_rgb(results['gt_path'])
+
+
+@TRANSFORMS.register_module()
+class LoadPhoto(BaseTransform):
+    """Load ``img`` alone, as :class:`LoadImagePair` does, where there is no sharp image.
+
+    Raises:
+        UserError: The file cannot be read or is not 8-bit colour.
+    """
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Load the photo of ``results``."""
+        _add_image(results, 'img', read_rgb(results['img_path']))
+        results['scale'] = 1
+        return results
+
+
+def _add_image(results: Dict[str, Any], key: str, image: np.ndarray) -> None:
+    """Add an image with what MMagic asks to be told about it."""
+    # workers are the parallelism; OpenMP threads inside each would fight over the cores
+    if cv2.getNumThreads() > 1:
+        cv2.setNumThreads(0)
+    results[key] = image
+    results[f'ori_{key}_shape'] = image.shape
+    results[f'{key}_channel_order'] = 'rgb'
+    results[f'{key}_color_type'] = 'color'

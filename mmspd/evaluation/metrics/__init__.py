@@ -1,8 +1,25 @@
 """Metrics for the stock loops."""
 
+from mmspd.evaluation.metrics.aligned_metric import RealBlurAligned
+from mmspd.evaluation.metrics.alignment import aligned_scores
 from mmspd.evaluation.metrics.base import ImageMetric
+from mmspd.evaluation.metrics.blur_effect_metric import BlurEffect
 from mmspd.evaluation.metrics.functional import psnr, ssim_2d, ssim_matlab
+from mmspd.evaluation.metrics.lpips_metric import LPIPS
+from mmspd.evaluation.metrics.niqe_metric import NIQE
 from mmspd.evaluation.metrics.psnr_metric import PSNR
 from mmspd.evaluation.metrics.ssim_metric import SSIM
 
-__all__ = ['PSNR', 'SSIM', 'ImageMetric', 'psnr', 'ssim_2d', 'ssim_matlab']
+__all__ = [
+    'LPIPS',
+    'NIQE',
+    'PSNR',
+    'SSIM',
+    'BlurEffect',
+    'ImageMetric',
+    'RealBlurAligned',
+    'aligned_scores',
+    'psnr',
+    'ssim_2d',
+    'ssim_matlab',
+]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmspd.errors import UserError
 from mmspd.models.holder import TrainingOnly
 from mmspd.registry import MODELS
-from mmspd.utils.weights import download_state, read_state
+from mmspd.utils.weights import load_renamed
 
 __all__ = ['VGGLoss']
 
@@ -32,21 +32,8 @@ def _build_vgg(arch: str, layer: str, weights: str) -> nn.Module:
     features = features[: LAYERS[arch][layer] + 1]
     if weights == 'random':
         return features
-    if weights == 'torchvision':
-        state = download_state(URLS[arch], f'VGGLoss weights={weights!r}')
-    else:
-        state = read_state(weights, 'VGGLoss weights')
-    wanted = {f'features.{key}': key for key in features.state_dict()}
-    missing = [key for key in wanted if key not in state]
-    if missing:
-        raise UserError(
-            f'{weights} lacks {missing[0]} and {len(missing) - 1} more tensors of {arch}; give a '
-            f"file in torchvision's layout, such as {URLS[arch].rpartition('/')[2]}."
-        )
-    try:
-        features.load_state_dict({own: state[key] for key, own in wanted.items()})
-    except RuntimeError as error:
-        raise UserError(f'{weights} is not a {arch}: its tensors have other shapes.') from error
+    names = {own: f'features.{own}' for own in features.state_dict()}
+    load_renamed(features, names, weights, URLS[arch], f'VGGLoss arch={arch!r} weights')
     return features
 
 

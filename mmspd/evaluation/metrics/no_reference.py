@@ -1,0 +1,67 @@
+"""Base of the metrics that judge an image alone, without a sharp one."""
+
+import logging
+from abc import abstractmethod
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+from mmengine.logging import print_log
+
+from mmspd.evaluation.metrics.base import ImageMetric
+
+__all__ = ['NoReferenceMetric']
+
+
+class NoReferenceMetric(ImageMetric):
+    """A number per image that needs no sharp image, averaged over those that it can judge.
+
+    Args:
+        report_input: Report the mean of the blurry images as well, under the name with ``-input``.
+        collect_device: See :class:`ImageMetric`.
+        prefix: As there.
+    """
+
+    #: In the report.
+    name = ''
+
+    def __init__(
+        self,
+        report_input: bool = False,
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+    ) -> None:
+        super().__init__(collect_device, prefix)
+        self.report_input = report_input
+
+    @abstractmethod
+    def judge(self, image: np.ndarray) -> Optional[float]:
+        """Judge an image.
+
+        Args:
+            image: RGB, uint8, shape (H, W, 3).
+
+        Returns:
+            The number, ``None`` where there is nothing to judge.
+        """
+
+    def measure(self, sample: dict) -> Dict[str, Optional[float]]:
+        """Judge the prediction, and the input if asked."""
+        values = {self.name: self.judge(self.image(sample, 'pred_img'))}
+        if self.report_input:
+            values[f'{self.name}-input'] = self.judge(self.image(sample, 'input'))
+        return values
+
+    def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
+        """Average over the images that could be judged; NaN where there is none."""
+        means = {}
+        for name in (key for key in results[0] if key != 'key'):
+            known = [result[name] for result in results if result[name] is not None]
+            means[name] = float(np.mean(known)) if known else float('nan')
+            if len(known) < len(results):
+                print_log(
+                    f'{name} cannot judge {len(results) - len(known)} of {len(results)} images, '
+                    'too small or without structure; its mean is over the others',
+                    'current',
+                    logging.WARNING,
+                )
+        return means
