@@ -65,12 +65,32 @@ class RealBlurDataset(PairedImageDataset):
         return dict(layout='realblur', subset=self.subset, split=self.split)
 
     def find_pairs(self) -> List[Pair]:
-        """Read the pairs of the list, in its order."""
+        """Read the pairs of the list, in its order, and refuse it if one is not there."""
+        pairs = self.listed_pairs()
+        missing = [file for pair in pairs for file in (pair.blur, pair.sharp) if not file.is_file()]
+        if missing:
+            raise UserError(
+                f'{len(missing)} images that {self.list_name} names are missing (first '
+                f'{missing[0]}): unpack the data set again'
+            )
+        return pairs
+
+    @property
+    def list_name(self) -> str:
+        """Name of the list file."""
+        return f'RealBlur_{self.subset}_{self.split}_list.txt'
+
+    def listed_pairs(self) -> List[Pair]:
+        """Read the pairs of the list, whether the images are there or not.
+
+        Raises:
+            UserError: The list is missing, empty or damaged.
+        """
         root = self.check_root()
-        path = root / f'RealBlur_{self.subset}_{self.split}_list.txt'
+        path = root / self.list_name
         if not path.is_file():
             raise UserError(
-                f"'{root}' has no list '{path.name}' (it holds {list_names(root)}): put the "
+                f"'{root}' has no list '{self.list_name}' (it holds {list_names(root)}): put the "
                 'lists that come with RealBlur beside its folders'
             )
         pairs = []
@@ -84,10 +104,4 @@ class RealBlurDataset(PairedImageDataset):
             pairs.append(Pair(f'{blur.parent.parent.name}/{blur.stem}', blur, sharp))
         if not pairs:
             raise UserError(f"'{path}' is empty: download it again")
-        missing = [file for pair in pairs for file in (pair.blur, pair.sharp) if not file.is_file()]
-        if missing:
-            raise UserError(
-                f"{len(missing)} images of '{path}' are missing (first {missing[0]}): unpack the "
-                'data set again'
-            )
         return pairs
