@@ -70,8 +70,8 @@ class RealBlurDataset(PairedImageDataset):
         missing = [file for pair in pairs for file in (pair.blur, pair.sharp) if not file.is_file()]
         if missing:
             raise UserError(
-                f'{len(missing)} images that {self.list_name} names are missing (first '
-                f'{missing[0]}): unpack the data set again'
+                f'{len(missing)} images of {self.list_name} are missing (first {missing[0]}): '
+                'unpack the data set again'
             )
         return pairs
 
