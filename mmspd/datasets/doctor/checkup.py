@@ -1,0 +1,160 @@
+"""The check-up of a data set: everything that is wrong with it, in one report."""
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+from mmengine.utils import ProgressBar
+
+from mmspd.datasets.doctor.content_findings import find_in_blur_folders, find_in_content
+from mmspd.datasets.doctor.file_findings import PairFacts, find_in_files, find_leakage
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding
+from mmspd.datasets.doctor.images import examine_image
+from mmspd.datasets.doctor.inventory import Part, take_inventory
+from mmspd.datasets.doctor.measures import measure_pair
+from mmspd.datasets.layouts import recognise
+from mmspd.datasets.paired import Pair
+from mmspd.utils.parallel import map_in_processes
+
+__all__ = ['Report', 'check_data']
+
+_LEVELS = (FAULT, WARNING, NOTE)
+_EXIT_CODES = {FAULT: 3, WARNING: 2, NOTE: 0}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check-up found.
+
+    Args:
+        root: The folder.
+        layout: Its layout.
+        pairs: Number of pairs by part.
+        quick: Whether only names and headers were looked at.
+        findings: All that was found, the worst first.
+    """
+
+    root: Path
+    layout: str
+    pairs: Dict[str, int]
+    quick: bool
+    findings: List[Finding]
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code for programs: 0 healthy, 2 warnings, 3 faults."""
+        return max((_EXIT_CODES[finding.level] for finding in self.findings), default=0)
+
+    @property
+    def verdict(self) -> str:
+        """The result in one sentence."""
+        faults, warnings = (
+            sum(finding.level == level for finding in self.findings) for level in (FAULT, WARNING)
+        )
+        total = sum(self.pairs.values())
+        extent = 'by names and headers alone' if self.quick else 'every image decoded'
+        if faults:
+            found = f'{_plural(faults, FAULT)} and {_plural(warnings, WARNING)}'
+            return f'{found}: mend the faults before you use this data'
+        if warnings:
+            return f'no fault and {_plural(warnings, WARNING)}: usable once you have looked'
+        return f'nothing is wrong with the {_plural(total, "pair")} ({extent})'
+
+    def text(self) -> str:
+        """Return the report for a person."""
+        parts = ', '.join(
+            f'{name} ({_plural(count, "pair")})' for name, count in self.pairs.items()
+        )
+        lines = [f"'{self.root}', layout {self.layout}: {parts}"]
+        lines += [finding.line() for finding in self.findings]
+        return '\n'.join([*lines, f'verdict: {self.verdict}'])
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return plain values, for JSON."""
+        return dict(
+            root=str(self.root),
+            layout=self.layout,
+            pairs=self.pairs,
+            quick=self.quick,
+            findings=[asdict(finding) for finding in self.findings],
+            verdict=self.verdict,
+            exit_code=self.exit_code,
+        )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f'{number} {noun}' + 's' * (number != 1)
+
+
+class _Job(NamedTuple):
+    """A pair to examine."""
+
+    pair: Pair
+    names: Tuple[str, str]
+    quick: bool
+
+
+def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 256) -> Report:
+    """Examine a data set; nothing in its folder is changed.
+
+    Args:
+        root: Folder of the data set, in a layout that
+            :func:`~mmspd.datasets.layouts.recognise` knows.
+        workers: Processes that decode and compare at the same time; 0 is this one.
+        quick: Look at names, counts and image headers alone.
+        crop: Side of the training crop that images should not be smaller than, in pixels.
+
+    Raises:
+        UserError: The folder does not exist or no layout is recognised.
+    """
+    found = recognise(root)
+    parts, findings = [], []
+    for split in found:
+        part, wrong = take_inventory(split)
+        parts.append(part)
+        findings += wrong
+    examined = list(zip(parts, _examine_all(parts, workers, quick)))
+    for part, facts in examined:
+        findings += find_in_files(part, facts, crop) + find_in_content(part, facts)
+    findings += find_leakage(examined)
+    for blur in examined:
+        for gamma in examined:
+            if _is_gamma_of(gamma[0], blur[0]):
+                findings += find_in_blur_folders(blur, gamma)
+    findings.sort(key=lambda finding: _LEVELS.index(finding.level))
+    pairs = {part.name: len(part.pairs) for part in parts}
+    return Report(root, found[0].layout, pairs, quick, findings)
+
+
+def _is_gamma_of(gamma: Part, blur: Part) -> bool:
+    """Whether two parts are the two blurs of one split."""
+    keys = [(part.found.split, part.found.dataset.get('blur_key')) for part in (gamma, blur)]
+    return keys[0] == (keys[1][0], 'blur_gamma') and keys[1][1] == 'blur'
+
+
+def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[PairFacts]]:
+    """Examine the pairs of all parts, in their order."""
+    jobs = [
+        _Job(pair, (part.relative(pair.blur), part.relative(pair.sharp)), quick)
+        for part in parts
+        for pair in part.pairs
+    ]
+    progress = ProgressBar(len(jobs), file=sys.stderr)
+    results = []
+    for facts in map_in_processes(_examine, jobs, workers):
+        results.append(facts)
+        progress.update()
+    print(file=sys.stderr)
+    remaining = iter(results)
+    return [[next(remaining) for _ in part.pairs] for part in parts]
+
+
+def _examine(job: _Job) -> PairFacts:
+    """Look at both images of a pair, and compare them where that makes sense."""
+    (blurry, sharp) = (examine_image(path, job.quick) for path in (job.pair.blur, job.pair.sharp))
+    images = blurry[0], sharp[0]
+    measures = None
+    if blurry[1] is not None and sharp[1] is not None and blurry[1].shape == sharp[1].shape:
+        measures = measure_pair(blurry[1], sharp[1])
+    return PairFacts(job.pair.key, job.names, images, measures)

@@ -1,0 +1,199 @@
+"""What the pixels of all pairs say together: exchanged, displaced, unrelated, and which blur."""
+
+from typing import Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from mmspd.datasets.doctor.file_findings import PairFacts
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, level_by_share
+from mmspd.datasets.doctor.inventory import Part
+from mmspd.datasets.doctor.measures import EXPONENTS
+
+__all__ = ['find_in_blur_folders', 'find_in_content']
+
+# Calibrated on 60 pairs of REDS, the 32 of Levin et al. and 528 synthesised ones of every severity,
+# none of which is reported: sharpness up to 0.99, relation from 5.8 up (unrelated images up to
+# 4.6), excess up to 1.9 in crops.
+_SHARPER = 1.1
+_UNRELATED = 4.5
+_EXCESS = 2.0
+#: Most pairs of a data set are nearer to their place than this, by the same measure.
+_MEDIAN_EXCESS = 1.0
+_SHIFT = 0.5  # pixels by which all pairs are displaced alike
+_SIGMAS = 5.0
+_MIN_PAIRS = 8  # below, nothing is said of the data set as a whole
+_AGREEMENT = 0.8  # share of the pairs that must be of one mind on the blur
+
+
+def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
+    """Judge what the pairs of a part show.
+
+    Args:
+        part: The part.
+        facts: All its pairs.
+    """
+    judged = [pair for pair in facts if pair.measures and pair.measures.relation is not None]
+    findings = list(_which_average(part, facts))
+    unrelated = [pair for pair in judged if pair.measures.relation < _UNRELATED]
+    if unrelated:
+        findings.append(
+            Finding(
+                level_by_share(unrelated, len(judged)),
+                'unrelated',
+                part.name,
+                f'{len(unrelated)} of {len(judged)} pairs do not seem to show the same scene',
+                'look at them and correct the file names',
+                tuple(pair.key for pair in unrelated),
+            )
+        )
+    related = [pair for pair in judged if pair.measures.relation >= _UNRELATED]
+    findings += [*_exchanged(part, related), *_misaligned(part, related)]
+    compared = [pair for pair in facts if pair.measures]
+    if len(judged) < len(compared) / 2:
+        text = (
+            f'{len(compared) - len(judged)} of {len(compared)} pairs are too small or too smooth '
+            'to tell whether they are exchanged, displaced or unrelated'
+        )
+        findings.append(Finding(NOTE, 'unjudged', part.name, text))
+    return findings
+
+
+def _exchanged(part: Part, judged: Sequence[PairFacts]) -> Iterator[Finding]:
+    """Report pairs whose sharp image is blurrier than the blurry one."""
+    if not judged:
+        return
+    wrong = [pair for pair in judged if pair.measures.sharpness > _SHARPER]
+    if np.median([pair.measures.sharpness for pair in judged]) > 1:
+        more = [pair for pair in judged if pair.measures.sharpness > 1]
+        text = (
+            f'blurry and sharp are exchanged: of {len(more)} of {len(judged)} pairs the sharp '
+            'image is the blurrier one'
+        )
+        yield Finding(FAULT, 'exchanged', part.name, text, 'exchange the two folders')
+    elif wrong:
+        yield Finding(
+            level_by_share(wrong, len(judged)),
+            'exchanged',
+            part.name,
+            f'{len(wrong)} of {len(judged)} pairs have a sharp image that is the blurrier one',
+            'look at them and exchange their images, or remove them',
+            tuple(pair.key for pair in wrong),
+        )
+
+
+def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
+    """Report images that are displaced by more than their blur explains."""
+    if not related:
+        return
+    excess = np.array([pair.measures.excess for pair in related])
+    shifts = np.array([pair.measures.shift for pair in related])
+    middle = np.median(shifts, 0)
+    # of the median, from the median deviation; the floor is for images that are all alike
+    error = (
+        1.25 * np.maximum(1.48 * np.median(np.abs(shifts - middle), 0), 0.1) / len(related) ** 0.5
+    )
+    cure = 'crop and align both images of a pair alike'
+    if len(related) >= _MIN_PAIRS and (np.abs(middle) > np.maximum(_SHIFT, _SIGMAS * error)).any():
+        x, y = middle
+        text = f'the blurry images are displaced alike, by ({x:.1f}, {y:.1f}) pixels (right, down)'
+        yield Finding(FAULT, 'misaligned', part.name, text, cure)
+        return
+    if len(related) >= _MIN_PAIRS and np.median(excess) > _MEDIAN_EXCESS:
+        text = (
+            f'most pairs are displaced, by {np.median(np.hypot(*shifts.T)):.1f} pixels in the '
+            'median, more than their blur explains'
+        )
+        cure = 'see whether the names of the frames are off by one, or align the images'
+        yield Finding(FAULT, 'misaligned', part.name, text, cure)
+        return
+    wrong = [pair for pair in related if pair.measures.excess > _EXCESS]
+    if wrong:
+        yield Finding(
+            level_by_share(wrong, len(related)),
+            'misaligned',
+            part.name,
+            f'{len(wrong)} of {len(related)} pairs are displaced by more than their blur explains',
+            'look at them, and align or remove them',
+            tuple(
+                '{} by ({:.0f}, {:.0f})'.format(pair.key, *pair.measures.shift) for pair in wrong
+            ),
+        )
+
+
+def _which_average(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
+    """Say how the frames were averaged, and whether that is what the folder's name says."""
+    linear, exponent, agree, total = _average_of(facts)
+    if linear is None:
+        if total:
+            text = f'{total} pairs cannot tell an average as coded from one in linear light'
+            yield Finding(NOTE, 'average', part.name, text)
+        return
+    kind = 'brighter than averages as coded (linear light, as in blur_gamma)'
+    if not linear:
+        kind = 'as bright as averages as coded (as in blur of GoPro)'
+    text = f'the blurry images are {kind}: {agree} of {total} pairs say so' + (
+        f', the best exponent is {exponent:.1f}' if exponent else ''
+    )
+    expected = part.found.dataset.get('blur_key')
+    if expected == ('blur' if linear else 'blur_gamma') and part.is_gopro:
+        cure = 'unpack the data set again; results on the two kinds of blur cannot be compared'
+        yield Finding(WARNING, 'average', part.name, text, cure)
+    else:
+        yield Finding(NOTE, 'average', part.name, text)
+
+
+def _average_of(
+    facts: Sequence[PairFacts],
+) -> Tuple[Optional[bool], Optional[float], int, int]:
+    """Tell whether frames were averaged in linear light, as coded, or that one cannot say (None).
+
+    An average keeps the mean of what it was taken of: of v ** p, where p is 1 as coded and 2.2 in
+    linear light. The sign of the difference in the middle decides, if it is sure.
+
+    Returns:
+        The decision, the exponent whose mean is kept if there is one, the number of pairs that
+        agree, and of all pairs.
+    """
+    values = np.array([pair.measures.brightening for pair in facts if pair.measures])
+    if len(values) < _MIN_PAIRS:
+        return None, None, 0, len(values)
+    middle = values[:, np.abs(EXPONENTS - 1.6).argmin()]
+    mean, error = middle.mean(), middle.std(ddof=1) / len(middle) ** 0.5
+    agree = int((np.sign(middle) == np.sign(mean)).sum())
+    if abs(mean) <= _SIGMAS * error or agree < _AGREEMENT * len(middle):
+        return None, None, agree, len(middle)
+    changes = np.flatnonzero(np.diff(np.sign(values.mean(0))))
+    exponent = float(EXPONENTS[changes].mean()) if len(changes) == 1 else None
+    return bool(mean > 0), exponent, agree, len(middle)
+
+
+def find_in_blur_folders(
+    blur: Tuple[Part, Sequence[PairFacts]], gamma: Tuple[Part, Sequence[PairFacts]]
+) -> List[Finding]:
+    """Judge whether ``blur`` and ``blur_gamma`` of one split are what their names say.
+
+    Args:
+        blur: The part that reads ``blur``, and its pairs.
+        gamma: The one that reads ``blur_gamma``.
+    """
+    part, others = gamma[0], {pair.key: pair for pair in gamma[1]}
+    both = [(pair, others[pair.key]) for pair in blur[1] if pair.key in others]
+    both = [(a, b) for a, b in both if a.measures and b.measures]
+    if not both:
+        return []
+    same = [a.key for a, b in both if a.images[0].digest == b.images[0].digest]
+    if same:
+        text = f'{len(same)} of {len(both)} images are the same as those of blur'
+        cure = 'unpack the data set again'
+        return [Finding(FAULT, 'blur_folders', part.name, text, cure, tuple(same))]
+    as_coded = int(np.abs(EXPONENTS - 1).argmin())
+    brighter = sum(
+        b.measures.brightening[as_coded] > a.measures.brightening[as_coded] for a, b in both
+    )
+    if len(both) >= _MIN_PAIRS and brighter < (1 - _AGREEMENT) * len(both):
+        text = (
+            f'blur and blur_gamma are exchanged: of {len(both) - brighter} of {len(both)} frames '
+            'blur is the brighter one, which averages in linear light are'
+        )
+        return [Finding(FAULT, 'blur_folders', part.name, text, 'exchange the folders')]
+    return []

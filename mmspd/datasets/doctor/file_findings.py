@@ -1,0 +1,156 @@
+"""What the files of a part of a data set say, each by itself and against the others."""
+
+from collections import defaultdict
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding
+from mmspd.datasets.doctor.images import ImageFacts
+from mmspd.datasets.doctor.inventory import Part
+from mmspd.datasets.doctor.measures import PairMeasures
+
+__all__ = ['PairFacts', 'find_in_files', 'find_leakage']
+
+
+class PairFacts(NamedTuple):
+    """What was found out about a pair.
+
+    Args:
+        key: Its key.
+        names: The blurry and the sharp file, relative to the data set's folder.
+        images: Facts of the blurry and the sharp image.
+        measures: How the two compare; ``None`` where they cannot be compared.
+    """
+
+    key: str
+    names: Tuple[str, str]
+    images: Tuple[ImageFacts, ImageFacts]
+    measures: Optional[PairMeasures] = None
+
+
+def find_in_files(part: Part, facts: Sequence[PairFacts], crop: int) -> List[Finding]:
+    """Judge the files of a part: unreadable, of the wrong kind or size, or there twice.
+
+    Args:
+        part: The part.
+        facts: All its pairs.
+        crop: Side of the training crop in pixels.
+    """
+    findings = [
+        *_unreadable(part, facts),
+        *_kinds(part, facts),
+        *_sizes(part, facts, crop),
+        *_duplicates(part, facts),
+    ]
+    return findings
+
+
+def _files(facts: Sequence[PairFacts]) -> Dict[str, ImageFacts]:
+    """Return all images by name; one that is in several pairs counts once."""
+    return {name: image for pair in facts for name, image in zip(pair.names, pair.images)}
+
+
+def _unreadable(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
+    """Report files that cannot be decoded."""
+    bad = [f'{name}: {image.problem}' for name, image in _files(facts).items() if image.problem]
+    if bad:
+        text, cure = f'{len(bad)} files cannot be read', 'copy them again, or remove the pairs'
+        yield Finding(FAULT, 'unreadable', part.name, text, cure, tuple(bad))
+
+
+def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
+    """Report images that are not 8-bit colour."""
+    by_kind = defaultdict(list)
+    for name, image in _files(facts).items():
+        by_kind[image.kind].append(name)
+    texts = {'gray': 'are gray', 'alpha': 'have an alpha channel', '16-bit': 'have 16 bits'}
+    cure = (
+        'convert them to 8-bit RGB, or pack the data with tools/dataset_converters/pack.py --to-rgb'
+    )
+    for kind, text in texts.items():
+        if by_kind[kind]:
+            names = tuple(by_kind[kind])
+            yield Finding(FAULT, kind, part.name, f'{len(names)} images {text}', cure, names)
+
+
+def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Finding]:
+    """Report sizes that differ within a pair, are too small to train on, or vary."""
+    sized = [pair for pair in facts if all(image.size for image in pair.images)]
+    differing = [
+        '{} is {}x{}, {} is {}x{}'.format(
+            pair.names[0], *pair.images[0].size, pair.names[1], *pair.images[1].size
+        )
+        for pair in sized
+        if pair.images[0].size != pair.images[1].size
+    ]
+    if differing:
+        text, cure = (
+            f'{len(differing)} pairs differ in size',
+            'take both images of a pair from one source',
+        )
+        yield Finding(FAULT, 'size', part.name, text, cure, tuple(differing))
+    sizes = {pair.key: pair.images[0].size for pair in sized}
+    small = tuple(key for key, size in sizes.items() if min(size) < crop)
+    if small and part.found.split != 'test':
+        text = f'{len(small)} pairs are smaller than the training crop of {crop} pixels'
+        cure = "lower gt_patch_size in the config's pipeline, or remove them"
+        yield Finding(WARNING, 'small', part.name, text, cure, small)
+    if len(set(sizes.values())) > 1:
+        low, high = (
+            pick(sizes.values(), key=lambda size: size[0] * size[1]) for pick in (min, max)
+        )
+        text = '{} sizes, from {}x{} to {}x{}'.format(len(set(sizes.values())), *low, *high)
+        yield Finding(NOTE, 'sizes', part.name, text)
+
+
+def _duplicates(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
+    """Report images with the same pixels."""
+    pairs: Dict[bytes, List[str]] = defaultdict(list)
+    sharp: Dict[bytes, List[str]] = defaultdict(list)
+    unblurred = []
+    for pair in facts:
+        digests = [image.digest for image in pair.images]
+        if digests[0]:
+            pairs[digests[0]].append(pair.names[0])
+        if digests[1]:
+            sharp[digests[1]].append(pair.names[1])
+        if digests[0] and digests[0] == digests[1]:
+            unblurred.append(pair.key)
+    if unblurred:
+        text = f'{len(unblurred)} blurry images are the same as their sharp ones'
+        cure = 'remove these pairs, or copy the blurry images again'
+        yield Finding(WARNING, 'unblurred', part.name, text, cure, tuple(unblurred))
+    twice = tuple(' = '.join(names) for names in pairs.values() if len(names) > 1)
+    if twice:
+        text = f'{len(twice)} blurry images are there more than once'
+        yield Finding(WARNING, 'duplicate', part.name, text, 'remove the copies', twice)
+    shared = [names for names in sharp.values() if len(names) > 1]
+    if shared and not twice:
+        text = f'{sum(map(len, shared))} pairs have only {len(shared)} sharp images between them'
+        yield Finding(NOTE, 'shared', part.name, text)
+
+
+def find_leakage(parts: Sequence[Tuple[Part, Sequence[PairFacts]]]) -> List[Finding]:
+    """Report images of training parts that are in other parts too.
+
+    Args:
+        parts: All parts and their pairs.
+    """
+    seen: Dict[bytes, str] = {}
+    for part, facts in parts:
+        if part.found.split.startswith('train'):
+            seen.update({image.digest: name for name, image in _files(facts).items()})
+    seen.pop(None, None)
+    findings = []
+    for part, facts in parts:
+        if part.found.split.startswith('train'):
+            continue
+        leaked = tuple(
+            f'{seen[image.digest]} = {name}'
+            for name, image in _files(facts).items()
+            if image.digest in seen
+        )
+        if leaked:
+            text = f'{len(leaked)} images are in the training data too'
+            cure = 'remove them from one of the two; results on them mean nothing'
+            findings.append(Finding(FAULT, 'leakage', part.name, text, cure, leaked))
+    return findings

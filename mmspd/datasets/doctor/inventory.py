@@ -1,0 +1,212 @@
+"""Which images a part of a data set has, whether they are all there and have their partners."""
+
+import difflib
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+from mmspd.datasets.doctor.findings import FAULT, WARNING, Finding
+from mmspd.datasets.gopro import RECORDS_NAME
+from mmspd.datasets.image_io import images_by_stem
+from mmspd.datasets.layouts import SplitFound
+from mmspd.datasets.paired import Pair
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+
+__all__ = ['Part', 'take_inventory']
+
+#: Pairs of the official data sets, by layout and split.
+OFFICIAL = {
+    ('gopro', 'train'): 2103,
+    ('gopro', 'test'): 1111,
+    ('hide', 'train'): 6397,
+    ('hide', 'test'): 2025,
+    ('realblur', 'train'): 3758,
+    ('realblur', 'test'): 980,
+}
+
+_GOPRO_SEQUENCE = re.compile(r'(GOPR\d{4})_\d{2}_\d{2}')
+#: Frames of the test sequences of GoPro, 100 in those that are not named.
+_GOPRO_TEST = {'GOPR0410': 134, 'GOPR0862': 77}
+#: Similar names are searched for so many files; beyond, the pattern is clear.
+_SUGGESTIONS = 50
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split that the layout promised, and the pairs that it really has.
+
+    Args:
+        found: The split.
+        pairs: Pairs of files that are both there.
+    """
+
+    found: SplitFound
+    pairs: List[Pair]
+
+    @property
+    def root(self) -> Path:
+        """Folder of the data set."""
+        return Path(self.found.dataset['data_root'])
+
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        choices = self.found.dataset
+        names = dict(
+            gopro='{split}/*/{blur_key}',
+            hide='{split}',
+            realblur='{subset} {split}',
+            pairs='{blur_dir}',
+        )
+        return names[self.found.layout].format(**choices)
+
+    @property
+    def is_gopro(self) -> bool:
+        """Whether it claims to be a split of GOPRO_Large, not only to have its layout."""
+        if self.found.layout != 'gopro' or (self.root / self.found.split / RECORDS_NAME).exists():
+            return False
+        return all(_GOPRO_SEQUENCE.fullmatch(pair.key.split('/')[0]) for pair in self.pairs)
+
+    def relative(self, path: Path) -> str:
+        """Return a file's name below the data set's folder."""
+        return path.relative_to(self.root).as_posix()
+
+
+def take_inventory(found: SplitFound) -> Tuple[Part, List[Finding]]:
+    """Find the pairs of a split, and all that its dataset would refuse in its folders and names.
+
+    Args:
+        found: A split as :func:`~mmspd.datasets.layouts.recognise` returns it.
+
+    Returns:
+        The split with its pairs, and what is wrong with it.
+    """
+    try:
+        # what training reads is the measure, so its own search comes first
+        pairs = DATASETS.build(dict(found.dataset, lazy_init=True)).find_pairs()
+    except UserError as error:
+        return _search(found, str(error))
+    part = Part(found, pairs)
+    return part, _count(part)
+
+
+def _search(found: SplitFound, refusal: str) -> Tuple[Part, List[Finding]]:
+    """Find the pairs of a split that its dataset refuses, and everything that has no partner."""
+    part = Part(found, [])
+    try:
+        if found.layout == 'realblur':
+            findings = _search_list(part)
+        else:
+            findings = _search_folders(part)
+    except UserError as error:  # two files of one name, or a list that cannot be read
+        return part, [Finding(FAULT, 'layout', part.name, str(error))]
+    findings = findings or [Finding(FAULT, 'layout', part.name, refusal)]
+    return part, findings + (_count(part) if part.pairs else [])
+
+
+def _search_list(part: Part) -> List[Finding]:
+    """Find the listed pairs that are there, and the files that are not."""
+    listed = DATASETS.build(dict(part.found.dataset, lazy_init=True)).listed_pairs()
+    files = {file for pair in listed for file in (pair.blur, pair.sharp)}
+    missing = sorted(file for file in files if not file.is_file())
+    absent = set(missing)
+    part.pairs.extend(pair for pair in listed if absent.isdisjoint((pair.blur, pair.sharp)))
+    folders = {file.parent for file in missing[:_SUGGESTIONS] if file.parent.is_dir()}
+    unlisted = [file for folder in folders for file in folder.iterdir() if file not in files]
+    return _partner_finding(part, 'images of the list are missing', missing, unlisted)
+
+
+def _search_folders(part: Part) -> List[Finding]:
+    """Find the pairs by name, and the images that have no partner."""
+    blurry, sharp, spare = _LISTS[part.found.layout](part)
+    part.pairs.extend(Pair(key, blurry[key], sharp[key]) for key in blurry if key in sharp)
+    findings = []
+    for text, files, partners in (
+        ('blurry images have no sharp one of the same name', blurry, sharp),
+        ('sharp images have no blurry one of the same name', sharp, blurry),
+    ):
+        lonely = [path for key, path in files.items() if key not in partners]
+        candidates = [path for key, path in partners.items() if key not in files]
+        findings += _partner_finding(part, text, lonely, candidates + spare)
+    return findings
+
+
+def _partner_finding(
+    part: Part, text: str, lonely: List[Path], candidates: List[Path]
+) -> List[Finding]:
+    """Report files without partners, each with the candidate whose name is nearly the same."""
+    if not lonely:
+        return []
+    by_stem = {path.stem: path for path in candidates}
+    names = []
+    for number, path in enumerate(lonely):
+        near = (
+            difflib.get_close_matches(path.stem, by_stem, 1, 0.8) if number < _SUGGESTIONS else []
+        )
+        hint = f", did you mean '{part.relative(by_stem[near[0]])}'?" if near else ''
+        names.append(part.relative(path) + hint)
+    cure = 'rename them, add their partners or remove them'
+    return [Finding(FAULT, 'partner', part.name, f'{len(lonely)} {text}', cure, tuple(names))]
+
+
+#: Blurry and sharp images by key, and sharp ones that may or may not belong to the split.
+Lists = Tuple[Dict[str, Path], Dict[str, Path], List[Path]]
+
+
+def _list_gopro(part: Part) -> Lists:
+    """List the images of all sequences."""
+    lists: Tuple[Dict[str, Path], Dict[str, Path]] = ({}, {})
+    for sequence in sorted((part.root / part.found.split).iterdir()):
+        if sequence.name.startswith('.'):
+            continue
+        for files, folder in zip(lists, (part.found.dataset['blur_key'], 'sharp')):
+            images = images_by_stem(sequence / folder)
+            files.update({f'{sequence.name}/{stem}': path for stem, path in images.items()})
+    return (*lists, [])
+
+
+def _list_hide(part: Part) -> Lists:
+    """List the images of the split, and the common folder of sharp images."""
+    blurry = images_by_stem(part.root / part.found.split)
+    sharp = {path.stem: path for path in images_by_stem(part.root / 'GT').values()}
+    used = {key: sharp[path.stem] for key, path in blurry.items() if path.stem in sharp}
+    taken = set(used.values())
+    return blurry, used, [path for path in sharp.values() if path not in taken]
+
+
+def _list_folders(part: Part) -> Lists:
+    """List the images of the two folders."""
+    folders = (part.root / part.found.dataset[key] for key in ('blur_dir', 'sharp_dir'))
+    return (*(images_by_stem(folder) for folder in folders), [])
+
+
+_LISTS = dict(gopro=_list_gopro, hide=_list_hide, pairs=_list_folders)
+
+
+def _count(part: Part) -> List[Finding]:
+    """Compare the number of pairs with that of the official data set, if it claims to be one."""
+    expected = OFFICIAL.get((part.found.layout, part.found.split))
+    claimed = part.found.layout in ('hide', 'realblur') or part.is_gopro
+    if not claimed or expected in (None, len(part.pairs)):
+        return []
+    odd = ()
+    if part.is_gopro and part.found.split == 'test':
+        sequences = Counter(pair.key.split('/')[0] for pair in part.pairs)
+        odd = tuple(
+            f'{name} has {count} of {_GOPRO_TEST.get(name[:8], 100)}'
+            for name, count in sorted(sequences.items())
+            if count != _GOPRO_TEST.get(name[:8], 100)
+        )
+    return [
+        Finding(
+            WARNING,
+            'count',
+            part.name,
+            f'{len(part.pairs)} pairs, the official split has {expected}',
+            'unpack the data set again; results on a part of it compare with no published ones',
+            odd,
+        )
+    ]
