@@ -7,8 +7,9 @@ from mmspd.datasets.paired import PairedImageDataset
 from mmspd.datasets.photos import PhotoFolderDataset
 from mmspd.datasets.progressive import ProgressiveBatchSampler, ProgressiveCrop
 from mmspd.datasets.realblur import RealBlurDataset
-from mmspd.datasets.samplers import SampleIndex, SeededSampler
-from mmspd.datasets.transforms import LoadImagePair, LoadPhoto
+from mmspd.datasets.samplers import SampleIndex, SeededSampler, SeveritySampler
+from mmspd.datasets.sharp import SharpFolderDataset
+from mmspd.datasets.transforms import LoadImagePair, LoadPhoto, SevereCrop, SynthesizeBlur
 
 __all__ = [
     'GoProDataset',
@@ -23,4 +24,8 @@ __all__ = [
     'RealBlurDataset',
     'SampleIndex',
     'SeededSampler',
+    'SevereCrop',
+    'SeveritySampler',
+    'SharpFolderDataset',
+    'SynthesizeBlur',
 ]

@@ -1,5 +1,7 @@
+import json
 import pickle
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from mmengine.dataset import ConcatDataset, RepeatDataset
 from torch.utils.data import DataLoader
 
 import mmspd  # noqa: F401
-from mmspd.datasets import GoProDataset, SampleIndex, SeededSampler
+from mmspd.datasets import GoProDataset, SampleIndex, SeededSampler, SeveritySampler
 from mmspd.datasets.seeding import seeded
+from mmspd.errors import UserError
 from mmspd.registry import DATA_SAMPLERS
 
 
@@ -129,3 +132,106 @@ def test_refetching_after_a_rejected_sample_is_seeded(gopro_root):
     dataset = GoProDataset(str(gopro_root), pipeline=[reject_most])
     index = SampleIndex(0, seed=4, epoch=0, draw=0)
     assert {dataset[index] for _ in range(5)} == {dataset[index]}
+
+
+class TestSeveritySampler:
+    NAMES = ('mild', 'moderate', 'severe')
+
+    @pytest.fixture
+    def records(self, gopro_root):
+        """Write records of the 6 pairs: 2 of each severity; return the file."""
+        keys = [f'GOPR038{4 + i}_11_0{i}/00000{j}' for i in (0, 1) for j in (1, 2, 3)]
+        path = gopro_root / 'train' / 'records.jsonl'
+        lines = [dict(key=key, severity=self.NAMES[i % 3]) for i, key in enumerate(keys)]
+        path.write_text('\n'.join(map(json.dumps, lines)))
+        return path
+
+    @pytest.fixture
+    def recorded(self, gopro_root, records):
+        return GoProDataset(str(gopro_root), pipeline=[draw])
+
+    @staticmethod
+    def indices(sampler, epoch=0):
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    def test_images_are_drawn_in_proportion_to_their_weights(self, recorded):
+        weights = dict(mild=0, moderate=1, severe=3)
+        sampler = SeveritySampler(recorded, weights, seed=5)
+        assert len(sampler) == 6
+        counts = Counter()
+        for epoch in range(100):
+            drawn = [recorded.get_data_info(i)['severity'] for i in self.indices(sampler, epoch)]
+            assert len(drawn) == 6
+            # weights 1 and 3 of a mean of 4 / 3: 0.75 and 2.25 times an image, thus within 1
+            assert 4 <= drawn.count('severe') <= 6
+            counts.update(drawn)
+        assert counts['mild'] == 0
+        assert counts['severe'] == pytest.approx(450, abs=15)
+
+    def test_equal_weights_draw_every_image_once_in_random_order(self, recorded):
+        sampler = SeveritySampler(recorded, dict.fromkeys(self.NAMES, 2), seed=5)
+        orders = [tuple(map(int, self.indices(sampler, epoch))) for epoch in range(3)]
+        assert all(sorted(order) == list(range(6)) for order in orders)
+        assert len(set(orders)) == 3
+
+    def test_drawn_twice_an_image_gives_two_samples(self, recorded):
+        sampler = SeveritySampler(recorded, dict(mild=0, moderate=0, severe=1), seed=5)
+        samples = [recorded[index] for index in self.indices(sampler)]
+        assert len({sample[0] for sample in samples}) == 2
+        assert len({sample[1:] for sample in samples}) == 6
+        assert [recorded[index] for index in self.indices(sampler)] == samples
+        assert [recorded[index] for index in self.indices(sampler, 1)] != samples
+
+    def test_ranks_share_an_epoch(self, recorded):
+        def of_rank(rank, count):
+            sampler = SeveritySampler(recorded, dict(mild=1, moderate=1, severe=3), seed=5)
+            sampler.rank, sampler.world_size = rank, count
+            sampler.num_samples, sampler.total_size = 6 // count, 6
+            return [(int(index), index.draw) for index in sampler]
+
+        whole = of_rank(0, 1)
+        assert [draw for _, draw in whole] == list(range(6))
+        assert of_rank(0, 2) == whole[0::2]
+        assert of_rank(1, 2) == whole[1::2]
+
+    def test_wrappers_are_seen_through(self, recorded):
+        weights = dict(mild=0, moderate=1, severe=0)
+        for wrapped in (RepeatDataset(recorded, 3), ConcatDataset([recorded] * 3)):
+            drawn = self.indices(SeveritySampler(wrapped, weights, seed=5))
+            assert len(drawn) == 18
+            assert {index % 3 for index in map(int, drawn)} == {1}
+            samples = [wrapped[index] for index in drawn]
+            assert len({sample[1:] for sample in samples}) == 18
+
+    def test_it_is_built_by_its_name(self, recorded):
+        cfg = dict(type='mmspd.SeveritySampler', dataset=recorded, weights=dict(unknown=1), seed=1)
+        with pytest.raises(ValueError, match="weights lack 'mild', which 2 of 6 pairs are"):
+            DATA_SAMPLERS.build(cfg)
+
+    def test_missing_records_are_told_with_the_cure(self, dataset, records):
+        with pytest.raises(UserError, match=r'6 of 6 lack: measure them with .*set records=FILE'):
+            SeveritySampler(dataset, dict(severe=1))
+        records.write_text(records.read_text().splitlines()[0])
+        partly = GoProDataset(dataset.data_root, pipeline=[draw])
+        with pytest.raises(UserError, match='5 of 6 lack'):
+            SeveritySampler(partly, dict(mild=1))
+        sampler = SeveritySampler(partly, dict(mild=0, unknown=1), seed=5)
+        assert 0 not in self.indices(sampler)
+
+    @pytest.mark.parametrize(
+        ('weights', 'message'),
+        [
+            (dict(mild=1, sever=3), "no severity 'sever' to weight"),
+            (dict(mild=1, moderate=1, severe=-1), 'are not negative'),
+            (dict(mild=0, moderate=0, severe=0, unknown=1), 'draw nothing: the pairs are mild, '),
+            (dict(mild=1, severe=1), "lack 'moderate', which 2 of 6 pairs are: add it"),
+        ],
+    )
+    def test_bad_weights_are_refused(self, recorded, weights, message):
+        with pytest.raises(UserError, match=message):
+            SeveritySampler(recorded, weights)
+
+    def test_other_datasets_are_refused(self):
+        with pytest.raises(UserError, match='cannot see into list'):
+            SeveritySampler([1, 2], dict(mild=1))

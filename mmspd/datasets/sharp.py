@@ -1,0 +1,78 @@
+"""Any folder of sharp photos."""
+
+from typing import Callable, Dict, List, Optional, Sequence, Union
+
+from mmspd.datasets.image_io import images_by_stem, list_names
+from mmspd.datasets.layouts import BLURRY_NAMES
+from mmspd.datasets.paired import RAW, Pair, PairedImageDataset
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+
+__all__ = ['SharpFolderDataset']
+
+
+@DATASETS.register_module()
+class SharpFolderDataset(PairedImageDataset):
+    """Sharp photos at any depth below a folder; the pipeline makes their blur.
+
+    Each photo stands for both images of its pair until
+    :class:`~mmspd.datasets.transforms.synthesis.SynthesizeBlur` has blurred one.
+
+    Args:
+        data_root: Folder of the photos.
+        only_in: Take only what is in folders of this name: ``'sharp'`` takes the sharp frames of
+            GOPRO_Large. By default all is taken.
+        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
+        indices: As there.
+        test_mode: As there.
+        lazy_init: As there.
+        packed: As there.
+
+    Raises:
+        UserError: The folder is missing or has no photo, or seems to hold blurry ones as well.
+    """
+
+    ROOT_VARIABLE = 'SHARP_ROOT'
+
+    def __init__(
+        self,
+        data_root: str,
+        only_in: str = '',
+        pipeline: Sequence[Union[dict, Callable]] = (),
+        indices: Optional[Union[int, Sequence[int]]] = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        packed: str = RAW,
+    ) -> None:
+        self.only_in = only_in
+        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, packed=packed)
+
+    def describe(self) -> str:
+        """Name the folder."""
+        which = f"in folders '{self.only_in}' " if self.only_in else ''
+        return f"sharp photos {which}of '{self.data_root}'"
+
+    def choices(self) -> Dict[str, str]:
+        """Return the choice above that tells these photos from others."""
+        return dict(layout='sharp', only_in=self.only_in or 'all')
+
+    def find_pairs(self) -> List[Pair]:
+        """Find the photos, sorted by name."""
+        root = self.check_root()
+        found = {
+            stem: path
+            for stem, path in images_by_stem(root).items()
+            if not self.only_in or self.only_in in stem.split('/')[:-1]
+        }
+        if not found:
+            where = f"a folder '{self.only_in}' of " if self.only_in else ''
+            raise UserError(f"there is no photo in {where}'{root}' (it holds {list_names(root)})")
+        blurry = [
+            stem for stem in found if not set(stem.lower().split('/')).isdisjoint(BLURRY_NAMES)
+        ]
+        if blurry:
+            raise UserError(
+                f"'{root}' holds blurry photos too, by their folder's name ({blurry[0]}): set "
+                "only_in to the name of the sharp ones' folder, such as only_in='sharp'"
+            )
+        return [Pair(stem, path, path) for stem, path in found.items()]
