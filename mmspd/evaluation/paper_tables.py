@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mmspd.errors import UserError
+from mmspd.evaluation.results import Result
 from mmspd.utils.tables import text_table
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     'Measured',
     'PaperRow',
     'beside_paper',
+    'measured_of',
     'paper_baseline',
     'paper_dataset',
     'paper_notes',
@@ -258,6 +260,18 @@ class Measured(NamedTuple):
     config: str
     dataset: str
     metrics: Mapping[str, float]
+
+
+def measured_of(label: str, result: Result) -> Optional[Measured]:
+    """Take from a result what is printed beside the paper.
+
+    Returns:
+        None where it was not measured on one of the paper's test sets, whole.
+    """
+    dataset = paper_dataset(result.stamp['dataset'])
+    if dataset is None:
+        return None
+    return Measured(label, result.stamp['config']['recipe'], dataset, result.metrics)
 
 
 def beside_paper(measured: Measured) -> Optional[str]:

@@ -1,6 +1,6 @@
 """Pictures for people: features as colour maps, and rows of images with captions."""
 
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['feature_map', 'picture_row', 'stack_rows', 'to_uint8']
+__all__ = ['feature_map', 'gain_window', 'picture_row', 'stack_rows', 'to_uint8']
 
 CAPTION_HEIGHT = 22
 
@@ -65,3 +65,29 @@ def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
         for row in rows
     ]
     return np.concatenate(filled)
+
+
+def gain_window(
+    before: np.ndarray, after: np.ndarray, sharp: Optional[np.ndarray], size: int
+) -> Tuple[slice, slice]:
+    """Find the square where one restored image gains most over another.
+
+    Args:
+        before: ``(H, W, 3)``, uint8.
+        after: likewise.
+        sharp: likewise; the gain is in squared error to it. Without it the square is found where
+            the two differ most.
+        size: side of the square, at most that of the image.
+
+    Returns:
+        Rows and columns of the square.
+    """
+
+    def error(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        return np.square(image.astype(np.float32) - truth).sum(-1)
+
+    gain = error(before, after) if sharp is None else error(before, sharp) - error(after, sharp)
+    sums = cv2.boxFilter(gain, cv2.CV_64F, (size, size), anchor=(0, 0), normalize=False)
+    inside = sums[: gain.shape[0] - size + 1, : gain.shape[1] - size + 1]
+    row, column = np.unravel_index(np.argmax(inside), inside.shape)
+    return slice(row, row + size), slice(column, column + size)

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
-from mmspd.utils.pictures import feature_map, picture_row, stack_rows, to_uint8
+from mmspd.utils.pictures import feature_map, gain_window, picture_row, stack_rows, to_uint8
 
 
 def test_to_uint8_clamps_and_rounds():
@@ -33,3 +34,22 @@ def test_rows_and_sheets():
     sheet = stack_rows([row, picture_row(images[:1], ['one'])])
     assert sheet.shape == (2 * (32 + 4), 44, 3)
     assert (sheet[36:68, 20:] == 255).all()
+
+
+@pytest.mark.parametrize('with_sharp', [True, False])
+def test_the_window_is_where_the_second_image_gains(with_sharp):
+    sharp = np.full((40, 60, 3), 100, np.uint8)
+    before, after = sharp.copy(), sharp.copy()
+    before[10:18, 40:48] = 180  # the second mends this
+    after[25:33, 5:13] = 170  # and breaks that, a little less
+    rows, columns = gain_window(before, after, sharp if with_sharp else None, 8)
+    assert (rows, columns) == (slice(10, 18), slice(40, 48))
+    if with_sharp:
+        rows, columns = gain_window(after, before, sharp, 8)
+        assert (rows, columns) == (slice(25, 33), slice(5, 13))
+
+
+def test_the_window_may_be_the_whole_image_and_at_its_end():
+    image, other = np.zeros((8, 12, 3), np.uint8), np.zeros((8, 12, 3), np.uint8)
+    other[7, 11] = 255
+    assert gain_window(other, image, image, 8) == (slice(0, 8), slice(4, 12))

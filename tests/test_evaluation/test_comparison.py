@@ -1,0 +1,232 @@
+import copy
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmspd.errors import UserError
+from mmspd.evaluation.comparison import (
+    bootstrap_interval,
+    check_comparable,
+    compare,
+    compared_metrics,
+    differences_of,
+)
+from mmspd.evaluation.comparison_report import compare_all, comparison_text, ranked_keys
+from mmspd.evaluation.results import Result
+
+STAMP = dict(
+    protocol='gopro',
+    dataset=dict(type='GoProDataset', split='test', blur_key='blur', images=4, root='/data'),
+    rounding='uint8',
+    colour='RGB',
+    self_ensemble=False,
+    tiling=None,
+    precision='float32',
+    device='cpu',
+    checkpoint=dict(path='plain.pth', sha256='0123456789abcdef'),
+    config=dict(path='configs/spd/unet_gopro.py', recipe='unet_gopro'),
+    versions=dict(cv2='5.0', lpips='0.1.4', torch='2.11'),
+    pictures=None,
+)
+
+
+def make_result(values, sequences=1, **stamp):
+    """A result with the given PSNR per image; inputs of 24 and 30 dB take turns."""
+    images = [
+        {
+            'key': f'{index % sequences}/{index}' if sequences > 1 else str(index),
+            'PSNR': value,
+            'PSNR-input': 24.0 + 6 * (index % 2),
+            'PSNR-gain': 1.0,
+            'LPIPS-alex-v0.1': None if value is None else 1 - value / 100,
+            'blur-extent': 7.0,
+            'size': [720, 1280],
+        }
+        for index, value in enumerate(values)
+    ]
+    finite = [value for value in values if value is not None]
+    return Result({**copy.deepcopy(STAMP), **stamp}, {'PSNR': float(np.mean(finite))}, images)
+
+
+def bca(values, clusters, draws=20000):
+    """The interval by the formulas of Efron 1987, drawing one sample after the other."""
+    rng = np.random.default_rng(1)
+    names = sorted(set(clusters))
+    groups = [[v for v, c in zip(values, clusters) if c == name] for name in names]
+
+    def mean(chosen):
+        return np.mean([value for index in chosen for value in groups[index]])
+
+    everyone = list(range(len(groups)))
+    means = np.array([mean(rng.choice(everyone, len(everyone))) for _ in range(draws)])
+    bias = stats.norm.ppf(
+        (np.sum(means < mean(everyone)) + np.sum(means <= mean(everyone))) / 2 / draws
+    )
+    without = np.array([mean([i for i in everyone if i != left]) for left in everyone])
+    spread = without.mean() - without
+    acceleration = np.sum(spread**3) / (6 * np.sum(spread**2) ** 1.5)
+    shifted = bias + stats.norm.ppf([0.025, 0.975])
+    shares = stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+    return np.quantile(means, shares)
+
+
+@pytest.mark.parametrize('size', [1, 3])
+def test_the_interval_is_that_of_the_formulas(size):
+    values = np.random.default_rng(0).exponential(1.0, 24)
+    clusters = np.arange(24) // size
+    expected = bca(values, clusters)
+    assert bootstrap_interval(values, clusters) == pytest.approx(expected, abs=0.05)
+    symmetric = values.mean() + np.array([-1, 1]) * 1.96 * values.std() / np.sqrt(24)
+    assert abs(expected - symmetric).max() > 0.1  # so that another method would be noticed
+
+
+def test_sequences_widen_the_interval_of_frames_that_resemble_each_other():
+    frames = np.random.default_rng(0).normal(0, 1, 8).repeat(10)
+    by_image = bootstrap_interval(frames, range(80))
+    by_sequence = bootstrap_interval(frames, np.arange(80) // 10)
+    assert np.diff(by_sequence) > 2.5 * np.diff(by_image)
+    assert bootstrap_interval(frames, range(80)) == by_image
+
+
+def test_intervals_without_anything_to_draw():
+    assert bootstrap_interval(np.arange(4.0), range(4)) is None
+    assert bootstrap_interval(np.full(9, 0.25), range(9)) == (0.25, 0.25)
+    assert bootstrap_interval(np.tile([0.0, 1.0], 6), np.arange(12) // 2) == (0.5, 0.5)
+
+
+def test_wins_losses_and_means_follow_the_direction_of_the_metric():
+    plain, guided = make_result([30, 31, 29, 28]), make_result([31, 33, 29, 27.5])
+    better = compare(plain, guided, 'PSNR')
+    assert (better.wins, better.losses, better.ties) == (2, 1, 1)
+    assert (better.reference, better.other, better.difference) == (29.5, 30.125, 0.625)
+    assert (better.images, better.left_out, better.over_sequences) == (4, 0, None)
+    lpips = compare(plain, guided, 'LPIPS-alex-v0.1')
+    assert (lpips.wins, lpips.losses, lpips.ties) == (2, 1, 1)
+    assert lpips.difference == pytest.approx(-0.00625)
+    assert compared_metrics({'a': plain, 'b': guided}) == ['PSNR', 'LPIPS-alex-v0.1']
+
+
+def test_images_are_paired_by_key_and_those_without_a_finite_value_left_out():
+    plain, guided = make_result([30, None, 32]), make_result([31, 30, 35])
+    guided.images.reverse()
+    assert differences_of(plain, guided, 'PSNR') == {'0': 1, '2': 3}
+    difference = compare(plain, guided, 'PSNR')
+    assert (difference.difference, difference.images, difference.left_out) == (2, 2, 1)
+    assert (difference.reference, difference.other) == (31, 33)
+    assert compare(make_result([30, None]), make_result([None, 30]), 'PSNR') is None
+
+
+@pytest.mark.parametrize(
+    ('stamp', 'reason'),
+    [
+        ({'protocol': 'lpips'}, r"plain and guided cannot .*: protocol is 'gopro' .* 'lpips'"),
+        ({'rounding': 'none'}, 'rounding is'),
+        ({'self_ensemble': True}, 'self_ensemble is False in one and True in the other; test both'),
+        ({'tiling': 256}, 'tiling is None in one and 256'),
+        (
+            {'dataset': {**STAMP['dataset'], 'blur_key': 'blur_gamma'}},
+            r"dataset.blur_key is 'blur'",
+        ),
+        ({'dataset': {**STAMP['dataset'], 'type': 'HIDEDataset'}}, r'dataset.type is'),
+        ({'dataset': {**STAMP['dataset'], 'images': 5}}, r'dataset.images is 4 in one and 5'),
+        ({'versions': {**STAMP['versions'], 'lpips': '0.1.3'}}, 'versions.lpips .* LPIPS-alex'),
+    ],
+)
+def test_results_of_different_tests_are_refused(stamp, reason):
+    results = {'plain': make_result([30, 31]), 'guided': make_result([30, 31], **stamp)}
+    with pytest.raises(UserError, match=reason):
+        check_comparable(results)
+
+
+def test_what_does_not_change_the_numbers_is_no_reason_to_refuse():
+    moved = {**STAMP['dataset'], 'root': '/elsewhere'}
+    versions = {**STAMP['versions'], 'torch': '2.1', 'cv2': '4.9'}
+    other = make_result([30, 31], dataset=moved, versions=versions, device='cuda')
+    check_comparable({'plain': make_result([30, 31]), 'guided': other})
+
+
+def test_cv2_decides_on_aligned_metrics():
+    results = {name: make_result([30, 31]) for name in ('plain', 'guided')}
+    for result in results.values():
+        for image in result.images:
+            image['PSNR-aligned'] = 31.0
+    results['guided'].stamp['versions']['cv2'] = '4.9'
+    with pytest.raises(UserError, match='versions.cv2 .* PSNR-aligned depends on it'):
+        check_comparable(results)
+
+
+def test_results_on_other_images_are_refused():
+    def refusal(change):
+        other = make_result([30, 31, 32])
+        change(other.images)
+        with pytest.raises(UserError) as error:
+            check_comparable({'plain': make_result([30, 31, 32]), 'guided': other})
+        return str(error.value)
+
+    assert "1 images are in the first alone (one is '2')" in refusal(lambda images: images.pop())
+    extra = dict(make_result([30]).images[0], key='new')
+    assert "1 images are in the second alone (one is 'new')" in refusal(
+        lambda images: images.append(extra)
+    )
+    changed = refusal(lambda images: images[1].update({'PSNR-input': 27.5}))
+    assert "the blurry image '1' has 30.00 dB in one and 27.50 dB in the other" in changed
+    assert 'meta_keys' in refusal(lambda images: images[1].update(key='0'))
+
+
+def test_results_without_a_common_metric_are_refused():
+    other = make_result([30])
+    other.images[0] = {'key': '0', 'SSIM-2d': 0.9}
+    with pytest.raises(UserError, match='share no metric .*plain: PSNR.*guided: SSIM-2d'):
+        compared_metrics({'plain': make_result([30]), 'guided': other})
+
+
+def test_severities_are_compared_apart():
+    plain = make_result([30.0] * 12)
+    guided = make_result([30.0 + 2 * (index % 2 == 0) for index in range(12)])
+    (comparison,) = compare_all({'plain': plain, 'guided': guided}, 'PSNR')
+    mild, severe = comparison.groups['input PSNR'].values()
+    assert list(comparison.groups['input PSNR']) == ['29-32 dB', '23-26 dB']
+    assert (mild.difference, severe.difference) == (0, 2)
+    assert (mild.images, severe.images) == (6, 6)
+    assert severe.over_images == (2, 2)
+    assert list(comparison.groups['blur extent']) == ['mild']
+    assert [d.metric for d in comparison.differences] == ['PSNR', 'LPIPS-alex-v0.1']
+
+
+def test_images_are_ranked_from_the_best():
+    plain, guided = make_result([30, 30, 30]), make_result([29, 32, 31])
+    for metric in ('PSNR', 'LPIPS-alex-v0.1'):
+        (comparison,) = compare_all({'plain': plain, 'guided': guided}, metric)
+        assert ranked_keys(comparison, metric) == ['1', '2', '0']
+
+
+def test_the_text_names_what_was_tested_and_which_interval_to_trust():
+    values = np.random.default_rng(0).normal(30, 1, 1111)
+    stamp = {'dataset': {**STAMP['dataset'], 'images': 1111}}
+    results = {
+        'plain': make_result(values, 11, **stamp),
+        'guided': make_result(
+            values + 0.5, 11, **stamp, config={'recipe': 'unet_sp_gopro'}, precision='mixed'
+        ),
+    }
+    results['guided'].images[0]['PSNR'] = None
+    text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
+    assert 'Protocol gopro on GoProDataset: split test, blur_key blur, images 1111.' in text
+    assert '* guided: unet_sp_gopro, plain.pth (01234567).' in text
+    assert 'precision is float32 in plain, mixed in guided' in text
+    row = next(line for line in text.splitlines() if line.startswith('| PSNR '))
+    assert row.count('+0.50 to +0.50 |') == 2
+    assert row.endswith(' 30.29 to 31.06 (+0.77) |')
+    assert 'sequences, of which there are 11' in text
+    assert '1 images have no finite PSNR' in text
+    assert 'does not name its SSIM' in text
+    assert 'LPIPS-alex-v0.1 (lower is better)' in text
+
+
+def test_the_text_says_when_sequences_are_too_few():
+    results = {'a': make_result([30.0] * 9, 3), 'b': make_result([31.0] * 9, 3)}
+    text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
+    assert '3 sequences are too few' in text
+    assert 'by sequence' not in text
+    assert 'paper' not in text

@@ -1,0 +1,125 @@
+"""The comparison tool, as a user runs it on two folders of tools/test.py --out."""
+
+import json
+import re
+import runpy
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmspd.evaluation.metrics.functional import psnr
+from mmspd.evaluation.results import Result
+from mmspd.evaluation.severity_report import group_by_severity
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+TOOL = 'analysis/compare.py'
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory):
+    """Results that leave the blur as it is, and that halve it in every other image."""
+    root = tmp_path_factory.mktemp('results')
+    rng = np.random.default_rng(0)
+    images = {'plain': [], 'guided': []}
+    for index in range(12):
+        sharp = cv2.resize(rng.integers(0, 256, (10, 20, 3), dtype=np.uint8), (160, 100))
+        blurry = cv2.blur(sharp, (1, 9 + 2 * index))
+        files = {name: root / 'data' / f'{name}_{index}.png' for name in ('blurry', 'sharp')}
+        guided = blurry // 2 + sharp // 2 if index % 2 else blurry // 2
+        restored = {'plain': blurry, 'guided': guided}
+        files.update({name: root / name / 'images' / f's/{index}.png' for name in restored})
+        for name, image in {'blurry': blurry, 'sharp': sharp, **restored}.items():
+            files[name].parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(files[name]), image[..., ::-1])
+        for name, image in restored.items():
+            values = {'PSNR': psnr(image, sharp), 'PSNR-input': psnr(blurry, sharp)}
+            paths = {part: str(files[part]) for part in ('blurry', 'sharp')}
+            images[name].append({'key': f's/{index}', **values, **paths})
+    for name, recipe in (('plain', 'unet_gopro'), ('guided', 'unet_sp_gopro')):
+        stamp = dict(
+            protocol='gopro',
+            dataset=dict(type='GoProDataset', split='test', blur_key='blur', images=1111),
+            config=dict(recipe=recipe),
+            checkpoint=dict(path=f'{name}.pth', sha256=None),
+            pictures='images',
+        )
+        mean = float(np.mean([image['PSNR'] for image in images[name]]))
+        groups = group_by_severity(images[name])
+        Result(stamp, {'PSNR': mean}, images[name], groups).save(root / name)
+    return root
+
+
+def test_the_comparison_is_printed_and_written(run_tool, folders, tmp_path):
+    out = tmp_path / 'deep' / 'out'
+    results = (folders / 'plain', folders / 'guided' / 'result.json')
+    code, output = run_tool(TOOL, *results, '--names', 'a', 'b', '--out', out, '--paper-table', 1)
+    assert code == 0, output
+    text = (out / 'comparison.md').read_text()
+    assert text in output
+    assert '# b against a' in text
+    assert '30.29 to 31.06 (+0.77)' in text
+    assert '| > b ' in text
+    content = json.loads((out / 'comparison.json').read_text())
+    (found,) = content['comparisons']
+    plain, guided = (Result.load(path) for path in results)
+    pairs = list(zip(plain.images, guided.images))
+    assert found['images'] == {a['key']: b['PSNR'] - a['PSNR'] for a, b in pairs}
+    (metric,) = found['metrics']
+    assert (metric['wins'], metric['losses']) == (6, 6)
+    assert metric['over_images'][0] < metric['difference'] < metric['over_images'][1]
+    names = {'comparison.md', 'comparison.json', 'severity.png', 'best_b.png', 'worst_b.png'}
+    assert {path.name for path in out.iterdir()} == names
+
+
+def test_the_picture_shows_the_images_in_their_order(run_tool, folders, tmp_path):
+    results = (folders / 'plain', folders / 'guided')
+    code, output = run_tool(TOOL, *results, '--out', tmp_path)
+    assert code == 0, output
+    best = cv2.imread(str(tmp_path / 'best_unet_sp_gopro.png'))
+    side = 50 * 5  # half the image, enlarged to about 256
+    assert best.shape == (4 * (22 + side + 4), 8 * side // 5 + 4 * (4 + side), 3)
+    columns = [
+        best[22 : 22 + side, start : start + side]
+        for start in range(8 * side // 5 + 4, best.shape[1], side + 4)
+    ]
+    blurry, plain, guided, sharp = columns
+    assert np.array_equal(blurry, plain)
+    assert np.abs(guided.astype(int) - (plain // 2 + sharp // 2)).max() == 0
+
+
+def test_results_without_pictures_are_compared_all_the_same(run_tool, folders, tmp_path):
+    shutil.copytree(folders / 'guided', tmp_path / 'guided')
+    shutil.rmtree(tmp_path / 'guided' / 'images')
+    out = tmp_path / 'out'
+    code, output = run_tool(TOOL, folders / 'plain', tmp_path / 'guided', '--out', out)
+    assert code == 0, output
+    assert 'No pictures of images: those of unet_sp_gopro are no longer in' in output
+    assert sorted(p.name for p in out.glob('*.png')) == ['severity.png']
+
+
+def test_one_result_is_printed_in_the_papers_table(run_tool, folders):
+    code, output = run_tool(TOOL, folders / 'guided', '--paper-table', 1)
+    assert code == 0, output
+    assert output.index('UNet+SP') < output.index('> unet_sp_gopro') < output.index('DeepDeblur')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['plain'], 'give a second result'),
+        (['plain', 'nothing'], "cannot read the result '.*nothing'"),
+        (['plain', 'guided', '--names', 'a', 'a'], '--names needs 2 different names'),
+        (['plain', 'guided', '--metric', 'SSIM'], "--metric: the results have PSNR, not 'SSIM'"),
+        (['plain', 'guided', '--paper-table', '7'], '1 to 4, not 7'),
+    ],
+)
+def test_mistakes_end_in_a_sentence(folders, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(folders)
+    monkeypatch.setattr('sys.argv', ['compare.py', *arguments])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOLS / TOOL), run_name='__main__')
+    assert stop.value.code == 1
+    assert re.search(f'^error: .*{sentence}', capsys.readouterr().err)
