@@ -45,7 +45,9 @@ DATA_SAMPLERS = Registry(
     'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmspd', locations=['mmspd.datasets']
 )
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmspd', locations=['mmspd.evaluation'])
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmspd', locations=['mmspd.engine'])
+HOOKS = Registry(
+    'hook', parent=MMENGINE_HOOKS, scope='mmspd', locations=['mmspd.engine', 'mmspd.evaluation']
+)
 PARAM_SCHEDULERS = Registry(
     'parameter scheduler',
     parent=MMENGINE_PARAM_SCHEDULERS,

@@ -2,10 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 from mmengine.config import Config
 
+from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import (
     add_common_arguments,
@@ -15,49 +16,121 @@ from mmspd.utils.launch import (
     read_config,
 )
 
+BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
+
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
+    parser = argparse.ArgumentParser(
+        description='Evaluate a checkpoint. The result, with the values of every image and what '
+        'they depend on, is written to WORK_DIR/results; tools/analysis/compare.py compares two.',
+    )
     add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file of tools/train.py')
+    parser.add_argument('checkpoint', help='checkpoint file of tools/train.py, or published one')
     parser.add_argument(
         '--out',
         metavar='FOLDER',
-        help='save the restored images as PNG below FOLDER and the metrics as FOLDER/metrics.json',
+        help='write the result to FOLDER instead, and the restored images to FOLDER/images; with '
+        'several data sets, to a folder in it for each',
     )
     parser.add_argument(
         '--test-on',
+        nargs='+',
         metavar='DATASET',
-        help='test on another data set: the name of a file in configs/_base_/datasets (hide, '
-        'realblur_j, gopro, folder_pairs), or the path of one',
+        default=[None],
+        help='test on other data: names of files in configs/_base_/datasets (gopro, hide, '
+        'realblur_j, folder_pairs, photos), or paths of such files',
+    )
+    parser.add_argument(
+        '--protocol',
+        nargs='+',
+        metavar='NAME',
+        help='what to measure: names of files in configs/_base_/protocols (gopro, '
+        'realblur-aligned, lpips, no-reference), or paths of such files; several are joined',
+    )
+    parser.add_argument(
+        '--self-ensemble',
+        action='store_true',
+        help='restore each image from its eight sides and average, in eight times the time',
     )
     return parser.parse_args(argv)
 
 
+def find_base(kind: str, name: str) -> Path:
+    """Find a file of ``configs/_base_/KIND`` by its name or path."""
+    if name.endswith('.py'):
+        return Path(check_file(name, f'{kind} file'))
+    path = BASES / kind / f'{name.replace("-", "_")}.py'
+    if not path.is_file():
+        known = ', '.join(sorted(file.stem for file in path.parent.glob('*.py')))
+        raise UserError(f'there is no {name!r} among the {kind} ({known}): name one, or a file')
+    return path
+
+
 def use_dataset(config: Config, name: str) -> None:
-    """Replace the config's test data and metrics by those of a data set's file."""
-    bases = Path(__file__).resolve().parents[1] / 'configs' / '_base_' / 'datasets'
-    path = name if name.endswith('.py') else str(bases / f'{name}.py')
-    dataset = read_config(path, {})
-    for key in ('test_dataloader', 'test_evaluator'):
+    """Replace the config's test data and what is measured by those of a data set's file."""
+    dataset = read_config(str(find_base('datasets', name)), {})
+    for key in ('test_dataloader', 'test_evaluator', 'protocol'):
         config[key] = dataset[key]
+
+
+def use_protocols(config: Config, names: List[str]) -> None:
+    """Replace what is measured by the metrics of some protocols."""
+    metrics = []
+    for name in names:
+        path = find_base('protocols', name)
+        variable = f'{path.stem}_metrics'
+        protocol = read_config(str(path), {})
+        if variable not in protocol:
+            raise UserError(f'{path} is no protocol: it has to define {variable} = [...]')
+        # protocols may share a metric, which is then measured once
+        metrics += [metric for metric in protocol[variable] if metric not in metrics]
+    config.protocol = '+'.join(Path(name).stem.replace('_', '-') for name in names)
+    config.test_evaluator = dict(type='mmengine.Evaluator', metrics=metrics)
+
+
+def use_self_ensemble(config: Config) -> None:
+    """Have the model restore images from all sides."""
+    if config.model.type.rpartition('.')[2] != 'SemanticPriorDeblurrer':
+        raise UserError(
+            f'--self-ensemble is known to mmspd.SemanticPriorDeblurrer alone, and the model of '
+            f'the config is {config.model.type}: put its generator into one'
+        )
+    config.merge_from_dict(dict(model=dict(test_cfg=dict(self_ensemble=True))))
+
+
+def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
+    """Make the config of one test, on the config's own data or on another data set."""
+    config = prepare_config(args)
+    if dataset is not None:
+        use_dataset(config, dataset)
+    if args.protocol is not None:
+        use_protocols(config, args.protocol)
+    if args.self_ensemble:
+        use_self_ensemble(config)
+    config.merge_from_dict(args.cfg_options or {})  # once more, now to what has been replaced
+    config.resume = False
+    config.load_from = args.checkpoint
+    hook = dict(type='mmspd.ResultsHook')
+    if args.out is not None:
+        several = len(args.test_on) > 1
+        folder = Path(args.out, Path(dataset).stem) if several else Path(args.out)
+        hook.update(out_dir=str(folder), save_images=True)
+    config.merge_from_dict(dict(default_hooks=dict(results=hook)))
+    return config
 
 
 def main(argv: List[str]) -> None:
     """Test as the command line says."""
     args = parse_args(argv)
     check_file(args.checkpoint, 'checkpoint')
-    config = prepare_config(args)
-    if args.test_on is not None:
-        use_dataset(config, args.test_on)
-        config.merge_from_dict(args.cfg_options or {})  # once more, now to the new data set
-    config.resume = False
-    config.load_from = args.checkpoint
-    if args.out is not None:
-        saver = dict(type='mmspd.SaveResultsHook', out_dir=args.out)
-        config.merge_from_dict(dict(default_hooks=dict(save_results=saver)))
-    build_runner(config).test()
+    twice = [name for name in args.test_on if args.test_on.count(name) > 1]
+    if twice:
+        raise UserError(f'--test-on names {twice[0]} twice: name each data set once')
+    # all configs first: a wrong name should not be found after hours
+    configs = [make_config(args, dataset) for dataset in args.test_on]
+    for config in configs:
+        build_runner(config).test()
 
 
 if __name__ == '__main__':

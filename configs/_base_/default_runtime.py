@@ -31,6 +31,7 @@ default_hooks = dict(
         save_best='PSNR',
         rule='greater',
     ),
+    results=dict(type='mmspd.ResultsHook'),
 )
 
 log_level = 'INFO'

@@ -5,7 +5,6 @@ from mmspd.engine.finite_loss_hook import FiniteLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook
 from mmspd.engine.local_loader import load_local
 from mmspd.engine.progressive_lr import ProgressiveCosineLR
-from mmspd.engine.save_results_hook import SaveResultsHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
 __all__ = [
@@ -14,6 +13,5 @@ __all__ = [
     'IterationSeedHook',
     'LoadCheckHook',
     'ProgressiveCosineLR',
-    'SaveResultsHook',
     'load_local',
 ]

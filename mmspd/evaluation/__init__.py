@@ -1,4 +1,4 @@
-"""Metrics, for MMEngine's evaluator and stock loops."""
+"""Metrics for MMEngine's evaluator and stock loops, and the results of test runs."""
 
 from mmspd.evaluation.metrics import (
     LPIPS,
@@ -6,8 +6,22 @@ from mmspd.evaluation.metrics import (
     PSNR,
     SSIM,
     BlurEffect,
+    BlurSeverity,
     ImageMetric,
     RealBlurAligned,
 )
+from mmspd.evaluation.results import Result
+from mmspd.evaluation.results_hook import ResultsHook
 
-__all__ = ['LPIPS', 'NIQE', 'PSNR', 'SSIM', 'BlurEffect', 'ImageMetric', 'RealBlurAligned']
+__all__ = [
+    'LPIPS',
+    'NIQE',
+    'PSNR',
+    'SSIM',
+    'BlurEffect',
+    'BlurSeverity',
+    'ImageMetric',
+    'RealBlurAligned',
+    'Result',
+    'ResultsHook',
+]

@@ -27,12 +27,12 @@ def test_train_then_test(run_tool, write_config, tmp_path, pairs_root):
         'test.py', config, last, '--work-dir', tmp_path / 'test', '--out', tmp_path / 'out'
     )
     assert code == 0, output
-    record = json.loads((tmp_path / 'out' / 'metrics.json').read_text())
-    assert record['checkpoint'] == str(last)
+    record = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    assert record['stamp']['checkpoint']['path'] == str(last)
     # the saved images are the ones that were measured
     values = []
     for file in sorted((pairs_root / 'val' / 'target').iterdir()):
-        saved = cv2.imread(str(tmp_path / 'out' / file.name)).astype(float)
+        saved = cv2.imread(str(tmp_path / 'out' / 'images' / file.name)).astype(float)
         error = ((saved - cv2.imread(str(file)).astype(float)) ** 2).mean()
         values.append(10 * np.log10(255**2 / error))
     assert record['metrics']['PSNR'] == pytest.approx(np.mean(values), abs=1e-6)

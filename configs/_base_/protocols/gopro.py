@@ -4,4 +4,5 @@ gopro_metrics = [
     dict(type='mmspd.PSNR', report_input=True),
     dict(type='mmspd.SSIM', mode='matlab'),
     dict(type='mmspd.SSIM', mode='2d'),
+    dict(type='mmspd.BlurSeverity'),
 ]

@@ -4,4 +4,5 @@
 lpips_metrics = [
     dict(type='mmspd.LPIPS', net='alex', weights='{{$MMSPD_LPIPS_ALEX:torchvision}}'),
     dict(type='mmspd.LPIPS', net='vgg', weights='{{$MMSPD_LPIPS_VGG:torchvision}}'),
+    dict(type='mmspd.BlurSeverity'),
 ]

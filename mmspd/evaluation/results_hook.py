@@ -1,0 +1,128 @@
+"""Keep what a test run produced: values of every image, what they depend on, restored images."""
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import cv2
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from mmspd.errors import UserError
+from mmspd.evaluation.metrics.base import ImageMetric, key_of
+from mmspd.evaluation.results import RESULT_NAME, Result
+from mmspd.evaluation.severity_report import group_by_severity, plot_severity, severity_table
+from mmspd.evaluation.stamp import make_stamp
+from mmspd.registry import HOOKS
+
+__all__ = ['ResultsHook']
+
+PLOT_NAME = 'severity.png'
+PICTURES = 'images'
+
+
+@HOOKS.register_module()
+class ResultsHook(Hook):
+    """Write the result of a test run into a folder, and log it by severity of the blur.
+
+    ``result.json`` holds the means, the values of every image, groups by severity and the stamp:
+    all that the numbers depend on. ``per_image.csv`` is the table of the images, ``severity.png``
+    the gain by severity, and ``images/<key of the pair>.png``, if asked, the restored images:
+    8 bits, clamped and rounded as the metrics see them.
+
+    Args:
+        out_dir: The folder, made where it is missing; by default
+            ``<work_dir>/results/<checkpoint>/<data set>-<protocol>``, with ``-x8`` behind it for
+            a self-ensemble.
+        save_images: Write the restored images.
+
+    Raises:
+        UserError: A file cannot be written, or an image has no key to be named after.
+    """
+
+    def __init__(self, out_dir: Optional[str] = None, save_images: bool = False) -> None:
+        self.out_dir = None if out_dir is None else Path(out_dir)
+        self.save_images = save_images
+
+    def after_test_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Optional[Any] = None,
+        outputs: Optional[Sequence[Any]] = None,
+    ) -> None:
+        """Save the images of one batch; each ``pred_img`` is (3, H, W), BGR, 0..255."""
+        if not self.save_images:
+            return
+        folder = self._folder(runner) / PICTURES
+        for sample in outputs or ():
+            if 'key' not in sample.metainfo:
+                raise UserError(
+                    "--out names the images by their keys: add meta_keys=['key'] to PackInputs in "
+                    'test_dataloader.dataset.pipeline'
+                )
+            image = sample.output.pred_img.detach().clamp(0, 255).round().to(torch.uint8)
+            _write_image(folder / f'{sample.key}.png', image.permute(1, 2, 0).cpu().numpy())
+
+    def after_test_epoch(self, runner: Any, metrics: Optional[Dict[str, float]] = None) -> None:
+        """Write the result."""
+        if not is_main_process():
+            return
+        folder = self._folder(runner)
+        images = _join(runner.test_loop.evaluator.metrics)
+        groups = group_by_severity(images)
+        stamp = dict(make_stamp(runner), pictures=PICTURES if self.save_images else None)
+        means = {name: float(value) for name, value in (metrics or {}).items()}
+        Result(stamp, means, _with_paths(images, runner.test_dataloader.dataset), groups).save(
+            folder
+        )
+        if groups:
+            runner.logger.info(f'By severity of the blur:\n{severity_table(groups)}')
+            plot_severity({Path(runner.cfg.filename or 'result').stem: groups}, folder / PLOT_NAME)
+        runner.logger.info(f'The result is in {folder / RESULT_NAME}.')
+
+    def _folder(self, runner: Any) -> Path:
+        """Return ``out_dir``, or the default for what is tested."""
+        if self.out_dir is not None:
+            return self.out_dir
+        dataset = runner.test_dataloader.dataset
+        name = Path(getattr(dataset, 'pack_name', type(dataset).__name__)).stem
+        checkpoint = Path(runner._load_from or 'untrained').stem
+        ensemble = (runner.cfg.model.get('test_cfg') or {}).get('self_ensemble')
+        protocol = runner.cfg.get('protocol', 'custom') + ('-x8' if ensemble else '')
+        return Path(runner.work_dir, 'results', checkpoint, f'{name}-{protocol}')
+
+
+def _write_image(path: Path, image: Any) -> None:
+    """Write a BGR image of 8 bits, shape (H, W, 3)."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(path), image)
+    except OSError as error:
+        raise UserError(f'{path} could not be written: {error.strerror}') from error
+    if not written:
+        raise UserError(f'{path} could not be written: free some space or change --out')
+
+
+def _join(metrics: Sequence[Any]) -> List[Dict[str, Any]]:
+    """Put what each metric measured on an image into one dict per image."""
+    joined: List[Dict[str, Any]] = []
+    for metric in metrics:
+        if isinstance(metric, ImageMetric):
+            joined = joined or [{} for _ in metric.per_image]
+            for image, values in zip(joined, metric.per_image):
+                image.update(values)
+    return joined
+
+
+def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, Any]]:
+    """Drop the private values of the images, and name their files where the data set knows them."""
+    find = getattr(dataset, 'get_data_info', None)
+    infos = [find(index) for index in range(len(dataset))] if find else []
+    files = {key_of(info): (info.get('img_path', ''), info.get('gt_path', '')) for info in infos}
+    found = []
+    for image in images:
+        values = {name: value for name, value in image.items() if not name.startswith('_')}
+        blurry, sharp = files.get(image['key'], ('', ''))
+        found.append(dict(values, blurry=blurry, sharp=sharp))
+    return found

@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmspd.evaluation import Result
+from mmspd.registry import build_model
+
+DATASET = """
+_base_ = r'{gopro}'
+test_dataloader = dict(
+    num_workers=0,
+    dataset=dict(
+        _delete_=True, type='mmspd.PairedFolderDataset', data_root=r'{pairs}/{split}',
+        pipeline=_base_.test_dataloader.dataset.pipeline))
+"""
+
+
+@pytest.fixture
+def tested(write_config, tmp_path):
+    """Return the path of a tiny config and of a checkpoint for it."""
+    config = write_config("protocol = 'tiny'\n")
+    torch.manual_seed(0)
+    network = build_model(dict(type='mmspd.MIMOUNet', base=4, num_res=1, dropout=0.3))
+    weights = {f'generator.{key}': value for key, value in network.state_dict().items()}
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'random.pth')
+    return config, tmp_path / 'random.pth'
+
+
+@pytest.fixture
+def data_files(pairs_root, tmp_path):
+    """Files of two data sets, as in configs/_base_/datasets."""
+    gopro = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'gopro.py'
+    found = []
+    for name, split in (('first', 'train'), ('second', 'val')):
+        found.append(tmp_path / f'{name}.py')
+        found[-1].write_text(DATASET.format(gopro=gopro, pairs=pairs_root, split=split))
+    return found
+
+
+def test_the_result_lies_in_the_work_folder_and_says_what_it_depends_on(run_tool, tested, tmp_path):
+    config, checkpoint = tested
+    code, output = run_tool('test.py', config, checkpoint, '--work-dir', tmp_path / 'work')
+    assert code == 0, output
+    folders = list((tmp_path / 'work' / 'results' / 'random').iterdir())
+    assert [folder.name for folder in folders] == ['pairs_input_target-tiny']
+    result = Result.load(folders[0])
+    stamp = result.stamp
+    assert (stamp['protocol'], stamp['dataset']['images'], stamp['self_ensemble']) == (
+        'tiny',
+        2,
+        False,
+    )
+    assert len(stamp['checkpoint']['sha256']) == 64
+    assert stamp['versions']['torch'] == torch.__version__
+    assert stamp['pictures'] is None
+    assert [Path(image['blurry']).name for image in result.images] == ['00.png', '01.png']
+    values = [image['PSNR'] for image in result.images]
+    assert result.metrics['PSNR'] == pytest.approx(sum(values) / 2)
+
+
+def test_two_data_sets_in_one_call_from_all_sides(run_tool, tested, data_files, tmp_path):
+    config, checkpoint = tested
+    out = tmp_path / 'out'
+    code, output = run_tool(
+        *('test.py', config, checkpoint, '--work-dir', tmp_path / 'work', '--out', out),
+        *('--self-ensemble', '--test-on', *data_files),
+    )
+    assert code == 0, output
+    assert output.count('By severity of the blur:') == 2
+    for name, count in (('first', 6), ('second', 2)):
+        result = Result.load(out / name)
+        assert len(result.images) == result.stamp['dataset']['images'] == count
+        assert result.stamp['self_ensemble']
+        assert result.stamp['protocol'] == 'gopro'
+        assert {'PSNR', 'PSNR-input', 'SSIM-matlab', 'SSIM-2d', 'blur-extent'} <= {*result.metrics}
+        assert result.severity['input PSNR'][0]['count'] <= count
+        assert '_patches' not in result.images[0]
+        assert len(list((out / name / 'images').glob('*.png'))) == count
+        assert (out / name / 'severity.png').stat().st_size > 1000
+        assert json.loads((out / name / 'result.json').read_text())['stamp'] == result.stamp
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--protocol', 'gopor'], "there is no 'gopor' among the protocols (gopro, lpips, "),
+        (['--test-on', 'hidden'], "there is no 'hidden' among the datasets ("),
+        (['--protocol', 'none.py'], 'the protocols file none.py does not exist'),
+        (['--test-on', 'gopro', 'gopro'], '--test-on names gopro twice'),
+    ],
+)
+def test_a_wrong_name_is_told_before_anything_is_tested(run_tool, tested, arguments, sentence):
+    code, output = run_tool('test.py', *tested, *arguments)
+    assert code == 1
+    assert f'error: {sentence}' in output
+    assert 'Traceback' not in output
