@@ -1,6 +1,5 @@
 """Base of the datasets that pair a blurry image with its sharp one."""
 
-import json
 import logging
 from abc import abstractmethod
 from pathlib import Path
@@ -12,11 +11,12 @@ from mmengine.logging import print_log
 
 from mmspd.datasets.image_io import images_by_stem, list_names
 from mmspd.datasets.packed import SUFFIX, Pack, PackedPair, PairPlace, read_pack
+from mmspd.datasets.records import read_severities
 from mmspd.datasets.samplers import SampleIndex
 from mmspd.datasets.seeding import seeded
 from mmspd.errors import UserError
 
-__all__ = ['RAW', 'Pair', 'PairedImageDataset', 'match_pairs', 'read_severities']
+__all__ = ['RAW', 'Pair', 'PairedImageDataset', 'match_pairs']
 
 #: Value of ``packed`` with which the image files themselves are read.
 RAW = 'raw'
@@ -270,24 +270,6 @@ class PairedImageDataset(BaseDataset):
         if not any(folder.iterdir()):
             raise UserError(f"the data folder '{folder}' is empty: {cure}")
         return folder
-
-
-def read_severities(path: Path) -> Dict[str, str]:
-    """Read the severity by key from records, a JSON object per line.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
-    if not path.is_file():
-        raise UserError(f"the file of records '{path}' does not exist: correct records")
-    try:
-        records = [json.loads(line) for line in path.read_text('utf-8').splitlines()]
-        return {record['key']: record['severity'] for record in records}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"cannot read the records in '{path}': make them again with "
-            'tools/analysis/severity.py, or delete the file'
-        ) from error
 
 
 def _own_pixels(results: Any) -> None:

@@ -1,0 +1,90 @@
+"""Measured severities, from the data set to the sampler."""
+
+import json
+import runpy
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from mmspd.datasets import GoProDataset, SeveritySampler
+from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
+from mmspd.errors import UserError
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'severity.py'
+LENGTHS = dict(mild=3, moderate=6, severe=11)
+
+
+@pytest.fixture(scope='module')
+def main():
+    return runpy.run_path(str(TOOL))['main']
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    """GoPro's layout with one pair of each severity, both blur folders, and one flat pair."""
+    root = tmp_path_factory.mktemp('GOPRO_Large')
+    photo = cv2.resize(data.coffee(), (300, 200), interpolation=cv2.INTER_AREA)
+    flat = np.full_like(photo, 90)
+    for name, sharp, length in (*((n, photo, k) for n, k in LENGTHS.items()), ('flat', flat, 5)):
+        spec = BlurSpec((length, length), 'panning')
+        blurry, _ = synthesize_blur(sharp, np.random.default_rng(0), spec)
+        for kind, image in (('blur', blurry), ('blur_gamma', sharp), ('sharp', sharp)):
+            folder = root / 'train' / name / kind
+            folder.mkdir(parents=True)
+            cv2.imwrite(str(folder / '000001.png'), image[..., ::-1])
+    return root
+
+
+def test_records_serve_the_sampler(main, root, tmp_path, capsys):
+    out = tmp_path / 'new' / 'records.jsonl'
+    main([str(root), '--out', str(out), '--workers', '0'])
+    assert '1 mild, 1 moderate, 1 severe, 1 unknown' in capsys.readouterr().out
+    records = {line['key']: line for line in map(json.loads, out.read_text().splitlines())}
+    for name, length in LENGTHS.items():
+        record = records[f'{name}/000001']
+        assert record['severity'] == name
+        assert record['extent'] == pytest.approx(length, abs=2)
+        assert 10 < record['psnr'] < 40
+    assert records['flat/000001']['severity'] is records['flat/000001']['extent'] is None
+    dataset = GoProDataset(str(root), records=str(out))
+    weights = dict(mild=0, moderate=0, severe=1, unknown=1)
+    drawn = Counter(dataset[i]['key'] for i in SeveritySampler(dataset, weights, seed=0))
+    assert drawn == {'severe/000001': 2, 'flat/000001': 2}
+
+
+def test_a_config_names_the_pairs_and_workers_change_nothing(main, root, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        'train_dataloader = dict(dataset=dict(type="mmengine.RepeatDataset", times=2, dataset=dict('
+        f'type="mmspd.GoProDataset", data_root={str(root)!r}, blur_key="blur_gamma", '
+        'records="not_made_yet.jsonl", pipeline=[dict(type="mmspd.LoadImagePair")])))'
+    )
+    for workers in (0, 2):
+        out = tmp_path / f'{workers}.jsonl'
+        main([str(config), '--out', str(out), '--workers', str(workers)])
+    assert (tmp_path / '0.jsonl').read_text() == (tmp_path / '2.jsonl').read_text()
+    records = [json.loads(line) for line in (tmp_path / '0.jsonl').read_text().splitlines()]
+    assert len(records) == 4
+    assert all(record['psnr'] is None for record in records)  # blur_gamma is the sharp photo here
+    assert all(record['extent'] is None or record['extent'] <= 2 for record in records)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['{root}', '--split', 'val'], r"holds 0 data sets of the split 'val' \(its splits are"),
+        (['{root}/train/mild/blur'], 'no data set is recognised'),
+        (['{root}/absent.py'], 'does not exist'),
+        (['{root}/../config.py', '--split', 'test'], 'has no test_dataloader: set --split'),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_written(main, root, tmp_path, arguments, message):
+    (root.parent / 'config.py').write_text('train_dataloader = dict()')
+    out = tmp_path / 'records.jsonl'
+    with pytest.raises(UserError, match=message):
+        main([argument.format(root=root) for argument in arguments] + ['--out', str(out)])
+    assert not out.exists()

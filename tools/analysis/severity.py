@@ -1,0 +1,89 @@
+"""Measure how severely the pairs of a data set are blurred, and record it for training.
+
+python tools/analysis/severity.py data/GOPRO_Large --split train --out data/gopro_severity.jsonl
+"""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, List
+
+from mmengine.utils import ProgressBar
+
+from mmspd.datasets.layouts import recognise
+from mmspd.datasets.records import measure_records
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+from mmspd.utils.cli import run_main
+from mmspd.utils.files import write_text
+from mmspd.utils.launch import read_config
+from mmspd.utils.severity import SEVERITIES
+
+
+def parse_args(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog="Set records='FILE' in the dataset of a config, and its sampler to "
+        'mmspd.SeveritySampler; images are only read.',
+    )
+    parser.add_argument(
+        'data', help='folder of a data set as unpacked (of GoPro, blur), or a config'
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='*.jsonl')
+    parser.add_argument(
+        '--split', default='train', help="the folder's split, or the config's loader (train)"
+    )
+    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
+    return parser.parse_args(argv)
+
+
+def dataset_of(data: str, split: str) -> Dict[str, Any]:
+    """Return the config of the dataset to measure.
+
+    Raises:
+        UserError: There is none of that split, or there are several.
+    """
+    if data.endswith('.py'):
+        loader = read_config(data, {}).get(f'{split}_dataloader')
+        if not loader:
+            raise UserError(f"'{data}' has no {split}_dataloader: set --split train, val or test")
+        found = loader['dataset']
+        while 'dataset' in found:  # a repeating wrapper
+            found = found['dataset']
+        return dict(found, pipeline=[], records=None)
+    parts = recognise(Path(data))
+    chosen = [
+        part.dataset
+        for part in parts
+        if part.split in (split, '') and part.dataset.get('blur_key', 'blur') == 'blur'
+    ]
+    if len(chosen) != 1:
+        names = ', '.join(sorted({repr(part.split) for part in parts}))
+        raise UserError(
+            f"'{data}' holds {len(chosen)} data sets of the split '{split}' (its splits are "
+            f'{names}): '
+            + ('give a config that reads one of them' if chosen else 'choose another --split')
+        )
+    return chosen[0]
+
+
+def main(argv: List[str]) -> None:
+    """Measure, write the records and say what they hold."""
+    args = parse_args(argv)
+    dataset = DATASETS.build(dataset_of(args.data, args.split))
+    progress = ProgressBar(len(dataset))
+    records = []
+    for record in measure_records(dataset, args.workers):
+        records.append(record)
+        progress.update()
+    print()
+    write_text(args.out, ''.join(f'{json.dumps(record)}\n' for record in records))
+    counts = Counter(record['severity'] for record in records)
+    told = [f'{counts[name]} {name}' for name in SEVERITIES] + [f'{counts[None]} unknown']
+    print(f"the records of {len(records)} pairs are in '{args.out}': {', '.join(told)}")
+
+
+if __name__ == '__main__':
+    run_main(main)
