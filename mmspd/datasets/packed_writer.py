@@ -1,5 +1,6 @@
 """Writing a pack (:mod:`mmspd.datasets.packed`) such that it is whole or absent."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -105,8 +106,9 @@ def _reserve(plan: PackPlan) -> None:
         free = shutil.disk_usage(folder).free + os.fstat(file.fileno()).st_blocks * 512
         try:
             os.posix_fallocate(file.fileno(), 0, plan.nbytes)
-        except OSError:
-            refuse_space(folder, plan.nbytes, free)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                refuse_space(folder, plan.nbytes, free)
             raise
 
 

@@ -3,6 +3,12 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def no_garbage_collection(monkeypatch):
+    """MMEngine collects garbage for every dataset, which takes a second in a large process."""
+    monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
+
+
 @pytest.fixture
 def write_image():
     """Return a function that writes an image of random, seeded content and returns it as RGB."""
