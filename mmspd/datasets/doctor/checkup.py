@@ -9,12 +9,14 @@ from mmengine.utils import ProgressBar
 
 from mmspd.datasets.doctor.content_findings import find_in_blur_folders, find_in_content
 from mmspd.datasets.doctor.file_findings import PairFacts, find_in_files, find_leakage
-from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, plural
 from mmspd.datasets.doctor.images import examine_image
 from mmspd.datasets.doctor.inventory import Part, take_inventory
 from mmspd.datasets.doctor.measures import measure_pair
 from mmspd.datasets.layouts import recognise
+from mmspd.datasets.packed import SUFFIX, read_pack, verify_pack
 from mmspd.datasets.paired import Pair
+from mmspd.errors import UserError
 from mmspd.utils.parallel import map_in_processes
 
 __all__ = ['Report', 'check_data']
@@ -55,17 +57,17 @@ class Report:
         total = sum(self.pairs.values())
         extent = 'by names and headers alone' if self.quick else 'every image decoded'
         if faults:
-            found = f'{_plural(faults, FAULT)} and {_plural(warnings, WARNING)}'
+            found = f'{plural(faults, FAULT)} and {plural(warnings, WARNING)}'
             return f'{found}: mend the faults before you use this data'
         if warnings:
-            return f'no fault and {_plural(warnings, WARNING)}: usable once you have looked'
-        return f'nothing is wrong with the {_plural(total, "pair")} ({extent})'
+            return (
+                f'no fault and {plural(warnings, WARNING)}: look into it before you use this data'
+            )
+        return f'nothing is wrong with the {plural(total, "pair")} ({extent})'
 
     def text(self) -> str:
         """Return the report for a person."""
-        parts = ', '.join(
-            f'{name} ({_plural(count, "pair")})' for name, count in self.pairs.items()
-        )
+        parts = ', '.join(f'{name} ({plural(count, "pair")})' for name, count in self.pairs.items())
         lines = [f"'{self.root}', layout {self.layout}: {parts}"]
         lines += [finding.line() for finding in self.findings]
         return '\n'.join([*lines, f'verdict: {self.verdict}'])
@@ -83,10 +85,6 @@ class Report:
         )
 
 
-def _plural(number: int, noun: str) -> str:
-    return f'{number} {noun}' + 's' * (number != 1)
-
-
 class _Job(NamedTuple):
     """A pair to examine."""
 
@@ -100,7 +98,8 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
 
     Args:
         root: Folder of the data set, in a layout that
-            :func:`~mmspd.datasets.layouts.recognise` knows.
+            :func:`~mmspd.datasets.layouts.recognise` knows; or a pack, of which the checksums are
+            compared.
         workers: Processes that decode and compare at the same time; 0 is this one.
         quick: Look at names, counts and image headers alone.
         crop: Side of the training crop that images should not be smaller than, in pixels.
@@ -108,6 +107,8 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     Raises:
         UserError: The folder does not exist or no layout is recognised.
     """
+    if root.suffix == SUFFIX and root.is_file():
+        return _check_pack(root, quick)
     found = recognise(root)
     parts, findings = [], []
     for split in found:
@@ -125,6 +126,19 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     findings.sort(key=lambda finding: _LEVELS.index(finding.level))
     pairs = {part.name: len(part.pairs) for part in parts}
     return Report(root, found[0].layout, pairs, quick, findings)
+
+
+def _check_pack(path: Path, quick: bool) -> Report:
+    """See whether a pack is whole; its images were judged where they came from."""
+    try:
+        pairs = {path.stem: len(read_pack(path).index.pairs)}
+        damaged = () if quick else tuple(verify_pack(path))
+    except UserError as error:
+        return Report(path, 'pack', {}, quick, [Finding(FAULT, 'layout', path.stem, str(error))])
+    text = plural(len(damaged), 'image', 'is damaged', 'are damaged')
+    cure = 'make the pack again with tools/dataset_converters/pack.py'
+    findings = [Finding(FAULT, 'unreadable', path.stem, text, cure, damaged)] if damaged else []
+    return Report(path, 'pack', pairs, quick, findings)
 
 
 def _is_gamma_of(gamma: Part, blur: Part) -> bool:

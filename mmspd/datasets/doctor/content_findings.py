@@ -5,7 +5,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 
 from mmspd.datasets.doctor.file_findings import PairFacts
-from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, level_by_share
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, level_by_share, plural
 from mmspd.datasets.doctor.inventory import Part
 from mmspd.datasets.doctor.measures import EXPONENTS
 
@@ -33,7 +33,7 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
         facts: All its pairs.
     """
     judged = [pair for pair in facts if pair.measures and pair.measures.relation is not None]
-    findings = list(_which_average(part, facts))
+    findings = []
     unrelated = [pair for pair in judged if pair.measures.relation < _UNRELATED]
     if unrelated:
         findings.append(
@@ -41,13 +41,19 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
                 level_by_share(unrelated, len(judged)),
                 'unrelated',
                 part.name,
-                f'{len(unrelated)} of {len(judged)} pairs do not seem to show the same scene',
-                'look at them and correct the file names',
+                plural(len(unrelated), 'pair', 'seems', 'seem')
+                + f' to show two scenes, of {len(judged)} judged',
+                'look at it and correct the file names',
                 tuple(pair.key for pair in unrelated),
             )
         )
     related = [pair for pair in judged if pair.measures.relation >= _UNRELATED]
+    if len(unrelated) > len(related):
+        return findings  # what the few say of the data is chance
     findings += [*_exchanged(part, related), *_misaligned(part, related)]
+    # the blur of a camera is no average of frames, and that of wrong pairs means nothing
+    if part.found.layout != 'realblur' and not any(found.level == FAULT for found in findings):
+        findings += _which_average(part, facts)
     compared = [pair for pair in facts if pair.measures]
     if len(judged) < len(compared) / 2:
         text = (
@@ -66,7 +72,7 @@ def _exchanged(part: Part, judged: Sequence[PairFacts]) -> Iterator[Finding]:
     if np.median([pair.measures.sharpness for pair in judged]) > 1:
         more = [pair for pair in judged if pair.measures.sharpness > 1]
         text = (
-            f'blurry and sharp are exchanged: of {len(more)} of {len(judged)} pairs the sharp '
+            f'blurry and sharp are exchanged: in {len(more)} of {len(judged)} pairs the sharp '
             'image is the blurrier one'
         )
         yield Finding(FAULT, 'exchanged', part.name, text, 'exchange the two folders')
@@ -75,14 +81,15 @@ def _exchanged(part: Part, judged: Sequence[PairFacts]) -> Iterator[Finding]:
             level_by_share(wrong, len(judged)),
             'exchanged',
             part.name,
-            f'{len(wrong)} of {len(judged)} pairs have a sharp image that is the blurrier one',
-            'look at them and exchange their images, or remove them',
+            plural(len(wrong), 'pair', 'has', 'have')
+            + f' the blurrier image as the sharp one, of {len(judged)} judged',
+            'look at it and exchange the images, or remove the pair',
             tuple(pair.key for pair in wrong),
         )
 
 
 def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
-    """Report images that are displaced by more than their blur explains."""
+    """Report images that are displaced by more than blur explains."""
     if not related:
         return
     excess = np.array([pair.measures.excess for pair in related])
@@ -101,7 +108,7 @@ def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
     if len(related) >= _MIN_PAIRS and np.median(excess) > _MEDIAN_EXCESS:
         text = (
             f'most pairs are displaced, by {np.median(np.hypot(*shifts.T)):.1f} pixels in the '
-            'median, more than their blur explains'
+            'median, more than blur explains'
         )
         cure = 'see whether the names of the frames are off by one, or align the images'
         yield Finding(FAULT, 'misaligned', part.name, text, cure)
@@ -112,8 +119,9 @@ def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
             level_by_share(wrong, len(related)),
             'misaligned',
             part.name,
-            f'{len(wrong)} of {len(related)} pairs are displaced by more than their blur explains',
-            'look at them, and align or remove them',
+            plural(len(wrong), 'pair', 'is', 'are')
+            + f' displaced by more than blur explains, of {len(related)} judged',
+            'look at it, and align or remove the pair',
             tuple(
                 '{} by ({:.0f}, {:.0f})'.format(pair.key, *pair.measures.shift) for pair in wrong
             ),

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, plural
 from mmspd.datasets.doctor.images import ImageFacts
 from mmspd.datasets.doctor.inventory import Part
 from mmspd.datasets.doctor.measures import PairMeasures
@@ -35,13 +35,12 @@ def find_in_files(part: Part, facts: Sequence[PairFacts], crop: int) -> List[Fin
         facts: All its pairs.
         crop: Side of the training crop in pixels.
     """
-    findings = [
+    return [
         *_unreadable(part, facts),
         *_kinds(part, facts),
         *_sizes(part, facts, crop),
         *_duplicates(part, facts),
     ]
-    return findings
 
 
 def _files(facts: Sequence[PairFacts]) -> Dict[str, ImageFacts]:
@@ -53,7 +52,7 @@ def _unreadable(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
     """Report files that cannot be decoded."""
     bad = [f'{name}: {image.problem}' for name, image in _files(facts).items() if image.problem]
     if bad:
-        text, cure = f'{len(bad)} files cannot be read', 'copy them again, or remove the pairs'
+        text, cure = plural(len(bad), 'file', 'cannot be read'), 'copy again, or remove the pair'
         yield Finding(FAULT, 'unreadable', part.name, text, cure, tuple(bad))
 
 
@@ -62,14 +61,16 @@ def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
     by_kind = defaultdict(list)
     for name, image in _files(facts).items():
         by_kind[image.kind].append(name)
-    texts = {'gray': 'are gray', 'alpha': 'have an alpha channel', '16-bit': 'have 16 bits'}
-    cure = (
-        'convert them to 8-bit RGB, or pack the data with tools/dataset_converters/pack.py --to-rgb'
-    )
-    for kind, text in texts.items():
+    texts = {
+        'gray': ('is gray', 'are gray'),
+        'alpha': ('has an alpha channel', 'have an alpha channel'),
+        '16-bit': ('has 16 bits per channel', 'have 16 bits per channel'),
+    }
+    cure = 'convert to 8-bit RGB, or pack the data with tools/dataset_converters/pack.py --to-rgb'
+    for kind, verbs in texts.items():
         if by_kind[kind]:
             names = tuple(by_kind[kind])
-            yield Finding(FAULT, kind, part.name, f'{len(names)} images {text}', cure, names)
+            yield Finding(FAULT, kind, part.name, plural(len(names), 'image', *verbs), cure, names)
 
 
 def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Finding]:
@@ -84,15 +85,18 @@ def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Findin
     ]
     if differing:
         text, cure = (
-            f'{len(differing)} pairs differ in size',
+            plural(len(differing), 'pair', 'differs in size', 'differ in size'),
             'take both images of a pair from one source',
         )
         yield Finding(FAULT, 'size', part.name, text, cure, tuple(differing))
     sizes = {pair.key: pair.images[0].size for pair in sized}
     small = tuple(key for key, size in sizes.items() if min(size) < crop)
     if small and part.found.split != 'test':
-        text = f'{len(small)} pairs are smaller than the training crop of {crop} pixels'
-        cure = "lower gt_patch_size in the config's pipeline, or remove them"
+        text = (
+            plural(len(small), 'pair', 'is', 'are')
+            + f' smaller than the training crop of {crop} pixels'
+        )
+        cure = "lower gt_patch_size in the config's pipeline, or remove the pair"
         yield Finding(WARNING, 'small', part.name, text, cure, small)
     if len(set(sizes.values())) > 1:
         low, high = (
@@ -104,28 +108,28 @@ def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Findin
 
 def _duplicates(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
     """Report images with the same pixels."""
-    pairs: Dict[bytes, List[str]] = defaultdict(list)
+    blurry: Dict[bytes, List[str]] = defaultdict(list)
     sharp: Dict[bytes, List[str]] = defaultdict(list)
     unblurred = []
     for pair in facts:
         digests = [image.digest for image in pair.images]
         if digests[0]:
-            pairs[digests[0]].append(pair.names[0])
+            blurry[digests[0]].append(pair.names[0])
         if digests[1]:
             sharp[digests[1]].append(pair.names[1])
         if digests[0] and digests[0] == digests[1]:
             unblurred.append(pair.key)
     if unblurred:
-        text = f'{len(unblurred)} blurry images are the same as their sharp ones'
-        cure = 'remove these pairs, or copy the blurry images again'
+        text = plural(len(unblurred), 'blurry image', 'is', 'are') + ' the same as the sharp one'
+        cure = 'remove the pair, or copy the blurry image again'
         yield Finding(WARNING, 'unblurred', part.name, text, cure, tuple(unblurred))
-    twice = tuple(' = '.join(names) for names in pairs.values() if len(names) > 1)
+    twice = tuple(' = '.join(names) for names in blurry.values() if len(names) > 1)
     if twice:
-        text = f'{len(twice)} blurry images are there more than once'
+        text = plural(len(twice), 'blurry image', 'is', 'are') + ' there more than once'
         yield Finding(WARNING, 'duplicate', part.name, text, 'remove the copies', twice)
     shared = [names for names in sharp.values() if len(names) > 1]
     if shared and not twice:
-        text = f'{sum(map(len, shared))} pairs have only {len(shared)} sharp images between them'
+        text = f'{sum(map(len, shared))} pairs share {plural(len(shared), "sharp image")}'
         yield Finding(NOTE, 'shared', part.name, text)
 
 
@@ -150,7 +154,7 @@ def find_leakage(parts: Sequence[Tuple[Part, Sequence[PairFacts]]]) -> List[Find
             if image.digest in seen
         )
         if leaked:
-            text = f'{len(leaked)} images are in the training data too'
-            cure = 'remove them from one of the two; results on them mean nothing'
+            text = plural(len(leaked), 'image', 'is', 'are') + ' in the training data too'
+            cure = 'remove from one of the two; results on such images mean nothing'
             findings.append(Finding(FAULT, 'leakage', part.name, text, cure, leaked))
     return findings

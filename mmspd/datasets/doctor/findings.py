@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Sequence, Tuple
 
-__all__ = ['FAULT', 'NOTE', 'WARNING', 'Finding', 'level_by_share']
+__all__ = ['FAULT', 'NOTE', 'WARNING', 'Finding', 'level_by_share', 'plural']
 
 FAULT, WARNING, NOTE = 'fault', 'warning', 'note'
 
@@ -44,3 +44,9 @@ class Finding:
 def level_by_share(found: Sequence[object], total: int) -> str:
     """Return how bad it is that some of all pairs look wrong."""
     return FAULT if len(found) >= _MANY * total else WARNING
+
+
+def plural(number: int, noun: str, one: str = '', many: str = '') -> str:
+    """Return a number with its noun and verb: '1 image is gray', '2 images are gray'."""
+    phrase = f'{number} {noun} {one}' if number == 1 else f'{number} {noun}s {many or one}'
+    return phrase.rstrip()

@@ -2,12 +2,12 @@
 
 import difflib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple
 
-from mmspd.datasets.doctor.findings import FAULT, WARNING, Finding
+from mmspd.datasets.doctor.findings import FAULT, WARNING, Finding, plural
 from mmspd.datasets.gopro import RECORDS_NAME
 from mmspd.datasets.image_io import images_by_stem
 from mmspd.datasets.layouts import SplitFound
@@ -71,8 +71,8 @@ class Part:
         return all(_GOPRO_SEQUENCE.fullmatch(pair.key.split('/')[0]) for pair in self.pairs)
 
     def relative(self, path: Path) -> str:
-        """Return a file's name below the data set's folder."""
-        return path.relative_to(self.root).as_posix()
+        """Return a file's name below the data set's folder; a list may name one elsewhere."""
+        return (path.relative_to(self.root) if self.root in path.parents else path).as_posix()
 
 
 def take_inventory(found: SplitFound) -> Tuple[Part, List[Finding]]:
@@ -114,9 +114,15 @@ def _search_list(part: Part) -> List[Finding]:
     missing = sorted(file for file in files if not file.is_file())
     absent = set(missing)
     part.pairs.extend(pair for pair in listed if absent.isdisjoint((pair.blur, pair.sharp)))
-    folders = {file.parent for file in missing[:_SUGGESTIONS] if file.parent.is_dir()}
+    folders = {file.parent for file in missing if file.parent.is_dir()}
     unlisted = [file for folder in folders for file in folder.iterdir() if file not in files]
-    return _partner_finding(part, 'images of the list are missing', missing, unlisted)
+    words = 'image', 'of the list is missing', 'of the list are missing'
+    return _partner_finding(part, words, _by_name(missing), _by_name(unlisted))
+
+
+def _by_name(files: Iterable[Path]) -> Dict[str, Path]:
+    """Key files by their paths without suffix."""
+    return {file.with_suffix('').as_posix(): file for file in files}
 
 
 def _search_folders(part: Part) -> List[Finding]:
@@ -124,36 +130,40 @@ def _search_folders(part: Part) -> List[Finding]:
     blurry, sharp, spare = _LISTS[part.found.layout](part)
     part.pairs.extend(Pair(key, blurry[key], sharp[key]) for key in blurry if key in sharp)
     findings = []
-    for text, files, partners in (
-        ('blurry images have no sharp one of the same name', blurry, sharp),
-        ('sharp images have no blurry one of the same name', sharp, blurry),
+    for words, files, partners in (
+        (('blurry image', 'has no sharp one', 'have no sharp one'), blurry, sharp),
+        (('sharp image', 'has no blurry one', 'have no blurry one'), sharp, blurry),
     ):
-        lonely = [path for key, path in files.items() if key not in partners]
-        candidates = [path for key, path in partners.items() if key not in files]
-        findings += _partner_finding(part, text, lonely, candidates + spare)
+        lonely = {key: path for key, path in files.items() if key not in partners}
+        candidates = {key: path for key, path in partners.items() if key not in files}
+        findings += _partner_finding(part, words, lonely, {**spare, **candidates})
     return findings
 
 
 def _partner_finding(
-    part: Part, text: str, lonely: List[Path], candidates: List[Path]
+    part: Part, words: Sequence[str], lonely: Dict[str, Path], candidates: Dict[str, Path]
 ) -> List[Finding]:
     """Report files without partners, each with the candidate whose name is nearly the same."""
     if not lonely:
         return []
-    by_stem = {path.stem: path for path in candidates}
+    by_folder: Dict[str, Dict[str, Path]] = defaultdict(dict)
+    for key, path in candidates.items():
+        folder, _, name = key.rpartition('/')
+        by_folder[folder][name] = path
     names = []
-    for number, path in enumerate(lonely):
-        near = (
-            difflib.get_close_matches(path.stem, by_stem, 1, 0.8) if number < _SUGGESTIONS else []
-        )
-        hint = f", did you mean '{part.relative(by_stem[near[0]])}'?" if near else ''
+    for key, path in lonely.items():
+        folder, _, name = key.rpartition('/')
+        nearby = {**by_folder[''], **by_folder[folder]}  # HIDE's sharp images have one folder
+        near = difflib.get_close_matches(name, nearby, 1, 0.8) if len(names) < _SUGGESTIONS else ()
+        hint = f", did you mean '{part.relative(nearby[near[0]])}'?" if near else ''
         names.append(part.relative(path) + hint)
-    cure = 'rename them, add their partners or remove them'
-    return [Finding(FAULT, 'partner', part.name, f'{len(lonely)} {text}', cure, tuple(names))]
+    cure = 'rename, add the partner of the same name, or remove'
+    text = plural(len(lonely), *words)
+    return [Finding(FAULT, 'partner', part.name, text, cure, tuple(names))]
 
 
-#: Blurry and sharp images by key, and sharp ones that may or may not belong to the split.
-Lists = Tuple[Dict[str, Path], Dict[str, Path], List[Path]]
+#: Blurry and sharp images by key, and sharp ones by name that may or may not belong to the split.
+Lists = Tuple[Dict[str, Path], Dict[str, Path], Dict[str, Path]]
 
 
 def _list_gopro(part: Part) -> Lists:
@@ -165,7 +175,7 @@ def _list_gopro(part: Part) -> Lists:
         for files, folder in zip(lists, (part.found.dataset['blur_key'], 'sharp')):
             images = images_by_stem(sequence / folder)
             files.update({f'{sequence.name}/{stem}': path for stem, path in images.items()})
-    return (*lists, [])
+    return (*lists, {})
 
 
 def _list_hide(part: Part) -> Lists:
@@ -174,13 +184,13 @@ def _list_hide(part: Part) -> Lists:
     sharp = {path.stem: path for path in images_by_stem(part.root / 'GT').values()}
     used = {key: sharp[path.stem] for key, path in blurry.items() if path.stem in sharp}
     taken = set(used.values())
-    return blurry, used, [path for path in sharp.values() if path not in taken]
+    return blurry, used, {name: path for name, path in sharp.items() if path not in taken}
 
 
 def _list_folders(part: Part) -> Lists:
     """List the images of the two folders."""
     folders = (part.root / part.found.dataset[key] for key in ('blur_dir', 'sharp_dir'))
-    return (*(images_by_stem(folder) for folder in folders), [])
+    return (*(images_by_stem(folder) for folder in folders), {})
 
 
 _LISTS = dict(gopro=_list_gopro, hide=_list_hide, pairs=_list_folders)
@@ -205,7 +215,7 @@ def _count(part: Part) -> List[Finding]:
             WARNING,
             'count',
             part.name,
-            f'{len(part.pairs)} pairs, the official split has {expected}',
+            f'{plural(len(part.pairs), "pair")}, the official split has {expected}',
             'unpack the data set again; results on a part of it compare with no published ones',
             odd,
         )
