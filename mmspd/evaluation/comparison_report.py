@@ -126,6 +126,7 @@ def _provenance(results: Mapping[str, Result]) -> str:
     first = next(iter(stamps.values()))
     dataset = first['dataset']
     choices = [f'{key} {value}' for key, value in dataset.items() if key not in ('type', 'root')]
+    choices += ['self-ensemble'] if first['self_ensemble'] else []
     lines = [f'* Protocol {first["protocol"]} on {dataset["type"]}: {", ".join(choices)}.']
     for label, stamp in stamps.items():
         checkpoint = stamp['checkpoint']

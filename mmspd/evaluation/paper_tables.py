@@ -278,7 +278,7 @@ def beside_paper(measured: Measured) -> Optional[str]:
     """Print a result beside what the paper reports for the same model and test set.
 
     Returns:
-        A table and footnotes, or None: the paper has no such row.
+        A table and footnotes, or None: the paper has no such row or none of the metrics.
     """
     row = paper_row(measured.config, measured.dataset)
     if row is None:
@@ -286,10 +286,12 @@ def beside_paper(measured: Measured) -> Optional[str]:
     lines = []
     for name, value in measured.metrics.items():
         paper = paper_value(row, name)
-        if paper is not None:
+        if None not in (paper, value):
             digits = 2 if name.startswith('PSNR') else 4
             cells = f'{value:.{digits}f}', f'{paper:.{digits}f}', f'{value - paper:+.{digits}f}'
             lines.append((name, *cells))
+    if not lines:
+        return None
     title = f"{row.method} on {_DATASETS[row.dataset]} in the paper's Table {row.table}"
     table = text_table((title, measured.label, 'paper', 'difference'), lines)
     return '\n'.join([table, '', *(f'* {note}' for note in paper_notes([row]))])

@@ -225,8 +225,11 @@ def test_the_text_names_what_was_tested_and_which_interval_to_trust():
 
 
 def test_the_text_says_when_sequences_are_too_few():
-    results = {'a': make_result([30.0] * 9, 3), 'b': make_result([31.0] * 9, 3)}
+    results = {
+        name: make_result([value] * 9, 3, self_ensemble=True) for name, value in zip('ab', (30, 31))
+    }
     text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
+    assert 'images 4, self-ensemble.' in text
     assert '3 sequences are too few' in text
     assert 'by sequence' not in text
     assert 'paper' not in text

@@ -134,6 +134,7 @@ def test_a_result_is_printed_beside_its_row():
     assert re.search(r'SSIM-matlab +\| +0\.9412 \| +0\.9460 \| +-0\.0048', text)
     assert NOTES['ssim'] in text
     assert beside_paper(MEASURED._replace(config='nafnet_gopro')) is None
+    assert beside_paper(MEASURED._replace(metrics={'PSNR': None, 'NIQE': 5.0})) is None
 
 
 def test_results_are_put_into_the_papers_table():

@@ -41,6 +41,7 @@ def folders(tmp_path_factory):
     for name, recipe in (('plain', 'unet_gopro'), ('guided', 'unet_sp_gopro')):
         stamp = dict(
             protocol='gopro',
+            self_ensemble=False,
             dataset=dict(type='GoProDataset', split='test', blur_key='blur', images=1111),
             config=dict(recipe=recipe),
             checkpoint=dict(path=f'{name}.pth', sha256=None),
