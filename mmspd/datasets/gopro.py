@@ -69,6 +69,11 @@ class GoProDataset(PairedImageDataset):
         """Return the choices above that tell these pairs from others."""
         return dict(layout='gopro', split=self.split, blur_key=self.blur_key)
 
+    @property
+    def pack_options(self) -> str:
+        """Name the blur."""
+        return f' --blur-key {self.blur_key}'
+
     def find_pairs(self) -> List[Pair]:
         """Find the pairs of every sequence of the split, by sequence and frame."""
         split = self.check_root(self.split)

@@ -114,6 +114,11 @@ class PairedImageDataset(BaseDataset):
         raise UserError(f"{type(self).__name__} cannot be packed: give it choices(), as GoPro's")
 
     @property
+    def pack_options(self) -> str:
+        """What the command that packs these pairs needs besides the folders."""
+        return ''
+
+    @property
     def pack_name(self) -> str:
         """File name of a pack of these pairs."""
         return '_'.join(self.choices().values()).replace('/', '-') + SUFFIX
@@ -161,12 +166,10 @@ class PairedImageDataset(BaseDataset):
         if path.suffix != SUFFIX:
             path /= self.pack_name
         if not path.is_file():
-            key = self.choices().get('blur_key')
             raise UserError(
-                f"there is no pack '{path}': make it with python "
-                f'tools/dataset_converters/pack.py {self.data_root} {path.parent}'
-                + (f' --blur-key {key}' if key else '')
-                + f", or set packed='{RAW}' to read the images"
+                f"there is no pack '{path}': make it with python tools/dataset_converters/pack.py "
+                f"{self.data_root} {path.parent}{self.pack_options}, or set packed='{RAW}' to read "
+                'the images'
             )
         pack = read_pack(path)
         if pack.index.choices != self.choices():
