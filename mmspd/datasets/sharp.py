@@ -1,5 +1,6 @@
 """Any folder of sharp photos."""
 
+from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Union
 
 from mmspd.datasets.image_io import images_by_stem, list_names
@@ -27,6 +28,7 @@ class SharpFolderDataset(PairedImageDataset):
         test_mode: As there.
         lazy_init: As there.
         packed: As there.
+        split: Take only what is in this folder of ``data_root``. By default all is taken.
 
     Raises:
         UserError: The folder is missing or has no photo, or seems to hold blurry ones as well.
@@ -43,22 +45,31 @@ class SharpFolderDataset(PairedImageDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
         packed: str = RAW,
+        split: str = '',
     ) -> None:
         self.only_in = only_in
+        self.split = split
         super().__init__(data_root, pipeline, indices, test_mode, lazy_init, packed=packed)
 
     def describe(self) -> str:
         """Name the folder."""
-        which = f"in folders '{self.only_in}' " if self.only_in else ''
-        return f"sharp photos {which}of '{self.data_root}'"
+        where = str(Path(self.data_root, self.split))
+        return f"sharp photos of '{where}'" + (f', in {self.only_in}' if self.only_in else '')
 
     def choices(self) -> Dict[str, str]:
-        """Return the choice above that tells these photos from others."""
-        return dict(layout='sharp', only_in=self.only_in or 'all')
+        """Return the choices above that tell these photos from others."""
+        choices = dict(layout='sharp', split=self.split, only_in=self.only_in)
+        return {key: value for key, value in choices.items() if value}
+
+    @property
+    def pack_options(self) -> str:
+        """Say that these are sharp photos."""
+        split = f' --split {self.split}' if self.split else ''
+        return f' --sharp-photos {self.only_in}'.rstrip() + split
 
     def find_pairs(self) -> List[Pair]:
         """Find the photos, sorted by name."""
-        root = self.check_root()
+        root = self.check_root(self.split) if self.split else self.check_root()
         found = {
             stem: path
             for stem, path in images_by_stem(root).items()

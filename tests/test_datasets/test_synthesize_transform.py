@@ -165,12 +165,18 @@ def test_folder_of_sharp_photos(photos, tmp_path, write_image):
         write_image(tmp_path / f'{name}.png')
     frames = SharpFolderDataset(str(tmp_path), only_in='sharp')
     assert [frames[i]['key'] for i in range(len(frames))] == ['s1/sharp/0', 's2/sharp/0']
-    assert frames.choices() != SharpFolderDataset(str(photos)).choices()
+    frames = SharpFolderDataset(str(tmp_path), only_in='sharp', split='s1')
+    assert [frames[i]['key'] for i in range(len(frames))] == ['sharp/0']
+    assert frames.pack_name == 'sharp_s1_sharp.pack'
+    assert frames.pack_options == ' --sharp-photos sharp --split s1'
+    assert SharpFolderDataset(str(photos)).pack_name == 'sharp.pack'
 
 
-def test_bad_folders_are_refused(tmp_path, write_image):
+def test_bad_folders_are_refused(photos, tmp_path, write_image):
     with pytest.raises(UserError, match=r"absent' does not exist.*SHARP_ROOT"):
         SharpFolderDataset(str(tmp_path / 'absent'))
+    with pytest.raises(UserError, match=r"no folder 'val' \(it holds a\.png"):
+        SharpFolderDataset(str(photos), split='val')
     (tmp_path / 'notes.txt').write_text('')
     with pytest.raises(UserError, match=r"there is no photo in '.*' \(it holds notes\.txt\)"):
         SharpFolderDataset(str(tmp_path))

@@ -18,7 +18,8 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='mmspd.SharpFolderDataset',
-        data_root='{{$SHARP_ROOT:data/sharp}}/train',
+        data_root='{{$SHARP_ROOT:data/sharp}}',
+        split='train',
         pipeline=train_pipeline,
     ),
 )
@@ -28,7 +29,8 @@ val_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='mmspd.SharpFolderDataset',
-        data_root='{{$SHARP_ROOT:data/sharp}}/test',
+        data_root='{{$SHARP_ROOT:data/sharp}}',
+        split='test',
         test_mode=True,
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
