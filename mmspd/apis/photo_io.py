@@ -1,0 +1,354 @@
+"""Reading and writing photos of any kind, each in the format, mode and bit depth it came in."""
+
+import struct
+import warnings
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple, Union
+
+import cv2
+import numpy as np
+import tifffile
+import torch
+from PIL import Image, ImageCms
+from torch import Tensor
+
+from mmspd.datasets.image_io import IMAGE_SUFFIXES
+from mmspd.errors import UserError
+
+__all__ = ['PHOTO_SUFFIXES', 'Photo', 'like_pixels', 'read_photo', 'to_tensor']
+
+PHOTO_SUFFIXES = (
+    *IMAGE_SUFFIXES,
+    *('.jpe', '.jfif', '.gif', '.avif', '.pgm', '.pnm', '.heic', '.heif'),
+)
+
+# Pillow opens more formats than these, among them documents that run other programs.
+_FORMATS = ('PNG', 'JPEG', 'MPO', 'TIFF', 'BMP', 'WEBP', 'PPM', 'GIF', 'AVIF', 'HEIF')
+# What Pillow raises at damaged files, depending on where the damage is.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+_MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
+
+_ORIENTATION = 274  # the EXIF and TIFF tag
+#: For each orientation of EXIF: whether to mirror the stored pixels from left to right, and then
+#: how many quarter turns to the left bring them upright.
+_UPRIGHT = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3)}
+_UPRIGHT[8] = (False, 1)
+
+# Chunks that hold for the restored pixels too: colour, density, EXIF and texts.
+_PNG_KEPT = tuple(b'cHRM gAMA iCCP sRGB cICP pHYs eXIf tEXt zTXt iTXt'.split())
+_PNG_HEADER = 33  # the signature and IHDR, which comes first and has one size
+
+# Likewise: description, make, model, density, software, date, artist, host, XMP, copyright, IPTC,
+# Photoshop and the colour profile.
+_TIFF_KEPT = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, 34675)
+_TIFF_EXIF = 34665
+_TIFF_LOSSLESS = ('tiff_lzw', 'tiff_adobe_deflate', 'packbits')
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo and what its file holds beside the pixels.
+
+    Attributes:
+        pixels: ``(H, W, C)``, uint8 or uint16, upright, where C is 1 for gray, 2 with alpha, 3 for
+            RGB and 4 with alpha; palettes and CMYK have become RGB.
+        format: Pillow's name of the file format.
+    """
+
+    pixels: np.ndarray
+    format: str
+    _orientation: int = 1
+    _options: Dict[str, Any] = field(default_factory=dict)
+    _png_chunks: bytes = b''
+    _to_cmyk: Optional[Callable[[Image.Image], Image.Image]] = None
+
+    def encode(self, pixels: np.ndarray) -> bytes:
+        """Make the photo's file with other pixels in it.
+
+        Gray stays gray, alpha alpha, 16 bits stay 16 bits and CMYK is CMYK again; a palette comes
+        back in GIF only, which has nothing else. JPEG and lossy WebP and AVIF are written with
+        quality 95 at full colour resolution. Colour profile, EXIF, XMP, texts and density are
+        carried over, except the EXIF of 16-bit TIFF; a TIFF with EXIF is not compressed. The
+        pixels lie as they lay, so that an orientation tag stays true (TIFF: upright, without).
+
+        Args:
+            pixels: As :attr:`pixels`, of the same shape and type.
+
+        Returns:
+            The content of the file.
+        """
+        mirrored, turns = _UPRIGHT.get(self._orientation, (False, 0))
+        pixels = np.rot90(pixels, -turns)
+        pixels = np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
+        if pixels.dtype == np.uint16 and self.format == 'TIFF':
+            data = _encode_tiff16(pixels, self._options['tiffinfo'])
+        elif pixels.dtype == np.uint16:
+            data = _encode_by_opencv(pixels, '.png' if self.format == 'PNG' else '.pnm')
+        else:
+            image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+            if self._to_cmyk is not None:
+                image = self._to_cmyk(image)
+            buffer = BytesIO()
+            image.save(buffer, self.format, **self._options)
+            data = buffer.getvalue()
+        if self.format == 'PNG':
+            return data[:_PNG_HEADER] + self._png_chunks + data[_PNG_HEADER:]
+        return data
+
+
+def read_photo(path: Union[str, Path]) -> Photo:
+    """Read a photo of any size up to 178 megapixels, whatever its mode and bit depth.
+
+    PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and PPM, told by the content and not by the suffix, and
+    HEIC where the package pillow-heif is installed. CMYK is converted by its colour profile, or
+    without one by the simple formula. RGB is taken as it is stored, whatever its profile.
+
+    Raises:
+        UserError: The file cannot be read, is damaged, no image, too large, animated, or of a
+            kind that is not known.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the photo '{path}': {error.strerror}") from error
+    if not data:
+        raise UserError(f"'{path}' is empty (0 bytes): copy it again or remove it")
+    image = _decode(path, data)
+    if _bits(image, data) == 16:
+        pixels, to_cmyk = _decode16(path, image, data), None
+    else:
+        pixels, to_cmyk = _decode8(path, image)
+    # Pillow and OpenCV turn TIFF themselves
+    orientation = 1 if image.format == 'TIFF' else image.getexif().get(_ORIENTATION, 1)
+    mirrored, turns = _UPRIGHT.get(orientation, (False, 0))
+    pixels = np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, turns))
+    return Photo(
+        pixels,
+        'JPEG' if image.format == 'MPO' else image.format,
+        orientation,
+        _save_options(image, data),
+        _png_metadata(data) if image.format == 'PNG' else b'',
+        to_cmyk,
+    )
+
+
+def _decode(path: Union[str, Path], data: bytes) -> Image.Image:
+    """Let Pillow decode a file, which also tells whether it is whole."""
+    _register_heif()
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            # about many pixels, which a photo may have, and slight faults of its metadata
+            warnings.simplefilter('ignore')
+            image = Image.open(BytesIO(data), formats=[n for n in _FORMATS if n in Image.OPEN])
+            # the further images in a phone's JPEG are depth maps and the like
+            frames = 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)
+            if frames == 1:
+                image.load()
+                image.getexif()  # read once, here where damage is expected
+    except Image.UnidentifiedImageError as error:
+        cure = 'convert it to PNG or JPEG, or remove it'
+        if Path(path).suffix.lower() in ('.heic', '.heif'):
+            cure = 'for HEIC photos, pip install pillow-heif'
+        raise UserError(f"'{path}' is damaged, or no image of a known kind: {cure}") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * Image.MAX_IMAGE_PIXELS // 10**6
+        raise UserError(
+            f"'{path}' has more than {limit} megapixels: cut it into parts or reduce it"
+        ) from error
+    except _DAMAGE as error:
+        raise UserError(f"'{path}' is damaged or incomplete ({error}): copy it again") from error
+    if frames > 1:
+        raise UserError(
+            f"'{path}' holds {frames} images: split it, or convert an animation to a video"
+        )
+    return image
+
+
+def _register_heif() -> None:
+    try:
+        import pillow_heif  # optional: only HEIC photos need it
+    except ModuleNotFoundError:
+        return
+    pillow_heif.register_heif_opener()
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Tell 16 bits per channel from 8 and fewer, which Pillow's modes do not for colour."""
+    if image.format == 'PNG':
+        return data[24]  # in IHDR
+    if image.format == 'TIFF':
+        return max(image.tag_v2.get(258, (1,)))
+    if image.format == 'PPM':
+        # of the formats that Pillow and OpenCV both read, this is the quickest
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        return 8 if found is None else 8 * found.itemsize
+    return 8
+
+
+def _decode16(path: Union[str, Path], image: Image.Image, data: bytes) -> np.ndarray:
+    """Decode 16 bits per channel by OpenCV; Pillow would cut colour to 8."""
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    known = image.format != 'TIFF' or (
+        image.tag_v2.get(262) in (1, 2) and image.tag_v2.get(339, (1,))[0] == 1
+    )
+    if found is None or found.dtype != np.uint16 or not known:
+        raise UserError(f"'{path}' is of a rare 16-bit kind: convert it to 16-bit RGB or gray")
+    if found.ndim == 2:
+        return found[..., None]
+    return cv2.cvtColor(found, cv2.COLOR_BGR2RGB if found.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _decode8(
+    path: Union[str, Path], image: Image.Image
+) -> Tuple[np.ndarray, Optional[Callable[[Image.Image], Image.Image]]]:
+    """Make gray or RGB of what Pillow decoded; for CMYK, also return the way back."""
+    to_cmyk = None
+    if image.mode == 'CMYK':
+        image, to_cmyk = _from_cmyk(path, image)
+    elif image.has_transparency_data:
+        image = image.convert('LA' if image.mode in ('1', 'L', 'LA', 'La') else 'RGBA')
+    elif image.mode in ('P', 'RGBX', 'YCbCr'):
+        image = image.convert('RGB')
+    elif image.mode == '1':
+        image = image.convert('L')
+    if image.mode not in _MODES.values():
+        raise UserError(f"'{path}' has pixels of type {image.mode}: convert it to RGB or gray")
+    pixels = np.asarray(image)
+    return (pixels[..., None] if pixels.ndim == 2 else pixels), to_cmyk
+
+
+def _from_cmyk(
+    path: Union[str, Path], image: Image.Image
+) -> Tuple[Image.Image, Callable[[Image.Image], Image.Image]]:
+    """Convert CMYK to RGB, and return with it what converts it back."""
+    profile = image.info.get('icc_profile')
+    if profile is None:
+        return image.convert('RGB'), lambda rgb: rgb.convert('CMYK')
+    try:
+        cmyk, srgb = ImageCms.getOpenProfile(BytesIO(profile)), ImageCms.createProfile('sRGB')
+        intent, black = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+        to_rgb = ImageCms.buildTransform(cmyk, srgb, 'CMYK', 'RGB', intent, black)
+        to_cmyk = ImageCms.buildTransform(srgb, cmyk, 'RGB', 'CMYK', intent, black)
+    except ImageCms.PyCMSError as error:
+        raise UserError(
+            f"the CMYK profile of '{path}' is unusable: convert the photo to RGB"
+        ) from error
+    return to_rgb.apply(image), to_cmyk.apply
+
+
+def _save_options(image: Image.Image, data: bytes) -> Dict[str, Any]:
+    """Collect what Pillow needs to save other pixels as this image was."""
+    kind = image.format
+    if kind == 'TIFF':
+        return _tiff_options(image)
+    kept = {
+        'JPEG': ('exif', 'icc_profile', 'xmp', 'comment', 'dpi'),
+        'WEBP': ('exif', 'icc_profile', 'xmp'),
+        'AVIF': ('exif', 'icc_profile', 'xmp'),
+        'HEIF': ('exif', 'icc_profile', 'xmp'),
+        'BMP': ('dpi',),
+        'GIF': ('comment',),
+    }
+    kept['MPO'] = kept['JPEG']
+    options = {key: image.info[key] for key in kept.get(kind, ()) if image.info.get(key)}
+    if kind in ('JPEG', 'MPO'):
+        options.update(quality=95, subsampling=0)
+    elif kind == 'WEBP':
+        # the first chunk of a simple file, or one of the chunks of an extended one
+        options.update(quality=95, exact=True, lossless=b'VP8L' in data)
+    elif kind == 'AVIF':
+        options.update(quality=95, subsampling='4:4:4')
+    elif kind == 'HEIF':
+        options.update(quality=95)
+    return options
+
+
+def _tiff_options(image: Image.Image) -> Dict[str, Any]:
+    tags = {tag: image.tag_v2[tag] for tag in _TIFF_KEPT if tag in image.tag_v2}
+    compression = image.info.get('compression')
+    if compression not in (*_TIFF_LOSSLESS, 'raw'):
+        compression = 'tiff_adobe_deflate'
+    exif = image.getexif().get_ifd(_TIFF_EXIF)
+    if exif:
+        tags[_TIFF_EXIF] = dict(exif)
+        compression = 'raw'  # Pillow cannot write both
+    # named, or LittleCMS's own copy of a CMYK profile would be written
+    profile = image.info.get('icc_profile')
+    return dict(tiffinfo=tags, compression=compression, icc_profile=profile)
+
+
+def _png_metadata(data: bytes) -> bytes:
+    """Return the chunks of a PNG file that are carried over, as they are."""
+    kept, start = b'', 8
+    while start < len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], 'big')
+        if data[start + 4 : start + 8] in _PNG_KEPT:
+            kept += data[start:end]
+        start = end
+    return kept
+
+
+def _encode_by_opencv(pixels: np.ndarray, suffix: str) -> bytes:
+    """Encode 16 bits per channel as PNG or PPM; Pillow would cut colour to 8."""
+    order = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[pixels.shape[2]]
+    bgr = pixels if order is None else cv2.cvtColor(pixels, order)
+    done, data = cv2.imencode(suffix, bgr)
+    if not done:
+        raise RuntimeError(f'OpenCV cannot encode an array of shape {pixels.shape} as {suffix}')
+    return data.tobytes()
+
+
+def _encode_tiff16(pixels: np.ndarray, tags: Dict[int, Any]) -> bytes:
+    extra = []
+    for tag, value in tags.items():
+        if isinstance(value, bytes):
+            extra.append((tag, 'B', len(value), value, True))
+        elif isinstance(value, str):
+            extra.append((tag, 's', 0, value, True))
+    buffer = BytesIO()
+    tifffile.imwrite(
+        buffer,
+        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+        photometric='minisblack' if pixels.shape[2] == 1 else 'rgb',
+        extrasamples=['unassalpha'] if pixels.shape[2] == 4 else None,
+        compression='zlib',
+        resolution=(float(tags.get(282, 1)), float(tags.get(283, 1))),
+        resolutionunit=tags.get(296, 1),
+        metadata=None,
+        software=False,
+        extratags=extra,
+    )
+    return buffer.getvalue()
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Turn pixels, as :class:`Photo` has them, into a network's input.
+
+    Returns:
+        ``(1, 3, H, W)``, RGB, [0, 1], float32; three equal channels of gray, no alpha.
+    """
+    colour = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2)
+    planes = np.moveaxis(colour, 2, 0).astype(np.float32, order='C')
+    planes /= np.iinfo(pixels.dtype).max
+    return torch.from_numpy(planes)[None]
+
+
+def like_pixels(restored: Tensor, pixels: np.ndarray) -> np.ndarray:
+    """Turn a network's output back into pixels of the kind of its input.
+
+    Args:
+        restored: ``(1, 3, H, W)``, RGB, about [0, 1]; overwritten to save memory.
+        pixels: The input, ``(H, W, C)``.
+
+    Returns:
+        As ``pixels``; clamped, rounded, gray the mean of the channels, alpha the input's.
+    """
+    gray = pixels.shape[2] < 3
+    planes = restored[0].mean(0, keepdim=True) if gray else restored[0]
+    planes = planes.clamp_(0, 1).mul_(np.iinfo(pixels.dtype).max).round_()
+    output = pixels.copy()
+    output[..., : len(planes)] = np.moveaxis(planes.numpy(), 0, 2)
+    return output
