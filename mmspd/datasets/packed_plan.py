@@ -197,7 +197,7 @@ def _place(index: PackIndex, workers: int) -> List[PackedPair]:
             continue
         if len(set(sizes.values())) > 1:
             named = ', '.join(f"'{file}' is {w}x{h}" for file, (h, w) in sizes.items())
-            faults.append(f'the pair differs in size: {named}')
+            faults.append(f'a pair needs equal sizes, but {named}')
             continue
         pair = replace(pair, **dict(zip(('height', 'width'), sizes[pair.sharp.file])))
         step = -(-pair.nbytes // ALIGNMENT) * ALIGNMENT

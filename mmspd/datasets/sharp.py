@@ -69,7 +69,7 @@ class SharpFolderDataset(PairedImageDataset):
 
     def find_pairs(self) -> List[Pair]:
         """Find the photos, sorted by name."""
-        root = self.check_root(self.split) if self.split else self.check_root()
+        root = self.check_root(self.split)
         found = {
             stem: path
             for stem, path in images_by_stem(root).items()

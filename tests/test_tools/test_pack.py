@@ -14,8 +14,13 @@ import numpy as np
 import pytest
 
 import mmspd  # noqa: F401
-from mmspd.datasets import LoadImagePair, PairedFolderDataset, packed_plan, packed_writer
-from mmspd.datasets.packed import read_pack
+from mmspd.datasets import (
+    LoadImagePair,
+    PairedFolderDataset,
+    SharpFolderDataset,
+    packed_plan,
+    packed_writer,
+)
 from mmspd.datasets.packed_plan import check_space, plan_pack
 from mmspd.datasets.packed_writer import write_pack
 from mmspd.errors import UserError
@@ -101,21 +106,7 @@ def test_command_line(root, out, capsys):
     before = (out / NAME).stat()
     main([str(root), str(out)])
     assert 'is complete and its images are unchanged: nothing to do' in capsys.readouterr().out
-    main([str(root), str(out), '--verify'])
-    assert f"'{out / NAME}' is sound: {PAIRS} pairs" in capsys.readouterr().out
     assert (out / NAME).stat() == before
-
-
-def test_verify_names_what_is_damaged(root, out):
-    main([str(root), str(out), '--workers', '0'])
-    offset = read_pack(out / NAME).index.pairs[2].blur.offset
-    with open(out / NAME, 'r+b') as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 1]))
-    with pytest.raises(UserError, match=r"1 images in .* are damaged \(the first: 'input/2\.png'"):
-        main([str(root), str(out), '--verify'])
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -257,8 +248,8 @@ def test_faults_that_headers_show_are_told_at_once(root, out):
     (root / 'input' / '3.png').write_bytes(b'no image')
     with pytest.raises(
         UserError,
-        match=r"2 images of 6 pairs cannot be packed: cannot decode '.*3\.png'.*; the pair differs "
-        r"in size: 'input/1\.png' is 49x40, 'target/1\.png' is 50x40",
+        match=r"2 images of 6 pairs cannot be packed: cannot decode '.*3\.png'.*; a pair needs "
+        r"equal sizes, but 'input/1\.png' is 49x40, 'target/1\.png' is 50x40",
     ):
         main([str(root), str(out), '--workers', '0'])
     assert not out.exists()
@@ -308,8 +299,23 @@ def test_the_parts_of_a_data_set_are_chosen(tmp_path, out, capsys):
     assert listed(out) == ['gopro_train_blur_gamma.pack']
     main([str(root), str(out), '--workers', '0'])
     assert listed(out)[:2] == ['gopro_test_blur.pack', 'gopro_train_blur.pack']
-    with pytest.raises(UserError, match=r'ask for: it holds split=test, blur_key=blur; split=test'):
-        main([str(root), str(out), '--split', 'val'])
+    with pytest.raises(
+        UserError, match=r'ask for, but split=test, blur_key=blur; split=test, blur'
+    ):
+        main([str(root), str(out), '--split', 'val', 'train'])
+
+
+def test_sharp_photos(root, out):
+    arguments = [str(root), str(out), '--workers', '0', '--sharp-photos']
+    main([*arguments, 'target'])
+    assert listed(out) == ['sharp_target.pack']
+    read = SharpFolderDataset(str(root), 'target', [LoadImagePair()], packed=str(out))
+    assert len(read) == PAIRS
+    np.testing.assert_array_equal(read[1]['img'], read[1]['gt'])
+    with pytest.raises(UserError, match='holds blurry photos too'):
+        main(arguments)
+    with pytest.raises(UserError, match=r'packs --sharp-photos input, or set'):
+        SharpFolderDataset(str(root), 'input', packed=str(out))
 
 
 def test_realblur_subsets(tmp_path, out):

@@ -1,6 +1,6 @@
 """Pack a data set: one memory-mapped file per split, so that training decodes no image.
 
-Any layout is recognised: GoPro (also synthesised), HIDE, RealBlur and folder pairs.
+GoPro (also synthesised), HIDE, RealBlur and folder pairs are recognised.
 """
 
 import argparse
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import List
 
 from mmspd.datasets.layouts import SplitFound, recognise
-from mmspd.datasets.packed import verify_pack
-from mmspd.datasets.packed_plan import PackPlan, check_space, plan_pack
+from mmspd.datasets.packed_plan import check_space, plan_pack
 from mmspd.datasets.packed_writer import write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
@@ -23,7 +22,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Train and test on the packs with MMSPD_PACKED=OUT_FOLDER, or packed=OUT_FOLDER in '
         "a dataset's config.\nRunning the same command again goes on where it was stopped, and "
-        'does nothing where all is done;\nthe images are only read.',
+        'does nothing where all is done;\nthe images are only read. check.py OUT_FOLDER/NAME.pack '
+        'reads a pack again.',
     )
     parser.add_argument('data_root', type=Path, help='folder of the data set, as unpacked')
     parser.add_argument('out', type=Path, metavar='OUT_FOLDER', help='folder of the packs')
@@ -35,18 +35,33 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         help='GoPro: which blurry images (default: blur)',
     )
     parser.add_argument('--subset', choices=['J', 'R'], help='RealBlur: only this (default: both)')
+    parser.add_argument(
+        '--sharp-photos',
+        nargs='?',
+        const='',
+        metavar='NAME',
+        help='the folder holds sharp photos, to be blurred in training; with NAME, take only those '
+        'in folders of this name',
+    )
     parser.add_argument('--workers', type=int, default=4, help='processes (default: 4)')
     parser.add_argument(
         '--to-rgb', action='store_true', help='convert gray, alpha and 16-bit images to 8-bit RGB'
     )
-    parser.add_argument(
-        '--verify', action='store_true', help='read packs that are complete and compare checksums'
-    )
     return parser.parse_args(argv)
 
 
-def choose(found: List[SplitFound], args: argparse.Namespace) -> List[SplitFound]:
+def choose(args: argparse.Namespace) -> List[SplitFound]:
     """Return the parts of the data set that the command line asks for."""
+    if args.sharp_photos is not None:
+        photos = dict(
+            type='mmspd.SharpFolderDataset',
+            data_root=str(args.data_root),
+            only_in=args.sharp_photos,
+        )
+        return [
+            SplitFound('sharp', split, dict(photos, split=split)) for split in args.split or ['']
+        ]
+    found = recognise(args.data_root)
     chosen = [
         part
         for part in found
@@ -54,7 +69,7 @@ def choose(found: List[SplitFound], args: argparse.Namespace) -> List[SplitFound
         and part.dataset.get('blur_key', args.blur_key) == args.blur_key
         and (not args.subset or part.dataset.get('subset') == args.subset)
     ]
-    if not chosen:
+    if not chosen or not {part.split for part in chosen}.issuperset(args.split or ()):
         known = '; '.join(
             ', '.join(
                 f'{key}={value}'
@@ -64,31 +79,16 @@ def choose(found: List[SplitFound], args: argparse.Namespace) -> List[SplitFound
             for part in found
         )
         raise UserError(
-            f"nothing in '{args.data_root}' is what --split, --blur-key and --subset ask for: "
-            f'it holds {known}'
+            f"'{args.data_root}' does not hold all that --split, --blur-key and --subset ask for, "
+            f'but {known}'
         )
     return chosen
-
-
-def check(plan: PackPlan) -> None:
-    """Read a complete pack.
-
-    Raises:
-        UserError: Pixels are damaged.
-    """
-    damaged = verify_pack(plan.path)
-    if damaged:
-        raise UserError(
-            f"{len(damaged)} images in '{plan.path}' are damaged (the first: '{damaged[0]}'): "
-            'delete the pack and make it again'
-        )
-    print(f"'{plan.path}' is sound: {len(plan.index.pairs)} pairs")
 
 
 def main(argv: List[str]) -> None:
     """Make the packs and say where they are."""
     args = parse_args(argv)
-    parts = choose(recognise(args.data_root), args)
+    parts = choose(args)
     plans = [
         plan_pack(
             DATASETS.build(dict(part.dataset, lazy_init=True)), args.out, args.workers, args.to_rgb
@@ -101,8 +101,6 @@ def main(argv: List[str]) -> None:
             print(f"packing {len(plan.index.pairs)} pairs into '{plan.path}'")
             write_pack(plan, args.workers)
             print(f"'{plan.path}' is made and verified: {plan.path.stat().st_size:,} bytes")
-        elif args.verify:
-            check(plan)
         else:
             print(f"'{plan.path}' is complete and its images are unchanged: nothing to do")
 
