@@ -8,6 +8,7 @@ from mmspd.evaluation.metrics.functional import psnr, ssim_2d, ssim_matlab
 from mmspd.evaluation.metrics.lpips_metric import LPIPS
 from mmspd.evaluation.metrics.niqe_metric import NIQE
 from mmspd.evaluation.metrics.psnr_metric import PSNR
+from mmspd.evaluation.metrics.severity_metric import BlurSeverity
 from mmspd.evaluation.metrics.ssim_metric import SSIM
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     'PSNR',
     'SSIM',
     'BlurEffect',
+    'BlurSeverity',
     'ImageMetric',
     'RealBlurAligned',
     'aligned_scores',
