@@ -114,20 +114,20 @@ class Exposure:
     def __init__(
         self, camera: Motion, regions: Sequence[MovingRegion], box: Box, size: Tuple[int, int]
     ) -> None:
-        still = camera.matrices()
-        steps = [_steps(still, box.points(5))]
-        steps += [_steps(region.motion.matrices() @ still, region.corners) for region in regions]
+        paths = camera.matrices()
+        steps = [_steps(paths, box.points(5))]
+        steps += [_steps(region.motion.matrices() @ paths, region.corners) for region in regions]
         times, self.weights = sub_frame_times(np.max(steps, axis=0), _MAX_STEP, _MIN_SUB_FRAMES)
         self._box = box
         self._camera = camera.at(times).centred(self.weights).matrices()
         self._moving: List[Tuple[MovingRegion, np.ndarray, Box]] = []
-        seen = [_moved(self._camera, box.points(2)).reshape(-1, 2), box.points(2)]
+        seen = [box.points(2)[None], _moved(self._camera, box.points(2))]
         for region in regions:
             matrices = region.motion.at(times).centred(self.weights).matrices() @ self._camera
             shown = Box.around(_moved(np.linalg.inv(matrices), region.corners)).within(box)
             if min(shown.size) > 0:
                 self._moving.append((region, matrices, shown))
-                seen.append(_moved(matrices, shown.points(2)).reshape(-1, 2))
+                seen.append(_moved(matrices, shown.points(2)))
         self.seen = Box.around(np.concatenate(seen)).reflected(size)
 
     def add_up(self, light: np.ndarray) -> np.ndarray:
