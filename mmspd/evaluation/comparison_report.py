@@ -1,6 +1,6 @@
 """A comparison of results as a text for people and as plain values for programs."""
 
-from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from mmspd.evaluation.comparison import (
     Difference,
@@ -116,6 +116,7 @@ def comparison_text(
             _groups_text(first, comparison.label, metric, grouping, groups)
             for grouping, groups in comparison.groups.items()
         ]
+        parts += _stored_groups_text(pair, metric, known=comparison.groups)
         parts.append(_images_text(pair, comparison, metric))
     return '\n\n'.join(parts) + '\n'
 
@@ -197,6 +198,30 @@ def _groups_text(
         for name, d in groups.items()
     ]
     return text_table(header, lines)
+
+
+def _stored_groups_text(
+    pair: Mapping[str, Result], metric: str, known: Collection[str]
+) -> List[str]:
+    """Write the tables of the groupings that only the results' means are left of: of patches."""
+    first, second = pair
+    tables = []
+    for grouping in [name for name in pair[first].severity if name not in known]:
+        groups, others = (
+            {group['name']: group for group in result.severity.get(grouping, ())}
+            for result in pair.values()
+        )
+        lines = []
+        for name, group in groups.items():
+            before, after = group.get(metric), others.get(name, {}).get(metric)
+            if None not in (before, after):
+                values = number_text(before, metric), number_text(after, metric)
+                gain = number_text(after - before, metric, '+')
+                lines.append((name, str(group['count']), *values, gain))
+        if lines:
+            header = (f'{metric} by {grouping}', 'count', first, second, 'difference')
+            tables.append(text_table(header, lines))
+    return tables
 
 
 def _images_text(pair: Mapping[str, Result], comparison: Comparison, metric: str) -> str:

@@ -1,4 +1,5 @@
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -192,6 +193,20 @@ def test_severities_are_compared_apart():
     assert severe.over_images == (2, 2)
     assert list(comparison.groups['blur extent']) == ['mild']
     assert [d.metric for d in comparison.differences] == ['PSNR', 'LPIPS-alex-v0.1']
+
+
+def test_the_groups_of_patches_are_compared_by_their_means():
+    groups = [[{'name': '< 20 dB', 'count': 7, 'PSNR': value}] for value in (21.0, 22.5)]
+    groups[0].append({'name': '20-23 dB', 'count': 3, 'PSNR': 24.0})
+    results = {'a': make_result([30.0] * 9), 'b': make_result([31.0] * 9)}
+    for result, found in zip(results.values(), groups):
+        result.severity = {'input PSNR': [], 'patches by input PSNR': found}
+    text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
+    assert re.search(
+        r'PSNR by patches by input PSNR \| +count .*\n.*\n\| < 20 dB .*\+1.50 \|', text
+    )
+    assert '20-23 dB' not in text
+    assert text.count('PSNR by input PSNR') == 1
 
 
 def test_images_are_ranked_from_the_best():

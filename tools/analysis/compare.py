@@ -271,7 +271,7 @@ def main(argv: List[str]) -> None:
     check_comparable(results)
     metric = choose_metric(args.metric, results)
     comparisons = compare_all(results, metric)
-    text = comparison_text(results, comparisons, metric) + table
+    text = '\n'.join(filter(None, [comparison_text(results, comparisons, metric), table]))
     print(text)
     if args.out is not None:
         write_comparison(args.out, text, results, comparisons, metric)
