@@ -181,6 +181,8 @@ def test_no_process_is_left_after_an_error(samples, photo):
     with pytest.raises(UserError, match='do not crop or resize one alone'):
         metric.process(None, [sample(photo[:-1], photo)])
     assert all_ended(workers)
+    metric.process(None, samples)
+    assert metric.evaluate(3)['aligned-failed'] == 1  # of the new images alone
 
     metric = RealBlurAligned(workers=1)
     metric.process(None, samples)

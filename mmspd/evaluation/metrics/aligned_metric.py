@@ -4,7 +4,8 @@ import logging
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Any, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.logging import print_log
@@ -58,16 +59,13 @@ class RealBlurAligned(ImageMetric):
         if not self.workers:
             super().process(data_batch, data_samples)
             return
-        try:
+        with self._stop_on_error():
             self._pool = self._pool or clean_pool(self.workers)
             for sample in data_samples:
                 pair = self.image_pair(sample, 'pred_img')
                 self.results.append({'key': key_of(sample)})
                 self._waiting.append((self.results[-1], self._pool.submit(_measure, *pair)))
             self._take_results(_WAITING * self.workers)
-        except BaseException as error:
-            self._give_up(error)
-            raise
 
     def measure(self, sample: dict) -> Dict[str, Any]:
         """Align and measure the prediction."""
@@ -79,11 +77,8 @@ class RealBlurAligned(ImageMetric):
         Args:
             size: Length of the data set.
         """
-        try:
+        with self._stop_on_error():
             self._take_results(0)
-        except BaseException as error:
-            self._give_up(error)
-            raise
         self._stop()
         return super().evaluate(size)
 
@@ -107,11 +102,17 @@ class RealBlurAligned(ImageMetric):
             result, future = self._waiting.popleft()
             result.update(future.result())
 
-    def _give_up(self, error: BaseException) -> None:
-        """Stop after an error, and say what it means that a process has died."""
-        self._stop()
-        if isinstance(error, BrokenProcessPool):
-            raise UserError(f'RealBlurAligned: {WORKER_KILLED}') from error
+    @contextmanager
+    def _stop_on_error(self) -> Iterator[None]:
+        """End the processes after an error, and say what it means that one of them has died."""
+        try:
+            yield
+        except BaseException as error:
+            self._stop()
+            self.results.clear()
+            if isinstance(error, BrokenProcessPool):
+                raise UserError(f'RealBlurAligned: {WORKER_KILLED}') from error
+            raise
 
     def _stop(self) -> None:
         """End the processes; what waits is not begun."""
