@@ -17,6 +17,7 @@ __all__ = [
     'list_names',
     'read_rgb',
     'read_size',
+    'upright_size',
 ]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
@@ -86,9 +87,7 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            # only JPEG files are turned, see read_rgb; orientations 5 to 8 lie on their side
-            turned = image.format in ('JPEG', 'MPO') and image.getexif().get(_ORIENTATION, 1) > 4
-            return image.size if turned else image.size[::-1]
+            return upright_size(image)
     except UnidentifiedImageError as error:
         raise UserError(
             f"cannot decode '{path}': the file is damaged or not an image; copy it again or remove "
@@ -96,6 +95,13 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
         ) from error
     except OSError as error:
         raise UserError(f"cannot read the image '{path}': {error.strerror or error}") from error
+
+
+def upright_size(image: Image.Image) -> Tuple[int, int]:
+    """Return (H, W) of an opened image file, as :func:`read_rgb` would return it."""
+    # only JPEG files are turned, see read_rgb; orientations 5 to 8 lie on their side
+    turned = image.format in ('JPEG', 'MPO') and image.getexif().get(_ORIENTATION, 1) > 4
+    return image.size if turned else image.size[::-1]
 
 
 def _to_8_bit_colour(image: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What the pixels of all pairs say together: exchanged, displaced, unrelated, and which blur."""
 
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ _SHIFT = 0.5  # pixels by which all pairs are displaced alike
 _SIGMAS = 5.0
 _MIN_PAIRS = 8  # below, nothing is said of the data set as a whole
 _AGREEMENT = 0.8  # share of the pairs that must be of one mind on the blur
+_SIGN_SIGMAS = 3.0  # by which they must outnumber the others, of the chance of a coin
 
 
 def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
@@ -129,50 +130,33 @@ def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
 
 
 def _which_average(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
-    """Say how the frames were averaged, and whether that is what the folder's name says."""
-    linear, exponent, agree, total = _average_of(facts)
-    if linear is None:
-        if total:
-            text = f'{total} pairs cannot tell an average as coded from one in linear light'
-            yield Finding(NOTE, 'average', part.name, text)
+    """Say how the frames were averaged, and whether that is what the folder's name says.
+
+    An average keeps the mean of what it was taken of: of v ** p, where p is 1 as coded and 2.2 in
+    linear light. In the middle between them, the sign of the difference tells the two apart.
+    """
+    values = np.array([pair.measures.brightening for pair in facts if pair.measures])
+    if not len(values):
+        return
+    signs = np.sign(values[:, np.abs(EXPONENTS - 1.6).argmin()])
+    linear = bool(signs.sum() > 0)
+    agree, total = int((signs == (1 if linear else -1)).sum()), len(signs)
+    if agree < _AGREEMENT * total or 2 * agree - total <= _SIGN_SIGMAS * total**0.5:
+        text = f'{plural(total, "pair")} cannot tell an average as coded from one in linear light'
+        yield Finding(NOTE, 'average', part.name, text)
         return
     kind = 'brighter than averages as coded (linear light, as in blur_gamma)'
     if not linear:
         kind = 'as bright as averages as coded (as in blur of GoPro)'
-    text = f'the blurry images are {kind}: {agree} of {total} pairs say so' + (
-        f', the best exponent is {exponent:.1f}' if exponent else ''
-    )
-    expected = part.found.dataset.get('blur_key')
-    if expected == ('blur' if linear else 'blur_gamma') and part.is_gopro:
+    text = f'the blurry images are {kind}, say {agree} of {total} pairs'
+    kept = np.flatnonzero(np.diff(np.sign(values.mean(0))))
+    if len(kept) == 1:
+        text += f'; the exponent that fits best is {EXPONENTS[kept[0]]:.1f}'
+    if part.is_gopro and part.found.dataset['blur_key'] == ('blur' if linear else 'blur_gamma'):
         cure = 'unpack the data set again; results on the two kinds of blur cannot be compared'
         yield Finding(WARNING, 'average', part.name, text, cure)
     else:
         yield Finding(NOTE, 'average', part.name, text)
-
-
-def _average_of(
-    facts: Sequence[PairFacts],
-) -> Tuple[Optional[bool], Optional[float], int, int]:
-    """Tell whether frames were averaged in linear light, as coded, or that one cannot say (None).
-
-    An average keeps the mean of what it was taken of: of v ** p, where p is 1 as coded and 2.2 in
-    linear light. The sign of the difference in the middle decides, if it is sure.
-
-    Returns:
-        The decision, the exponent whose mean is kept if there is one, the number of pairs that
-        agree, and of all pairs.
-    """
-    values = np.array([pair.measures.brightening for pair in facts if pair.measures])
-    if len(values) < _MIN_PAIRS:
-        return None, None, 0, len(values)
-    middle = values[:, np.abs(EXPONENTS - 1.6).argmin()]
-    mean, error = middle.mean(), middle.std(ddof=1) / len(middle) ** 0.5
-    agree = int((np.sign(middle) == np.sign(mean)).sum())
-    if abs(mean) <= _SIGMAS * error or agree < _AGREEMENT * len(middle):
-        return None, None, agree, len(middle)
-    changes = np.flatnonzero(np.diff(np.sign(values.mean(0))))
-    exponent = float(EXPONENTS[changes].mean()) if len(changes) == 1 else None
-    return bool(mean > 0), exponent, agree, len(middle)
 
 
 def find_in_blur_folders(
@@ -200,8 +184,8 @@ def find_in_blur_folders(
     )
     if len(both) >= _MIN_PAIRS and brighter < (1 - _AGREEMENT) * len(both):
         text = (
-            f'blur and blur_gamma are exchanged: of {len(both) - brighter} of {len(both)} frames '
-            'blur is the brighter one, which averages in linear light are'
+            f'blur and blur_gamma are exchanged: in {len(both) - brighter} of {len(both)} frames '
+            'blur is the brighter one, as an average in linear light is'
         )
         return [Finding(FAULT, 'blur_folders', part.name, text, 'exchange the folders')]
     return []

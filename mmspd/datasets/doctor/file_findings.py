@@ -98,11 +98,9 @@ def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Findin
         )
         cure = "lower gt_patch_size in the config's pipeline, or remove the pair"
         yield Finding(WARNING, 'small', part.name, text, cure, small)
-    if len(set(sizes.values())) > 1:
-        low, high = (
-            pick(sizes.values(), key=lambda size: size[0] * size[1]) for pick in (min, max)
-        )
-        text = '{} sizes, from {}x{} to {}x{}'.format(len(set(sizes.values())), *low, *high)
+    different = sorted(set(sizes.values()), key=lambda size: (size[0] * size[1], size))
+    if len(different) > 1:
+        text = '{} sizes, from {}x{} to {}x{}'.format(len(different), *different[0], *different[-1])
         yield Finding(NOTE, 'sizes', part.name, text)
 
 

@@ -8,13 +8,11 @@ from typing import NamedTuple, Optional, Tuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mmspd.datasets.image_io import read_rgb
+from mmspd.datasets.image_io import read_rgb, upright_size
 from mmspd.errors import UserError
 
 __all__ = ['ImageFacts', 'examine_image']
 
-_ORIENTATION = 0x0112  # tag of EXIF
-_TRANSPOSED = (5, 6, 7, 8)
 _GRAY_MODES = ('1', 'L', 'LA', 'La')
 _ALPHA_MODES = ('RGBA', 'RGBa', 'PA')
 
@@ -67,7 +65,7 @@ def _ask_pillow(path: Path, whole: bool) -> ImageFacts:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of damaged EXIF data, which nobody reads
             with Image.open(path) as image:
-                facts = ImageFacts('', _kind(image), _size(image))
+                facts = ImageFacts('', _kind(image), upright_size(image)[::-1])
                 if whole:
                     (image.verify if image.format == 'PNG' else image.load)()
     except UnidentifiedImageError:
@@ -85,10 +83,3 @@ def _kind(image: Image.Image) -> str:
     if image.mode in _GRAY_MODES:
         return 'gray'
     return 'alpha' if image.mode in _ALPHA_MODES or 'transparency' in image.info else ''
-
-
-def _size(image: Image.Image) -> Tuple[int, int]:
-    """Return width and height, turned as the camera was held."""
-    jpeg = image.format in ('JPEG', 'MPO')
-    turned = jpeg and image.getexif().get(_ORIENTATION) in _TRANSPOSED
-    return image.size[::-1] if turned else image.size
