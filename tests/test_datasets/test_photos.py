@@ -1,11 +1,17 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 import mmspd  # noqa: F401
 from mmspd.datasets import LoadPhoto, PhotoFolderDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
+
+BASE = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'photos.py'
 
 
 @pytest.fixture
@@ -55,3 +61,28 @@ def test_errors(photos, tmp_path):
     (root / 'b.png').write_bytes(b'')
     with pytest.raises(UserError, match=r'cannot decode .*b.png'):
         dataset[0]
+
+
+def test_photos_are_restored_and_judged_by_the_stock_test_loop(photos, tmp_path, monkeypatch):
+    root, _ = photos
+    monkeypatch.setenv('PHOTOS_ROOT', str(root))
+    config = Config.fromfile(BASE)
+    config.test_dataloader.num_workers = 0
+    config.test_evaluator.metrics = [dict(type='mmspd.BlurEffect', report_input=True)]
+    runner = Runner(
+        model=dict(
+            type='mmspd.SemanticPriorDeblurrer',
+            generator=dict(type='mmspd.UNet', base=4, num_res=1),
+            losses=dict(loss_pix=dict(type='mmagic.L1Loss')),
+        ),
+        work_dir=str(tmp_path / 'work'),
+        test_dataloader=config.test_dataloader,
+        test_evaluator=config.test_evaluator,
+        test_cfg=dict(),
+        default_hooks=dict(timer=dict(type='mmengine.IterTimerHook')),
+        default_scope='mmagic',
+        experiment_name='photos',
+    )
+    assert set(runner.test()) >= {'blur-effect', 'blur-effect-input'}
+    (metric,) = runner.test_evaluator.metrics
+    assert [image['key'] for image in metric.per_image] == ['b', 'trip/a']

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from samples import sample
+from skimage import data
+
+import mmspd  # noqa: F401
+from mmspd.registry import METRICS
+
+PROTOCOLS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'protocols'
+NAMES = {
+    'gopro': {'PSNR', 'PSNR-input', 'PSNR-gain', 'SSIM-matlab', 'SSIM-2d'},
+    'realblur_aligned': {'PSNR-aligned', 'SSIM-aligned', 'aligned-failed'},
+    'lpips': {'LPIPS-alex-v0.1', 'LPIPS-vgg-v0.1'},
+    'no_reference': {'blur-effect', 'blur-effect-input', 'NIQE', 'NIQE-input'},
+}
+
+
+def metrics_of(name):
+    return Config.fromfile(PROTOCOLS / f'{name}.py')[f'{name}_metrics']
+
+
+@pytest.mark.parametrize('name', ['gopro', 'realblur_aligned', 'no_reference'])
+def test_a_protocol_reports_what_it_names(name):
+    metrics = metrics_of(name)
+    for metric in metrics:
+        if 'workers' in metric:
+            metric['workers'] = 0
+    evaluator = Evaluator([METRICS.build(metric) for metric in metrics])
+    sharp = np.ascontiguousarray(data.astronaut()[:96, 100:292])
+    blurry = np.roll(sharp, 1, axis=1)
+    image = sample(blurry, sharp, blurry, key='a')
+    if name == 'no_reference':
+        del image['gt_img']
+    evaluator.process([image])
+    assert set(evaluator.evaluate(1)) >= NAMES[name]
+
+
+def test_weights_of_lpips_are_named_by_the_environment(monkeypatch):
+    monkeypatch.setenv('MMSPD_LPIPS_ALEX', 'alexnet.pth')
+    monkeypatch.delenv('MMSPD_LPIPS_VGG', raising=False)
+    built = [METRICS.build(metric) for metric in metrics_of('lpips') if 'net' in metric]
+    assert [metric.weights for metric in built] == ['alexnet.pth', 'torchvision']
+    assert {f'LPIPS-{metric.net}-v0.1' for metric in built} == NAMES['lpips']
+
+
+def test_every_protocol_is_tested():
+    assert {path.stem for path in PROTOCOLS.glob('*.py')} == set(NAMES)
