@@ -60,7 +60,7 @@ class PairedImageDataset(BaseDataset):
         lazy_init: MMEngine's: scan the folder at the first use instead of now.
         records: File that tells the severity of each pair, a JSON object of ``key`` and
             ``severity`` per line; ``None`` where nothing is recorded.
-        packed: ``'raw'`` to read the image files; or a pack made by
+        packed: ``'raw'``, or nothing, to read the image files; or a pack made by
             ``tools/dataset_converters/pack.py``, or the folder it is in under the name that the
             dataset's choices give it. The samples are the same; ``data_root`` may be absent then.
 
@@ -88,7 +88,7 @@ class PairedImageDataset(BaseDataset):
         if indices is not None and not indices:
             raise UserError(f'indices={indices} keeps no pair: give a number or leave it out')
         self.records = records
-        self.packed = packed
+        self.packed = packed or RAW
         super().__init__(
             data_root=str(data_root),
             pipeline=list(pipeline),

@@ -318,6 +318,8 @@ def test_one_environment_variable_switches(root, pack, tmp_path, monkeypatch):
     read = PairedFolderDataset(**Config.fromfile(config).data)
     assert raw[0]['place'] is None
     assert read[0]['place'].path == str(pack)
+    for off in (None, ''):
+        assert PairedFolderDataset(str(root), packed=off)[0]['place'] is None
 
 
 def test_real_pairs(shared_data, tmp_path):

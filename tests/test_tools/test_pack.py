@@ -349,5 +349,5 @@ def test_benchmark(tmp_path, monkeypatch, capsys):
         found['pack, samples/s'] / found['decoding, samples/s'], rel=1e-6
     )
     assert found['ratio'] > 1
-    assert 'crop copy, GB/s' in capsys.readouterr().out
+    assert 'crop of the pack, GB/s' in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ['figures.json', 'photos']
