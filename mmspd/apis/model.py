@@ -5,12 +5,14 @@ from typing import Optional, Union
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_state_dict
 
 from mmspd.errors import UserError
 from mmspd.registry import build_model
+from mmspd.utils.official import load_official
 from mmspd.utils.weights import read_state
 
 __all__ = ['load_model']
@@ -21,11 +23,13 @@ def load_model(
     checkpoint: Optional[Union[str, Path]] = None,
     device: Union[str, torch.device] = 'cpu',
 ) -> BaseModel:
-    """Build the model of a config and load a checkpoint of the runner into it.
+    """Build the model of a config and load a checkpoint into it.
 
     Args:
         config: path of a config, or the config.
-        checkpoint: file that the runner saved; ``None`` leaves the weights at their start.
+        checkpoint: file that the runner saved, or weights of the restorer as its authors published
+            them (file, http(s) address, or for DMPHN folder), beside which a prior does nothing
+            yet; ``None`` leaves the weights at their start.
         device: where the model shall be.
 
     Returns:
@@ -39,12 +43,22 @@ def load_model(
     init_default_scope(config.get('default_scope', 'mmagic'))
     model = build_model(config.model)
     if checkpoint is not None:
-        state = read_state(str(checkpoint), 'checkpoint')
-        try:
-            load_state_dict(model, state, strict=True)
-        except RuntimeError as error:
-            raise UserError(
-                f'{checkpoint} does not fit the model of {config.filename}; use the config it was '
-                'trained with.'
-            ) from error
+        _load_weights(model, str(checkpoint), config.filename)
     return model.to(device).eval()
+
+
+def _load_weights(model: BaseModel, source: str, config: Optional[str]) -> None:
+    is_file = '://' not in source and not Path(source).is_dir()
+    state = read_state(source, 'checkpoint') if is_file else {}
+    if not any(name.startswith('generator.') for name in state):
+        guided = hasattr(model.generator, 'restorer')
+        restorer = model.generator.restorer if guided else model.generator
+        loaded = load_official(restorer, source, 'checkpoint')
+        print_log(f'The restorer has {loaded}.', 'current')
+        return
+    try:
+        load_state_dict(model, state, strict=True)
+    except RuntimeError as error:
+        raise UserError(
+            f'{source} does not fit the model of {config}; use the config it was trained with.'
+        ) from error

@@ -32,11 +32,12 @@ def write_bytes(path: Union[str, Path], data: bytes) -> None:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"no space left to write '{path}' ({len(data)} bytes): free some and run it again, "
                 'what is done stays'
             ) from error
         raise UserError(f"cannot write '{path}': {error.strerror}") from error
+    finally:  # also where the user interrupts
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)

@@ -37,3 +37,25 @@ def test_wrong_checkpoints(tmp_path, small):
     torch.save({'state_dict': {'generator.x': torch.zeros(1)}}, tmp_path / 'other.pth')
     with pytest.raises(ValueError, match=r'does not fit the model of .*mimounet_gopro.py'):
         load_model(small, tmp_path / 'other.pth')
+
+
+def test_weights_as_their_authors_published_them(tmp_path, small):
+    torch.manual_seed(0)
+    source = load_model(small)
+    torch.save({'model': source.generator.state_dict()}, tmp_path / 'MIMO-UNet.pkl')
+    guided = Config.fromfile(CONFIGS / 'mimounet_sp_gopro.py')
+    guided.model.generator.restorer.update(base=4, num_res=1)
+    guided.model.generator.prior.extractor = dict(
+        type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1)
+    )
+    img = torch.rand(1, 3, 16, 16)
+    for config in (small, guided):
+        model = load_model(config, tmp_path / 'MIMO-UNet.pkl')
+        with torch.no_grad():
+            assert torch.equal(model(img), source(img))
+
+
+def test_published_weights_of_another_restorer(tmp_path, small):
+    torch.save({'model': {'x.weight': torch.zeros(1)}}, tmp_path / 'other.pkl')
+    with pytest.raises(ValueError, match=r'checkpoint: .*other.pkl does not fit MIMO-UNet'):
+        load_model(small, tmp_path / 'other.pkl')

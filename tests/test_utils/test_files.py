@@ -29,3 +29,16 @@ def test_a_file_in_the_place_of_the_folder_is_one_sentence(tmp_path):
     (tmp_path / 'folder').write_text('')
     with pytest.raises(UserError, match='cannot write .*folder/file'):
         write_bytes(tmp_path / 'folder' / 'file', b'')
+
+
+def test_an_interruption_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / 'file'
+    write_bytes(path, b'old')
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'replace', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(path, b'new')
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [('file', b'old')]

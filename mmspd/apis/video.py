@@ -1,0 +1,174 @@
+"""Restoring the frames of a video; sound, subtitles and timing stay as they are."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable, Dict, NamedTuple
+
+import numpy as np
+
+from mmspd.errors import UserError
+
+__all__ = ['VIDEO_SUFFIXES', 'VideoInfo', 'read_video_info', 'restore_video']
+
+VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi')
+
+# Encoders of the codecs that are kept, visually lossless; video of any other becomes H.264, and
+# VP9 in WebM, which takes nothing else.
+_ENCODERS: Dict[str, Any] = {
+    'h264': ('libx264', {'crf': '17'}),
+    'hevc': ('libx265', {'crf': '19', 'x265-params': 'log-level=none'}),
+    'vp9': ('libvpx-vp9', {'crf': '20', 'b:v': '0'}),
+    'av1': ('libsvtav1', {'crf': '22'}),
+}
+_COLOUR = ('color_range', 'colorspace', 'color_primaries', 'color_trc')
+
+
+class VideoInfo(NamedTuple):
+    """What is known of a video before it is decoded.
+
+    Attributes:
+        frames: How many it has; an estimate where the container does not say.
+        pixels: Of a frame.
+        quarter_turns: To the left, which show the stored frames upright.
+    """
+
+    frames: int
+    pixels: int
+    quarter_turns: int
+
+
+def read_video_info(path: Path) -> VideoInfo:
+    """Look at the head and the first frame of a video.
+
+    Raises:
+        UserError: It cannot be decoded, or PyAV is missing.
+    """
+    av = _import_av(path)
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_stream(container, path)
+            frames = stream.frames
+            if not frames and container.duration and stream.average_rate:
+                frames = round(container.duration / av.time_base * stream.average_rate)
+            frame = next(container.decode(stream), None)
+    except av.FFmpegError as error:
+        raise _no_video(path, error) from error
+    if frame is None:
+        raise _no_video(path, 'it has no frames')
+    return VideoInfo(frames, frame.width * frame.height, round(frame.rotation / 90))
+
+
+def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Restore a video frame by frame into a file that is whole or absent.
+
+    Container, codec (of H.264, HEVC, VP9 and AV1), pixel format, colour range and space, rotation,
+    times of the frames, chapters and metadata are the source's, and its sound and subtitles are
+    copied as they are. Each frame is restored by itself.
+
+    Args:
+        source: A video that PyAV (FFmpeg) decodes.
+        target: The file to write; its suffix chooses the container.
+        restore: Takes and returns a frame, upright, RGB, ``(H, W, 3)``, uint8, or uint16 of a video
+            of more than 8 bits.
+
+    Raises:
+        UserError: The video cannot be decoded or written, or PyAV is missing.
+    """
+    av = _import_av(source)
+    turns = read_video_info(source).quarter_turns
+    temporary = target.with_name(f'.{target.stem}.tmp{target.suffix}')
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(source)) as reader, av.open(str(temporary), 'w') as writer:
+            _transcode(av, reader, writer, restore, turns)
+        os.replace(temporary, target)
+    except av.FFmpegError as error:
+        raise _no_video(source, error) from error
+    except OSError as error:
+        raise UserError(f"cannot write '{target}': {error.strerror}") from error
+    finally:
+        if target.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+
+
+def _transcode(
+    av: ModuleType, reader: Any, writer: Any, restore: Callable[..., np.ndarray], turns: int
+) -> None:
+    """Decode, restore and encode the frames, and copy the other streams' packets."""
+    stream = _video_stream(reader, reader.name)
+    encoded = _add_video(av, writer, stream, turns)
+    copied = {
+        other.index: writer.add_stream_from_template(other)
+        for other in reader.streams
+        if other.type in ('audio', 'subtitle', 'attachment')
+    }
+    writer.metadata.update(reader.metadata)
+    writer.set_chapters(reader.chapters())
+    for packet in reader.demux(stream, *(reader.streams[index] for index in copied)):
+        if packet.stream is stream:
+            for frame in packet.decode():
+                writer.mux(encoded.encode(_restore_frame(av, frame, restore, turns)))
+        elif packet.size:  # an empty one marks the end
+            packet.stream = copied[packet.stream.index]
+            writer.mux(packet)
+    writer.mux(encoded.encode())
+
+
+def _restore_frame(
+    av: ModuleType, frame: Any, restore: Callable[..., np.ndarray], turns: int
+) -> Any:
+    deep = max(component.bits for component in frame.format.components) > 8
+    rgb = 'rgb48le' if deep else 'rgb24'
+    upright = np.ascontiguousarray(np.rot90(frame.to_ndarray(format=rgb), turns))
+    pixels = np.ascontiguousarray(np.rot90(restore(upright), -turns))
+    restored = av.VideoFrame.from_ndarray(pixels, rgb).reformat(
+        format=frame.format, dst_colorspace=frame.colorspace, dst_color_range=frame.color_range
+    )
+    restored.pts, restored.time_base = frame.pts, frame.time_base
+    return restored
+
+
+def _add_video(av: ModuleType, writer: Any, source: Any, turns: int) -> Any:
+    """Add a video stream like that of the source."""
+    old = source.codec_context
+    codec = old.name if old.name in _ENCODERS else 'h264'
+    if writer.format.name == 'webm' and codec == 'h264':
+        codec = 'vp9'
+    name, options = _ENCODERS[codec]
+    stream = writer.add_stream(name, options=options)
+    new = stream.codec_context
+    new.width, new.height = old.width, old.height
+    new.time_base, new.framerate = source.time_base, source.average_rate
+    formats = [fmt.name for fmt in av.Codec(name, 'w').video_formats]
+    new.pix_fmt = old.pix_fmt if old.pix_fmt in formats else 'yuv420p'
+    new.sample_aspect_ratio = source.sample_aspect_ratio or Fraction(1)
+    for key in _COLOUR:
+        setattr(new, key, getattr(old, key))
+    if turns:
+        stream.set_display_rotation(90 * turns)
+    stream.metadata.update(source.metadata)
+    return stream
+
+
+def _video_stream(container: Any, path: Any) -> Any:
+    stream = container.streams.best('video')
+    if stream is None:
+        raise _no_video(path, 'it has no picture')
+    return stream
+
+
+def _no_video(path: Any, why: Any) -> UserError:
+    why = getattr(why, 'strerror', why)  # FFmpeg's errors name the file a second time
+    return UserError(f"the video '{path}' cannot be restored ({why}): copy it again or convert it")
+
+
+def _import_av(path: Path) -> ModuleType:
+    try:
+        import av  # optional: only videos need it
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"'{path}' is a video, which needs the package PyAV: pip install av"
+        ) from error
+    return av

@@ -1,0 +1,135 @@
+import json
+
+import pytest
+
+from mmspd.apis.jobs import Job, RestoredRecord, find_jobs
+from mmspd.errors import UserError
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with photos, a sub-folder, and what is to be left alone."""
+    root = tmp_path / 'my photos'
+    for name in ('b.JPG', 'a.png', 'é ü/c.mp4', '.hidden.png', '.cache/d.png', 'notes.txt'):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def names(jobs, root, out=None):
+    return [
+        job.source.relative_to(root).as_posix()
+        if out is None
+        else job.target.relative_to(out).as_posix()
+        for job in jobs
+    ]
+
+
+def test_a_folder_and_those_in_it(photos, tmp_path):
+    out = tmp_path / 'out'
+    assert names(find_jobs([photos], None), photos) == ['a.png', 'b.JPG']
+    jobs = find_jobs([photos], out, recursive=True)
+    assert names(jobs, photos) == names(jobs, photos, out) == ['a.png', 'b.JPG', 'é ü/c.mp4']
+    jobs = find_jobs([str(photos)], out, '_sharp', recursive=True)
+    assert names(jobs, photos, out) == ['a_sharp.png', 'b_sharp.JPG', 'é ü/c_sharp.mp4']
+
+
+def test_results_inside_the_folder_are_no_inputs(photos):
+    out = photos / 'out'
+    out.mkdir()
+    (out / 'a.png').write_text('a result')
+    assert names(find_jobs([photos], out, recursive=True), photos) == [
+        'a.png', 'b.JPG', 'é ü/c.mp4'
+    ]  # fmt: skip
+
+
+def test_files_and_patterns(photos, tmp_path):
+    jobs = find_jobs([photos / 'a.png', str(photos / '*.JPG'), photos / 'a.png'], tmp_path / 'out')
+    assert names(jobs, tmp_path / 'out', tmp_path / 'out') == ['a.png', 'b.JPG']
+    deep = find_jobs([str(photos / '**' / '*.mp4')], tmp_path / 'out')
+    assert [job.target.name for job in deep] == ['c.mp4']
+    # a name that looks like a pattern is the file of that name first
+    (photos / 'a[1].png').write_text('')
+    assert find_jobs([str(photos / 'a[1].png')], None)[0].source.name == 'a[1].png'
+
+
+def test_nothing_is_overwritten(photos, tmp_path):
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / 'a.png').write_text('')
+    with pytest.raises(UserError, match=r"my photos/a.png' and .*other/a.png' would both become"):
+        find_jobs([photos, other], tmp_path / 'out')
+    with pytest.raises(UserError, match='is the input and the folder for the results'):
+        find_jobs([photos], photos / '.', suffix='_sharp')
+    with pytest.raises(UserError, match=r"a.png' is one of the inputs and would be overwritten"):
+        find_jobs([photos / 'a.png'], photos)
+    (tmp_path / 'link').symlink_to(photos)
+    with pytest.raises(UserError, match=r"link/a.png' is one of the inputs"):
+        find_jobs([photos / 'a.png'], tmp_path / 'link')
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [('none.png', r"none.png' does not exist"), ('*.gif', r"\*.gif' matches no file")],
+)
+def test_inputs_that_are_not_there(photos, name, message):
+    with pytest.raises(UserError, match=message):
+        find_jobs([photos / name], None)
+
+
+def test_folders_without_photos(tmp_path):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(UserError, match=r"no photo or video is in '.*empty' \(it holds nothing\)$"):
+        find_jobs([tmp_path / 'empty'], None, recursive=True)
+    with pytest.raises(UserError, match=r'\(it holds empty\): look into its folders too'):
+        find_jobs([tmp_path], None)
+
+
+@pytest.fixture
+def job(photos, tmp_path):
+    """A job that is done, but not in the record."""
+    target = tmp_path / 'out' / 'ä b.png'
+    target.parent.mkdir()
+    target.write_text('restored')
+    return Job(photos / 'a.png', target)
+
+
+def test_what_is_done_is_known_in_the_next_run(job):
+    settings = dict(model='x', tile=0)
+    RestoredRecord(job.target.parent, settings).add(job)
+    again = RestoredRecord(job.target.parent, settings)
+    assert again.is_done(job)
+    job.source.write_text('another photo')
+    assert not again.is_done(job)
+    again.add(job)
+    assert again.is_done(job)
+    job.target.unlink()
+    assert not again.is_done(job)
+
+
+def test_results_of_other_making_are_kept(job):
+    with pytest.raises(UserError, match=r"b.png' exists and was made by something else"):
+        RestoredRecord(job.target.parent, dict(model='x')).is_done(job)
+    RestoredRecord(job.target.parent, dict(model='x')).add(job)
+    with pytest.raises(UserError, match='was made with another model or settings'):
+        RestoredRecord(job.target.parent, dict(model='y')).is_done(job)
+
+
+def test_a_record_that_was_cut_off(job):
+    record = RestoredRecord(job.target.parent, dict(model='x'))
+    record.add(job)
+    path = job.target.parent / RestoredRecord.NAME
+    path.write_text(path.read_text() + '\n{"file": "b.pn')
+    again = RestoredRecord(job.target.parent, dict(model='x'))
+    assert again.is_done(job)
+    second = Job(job.source, job.target.with_name('c.png'))
+    second.target.write_text('restored')
+    again.add(second)
+    assert RestoredRecord(job.target.parent, dict(model='x')).is_done(second)
+    assert json.loads(path.read_text().splitlines()[-1])['file'] == 'c.png'
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match=r"cannot write to '.*file/out': Not a directory"):
+        RestoredRecord(tmp_path / 'file' / 'out', {})
