@@ -27,10 +27,10 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(data_root=data_root, pipeline=train_pipeline),
+    dataset=dict(data_root=data_root, packed='raw', pipeline=train_pipeline),
 )
-val_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root))
-test_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root))
+val_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, packed='raw'))
+test_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, packed='raw'))
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

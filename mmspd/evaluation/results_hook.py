@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import ImageMetric, key_of
+from mmspd.evaluation.paper_tables import beside_paper, measured_of
 from mmspd.evaluation.results import RESULT_NAME, Result
 from mmspd.evaluation.severity_report import group_by_severity, plot_severity, severity_table
 from mmspd.evaluation.stamp import make_stamp
@@ -73,12 +74,16 @@ class ResultsHook(Hook):
         groups = group_by_severity(images)
         stamp = dict(make_stamp(runner), pictures=PICTURES if self.save_images else None)
         means = {name: float(value) for name, value in (metrics or {}).items()}
-        Result(stamp, means, _with_paths(images, runner.test_dataloader.dataset), groups).save(
-            folder
-        )
+        images = _with_paths(images, runner.test_dataloader.dataset)
+        result = Result(stamp, means, images, groups)
+        result.save(folder)
         if groups:
             runner.logger.info(f'By severity of the blur:\n{severity_table(groups)}')
             plot_severity({Path(runner.cfg.filename or 'result').stem: groups}, folder / PLOT_NAME)
+        measured = measured_of('measured', result)
+        paper = measured and beside_paper(measured)
+        if paper:
+            runner.logger.info(f'Beside the paper:\n{paper}')
         runner.logger.info(f'The result is in {folder / RESULT_NAME}.')
 
     def _folder(self, runner: Any) -> Path:

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.model import is_model_wrapper
 
+from mmspd.errors import UserError
 from mmspd.version import __version__
 
 __all__ = ['make_stamp']
@@ -24,6 +25,7 @@ _PACKAGES = {
     'mmengine': ('mmengine',),
     'mmagic': ('mmagic',),
 }
+
 
 def make_stamp(runner: Any) -> Dict[str, Any]:
     """Describe a test run that has ended.
@@ -56,7 +58,12 @@ def make_stamp(runner: Any) -> Dict[str, Any]:
 
 def _describe_dataset(dataset: Any) -> Dict[str, Any]:
     """Name a data set, its choices and how many images it has."""
-    choices = dataset.choices() if hasattr(dataset, 'choices') else {}
+    choices = {}
+    if hasattr(dataset, 'choices'):
+        try:
+            choices = dataset.choices()
+        except UserError:  # a class of the user's own that has none is told by its own words
+            choices = dict(description=dataset.describe())
     root = getattr(dataset, 'data_root', None)
     return dict(type=type(dataset).__name__, images=len(dataset), **choices, root=root)
 

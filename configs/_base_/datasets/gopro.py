@@ -1,5 +1,6 @@
 # GOPRO_Large as it is unpacked: <GOPRO_ROOT>/{train,test}/<sequence>/{blur,blur_gamma,sharp}.
 # Without the environment variable GOPRO_ROOT the data is looked for in data/GOPRO_Large.
+# MMSPD_PACKED names the folder of packs made by tools/dataset_converters/pack.py, to read those.
 # num_workers=0 needs persistent_workers=False as well (PyTorch refuses the pair).
 
 _base_ = '../protocols/gopro.py'
@@ -12,6 +13,7 @@ train_dataloader = dict(
     dataset=dict(
         type='mmspd.GoProDataset',
         data_root='{{$GOPRO_ROOT:data/GOPRO_Large}}',
+        packed='{{$MMSPD_PACKED:raw}}',
         split='train',
         blur_key='blur',
         pipeline=[
@@ -33,6 +35,7 @@ val_dataloader = dict(
     dataset=dict(
         type='mmspd.GoProDataset',
         data_root='{{$GOPRO_ROOT:data/GOPRO_Large}}',
+        packed='{{$MMSPD_PACKED:raw}}',
         split='test',
         blur_key='blur',
         test_mode=True,

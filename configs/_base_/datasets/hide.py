@@ -7,6 +7,7 @@ test_dataloader = dict(
         _delete_=True,
         type='mmspd.HIDEDataset',
         data_root='{{$HIDE_ROOT:data/HIDE}}',
+        packed='{{$MMSPD_PACKED:raw}}',
         split='test',
         test_mode=True,
         pipeline=_base_.test_dataloader.dataset.pipeline,

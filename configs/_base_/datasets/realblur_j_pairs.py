@@ -4,12 +4,14 @@ _base_ = '../protocols/realblur_aligned.py'
 realblur_j_train = dict(
     type='mmspd.RealBlurDataset',
     data_root='{{$REALBLUR_ROOT:data/RealBlur}}',
+    packed='{{$MMSPD_PACKED:raw}}',
     subset='J',
     split='train',
 )
 realblur_j_test = dict(
     type='mmspd.RealBlurDataset',
     data_root='{{$REALBLUR_ROOT:data/RealBlur}}',
+    packed='{{$MMSPD_PACKED:raw}}',
     subset='J',
     split='test',
     test_mode=True,

@@ -19,6 +19,7 @@ train_dataloader = dict(
         _delete_=True,
         type='mmspd.SharpFolderDataset',
         data_root='{{$SHARP_ROOT:data/sharp}}',
+        packed='{{$MMSPD_PACKED:raw}}',
         split='train',
         pipeline=train_pipeline,
     ),
@@ -30,6 +31,7 @@ val_dataloader = dict(
         _delete_=True,
         type='mmspd.SharpFolderDataset',
         data_root='{{$SHARP_ROOT:data/sharp}}',
+        packed='{{$MMSPD_PACKED:raw}}',
         split='test',
         test_mode=True,
         pipeline=[
