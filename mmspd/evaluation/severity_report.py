@@ -74,6 +74,7 @@ def severity_table(groups: Groups) -> str:
     tables = []
     for grouping, members in groups.items():
         names = list(dict.fromkeys(name for member in members for name in member))[1:]
+        names.sort(key='identical'.__eq__)  # last
         rows = [
             [member['name'], *(_format(name, member.get(name)) for name in names)]
             for member in members

@@ -59,9 +59,10 @@ def measure_severity(blurry: np.ndarray, sharp: np.ndarray) -> Severity:
 
     In each textured patch, the kernel that turns the sharp one into the blurry one is estimated in
     linear light by regularised least squares (a Wiener filter). It needs no model of the motion,
-    and a shift or a change of brightness is no blur to it. The diameter of the kernel is the extent
-    there, the median over the patches the photo's; objects that move on their own hardly count.
-    Where the point stands still most of the time, the faint rest of its path may be missed.
+    and a shift or a change of brightness is no blur to it. The diameter of the kernel, less what
+    the estimate itself widens, is the extent there, and the median over the patches the photo's:
+    objects that move on their own hardly count. Where a point stands still most of the time, the
+    faint rest of its path may be missed.
 
     Args:
         blurry: RGB, uint8, shape (H, W, 3).
@@ -128,15 +129,17 @@ def _extent(blurry: np.ndarray, sharp: np.ndarray, window: np.ndarray) -> Option
         return None
     transfer = np.conj(spectrum) * np.fft.rfft2(blurry) / regularised
     kernel = np.fft.fftshift(np.fft.irfft2(transfer, sharp.shape))
-    kernel[~_path(kernel)] = 0
-    explained = np.fft.irfft2(np.fft.rfft2(np.fft.ifftshift(kernel)) * spectrum, sharp.shape)
+    path = _path(kernel)
+    explained = np.fft.irfft2(np.fft.rfft2(np.fft.ifftshift(kernel * path)) * spectrum, sharp.shape)
     if np.sum((blurry - explained) ** 2) >= (1 - _EXPLAINED) * np.sum(blurry**2):
         return math.nan
-    y, x = np.nonzero(kernel)
-    along = np.outer(np.cos(_DIRECTIONS), x) + np.outer(np.sin(_DIRECTIONS), y)
-    extent = float(np.ptp(along, axis=1).max())
+    extent = _diameter(path)
     # a kernel is periodic in its patch: what fills half of it is none
-    return extent if extent <= len(window) / 2 else math.nan
+    if extent > len(window) / 2:
+        return math.nan
+    # what the same estimate makes of a photo that is not blurred
+    unblurred = np.fft.fftshift(np.fft.irfft2(power / regularised, sharp.shape))
+    return math.sqrt(max(0, extent**2 - _diameter(_path(unblurred)) ** 2))
 
 
 def _path(kernel: np.ndarray) -> np.ndarray:
@@ -145,3 +148,10 @@ def _path(kernel: np.ndarray) -> np.ndarray:
     weights = np.bincount(parts.ravel(), kernel.ravel())
     weights[0] = 0  # the background
     return (weights >= _PART * weights.max())[parts]
+
+
+def _diameter(path: np.ndarray) -> float:
+    """Return the diameter of a mask in pixels, from centre to centre."""
+    y, x = np.nonzero(path)
+    along = np.outer(np.cos(_DIRECTIONS), x) + np.outer(np.sin(_DIRECTIONS), y)
+    return float(np.ptp(along, axis=1).max())

@@ -1,0 +1,132 @@
+import cv2
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from skimage import data
+
+from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
+from mmspd.errors import UserError
+from mmspd.utils.severity import SEVERITIES, measure_severity, severity_of
+
+
+@pytest.fixture(scope='module')
+def photo():
+    """A real photo, 360x240."""
+    return cv2.resize(data.coffee(), (360, 240), interpolation=cv2.INTER_AREA)
+
+
+def filtered(photo, kernel):
+    """Blur in linear light, as a sensor does."""
+    light = cv2.filter2D((photo / 255.0) ** 2.2, -1, kernel / kernel.sum())
+    return np.rint(255 * np.clip(light, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+
+
+def extent_of(blurry, sharp):
+    return measure_severity(blurry, sharp).extent
+
+
+def bent_path():
+    """A path with a corner, from (2, 2) over (2, 10) to (14, 10)."""
+    kernel = np.zeros((17, 17))
+    kernel[2, 2:11] = 1
+    kernel[2:15, 10] = 1
+    return kernel, np.hypot(8, 12)
+
+
+def broken_path():
+    """Two places where the camera rested, 13 pixels apart."""
+    kernel = np.zeros((17, 17))
+    kernel[1:3, 1:3] = kernel[13:15, 6:8] = 1
+    return kernel, np.hypot(13, 6)
+
+
+def straight_path():
+    kernel = np.zeros((17, 17))
+    kernel[8, 3:14] = 1
+    return kernel, 10
+
+
+@pytest.mark.parametrize('make', [bent_path, broken_path, straight_path])
+@pytest.mark.parametrize('turn', range(4))
+def test_the_extent_is_the_diameter_of_the_path(photo, make, turn):
+    kernel, diameter = make()
+    blurry = filtered(photo, np.rot90(kernel, turn))
+    assert extent_of(blurry, photo) == pytest.approx(diameter, abs=1.5)
+
+
+def test_synthesised_blur_is_ranked_and_named_as_recorded(photo):
+    pairs = []
+    for number, severity in enumerate([*SEVERITIES] * 8):
+        kind, regions = (('trajectory', 2), ('trajectory', 0), ('panning', 0))[number // 3 % 3]
+        spec = BlurSpec(severity, kind, moving_regions=regions)
+        blurry, record = synthesize_blur(photo, np.random.default_rng(number), spec)
+        pairs.append((extent_of(blurry, photo), record))
+    extents, records = zip(*pairs)
+    recorded = [record.extent for record in records]
+    assert spearmanr(extents, recorded)[0] > 0.95
+    assert abs(np.median(np.divide(extents, recorded)) - 1) < 0.1
+    named = [severity_of(extent, photo.shape[:2]) for extent in extents]
+    assert np.mean([name == record.severity for name, record in zip(named, records)]) >= 0.8
+
+
+def test_a_photo_that_is_not_blurred_has_no_extent(photo):
+    assert measure_severity(photo, photo) == (float('inf'), 0)
+    noisy = photo + np.random.default_rng(0).normal(0, 3, photo.shape)
+    assert extent_of(np.clip(noisy, 0, 255).astype(np.uint8), photo) <= 1
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda blurry: np.roll(blurry, (4, -3), (0, 1)),
+        lambda blurry: (blurry * 0.8 + 10).astype(np.uint8),
+        lambda blurry: cv2.imdecode(cv2.imencode('.jpg', blurry, [1, 90])[1], cv2.IMREAD_COLOR),
+    ],
+    ids=['shift', 'brightness', 'JPEG'],
+)
+def test_what_is_no_blur_changes_nothing(photo, change):
+    kernel, diameter = bent_path()
+    assert extent_of(change(filtered(photo, kernel)), photo) == pytest.approx(diameter, abs=2.5)
+    assert extent_of(change(photo), photo) <= 2
+
+
+def test_what_shows_no_blur_has_an_unknown_extent(photo):
+    gray, black = np.full_like(photo, 128), np.zeros_like(photo)
+    other = cv2.resize(data.chelsea(), (360, 240), interpolation=cv2.INTER_AREA)
+    small = np.s_[:31, :200]
+    pairs = [(gray, gray), (photo, gray), (gray, photo), (black, photo), (photo, other)]
+    for blurry, sharp in [*pairs, (photo[small], photo[small])]:
+        assert np.isnan(extent_of(blurry, sharp))
+
+
+def test_psnr_comes_along(photo):
+    found = measure_severity(photo // 2 * 2, photo)
+    error = np.mean((photo % 2).astype(float))
+    assert found.psnr == pytest.approx(10 * np.log10(255**2 / error))
+
+
+def test_the_photos_stay_as_they_are(photo):
+    photo = photo.copy()
+    photo.flags.writeable = False
+    measure_severity(photo[:64, :64], photo[:64, :64])
+
+
+def test_errors(photo):
+    with pytest.raises(UserError, match=r'RGB uint8 of shape \(H, W, 3\), not on float64'):
+        measure_severity(photo, photo / 255)
+    with pytest.raises(UserError, match=r'not on uint8 of \(240, 360\)'):
+        measure_severity(photo[..., 0], photo)
+    with pytest.raises(UserError, match='blurry photo is 360x239 but the sharp one is 360x240'):
+        measure_severity(photo[1:], photo)
+
+
+@pytest.mark.parametrize('number', [1, 2, 3, 4, 5, 8])
+def test_real_camera_shake_is_as_wide_as_its_measured_kernel(shared_data, number):
+    folder = shared_data / 'data' / 'pairs' / 'levin09'
+    blurry, sharp, kernel = (
+        cv2.imread(str(folder / name))
+        for name in (f'im1_kernel{number}_img.png', 'gt/im1.png', f'gt/kernel{number}.png')
+    )
+    path = np.argwhere(kernel[..., 0] > 0.12 * kernel.max())
+    diameter = np.linalg.norm(path[:, None] - path, axis=2).max()
+    assert extent_of(blurry, sharp) == pytest.approx(diameter, rel=0.15)
