@@ -55,7 +55,7 @@ class Report:
             sum(finding.level == level for finding in self.findings) for level in (FAULT, WARNING)
         )
         total = sum(self.pairs.values())
-        extent = 'by names and headers alone' if self.quick else 'every image decoded'
+        extent = 'by names and headers alone' if self.quick else 'every image read'
         if faults:
             found = f'{plural(faults, FAULT)} and {plural(warnings, WARNING)}'
             return f'{found}: mend the faults before you use this data'
@@ -119,10 +119,10 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     for part, facts in examined:
         findings += find_in_files(part, facts, crop) + find_in_content(part, facts)
     findings += find_leakage(examined)
-    for blur in examined:
-        for gamma in examined:
-            if _is_gamma_of(gamma[0], blur[0]):
-                findings += find_in_blur_folders(blur, gamma)
+    by_blur = {(one[0].found.split, one[0].found.dataset.get('blur_key')): one for one in examined}
+    for (split, blur_key), gamma in by_blur.items():
+        if blur_key == 'blur_gamma' and (split, 'blur') in by_blur:
+            findings += find_in_blur_folders(by_blur[split, 'blur'], gamma)
     findings.sort(key=lambda finding: _LEVELS.index(finding.level))
     pairs = {part.name: len(part.pairs) for part in parts}
     return Report(root, found[0].layout, pairs, quick, findings)
@@ -139,12 +139,6 @@ def _check_pack(path: Path, quick: bool) -> Report:
     cure = 'make the pack again with tools/dataset_converters/pack.py'
     findings = [Finding(FAULT, 'unreadable', path.stem, text, cure, damaged)] if damaged else []
     return Report(path, 'pack', pairs, quick, findings)
-
-
-def _is_gamma_of(gamma: Part, blur: Part) -> bool:
-    """Whether two parts are the two blurs of one split."""
-    keys = [(part.found.split, part.found.dataset.get('blur_key')) for part in (gamma, blur)]
-    return keys[0] == (keys[1][0], 'blur_gamma') and keys[1][1] == 'blur'
 
 
 def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[PairFacts]]:
@@ -166,7 +160,7 @@ def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[
 
 def _examine(job: _Job) -> PairFacts:
     """Look at both images of a pair, and compare them where that makes sense."""
-    (blurry, sharp) = (examine_image(path, job.quick) for path in (job.pair.blur, job.pair.sharp))
+    blurry, sharp = (examine_image(path, job.quick) for path in (job.pair.blur, job.pair.sharp))
     images = blurry[0], sharp[0]
     measures = None
     if blurry[1] is not None and sharp[1] is not None and blurry[1].shape == sharp[1].shape:

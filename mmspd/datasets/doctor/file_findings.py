@@ -84,14 +84,12 @@ def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Findin
         if pair.images[0].size != pair.images[1].size
     ]
     if differing:
-        text, cure = (
-            plural(len(differing), 'pair', 'differs in size', 'differ in size'),
-            'take both images of a pair from one source',
-        )
+        text = plural(len(differing), 'pair', 'differs in size', 'differ in size')
+        cure = 'take both images of a pair from one source'
         yield Finding(FAULT, 'size', part.name, text, cure, tuple(differing))
     sizes = {pair.key: pair.images[0].size for pair in sized}
     small = tuple(key for key, size in sizes.items() if min(size) < crop)
-    if small and part.found.split != 'test':
+    if small and part.is_training:
         text = (
             plural(len(small), 'pair', 'is', 'are')
             + f' smaller than the training crop of {crop} pixels'
@@ -139,12 +137,12 @@ def find_leakage(parts: Sequence[Tuple[Part, Sequence[PairFacts]]]) -> List[Find
     """
     seen: Dict[bytes, str] = {}
     for part, facts in parts:
-        if part.found.split.startswith('train'):
+        if part.is_training:
             seen.update({image.digest: name for name, image in _files(facts).items()})
     seen.pop(None, None)
     findings = []
     for part, facts in parts:
-        if part.found.split.startswith('train'):
+        if part.is_training:
             continue
         leaked = tuple(
             f'{seen[image.digest]} = {name}'

@@ -64,6 +64,11 @@ class Part:
         return names[self.found.layout].format(**choices)
 
     @property
+    def is_training(self) -> bool:
+        """Whether one trains on it; a folder without splits may be for that too."""
+        return not self.found.split or self.found.split.startswith('train')
+
+    @property
     def is_gopro(self) -> bool:
         """Whether it claims to be a split of GOPRO_Large, not only to have its layout."""
         if self.found.layout != 'gopro' or (self.root / self.found.split / RECORDS_NAME).exists():

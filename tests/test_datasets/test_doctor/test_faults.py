@@ -1,0 +1,208 @@
+"""Every fault that the data doctor knows, provoked, and none where there is none."""
+
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from blurred_pairs import (
+    TEST,
+    TRAIN,
+    change,
+    check,
+    exchange,
+    exchange_images,
+    problems,
+    read,
+    texture,
+    truncate,
+    write,
+)
+
+from mmspd.datasets.doctor import check_data
+
+
+def test_a_healthy_set_is_found_healthy(healthy):
+    report = check(healthy)
+    assert problems(report) == []
+    assert report.exit_code == 0
+    assert report.pairs == {'test/blur': TEST, 'train/blur': TRAIN}
+    assert report.verdict == 'nothing is wrong with the 22 pairs (every image read)'
+    text = report.text()
+    assert 'train/blur: the blurry images are as bright as averages as coded' in text
+    assert 'say 12 of 12 pairs; the exponent that fits best is ' in text
+
+
+def truncate_jpeg(root):
+    path = root / 'train/blur/003.png'
+    data = cv2.imencode('.jpg', read(path))[1].tobytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def flip_a_bit(root):
+    path = root / 'train/blur/003.png'
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def displace(root, shift, numbers=range(TRAIN)):
+    for number in numbers:
+        change(root / f'train/sharp/{number:03d}.png', lambda image: np.roll(image, shift, (0, 1)))
+
+
+def next_frame(root):
+    """Sharp frames of a moving scene, each under the name of another one."""
+    for number in range(TRAIN):
+        shift = [(7, 0), (-7, 0), (0, 7), (0, -7)][number % 4]
+        displace(root, shift, [number])
+
+
+FAULTS = {
+    'truncated': (truncate, 'fault', r'1 file cannot be read \(train/blur/003.png: damaged: .*run'),
+    'truncated_jpeg': (
+        truncate_jpeg,
+        'fault',
+        r'1 file cannot .*003.png: damaged: image file is t',
+    ),
+    'flipped_bit': (flip_a_bit, 'fault', r'1 file cannot be read \(train/blur/003.png: damaged'),
+    'empty_file': (
+        lambda root: (root / 'train/blur/003.png').write_bytes(b''),
+        'fault',
+        r'1 file cannot be read \(train/blur/003.png: empty\): copy again',
+    ),
+    'no_image': (
+        lambda root: (root / 'train/blur/003.png').write_text('<html>'),
+        'fault',
+        r'003.png: not an image\)',
+    ),
+    'no_partner': (
+        lambda root: (root / 'train/sharp/003.png').unlink(),
+        'fault',
+        r'1 blurry image has no sharp one \(train/blur/003.png\): rename, add',
+    ),
+    'renamed': (
+        lambda root: (root / 'train/sharp/003.png').rename(root / 'train/sharp/003_.png'),
+        'fault',
+        r"no sharp one \(train/blur/003.png, did you mean 'train/sharp/003_.png'\?\)",
+    ),
+    'empty_folder': (
+        lambda root: [path.unlink() for path in (root / 'train/sharp').iterdir()],
+        'fault',
+        r'12 blurry images have no sharp one \(train/blur/000.png, .*, \.\.\.\)',
+    ),
+    'both_empty': (
+        lambda root: [path.unlink() for path in root.glob('train/*/*')],
+        'fault',
+        'there is no image in .*blur',
+    ),
+    'two_suffixes': (
+        lambda root: shutil.copy(root / 'train/blur/003.png', root / 'train/blur/003.bmp'),
+        'fault',
+        'differ only in their suffix: remove one',
+    ),
+    'two_sizes': (
+        lambda root: change(root / 'train/blur/003.png', lambda image: image[:-4]),
+        'fault',
+        r'1 pair differs in size \(train/blur/003.png is 168x164, train/sharp/003.png is 168x168\)',
+    ),
+    'gray': (
+        lambda root: change(
+            root / 'train/blur/003.png', lambda image: cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        ),
+        'fault',
+        r'1 image is gray \(train/blur/003.png\): convert to 8-bit RGB, or pack .* --to-rgb',
+    ),
+    'alpha': (
+        lambda root: change(root / 'train/blur/003.png', lambda x: np.dstack([x, x[..., :1]])),
+        'fault',
+        r'1 image has an alpha channel \(train/blur/003.png\)',
+    ),
+    '16_bits': (
+        lambda root: change(root / 'train/blur/003.png', lambda x: x.astype(np.uint16) * 257),
+        'fault',
+        r'1 image has 16 bits per channel \(train/blur/003.png\)',
+    ),
+    'duplicate': (
+        lambda root: shutil.copy(root / 'train/blur/003.png', root / 'train/blur/004.png'),
+        'warning',
+        r'1 blurry image is there more than once \(train/blur/003.png = train/blur/004.png\)',
+    ),
+    'leak': (
+        lambda root: shutil.copy(root / 'train/sharp/003.png', root / 'test/sharp/020.png'),
+        'fault',
+        r'test/blur: 1 image is in the training data too \(train/sharp/003.png = test/sharp/020',
+    ),
+    'unblurred': (
+        lambda root: shutil.copy(root / 'train/sharp/003.png', root / 'train/blur/003.png'),
+        'warning',
+        r'1 blurry image is the same as the sharp one \(003\)',
+    ),
+    'folders_exchanged': (
+        lambda root: exchange(root / 'train/blur', root / 'train/sharp'),
+        'fault',
+        'blurry and sharp are exchanged: in 12 of 12 pairs the sharp image is the blurrier one',
+    ),
+    'images_exchanged': (
+        exchange_images,
+        'warning',
+        r'1 pair has the blurrier image as the sharp one, of 12 judged \(003\)',
+    ),
+    'all_displaced': (
+        lambda root: displace(root, (0, 2)),
+        'fault',
+        r'the blurry images are displaced alike, by \(-2\.0, -?0\.0\) pixels \(right, down\)',
+    ),
+    'off_by_one': (next_frame, 'fault', r'most pairs are displaced, by [67]\.\d pixels in the med'),
+    'one_displaced': (
+        lambda root: displace(root, (9, -8), [3]),
+        'warning',
+        r'1 pair is displaced by more than blur explains, of 12 judged \(003 by \(8, -9\)\)',
+    ),
+    'unrelated': (
+        lambda root: write(root / 'train/sharp/003.png', texture(99)),
+        'warning',
+        r'1 pair seems to show two scenes, of 12 judged \(003\)',
+    ),
+    'black': (
+        lambda root: change(root / 'train/blur/003.png', np.zeros_like),
+        'warning',
+        r'1 pair seems to show two scenes',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_every_fault_is_found(root, name):
+    provoke, level, message = FAULTS[name]
+    provoke(root)
+    report = check(root)
+    found = problems(report)
+    assert {finding.level for finding in found} == {level}
+    assert re.search(message, '\n'.join(finding.line() for finding in found))
+    assert report.exit_code == {'fault': 3, 'warning': 2}[level]
+
+
+def test_many_odd_pairs_are_a_fault(root):
+    for name in ('003', '004'):
+        exchange(root / f'train/blur/{name}.png', root / f'train/sharp/{name}.png')
+    (found,) = problems(check(root))
+    assert (found.level, found.check, found.names) == ('fault', 'exchanged', ('003', '004'))
+
+
+def test_crop_and_varying_sizes(root):
+    for folder in ('blur', 'sharp'):
+        change(root / f'train/{folder}/003.png', lambda image: image[:, :140])
+    report = check_data(root, crop=150)
+    (found,) = problems(report)
+    assert found.line().startswith(
+        'warning  train/blur: 1 pair is smaller than the training crop of 150 pixels (003): lower'
+    )
+    assert '2 sizes, from 140x168 to 168x168' in report.text()
+    assert problems(check_data(root, crop=140)) == []
+
+
+def test_real_pairs_raise_no_alarm(shared_data):
+    report = check_data(shared_data / 'data' / 'pairs' / 'reds_320x180', crop=128)
+    assert problems(report) == []

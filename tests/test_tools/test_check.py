@@ -1,0 +1,47 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from blurred_pairs import blurred, texture, truncate, write
+
+from mmspd.errors import UserError
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'check.py'
+
+
+@pytest.fixture
+def tool():
+    spec = importlib.util.spec_from_file_location('check', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def state_of(root):
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob('*')}
+
+
+def test_command_line(tool, tmp_path, capsys):
+    root = tmp_path / 'data'
+    for number in range(2, 5):
+        write(root / 'train' / 'sharp' / f'{number:03d}.png', texture(number))
+        write(root / 'train' / 'blur' / f'{number:03d}.png', blurred(texture(number)))
+    truncate(root)
+    before = state_of(root)
+    arguments = [str(root), '--workers', '0', '--crop', '128']
+    report = tmp_path / 'report.json'
+    assert tool.main([*arguments, '--json', str(report)]) == 3
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith(f"'{root}', layout pairs: ")
+    assert out[-1] == 'verdict: 1 fault and 0 warnings: mend the faults before you use this data'
+    found = json.loads(report.read_text())
+    assert found['exit_code'] == 3
+    assert found['findings'][0]['check'] == 'unreadable'
+    assert found['findings'][0]['names'][0].startswith('train/blur/003.png: ')
+    with pytest.raises(UserError, match="lies in the data set's folder"):
+        tool.main([*arguments, '--json', str(root / 'report.json')])
+    assert tool.main([*arguments, '--quick']) == 0
+    assert state_of(root) == before
+    with pytest.raises(UserError, match='no data set is recognised'):
+        tool.main([str(tmp_path / 'data' / 'train' / 'blur')])
