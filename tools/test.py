@@ -77,15 +77,15 @@ def use_dataset(config: Config, name: str) -> None:
 def use_protocols(config: Config, names: List[str]) -> None:
     """Replace what is measured by the metrics of some protocols."""
     metrics = []
-    for name in names:
-        path = find_base('protocols', name)
+    paths = sorted({find_base('protocols', name) for name in names}, key=lambda path: path.stem)
+    for path in paths:
         variable = f'{path.stem}_metrics'
         protocol = read_config(str(path), {})
         if variable not in protocol:
             raise UserError(f'{path} is no protocol: it has to define {variable} = [...]')
         # protocols may share a metric, which is then measured once
         metrics += [metric for metric in protocol[variable] if metric not in metrics]
-    config.protocol = '+'.join(Path(name).stem.replace('_', '-') for name in names)
+    config.protocol = '+'.join(path.stem.replace('_', '-') for path in paths)
     config.test_evaluator = dict(type='mmengine.Evaluator', metrics=metrics)
 
 
