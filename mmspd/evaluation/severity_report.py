@@ -21,7 +21,6 @@ __all__ = ['group_by_severity', 'plot_severity', 'severity_table']
 #: Groups by grouping: dicts of ``name``, ``count`` and the means of the metrics.
 Groups = Dict[str, List[Dict[str, Any]]]
 
-_PATCHES = 'patches by input PSNR'
 _PSNR_EDGES = (32, 29, 26, 23, 20)  # dB
 _PSNR_NAMES = (
     f'>= {_PSNR_EDGES[0]} dB',
@@ -60,7 +59,7 @@ def group_by_severity(images: Sequence[Dict[str, Any]]) -> Groups:
         'record': _group(
             ((image['severity'], image) for image in images if image.get('severity')), SEVERITIES
         ),
-        _PATCHES: _group(_by_input_psnr(patches), _PSNR_NAMES),
+        'patches by input PSNR': _group(_by_input_psnr(patches), _PSNR_NAMES),
     }
     return {grouping: groups for grouping, groups in found.items() if groups}
 
