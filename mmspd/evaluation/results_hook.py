@@ -79,6 +79,7 @@ class ResultsHook(Hook):
         result.save(folder)
         if groups:
             runner.logger.info(f'By severity of the blur:\n{severity_table(groups)}')
+        if any('PSNR-gain' in group for members in groups.values() for group in members):
             plot_severity({Path(runner.cfg.filename or 'result').stem: groups}, folder / PLOT_NAME)
         measured = measured_of('measured', result)
         paper = measured and beside_paper(measured)
