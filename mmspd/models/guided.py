@@ -109,9 +109,32 @@ class SemanticGuided(BaseModule):
             All outputs of the restorer, and f_pri^1 ... f_pri^L, fine to coarse, of the image
             padded to :attr:`multiple`.
         """
-        prior = self.prior(pad_to_multiple(img, self.multiple))
-        fuse = self.embedding(self.prior.guidance(prior))
-        return as_list(self.restorer(img, fuse)), prior
+        prior = self.compute_prior(img)
+        return self.restore(img, prior), prior
+
+    def compute_prior(self, img: Tensor) -> List[Tensor]:
+        """Extract the prior of an image.
+
+        Args:
+            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1].
+
+        Returns:
+            f_pri^1 ... f_pri^L, fine to coarse, of the image padded to :attr:`multiple`.
+        """
+        return self.prior(pad_to_multiple(img, self.multiple))
+
+    def restore(self, img: Tensor, prior: Sequence[Tensor]) -> List[Tensor]:
+        """Restore an image with a prior that is at hand.
+
+        Args:
+            img: blurry image, as for :meth:`forward`; or a crop of one that starts at multiples
+                of :attr:`multiple`.
+            prior: what :meth:`compute_prior` returned; or, level by level, the same crop of it.
+
+        Returns:
+            All outputs of the restorer, the full-resolution result last.
+        """
+        return as_list(self.restorer(img, self.embedding(self.prior.guidance(prior))))
 
 
 def _as_entries(at: Sequence[SeamEntry]) -> List[Dict[str, Any]]:

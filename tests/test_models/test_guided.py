@@ -61,6 +61,19 @@ def test_an_odd_size_equals_its_padded_image():
     assert torch.equal(*seen['delta'])
 
 
+def test_a_part_is_restored_with_its_part_of_the_prior():
+    """Deep in the part, where neither run sees a border, the two agree."""
+    guided = randomise(guide(UNET)).eval()
+    img = image(32, 256)
+    with torch.no_grad():
+        prior = guided.compute_prior(img)
+        part = [level[..., 64 // stride :] for level, stride in zip(prior, (2, 4, 8))]
+        found = guided.restore(img[..., 64:], part)[-1]
+        want, whole = guided.forward_with_prior(img)
+    assert all(torch.equal(a, b) for a, b in zip(prior, whole))
+    torch.testing.assert_close(found[..., 96:], want[-1][..., 160:], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ('restorer', 'at', 'message'),
     [

@@ -1,0 +1,65 @@
+"""Where the tiles of an image lie, and how they fade into each other."""
+
+from typing import List, NamedTuple
+
+import numpy as np
+
+from mmspd.models.padding import round_up
+
+__all__ = ['Span', 'fades', 'spans']
+
+
+class Span(NamedTuple):
+    """Pixels from ``start`` to ``stop`` along an axis."""
+
+    start: int
+    stop: int
+
+
+def spans(length: int, tile: int, overlap: int, multiple: int) -> List[Span]:
+    """Cover an axis by as few overlapping tiles as can be, of about equal length.
+
+    Args:
+        length: pixels of the axis.
+        tile: longest tile, a multiple of ``multiple``.
+        overlap: how far neighbours overlap at least, likewise; below ``tile``.
+        multiple: tiles start at multiples of it.
+
+    Returns:
+        The tiles in order; the last one ends at ``length``. All that do not are multiples of
+        ``multiple`` long.
+    """
+    if length <= tile:
+        return [Span(0, length)]
+    count = -(-(length - overlap) // (tile - overlap))
+    tile = round_up(-(-(length + (count - 1) * overlap) // count), multiple)
+    starts = [round_up(i * (length - tile) // (count - 1), multiple) for i in range(count)]
+    return [Span(start, min(start + tile, length)) for start in starts]
+
+
+def fades(tiles: List[Span]) -> List[np.ndarray]:
+    """Weights of the pixels of each tile, which sum to one at every pixel of the axis.
+
+    Neighbours fade into each other over their overlap. A pixel belongs to two tiles at most;
+    where three reach it, the outer one has weight zero.
+
+    Args:
+        tiles: what :func:`spans` returned.
+
+    Returns:
+        For each tile, float32 weights of shape ``(stop - start,)``.
+    """
+    weights = [np.ones(tile.stop - tile.start, np.float32) for tile in tiles]
+    for i, (left, right) in enumerate(zip(tiles, tiles[1:])):
+        start, stop = right.start, left.stop
+        if i > 0:
+            start = max(start, tiles[i - 1].stop)
+        if i + 2 < len(tiles):
+            stop = min(stop, tiles[i + 2].start)
+        centres = (np.arange(stop - start) + 0.5) / (stop - start)
+        rise = (np.sin(centres * np.pi / 2) ** 2).astype(np.float32)
+        weights[i][start - left.start : stop - left.start] = 1 - rise
+        weights[i][stop - left.start :] = 0
+        weights[i + 1][: start - right.start] = 0
+        weights[i + 1][start - right.start : stop - right.start] = rise
+    return weights

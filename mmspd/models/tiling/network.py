@@ -1,0 +1,144 @@
+"""A model as tiling sees it: what it takes to run it on a part of an image."""
+
+import math
+import weakref
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmspd.models.guided import SemanticGuided, as_list
+from mmspd.models.meta import peak_memory, shapes_only
+from mmspd.models.padding import pad_to_multiple, round_up
+from mmspd.models.restorers.base import Restorer
+from mmspd.models.tiling.grid import Span
+
+__all__ = ['TileNetwork']
+
+MULTIPLE = 64  # a multiple of the strides of any network, for those that do not state theirs
+SURROUNDINGS = 256  # pixels around a tile for its prior: ConvExtractor's default sees 190 far
+# what an allocator keeps beyond the tensors alive; see peak_memory for the measurement
+KEPT_FACTOR, KEPT_BYTES = 1.25, 128 * 2**20
+
+
+class _Known(NamedTuple):
+    """What has been found out of a network: the multiple it accepts, and costs by case."""
+
+    accepted: int
+    costs: Dict[Tuple[Any, ...], int]
+
+
+#: So that a folder of photos is not measured photo by photo.
+_KNOWN: 'weakref.WeakKeyDictionary[nn.Module, _Known]' = weakref.WeakKeyDictionary()
+
+
+class TileNetwork:
+    """A model as this module sees it: a generator, where it is, how it is run, what that takes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.generator = getattr(model, 'generator', model)
+        self.device = next(self.generator.parameters()).device
+        self.memory_format = getattr(model, 'memory_format', torch.contiguous_format)
+        self.guided = isinstance(self.generator, SemanticGuided)
+        if self.generator not in _KNOWN:
+            _KNOWN[self.generator] = _Known(_accepted_multiple(self.generator), {})
+        self.accepted, self.costs = _KNOWN[self.generator]
+        self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
+        self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
+
+    def load(self, pixels: np.ndarray) -> Tensor:
+        """Bring ``(1, 3, h, w)`` to the device."""
+        img = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        return img.contiguous(memory_format=self.memory_format)
+
+    def restore(self, img: Tensor, rows: Span, columns: Span, prior: Optional[list]) -> Tensor:
+        """Restore a part of an image on the device; all of it where the network is not guided.
+
+        Args:
+            img: ``(1, 3, H, W)``.
+            rows: the part; starts at a multiple of :attr:`multiple`.
+            columns: likewise.
+            prior: that of the part. Where it is ``None`` it is cut out of the image's.
+
+        Returns:
+            ``(1, 3, rows, columns)``.
+        """
+        if not self.guided:
+            return as_list(self.generator(pad_to_multiple(img, self.accepted)))[-1]
+        if prior is None:
+            prior = self.crop(self.compute_prior(img), rows, columns)
+        part = img[..., rows.start : rows.stop, columns.start : columns.stop]
+        return self.generator.restore(pad_to_multiple(part, self.accepted), prior)[-1]
+
+    def compute_prior(self, img: Tensor) -> List[Tensor]:
+        """Extract the prior of an image on the device, padded to :attr:`multiple`."""
+        return self.generator.compute_prior(pad_to_multiple(img, self.multiple))
+
+    def crop(self, prior: Sequence[Tensor], rows: Span, columns: Span) -> List[Tensor]:
+        """Cut the prior of a part out of an image's."""
+        (top, left), strides = (rows.start, columns.start), self.generator.prior.strides
+        bottom = top + round_up(rows.stop - top, self.multiple)
+        right = left + round_up(columns.stop - left, self.multiple)
+        return [
+            level[..., top // stride : bottom // stride, left // stride : right // stride]
+            for level, stride in zip(prior, strides)
+        ]
+
+    def cost(self, size: Tuple[int, int], tile: Tuple[int, int], whole_prior: bool) -> int:
+        """Bytes that :meth:`restore` takes for a tile of an image, in float32.
+
+        Beside the prior of the whole image, where there is one.
+        """
+        margin = 0 if whole_prior else 2 * self.surroundings
+        around = tuple(min(length, side + margin) for length, side in zip(size, tile))
+
+        def run() -> None:
+            img = torch.empty(1, 3, *around, device='meta')
+            shapes = self.prior_shapes(*tile) if whole_prior else None
+            prior = shapes and [torch.empty(shape, device='meta') for shape in shapes]
+            self.restore(img, Span(0, tile[0]), Span(0, tile[1]), prior)
+
+        return self._cost((*around, *tile, whole_prior), run)
+
+    def prior_cost(self, height: int, width: int) -> int:
+        """Bytes that computing the prior of an image takes, in float32."""
+
+        def run() -> None:
+            self.compute_prior(torch.empty(1, 3, height, width, device='meta'))
+
+        return self._cost((height, width), run)
+
+    def prior_size(self, height: int, width: int) -> int:
+        """Bytes of the prior of an image, in float32."""
+        return 4 * sum(math.prod(shape) for shape in self.prior_shapes(height, width))
+
+    def prior_shapes(self, height: int, width: int) -> List[Tuple[int, ...]]:
+        """Shapes of the levels of the prior of an image."""
+        height, width = round_up(height, self.multiple), round_up(width, self.multiple)
+        prior = self.generator.prior
+        return [
+            (1, channels, height // stride, width // stride)
+            for channels, stride in zip(prior.channels, prior.strides)
+        ]
+
+    def _cost(self, case: Tuple[int, ...], run: Callable[[], None]) -> int:
+        if case not in self.costs:
+            self.costs[case] = int(KEPT_FACTOR * peak_memory(self.generator, run)) + KEPT_BYTES
+        return self.costs[case]
+
+
+def _accepted_multiple(generator: nn.Module) -> int:
+    """The multiple that a restorer wants both sides to be of: 1 where it pads by itself."""
+    restorer = getattr(generator, 'restorer', generator)
+    if isinstance(restorer, Restorer):
+        return 1
+    for multiple in (1, 2, 4, 8, 16, 32):
+        side = 128 + multiple
+        try:
+            with shapes_only(restorer):
+                restorer(torch.empty(1, 3, side, side, device='meta'))
+        except (RuntimeError, ValueError, AssertionError):
+            continue
+        return multiple
+    return MULTIPLE

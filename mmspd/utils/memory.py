@@ -1,0 +1,70 @@
+"""How much memory a device has left, and how much of it this process holds."""
+
+from pathlib import Path
+from typing import Optional
+
+import psutil
+import torch
+
+from mmspd.errors import UserError
+
+__all__ = ['free_memory', 'held_memory']
+
+# limit, use, statistics and the name there of reclaimable file cache: control groups 2, then 1
+_CGROUPS = (
+    ('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
+    (
+        'memory/memory.limit_in_bytes',
+        'memory/memory.usage_in_bytes',
+        'memory/memory.stat',
+        'total_inactive_file',
+    ),
+)
+
+
+def free_memory(device: torch.device, cgroups: Path = Path('/sys/fs/cgroup')) -> int:
+    """Memory in bytes that a process can still get on a device.
+
+    On the CPU the limit of a container counts as well as the machine's memory.
+
+    Args:
+        device: the device.
+        cgroups: where the system tells the limits of a container.
+
+    Raises:
+        UserError: the accelerator does not tell.
+    """
+    if device.type == 'cpu':
+        left = _left_in_container(cgroups)
+        available = psutil.virtual_memory().available
+        return available if left is None else min(available, left)
+    backend = getattr(torch, device.type)
+    if not hasattr(backend, 'mem_get_info'):
+        raise UserError(
+            f'The device {device} does not tell how much memory is free: state memory_budget, or '
+            'the size of the tiles.'
+        )
+    # what PyTorch keeps for later is free for this process
+    kept = backend.memory_reserved(device) - backend.memory_allocated(device)
+    return backend.mem_get_info(device)[0] + kept
+
+
+def held_memory(device: torch.device) -> int:
+    """Memory in bytes that this process holds on a device: its resident set on the CPU."""
+    if device.type == 'cpu':
+        return psutil.Process().memory_info().rss
+    return getattr(torch, device.type).memory_allocated(device)
+
+
+def _left_in_container(cgroups: Path) -> Optional[int]:
+    """What is left of a container's limit; None where there is none."""
+    for limit, used, statistics, cache in _CGROUPS:
+        if not (cgroups / limit).is_file():
+            continue
+        text = (cgroups / limit).read_text().strip()
+        if text == 'max':
+            return None
+        lines = (line.split() for line in (cgroups / statistics).read_text().splitlines())
+        reclaimable = int(dict(lines)[cache])
+        return int(text) - int((cgroups / used).read_text()) + reclaimable
+    return None

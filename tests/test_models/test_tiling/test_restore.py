@@ -1,0 +1,282 @@
+"""restore: equal to the untiled run, one prior for all tiles, clear about what cannot be."""
+
+import gc
+import importlib
+import re
+import weakref
+
+import pytest
+import support
+import torch
+from contracts.restorer import guide, image, randomise
+from torch import nn
+
+from mmspd.errors import UserError
+from mmspd.models.guided import as_list
+from mmspd.models.self_ensemble import self_ensemble
+from mmspd.models.tiling import restore
+from mmspd.models.tiling.network import TileNetwork
+from mmspd.registry import build_model
+
+UNET = dict(type='mmspd.UNet', base=4, num_res=1)
+NAFNET = dict(
+    type='mmagic.NAFNet',
+    img_channels=3,
+    mid_channels=4,
+    enc_blk_nums=[1, 1],
+    middle_blk_num=1,
+    dec_blk_nums=[1, 1],
+)
+SEGMAP = dict(
+    type='mmspd.SegmapSPL',
+    num_classes=5,
+    extractor=dict(type='mmspd.ConvExtractor', width=8, num_blocks=(1, 1, 1)),
+)
+
+
+def build(kind):
+    torch.manual_seed(0)
+    return randomise(
+        {
+            'unet': lambda: build_model(UNET),
+            'mimo': lambda: build_model(dict(type='mmspd.MIMOUNet', base=4, num_res=1)),
+            'nafnet': lambda: build_model(NAFNET),
+            'guided unet': lambda: guide(UNET),
+            'guided by a map': lambda: guide(UNET, prior=SEGMAP),
+            'guided mprnet': lambda: guide(
+                dict(type='mmspd.MPRNet', base=8, growth=4, orsnet_growth=4, num_cab=1)
+            ),
+            'guided nafnet': lambda: guide(NAFNET, at=['decoders.0', 'decoders.1']),
+        }[kind]()
+    ).eval()
+
+
+@torch.no_grad()
+def untiled(network, img):
+    return as_list(network(img))[-1]
+
+
+def smooth(height, width):
+    """A photo-like image: noise that is blurred."""
+    return nn.functional.interpolate(
+        image(-(-height // 8), -(-width // 8)), size=(height, width), mode='bicubic'
+    ).clamp(0, 1)
+
+
+@pytest.mark.parametrize('kind', ['unet', 'nafnet', 'guided unet', 'guided mprnet'])
+def test_whole_image_equals_the_network(kind):
+    network = build(kind)
+    for size in ((37, 53), (1, 1), (1, 70)):
+        img = image(*size)
+        want = untiled(network, img)
+        for tile in ('auto', 0, 512):
+            assert torch.equal(restore(network, img, tile=tile), want)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'decibel'),
+    [
+        ('unet', 60),
+        ('mimo', 60),
+        ('guided unet', 60),
+        ('guided by a map', 60),
+        ('guided nafnet', 50),  # channel attention averages over the tile
+    ],
+)
+def test_tiles_equal_the_untiled_run(kind, decibel):
+    network, img = build(kind), smooth(205, 331)
+    found = restore(network, img, tile=128, overlap=48)
+    error = (found - untiled(network, img)).square().mean()
+    assert -10 * error.log10() > decibel
+    seams = (restore(network, img, tile=128, overlap=0) - untiled(network, img)).square().mean()
+    assert error < seams / 10
+
+
+def test_a_constant_image_stays_constant():
+    class Same(nn.Conv2d):
+        def forward(self, img):
+            return img
+
+    img = torch.full((1, 3, 300, 200), 0.7)
+    torch.testing.assert_close(
+        restore(Same(3, 3, 1), img, tile=128, overlap=64), img, atol=1e-6, rtol=0
+    )
+
+
+def seen_priors(network, img, monkeypatch, **kwargs):
+    """The tiles of a run: how many priors were computed, and what the restorer was shown."""
+    computed, shown = [], []
+    compute, use = network.compute_prior, network.restore
+    monkeypatch.setattr(network, 'compute_prior', lambda x: computed.append(x) or compute(x))
+    monkeypatch.setattr(network, 'restore', lambda x, p: shown.append((x, p)) or use(x, p))
+    result = restore(network, img, tile=128, overlap=32, **kwargs)
+    monkeypatch.undo()
+    on_device = [x for x in computed if x.device.type == 'cpu']
+    return result, len(on_device), [(x, p) for x, p in shown if x.device.type == 'cpu']
+
+
+@pytest.mark.parametrize('kind', ['guided unet', 'guided by a map'])
+def test_all_tiles_see_the_one_prior_of_the_image(kind, monkeypatch):
+    network, img = build(kind), smooth(205, 331)
+    want, count, tiles = seen_priors(network, img, monkeypatch)
+    assert (count, len(tiles)) == (1, 8)
+    with torch.no_grad():
+        whole = network.compute_prior(img)
+    fine, coarse = tiles[-1][1][0], tiles[-1][1][-1]  # the bottom right tile
+    assert torch.equal(fine, whole[0][..., -fine.shape[-2] :, -fine.shape[-1] :])
+    assert torch.equal(coarse, whole[-1][..., -coarse.shape[-2] :, -coarse.shape[-1] :])
+
+    # where the prior of the whole does not fit, each tile's is computed, and is the same
+    monkeypatch.setattr(TileNetwork, 'prior_size', lambda self, *size: 2**60)
+    found, count, tiles = seen_priors(network, img, monkeypatch)
+    assert (count, len(tiles)) == (8, 8)
+    torch.testing.assert_close(found, want, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize('kind', ['nafnet', 'guided unet'])
+def test_self_ensemble_sees_all_sides(kind):
+    network, img = build(kind), smooth(150, 201)
+    want = self_ensemble(lambda view: untiled(network, view), img)
+    found = restore(network, img, tile=0, self_ensemble=True)
+    torch.testing.assert_close(found, want, atol=1e-6, rtol=0)
+    tiled = restore(network, img, tile=128, overlap=48, self_ensemble=True)
+    assert (tiled - want).square().mean() < 1e-5
+
+
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+def test_reduced_precision(precision):
+    network, img = build('guided unet'), smooth(40, 72)
+    found = restore(network, img, precision=precision)
+    assert found.dtype == torch.float32
+    assert 0 < (found - untiled(network, img)).abs().max() < 0.1
+
+
+def test_a_restorer_that_refuses_odd_sizes_is_given_others():
+    class Strict(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Conv2d(12, 12, 1)
+
+        def forward(self, img):
+            return nn.functional.pixel_shuffle(self.body(nn.functional.pixel_unshuffle(img, 2)), 2)
+
+    network, img = Strict(), image(131, 203)
+    found = restore(network, img, tile=128, overlap=0)
+    want = untiled(network, img[..., :130, :202])
+    torch.testing.assert_close(found[..., :130, :202], want, atol=1e-6, rtol=0)
+    guided = randomise(guide(Strict(), at=['body'])).eval()
+    assert restore(guided, img, tile=64).shape == img.shape
+
+
+def test_a_deblurrer_is_restored_by_its_generator():
+    model = build_model(
+        dict(
+            type='mmspd.SemanticPriorDeblurrer',
+            generator=UNET,
+            channels_last=True,
+            losses=dict(loss_pix=dict(type='mmagic.L1Loss')),
+        )
+    ).eval()
+    img = image(35, 45)
+    with torch.no_grad():
+        torch.testing.assert_close(restore(model, img), model(img, mode='tensor'))
+
+
+def test_progress_is_told_after_every_tile():
+    told = []
+    restore(build('unet'), image(40, 100), tile=40, overlap=8, progress=lambda *a: told.append(a))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+class Blown(nn.Conv2d):
+    """A network that adds what its weights hold to the image."""
+
+    def __init__(self, value):
+        super().__init__(1, 1, 1, bias=False)
+        nn.init.constant_(self.weight, value)
+
+    def forward(self, img):
+        return torch.cat([img[..., :-1], img[..., -1:] + self.weight], dim=-1)
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (float('nan'), 'has values that are not finite. Try'),
+        (64 * 3.0, r'is far from its input \(3.00 of the full range in some part\). Try'),
+        (1.0, None),  # one column of light
+    ],
+)
+def test_a_blow_up_is_told(value, message, monkeypatch):
+    told = []
+    module = importlib.import_module('mmspd.models.tiling.restore')
+    monkeypatch.setattr(module, 'print_log', lambda text, *_: told.append(text))
+    restore(Blown(value), image(128, 192))
+    assert bool(told) == (message is not None)
+    assert message is None or re.search(message, told[0])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(precision='int8'), "precision='int8' is unknown; use float32, bfloat16, float16"),
+        (dict(tile='small'), "tile='small' does not fit: use 'auto', 0 .* 8 pixels or more"),
+        (dict(tile=-64), 'tile=-64 does not fit'),
+        (dict(tile=64, overlap=40), 'overlap=40 does not fit: use 0 to half the size of a tile'),
+        (dict(overlap=-1), 'overlap=-1 does not fit'),
+        (dict(memory_budget=10**6), r'The smallest tile, 384 pixels, takes \d+ MiB more memory'),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments, message):
+    with pytest.raises(UserError, match=message):
+        restore(build('unet'), torch.zeros(1, 3, 600, 600), **arguments)
+
+
+def test_takes_one_image():
+    with pytest.raises(UserError, match=r'one image \(1, 3, H, W\), but got \(2, 3, 8, 8\)'):
+        restore(build('unet'), torch.zeros(2, 3, 8, 8))
+
+
+def test_what_is_known_of_a_network_does_not_keep_it():
+    network = build('unet')
+    restore(network, image(32, 32))
+    alive = weakref.ref(network)
+    del network
+    gc.collect()
+    assert alive() is None
+
+
+#: Restores 6 megapixels; prints its peak memory, the budget and the number of tiles.
+RESTORE_LARGE = """
+import resource, sys, torch
+import mmspd.models
+from mmspd.models.tiling import restore
+from mmspd.registry import build_model
+from mmspd.utils.memory import held_memory
+
+spl = dict(
+    type='mmspd.SPL',
+    extractor=dict(type='mmspd.ConvExtractor', width=8, num_blocks=(1, 1, 1)))
+network = build_model(dict(
+    type='mmspd.SemanticGuided', restorer=dict(type='mmspd.UNet', base=4, num_res=1),
+    prior=spl, embedding=dict(type='mmspd.SPE'))).eval()
+image = torch.rand(1, 3, 2000, 3000)
+budget = held_memory(torch.device('cpu')) + 2**20 * int(sys.argv[1])
+tiles = []
+restore(network, image, memory_budget=budget, progress=lambda *told: tiles.append(told))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print('result', peak, budget, len(tiles), flush=True)
+"""
+
+
+def test_memory_stays_within_the_budget(processes, tmp_path):
+    """A process of its own restores what would take more than twice the memory as a whole."""
+    script, log = tmp_path / 'large.py', tmp_path / 'log.txt'
+    script.write_text(RESTORE_LARGE)
+    process = processes.Process(target=support.run_tool, args=(str(script), ['500'], str(log)))
+    process.start()
+    process.join(60)
+    line = re.search(r'^result (\d+) (\d+) (\d+)$', log.read_text(), re.MULTILINE)
+    peak, budget, tiles = map(int, line.groups())
+    assert peak < budget
+    assert tiles > 1
