@@ -75,14 +75,14 @@ def _find_sources(
     """Yield the files, each with its name relative to the input."""
     for entry in inputs:
         path = Path(entry)
-        if path.is_dir():
+        if os.path.isdir(path):  # False where it may not be looked at
             if out is not None and out.resolve() == path.resolve():
                 raise UserError(
                     f"'{path}' is the input and the folder for the results: give "
                     'another one for the results'
                 )
             yield from ((file, file.relative_to(path)) for file in _walk(path, out, recursive))
-        elif path.exists():
+        elif os.path.exists(path):
             yield path, Path(path.name)
         else:
             yield from ((file, Path(file.name)) for file in _expand(str(entry)))

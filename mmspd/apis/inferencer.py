@@ -1,0 +1,287 @@
+"""Deblurring photos, folders and videos with a trained model."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from PIL import Image
+from tqdm import tqdm
+
+import mmspd
+from mmspd.apis.jobs import Job, RestoredRecord, find_jobs
+from mmspd.apis.model import load_model
+from mmspd.apis.photo_io import like_pixels, read_photo, to_tensor
+from mmspd.apis.video import VIDEO_SUFFIXES, read_video_info, restore_video
+from mmspd.errors import UserError
+from mmspd.models.tiling import restore
+from mmspd.utils.files import write_bytes
+from mmspd.utils.launch import check_file, read_config
+
+__all__ = ['DeblurInferencer', 'RestoreOptions']
+
+Input = Union[str, Path, np.ndarray]
+
+
+class RestoreOptions(NamedTuple):
+    """How to restore; see :func:`mmspd.models.tiling.restore`.
+
+    Attributes:
+        tile: Side of the tiles in pixels, 0 for the whole image at once, ``'auto'`` for the largest
+            that the memory allows.
+        memory_budget: Bytes that may be used; by default a share of what is free.
+        self_ensemble: Restore from eight sides and average, in eight times the time.
+        precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
+    """
+
+    tile: Union[str, int] = 'auto'
+    memory_budget: Optional[int] = None
+    self_ensemble: bool = False
+    precision: str = 'float32'
+
+
+class DeblurInferencer:
+    """Restore blurry photos and videos.
+
+    It is called as the inferencers of MMEngine are, but writes every result as it is made, so that
+    a folder of any size and a video need little memory, and goes on after a bad file.
+
+        inferencer = DeblurInferencer('mimounet_sp_gopro', 'epoch_700.pth')
+        inferencer('photos', out_dir='sharp')
+        sharp = inferencer(blurry)['predictions'][0]        # an RGB array
+
+    Args:
+        model: Path of a config or the config; or the name of one in the repository's
+            ``configs/spd``, such as ``'mimounet_sp_gopro'``.
+        weights: Checkpoint of ``tools/train.py``, or weights of the restorer as its authors
+            published them; random ones with ``None``.
+        device: Where to compute; by default the accelerator if there is one, else the CPU.
+
+    Raises:
+        UserError: The config or the weights cannot be had, or do not fit each other.
+    """
+
+    def __init__(
+        self,
+        model: Union[str, Path, Config],
+        weights: Optional[Union[str, Path]] = None,
+        device: Optional[Union[str, torch.device]] = None,
+    ) -> None:
+        self.cfg = model if isinstance(model, Config) else read_config(_find_config(model), {})
+        self.model = load_model(self.cfg, weights, get_device() if device is None else device)
+        # the teacher has no part in a result, nor have its heads
+        self._identity = _digest(self.model.generator, str(self.cfg.model.generator))
+
+    def __call__(
+        self,
+        inputs: Union[Input, Sequence[Input]],
+        out_dir: Optional[Union[str, Path]] = None,
+        *,
+        suffix: str = '',
+        recursive: bool = False,
+        overwrite: bool = False,
+        show_progress: bool = True,
+        **how: Any,
+    ) -> Dict[str, Any]:
+        """Restore one or many photos and videos.
+
+        Args:
+            inputs: A photo or video, a folder of them, a glob pattern, an array as for
+                :meth:`restore`, or a list of these.
+            out_dir: Folder for the results, see :func:`~mmspd.apis.jobs.find_jobs`; each is in the
+                format of its input. With ``None`` they are returned; a video cannot be.
+            suffix: Added to the names of the results.
+            recursive: Look into the folders of folders too.
+            overwrite: Replace results that are there. By default what is done is skipped, and it
+                is refused to replace a file that was made with other settings or is not ours.
+            show_progress: Show a bar with the time that is left.
+            **how: ``tile``, ``memory_budget``, ``self_ensemble`` and ``precision``, see
+                :class:`RestoreOptions`.
+
+        Returns:
+            ``predictions``: for each photo or video the file written, else its pixels as an array;
+            ``None`` for one that failed. ``sources``: their files or arrays. ``failures``: by file,
+            a sentence that says what is wrong with it. ``skipped``: files that were done before.
+
+        Raises:
+            UserError: Nothing can be restored or written, or the only input is a bad one.
+        """
+        options = RestoreOptions(**how)
+        listed = [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else list(inputs)
+        if any(isinstance(entry, np.ndarray) for entry in listed):
+            return self._restore_arrays(listed, out_dir, options)
+        jobs = find_jobs(listed, out_dir, suffix, recursive)
+        record, done = None, []
+        if out_dir is not None:
+            record = RestoredRecord(
+                out_dir,
+                dict(
+                    model=self._identity,
+                    tile=options.tile,
+                    ensemble=options.self_ensemble,
+                    precision=options.precision,
+                ),
+            )
+            done = [] if overwrite else [job for job in jobs if record.is_done(job)]
+        todo = [job for job in jobs if job not in done]
+        predictions: Dict[Job, Any] = {job: job.target for job in done}
+        failures: Dict[str, str] = {}
+        with _Progress(todo, show_progress) as progress:
+            for job in todo:
+                try:
+                    predictions[job] = self._restore_file(job, options, progress.start(job))
+                    if record is not None:
+                        record.add(job)
+                except UserError as error:
+                    if len(jobs) == 1:
+                        raise
+                    source, sentence = str(job.source), str(error)
+                    failures[source] = sentence if source in sentence else f"'{source}': {sentence}"
+        return dict(
+            predictions=[predictions.get(job) for job in jobs],
+            sources=[job.source for job in jobs],
+            failures=failures,
+            skipped=[job.source for job in done],
+        )
+
+    def restore(
+        self,
+        pixels: np.ndarray,
+        options: Optional[RestoreOptions] = None,
+        progress: Optional[Callable[[int], None]] = None,
+    ) -> np.ndarray:
+        """Restore one image.
+
+        Args:
+            pixels: ``(H, W)`` gray, or ``(H, W, C)`` with C of 1 (gray), 2 (and alpha), 3 (RGB) or
+                4 (and alpha); uint8 or uint16; RGB and not the BGR of OpenCV.
+            options: How.
+            progress: Is told of every part that is done, in pixels.
+
+        Returns:
+            The restored image, of the same shape and type; alpha is the input's.
+
+        Raises:
+            UserError: It is no image, or needs more memory than there is.
+        """
+        options = RestoreOptions() if options is None else options
+        if pixels.dtype not in (np.uint8, np.uint16) or not (
+            pixels.ndim == 2 or (pixels.ndim == 3 and 1 <= pixels.shape[2] <= 4)
+        ):
+            raise UserError(
+                f'an image has the shape (H, W) or (H, W, 1...4) and the type uint8 or uint16, not '
+                f'{pixels.shape} and {pixels.dtype}'
+            )
+        planes = pixels[..., None] if pixels.ndim == 2 else pixels
+        height, width = pixels.shape[:2]
+        told = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            if progress is not None:
+                progress(height * width * done // total - told)
+                told = height * width * done // total
+
+        try:
+            restored = restore(self.model, to_tensor(planes), progress=tell, **options._asdict())
+        except (RuntimeError, MemoryError) as error:
+            # on the CPU PyTorch has no type of its own for it
+            if isinstance(error, RuntimeError) and 'memory' not in str(error):
+                raise
+            raise UserError(
+                f'there is not enough memory for {width}x{height} pixels: give a smaller tile or '
+                'memory budget'
+            ) from error
+        return like_pixels(restored, planes).reshape(pixels.shape)
+
+    def _restore_arrays(
+        self, arrays: Sequence[np.ndarray], out_dir: Optional[Any], options: RestoreOptions
+    ) -> Dict[str, Any]:
+        if out_dir is not None or not all(isinstance(entry, np.ndarray) for entry in arrays):
+            raise UserError(
+                'arrays are returned, not written, and not mixed with files: leave out_dir out'
+            )
+        predictions = [self.restore(array, options) for array in arrays]
+        return dict(predictions=predictions, sources=list(arrays), failures={}, skipped=[])
+
+    def _restore_file(
+        self, job: Job, options: RestoreOptions, progress: Callable[[int], None]
+    ) -> Any:
+        """Restore a photo or video; return the file written, else the pixels."""
+        if job.source.suffix.lower() in VIDEO_SUFFIXES:
+            if job.target is None:
+                raise UserError(
+                    f"'{job.source}' is a video, which is written and not returned: "
+                    'give a folder for it (out_dir)'
+                )
+            restore_video(
+                job.source, job.target, lambda frame: self.restore(frame, options, progress)
+            )
+            return job.target
+        photo = read_photo(job.source)
+        pixels = self.restore(photo.pixels, options, progress)
+        if job.target is None:
+            return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+        write_bytes(job.target, photo.encode(pixels))
+        return job.target
+
+
+class _Progress:
+    """A bar over the pixels of all photos and frames, for they take a time each."""
+
+    def __init__(self, jobs: Sequence[Job], show: bool) -> None:
+        self._names = {job: f'{n}/{len(jobs)} {job.source.name}' for n, job in enumerate(jobs, 1)}
+        self._bar = tqdm(
+            total=sum(_count_pixels(job.source) for job in jobs) if show else None,
+            disable=not show or not jobs,
+            unit_scale=True,
+            bar_format='{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels '
+            '[{elapsed}, {remaining} left]',
+        )
+
+    def __enter__(self) -> '_Progress':
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._bar.close()
+
+    def start(self, job: Job) -> Callable[[int], None]:
+        """Show the name of the next file; what is returned is told of pixels that are done."""
+        self._bar.set_description_str(self._names[job])
+        return self._bar.update
+
+
+def _count_pixels(path: Path) -> int:
+    """Count the pixels of a photo, or of all frames of a video; 0 where it cannot be read."""
+    try:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            info = read_video_info(path)
+            return info.frames * info.pixels
+        with Image.open(path) as image:
+            return image.width * image.height
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 0  # what is wrong is said in its turn
+
+
+def _find_config(model: Union[str, Path]) -> str:
+    """Return the path of a config given by its path, or by its name in the repository."""
+    if Path(model).suffix == '.py' or Path(model).exists():
+        return str(model)
+    folder = Path(mmspd.__file__).resolve().parents[1] / 'configs' / 'spd'
+    if not folder.is_dir():
+        raise UserError(
+            f'{model} is no file, and this installation has no configs to find it by its name in '
+            f'({folder} does not exist): give the path of a config'
+        )
+    return check_file(str(folder / f'{model}.py'), 'config')
+
+
+def _digest(generator: torch.nn.Module, config: str) -> str:
+    """Return what tells a network with its weights from others."""
+    digest = hashlib.sha256(config.encode())
+    for tensor in generator.state_dict().values():
+        digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

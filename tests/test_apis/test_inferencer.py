@@ -1,0 +1,203 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmspd.apis import inferencer as module
+from mmspd.apis.inferencer import DeblurInferencer
+from mmspd.apis.jobs import RestoredRecord
+from mmspd.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
+
+
+@pytest.fixture(scope='module')
+def config():
+    config = Config.fromfile(CONFIGS / 'mimounet_sp_gopro.py')
+    config.model.generator.restorer.update(base=4, num_res=1)
+    extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
+    config.model.generator.prior.extractor = extractor
+    return config
+
+
+@pytest.fixture(scope='module')
+def inferencer(config):
+    torch.manual_seed(0)
+    return DeblurInferencer(config, device=torch.device('cpu'))
+
+
+def photo(height=24, width=32, seed=0):
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height))
+
+
+def direct(inferencer, rgb, gray=False):
+    """The network's result for an RGB photo in [0, 255], by none of the inferencer's code."""
+    img = torch.from_numpy(rgb.transpose(2, 0, 1).astype(np.float32) / 255)[None]
+    with torch.no_grad():
+        restored = inferencer.model(img)[0].permute(1, 2, 0).numpy() * 255
+    return np.clip(restored.mean(2) if gray else restored, 0, 255)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three photos, the second of them damaged."""
+    root = tmp_path / 'in put'
+    (root / 'träin').mkdir(parents=True)
+    for number, name in enumerate(('a.png', 'b.png', 'träin/c d.jpg')):
+        Image.fromarray(photo(seed=number)).save(root / name)
+    (root / 'b.png').write_bytes((root / 'b.png').read_bytes()[:200])
+    return root
+
+
+@pytest.mark.parametrize(
+    'shape', [(24, 32, 3), (8, 8, 3), (1, 37, 3), (37, 1, 3), (1, 1, 3), (67, 41, 3)]
+)
+def test_an_array_of_any_size(inferencer, shape):
+    blurry = photo(*shape[:2])
+    restored = inferencer(blurry, show_progress=False)['predictions'][0]
+    assert restored.dtype == np.uint8
+    want = direct(inferencer, blurry)
+    assert np.abs(restored - want).max() <= 1  # other sums of tiny images
+    if min(shape[:2]) > 20:
+        assert not np.array_equal(restored, blurry)
+
+
+def test_arrays_of_any_kind(inferencer):
+    rgb = photo()
+    gray = rgb[..., 0]
+    alpha = photo(seed=1)[..., :1]
+    restored = inferencer(
+        [gray, np.dstack([rgb, alpha]), np.dstack([gray, alpha]), rgb.astype(np.uint16) * 257]
+    )['predictions']
+    want = direct(inferencer, np.repeat(gray[..., None], 3, 2), gray=True)
+    assert np.abs(restored[0] - want).max() <= 1
+    assert np.abs(restored[1][..., :3] - direct(inferencer, rgb)).max() <= 1
+    assert np.array_equal(restored[1][..., 3:], alpha)
+    assert np.array_equal(restored[2], np.dstack([restored[0], alpha]))
+    assert restored[3].dtype == np.uint16
+    assert np.abs(restored[3] / 257 - direct(inferencer, rgb)).max() < 1
+    assert (restored[3] % 257 != 0).any()
+
+
+def test_arrays_that_are_no_images(inferencer, tmp_path):
+    for wrong in (np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4, 3)), np.zeros(4, np.uint8)):
+        with pytest.raises(UserError, match='an image has the shape'):
+            inferencer(wrong)
+    with pytest.raises(UserError, match='arrays are returned, not written'):
+        inferencer(photo(), tmp_path)
+
+
+def test_a_photo_is_returned_or_written(inferencer, folder, tmp_path):
+    want = direct(inferencer, photo())
+    results = inferencer(folder / 'a.png')
+    assert np.abs(results['predictions'][0] - want).max() <= 1
+    assert list(tmp_path.iterdir()) == [folder]
+    results = inferencer(str(folder / 'a.png'), tmp_path / 'out')
+    assert results['predictions'] == [tmp_path / 'out' / 'a.png']
+    written = np.asarray(Image.open(tmp_path / 'out' / 'a.png'))
+    assert np.abs(written - want).max() <= 1
+
+
+def test_a_folder_goes_on_after_a_bad_photo(inferencer, folder, tmp_path, capsys):
+    out = tmp_path / 'out'
+    results = inferencer(folder, out, recursive=True)
+    assert results['sources'] == [folder / name for name in ('a.png', 'b.png', 'träin/c d.jpg')]
+    assert results['predictions'] == [out / 'a.png', None, out / 'träin/c d.jpg']
+    assert all(Image.open(path).size == (32, 24) for path in results['predictions'] if path)
+    assert list(results['failures']) == [str(folder / 'b.png')]
+    assert "b.png' is damaged" in results['failures'][str(folder / 'b.png')]
+    assert '3/3 c d.jpg' in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', RestoredRecord.NAME, 'träin']
+
+
+def test_one_bad_photo_is_an_error(inferencer, folder):
+    with pytest.raises(UserError, match=r"b.png' is damaged"):
+        inferencer(folder / 'b.png')
+
+
+def test_a_photo_that_has_changed_is_restored_again(inferencer, folder, tmp_path):
+    first = inferencer(folder / 'a.png', tmp_path / 'out')['predictions'][0].read_bytes()
+    Image.fromarray(photo(seed=5)).save(folder / 'a.png')
+    results = inferencer(folder / 'a.png', tmp_path / 'out')
+    assert results['skipped'] == []
+    assert results['predictions'][0].read_bytes() != first
+
+
+def test_an_interrupted_run_goes_on(inferencer, folder, tmp_path, monkeypatch):
+    (folder / 'b.png').unlink()
+    out = tmp_path / 'out'
+
+    def interrupted(*_, **__):
+        if (out / 'a.png').exists():
+            raise KeyboardInterrupt
+        return restore(*_, **__)
+
+    restore = module.restore
+    monkeypatch.setattr(module, 'restore', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        inferencer(folder, out, recursive=True)
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', RestoredRecord.NAME]
+    made = (out / 'a.png').stat().st_mtime_ns
+    monkeypatch.undo()
+    results = inferencer(folder, out, recursive=True)
+    assert results['skipped'] == [folder / 'a.png']
+    assert (out / 'a.png').stat().st_mtime_ns == made
+    assert (out / 'träin/c d.jpg').exists()
+    results = inferencer(folder, out, recursive=True, overwrite=True)
+    assert results['skipped'] == []
+    assert (out / 'a.png').stat().st_mtime_ns > made
+
+
+def test_other_settings_or_weights_are_told_apart(inferencer, config, folder, tmp_path):
+    out = tmp_path / 'out'
+    inferencer(folder / 'a.png', out)
+    assert inferencer(folder / 'a.png', out, memory_budget=10**9)['skipped']
+    with pytest.raises(UserError, match=r"a.png' exists and was made with another model or settin"):
+        inferencer(folder / 'a.png', out, self_ensemble=True)
+    torch.manual_seed(1)
+    with pytest.raises(UserError, match='was made with another model or settings'):
+        DeblurInferencer(config, device='cpu')(folder / 'a.png', out)
+
+
+def test_want_of_memory_is_one_sentence(inferencer, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError('DefaultCPUAllocator: not enough memory: you tried to allocate')
+
+    monkeypatch.setattr(module, 'restore', full)
+    with pytest.raises(UserError, match='not enough memory for 32x24 pixels'):
+        inferencer(photo())
+
+
+def test_progress_counts_every_pixel_once(inferencer):
+    told = []
+    inferencer.restore(photo(200, 150), module.RestoreOptions(tile=64), told.append)
+    assert len(told) > 4
+    assert sum(told) == 200 * 150
+
+
+def test_configs_by_name():
+    model = DeblurInferencer('quickstart', device='cpu').model
+    assert model.generator.multiple == 8
+    with pytest.raises(UserError, match=r'mimounet_sp.py does not exist, did you mean'):
+        DeblurInferencer('mimounet_sp')
+    with pytest.raises(UserError, match=r'the config nowhere/a.py does not exist'):
+        DeblurInferencer('nowhere/a.py')
+
+
+def test_an_installation_without_configs(monkeypatch):
+    monkeypatch.setattr(module.mmspd, '__file__', '/nowhere/mmspd/__init__.py')
+    with pytest.raises(UserError, match='this installation has no configs'):
+        DeblurInferencer('quickstart')
+
+
+def test_the_record_says_how(inferencer, folder, tmp_path):
+    inferencer(folder / 'a.png', tmp_path / 'out', tile=0, precision='bfloat16')
+    entry = json.loads((tmp_path / 'out' / RestoredRecord.NAME).read_text().split('\n')[-1])
+    assert entry['settings']['precision'] == 'bfloat16'
+    assert entry['settings']['tile'] == 0

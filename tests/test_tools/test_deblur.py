@@ -1,0 +1,91 @@
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmspd.apis import load_model
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'deblur.py'
+
+
+@pytest.fixture
+def tool():
+    """The tool as a module, to call its ``main`` without a process of its own."""
+    spec = importlib.util.spec_from_file_location('deblur', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def setup(write_config, tmp_path):
+    """Config, weights, and a folder of a good photo and a file that is none."""
+    config = write_config()
+    torch.save({'state_dict': load_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
+    photos = tmp_path / 'my photos'
+    photos.mkdir()
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    Image.fromarray(cv2.resize(coarse, (32, 24))).save(photos / 'ä b.png')
+    (photos / 'none.jpg').write_text('no photo')
+    return [config, str(tmp_path / 'epoch_1.pth')], photos
+
+
+def test_it_goes_on_after_a_bad_file(tool, setup, tmp_path, capsys):
+    model, photos = setup
+    code = tool.main([*model, str(photos), '--out-dir', str(tmp_path / 'out'), '--device=cpu'])
+    told = capsys.readouterr()
+    assert code == 1
+    assert '1 restored into' in told.out
+    assert '1 could not be restored:' in told.err
+    assert "none.jpg' is damaged, or no image of a known kind" in told.err
+    assert Image.open(tmp_path / 'out' / 'ä b.png').size == (32, 24)
+
+
+def test_a_second_run_has_nothing_to_do(tool, setup, tmp_path, capsys):
+    model, photos = setup
+    (photos / 'none.jpg').unlink()
+    command = [*model, str(photos / '*.png'), '--out-dir', str(tmp_path / 'out'), '--suffix=_x']
+    options = ['--device=cpu', '--tile=64', '--memory-budget=2G', '--precision=bfloat16']
+    assert tool.main(command + options) == 0
+    assert (tmp_path / 'out' / 'ä b_x.png').is_file()
+    assert tool.main(command + options) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith('1 restored into')
+    assert told[0].endswith('0 were done before')
+    assert told[-1].startswith('0 restored into')
+    assert told[-1].endswith('1 were done before')
+
+
+def test_an_interruption(tool, setup, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    model, photos = setup
+    monkeypatch.setattr('mmspd.apis.inferencer.restore', interrupted)
+    assert tool.main([*model, str(photos), '--out-dir', str(tmp_path / 'out')]) == 130
+    assert 'interrupted: the same command goes on' in capsys.readouterr().err
+    assert not list((tmp_path / 'out').glob('*.png'))
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('--tile=big', "'big' is neither a number of pixels nor auto"),
+        ('--tile=-1', "'-1' is neither a number of pixels nor auto"),
+        ('--memory-budget=much', "'much' is no number of bytes, such as 800M or 4G"),
+    ],
+)
+def test_wrong_options(tool, capsys, option, message):
+    with pytest.raises(SystemExit):
+        tool.main(['config', 'weights', 'input', '--out-dir=out', option])
+    assert message in capsys.readouterr().err
+
+
+def test_numbers_of_bytes(tool):
+    arguments = ['config', 'weights', 'input', '--out-dir=out', '--memory-budget']
+    for text, number in (('4G', 4 * 2**30), ('1.5gb', 1.5 * 2**30), ('800M', 800 * 2**20)):
+        assert tool.parse_args([*arguments, text]).memory_budget == number
