@@ -1,12 +1,10 @@
 """How much memory a device has left, and how much of it this process holds."""
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import psutil
 import torch
-
-from mmspd.errors import UserError
 
 __all__ = ['free_memory', 'held_memory']
 
@@ -25,25 +23,18 @@ _CGROUPS = (
 def free_memory(device: torch.device, cgroups: Path = Path('/sys/fs/cgroup')) -> int:
     """Memory in bytes that a process can still get on a device.
 
-    On the CPU the limit of a container counts as well as the machine's memory.
+    On the CPU, and on accelerators that share its memory, the limit of a container counts as well
+    as the machine's memory.
 
     Args:
         device: the device.
         cgroups: where the system tells the limits of a container.
-
-    Raises:
-        UserError: the accelerator does not tell.
     """
-    if device.type == 'cpu':
+    backend = _own_memory(device)
+    if backend is None:
         left = _left_in_container(cgroups)
         available = psutil.virtual_memory().available
         return available if left is None else min(available, left)
-    backend = getattr(torch, device.type)
-    if not hasattr(backend, 'mem_get_info'):
-        raise UserError(
-            f'The device {device} does not tell how much memory is free: state memory_budget, or '
-            'the size of the tiles.'
-        )
     # what PyTorch keeps for later is free for this process
     kept = backend.memory_reserved(device) - backend.memory_allocated(device)
     return backend.mem_get_info(device)[0] + kept
@@ -51,9 +42,16 @@ def free_memory(device: torch.device, cgroups: Path = Path('/sys/fs/cgroup')) ->
 
 def held_memory(device: torch.device) -> int:
     """Memory in bytes that this process holds on a device: its resident set on the CPU."""
-    if device.type == 'cpu':
+    backend = _own_memory(device)
+    if backend is None:
         return psutil.Process().memory_info().rss
-    return getattr(torch, device.type).memory_allocated(device)
+    return backend.memory_allocated(device)
+
+
+def _own_memory(device: torch.device) -> Optional[Any]:
+    """The module of PyTorch that tells of a device's own memory; None where it shares the CPU's."""
+    backend = getattr(torch, device.type)
+    return backend if hasattr(backend, 'mem_get_info') else None
 
 
 def _left_in_container(cgroups: Path) -> Optional[int]:

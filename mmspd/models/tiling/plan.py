@@ -28,38 +28,51 @@ class Plan(NamedTuple):
 def choose_tiles(
     net: TileNetwork, size: Tuple[int, int], tile: Union[str, int], overlap: int, free: int
 ) -> Plan:
-    """Choose the tiles of an image: those of ``tile`` pixels, or the largest that fit."""
-    priors = [False]
-    # with more than half of the memory for the prior, the tiles would be small and many
-    if net.guided and net.prior_size(*size) <= free // 2 and net.prior_cost(*size) <= free:
-        priors = [True, False]
+    """Choose the tiles of an image.
+
+    Args:
+        net: the network.
+        size: height and width of the image.
+        tile: side of the tiles; ``'auto'`` for the whole image if it fits the memory, else the
+            largest tiles that do.
+        overlap: of the tiles.
+        free: bytes of memory.
+
+    Raises:
+        UserError: not even small tiles fit.
+    """
 
     def plan(side: int, whole_prior: bool) -> Plan:
         rows, columns = (spans(length, side, overlap, net.multiple) for length in size)
         return Plan(rows, columns, whole_prior and len(rows) * len(columns) > 1)
 
-    def need(candidate: Plan) -> int:
+    def lacking(candidate: Plan) -> int:
         kept = net.prior_size(*size) if candidate.whole_prior else 0
-        return kept + net.cost(size, candidate.tile, candidate.whole_prior)
+        return kept + net.cost(size, candidate.tile, candidate.whole_prior) - free
 
+    longest = round_up(max(size), net.multiple)
+    if tile == 'auto' and lacking(plan(longest, False)) <= 0:
+        return plan(longest, False)
+    # with more than half of the memory for the prior, the tiles would be small and many
+    whole_prior = net.guided and net.prior_size(*size) <= free // 2
+    whole_prior = whole_prior and net.prior_cost(*size) <= free
     if tile != 'auto':
-        return plan(tile, priors[0])
+        return plan(tile, whole_prior)
+
     smallest = max(round_up(SMALLEST_TILE, net.multiple), 2 * overlap)
-    for whole_prior in priors:
-        fitting, too_large = smallest, round_up(max(*size, smallest), net.multiple)
-        if need(plan(too_large, whole_prior)) <= free:
-            return plan(too_large, whole_prior)
-        if need(plan(fitting, whole_prior)) > free:
-            continue
-        while too_large - fitting > max(net.multiple, fitting // 16):
-            middle = round_up((fitting + too_large) // 2, net.multiple)
-            if need(plan(middle, whole_prior)) <= free:
-                fitting = middle
-            else:
-                too_large = middle
-        return plan(fitting, whole_prior)
-    lacking = need(plan(smallest, False)) - free
-    raise UserError(
-        f'The smallest tile, {smallest} pixels, takes {lacking / 2**20:.0f} MiB more memory than '
-        'there is: raise memory_budget, use a smaller model, or state the size of the tiles.'
-    )
+    if whole_prior and lacking(plan(smallest, True)) > 0:
+        whole_prior = False
+    missing = lacking(plan(smallest, whole_prior))
+    if missing > 0:
+        raise UserError(
+            f'Tiles of {smallest} pixels, the smallest, take {missing / 2**20:.0f} MiB more memory '
+            'than there is: raise memory_budget, use a smaller model, or state the size of tiles.'
+        )
+    fitting, too_large = smallest, longest
+    while too_large - fitting > max(net.multiple, fitting // 16):
+        middle = round_up((fitting + too_large) // 2, net.multiple)
+        if lacking(plan(middle, whole_prior)) <= 0:
+            fitting = middle
+        else:
+            too_large = middle
+    return plan(fitting, whole_prior)

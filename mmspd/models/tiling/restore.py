@@ -1,6 +1,7 @@
 """Restoring an image of any size, whole or tile by tile."""
 
 import logging
+from contextlib import contextmanager
 from typing import Callable, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
@@ -81,7 +82,7 @@ def restore(
     autocast = torch.autocast(
         net.device.type, PRECISIONS[precision], enabled=precision != 'float32'
     )
-    with torch.no_grad(), autocast:
+    with torch.no_grad(), autocast, _out_of_memory_told():
         for (view, target), plan in zip(views, plans):
             for rows, columns, pixels, weights in _restored_tiles(net, view, plan):
                 part = target[..., slice(*rows), slice(*columns)]
@@ -120,6 +121,18 @@ def _free(device: torch.device, memory_budget: Optional[int]) -> int:
     if memory_budget is None:
         return int(FREE_SHARE * free_memory(device))
     return memory_budget - held_memory(device)
+
+
+@contextmanager
+def _out_of_memory_told() -> Iterator[None]:
+    """Turn the error of an accelerator without memory into a sentence."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(
+            'The device ran out of memory: state a smaller tile (tile=512), a smaller '
+            "memory_budget, or precision='bfloat16'."
+        ) from error
 
 
 def _sides(image: np.ndarray, target: np.ndarray) -> Iterator[Tuple[np.ndarray, np.ndarray]]:

@@ -224,12 +224,21 @@ def test_a_blow_up_is_told(value, message, monkeypatch):
         (dict(tile=-64), 'tile=-64 does not fit'),
         (dict(tile=64, overlap=40), 'overlap=40 does not fit: use 0 to half the size of a tile'),
         (dict(overlap=-1), 'overlap=-1 does not fit'),
-        (dict(memory_budget=10**6), r'The smallest tile, 384 pixels, takes \d+ MiB more memory'),
+        (dict(memory_budget=10**6), r'Tiles of 384 pixels, the smallest, take \d+ MiB more memory'),
     ],
 )
 def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(UserError, match=message):
         restore(build('unet'), torch.zeros(1, 3, 600, 600), **arguments)
+
+
+def test_an_accelerator_without_memory_ends_in_one_sentence():
+    class Full(nn.Conv2d):
+        def forward(self, img):
+            raise torch.cuda.OutOfMemoryError('Tried to allocate 2 GiB')
+
+    with pytest.raises(UserError, match='ran out of memory: state a smaller tile'):
+        restore(Full(3, 3, 1), torch.zeros(1, 3, 8, 8), tile=0)
 
 
 def test_takes_one_image():
@@ -246,7 +255,7 @@ def test_what_is_known_of_a_network_does_not_keep_it():
     assert alive() is None
 
 
-#: Restores 6 megapixels; prints its peak memory, the budget and the number of tiles.
+#: Restores 2.8 megapixels; prints its peak memory, the budget and the number of tiles.
 RESTORE_LARGE = """
 import resource, sys, torch
 import mmspd.models
@@ -260,7 +269,7 @@ spl = dict(
 network = build_model(dict(
     type='mmspd.SemanticGuided', restorer=dict(type='mmspd.UNet', base=4, num_res=1),
     prior=spl, embedding=dict(type='mmspd.SPE'))).eval()
-image = torch.rand(1, 3, 2000, 3000)
+image = torch.rand(1, 3, 1400, 2000)
 budget = held_memory(torch.device('cpu')) + 2**20 * int(sys.argv[1])
 tiles = []
 restore(network, image, memory_budget=budget, progress=lambda *told: tiles.append(told))
@@ -273,7 +282,7 @@ def test_memory_stays_within_the_budget(processes, tmp_path):
     """A process of its own restores what would take more than twice the memory as a whole."""
     script, log = tmp_path / 'large.py', tmp_path / 'log.txt'
     script.write_text(RESTORE_LARGE)
-    process = processes.Process(target=support.run_tool, args=(str(script), ['500'], str(log)))
+    process = processes.Process(target=support.run_tool, args=(str(script), ['300'], str(log)))
     process.start()
     process.join(60)
     line = re.search(r'^result (\d+) (\d+) (\d+)$', log.read_text(), re.MULTILINE)
