@@ -114,21 +114,13 @@ class DeblurInferencer:
         if any(isinstance(entry, np.ndarray) for entry in listed):
             return self._restore_arrays(listed, out_dir, options)
         jobs = find_jobs(listed, out_dir, suffix, recursive)
-        record, done = None, []
+        record, done = None, set()
         if out_dir is not None:
-            record = RestoredRecord(
-                out_dir,
-                dict(
-                    model=self._identity,
-                    tile=options.tile,
-                    ensemble=options.self_ensemble,
-                    precision=options.precision,
-                ),
-            )
-            done = [] if overwrite else [job for job in jobs if record.is_done(job)]
-        todo = [job for job in jobs if job not in done]
+            record = RestoredRecord(out_dir, self._settings(options))
+            done = set() if overwrite else {job for job in jobs if record.is_done(job)}
         predictions: Dict[Job, Any] = {job: job.target for job in done}
         failures: Dict[str, str] = {}
+        todo = [job for job in jobs if job not in done]
         with _Progress(todo, show_progress) as progress:
             for job in todo:
                 try:
@@ -144,8 +136,14 @@ class DeblurInferencer:
             predictions=[predictions.get(job) for job in jobs],
             sources=[job.source for job in jobs],
             failures=failures,
-            skipped=[job.source for job in done],
+            skipped=[job.source for job in jobs if job in done],
         )
+
+    def _settings(self, options: RestoreOptions) -> Dict[str, Any]:
+        """Return all that a result depends on beside its source."""
+        settings = dict(model=self._identity, **options._asdict())
+        del settings['memory_budget']  # of the machine and its hour
+        return settings
 
     def restore(
         self,
@@ -187,15 +185,14 @@ class DeblurInferencer:
 
         try:
             restored = restore(self.model, to_tensor(planes), progress=tell, **options._asdict())
+            return like_pixels(restored, planes).reshape(pixels.shape)
         except (RuntimeError, MemoryError) as error:
-            # on the CPU PyTorch has no type of its own for it
-            if isinstance(error, RuntimeError) and 'memory' not in str(error):
+            if not _lacks_memory(error):
                 raise
             raise UserError(
                 f'there is not enough memory for {width}x{height} pixels: give a smaller tile or '
                 'memory budget'
             ) from error
-        return like_pixels(restored, planes).reshape(pixels.shape)
 
     def _restore_arrays(
         self, arrays: Sequence[np.ndarray], out_dir: Optional[Any], options: RestoreOptions
@@ -277,6 +274,12 @@ def _find_config(model: Union[str, Path]) -> str:
             f'({folder} does not exist): give the path of a config'
         )
     return check_file(str(folder / f'{model}.py'), 'config')
+
+
+def _lacks_memory(error: Exception) -> bool:
+    # on the CPU PyTorch has no exception of its own for it
+    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
+    return isinstance(error, kinds) or 'DefaultCPUAllocator' in str(error)
 
 
 def _digest(generator: torch.nn.Module, config: str) -> str:

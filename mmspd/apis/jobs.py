@@ -4,7 +4,7 @@ import glob
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mmspd.apis.photo_io import PHOTO_SUFFIXES
 from mmspd.apis.video import VIDEO_SUFFIXES
@@ -43,6 +43,8 @@ def find_jobs(
         UserError: An input does not exist or has nothing to restore, or a result would overwrite an
             input or another result.
     """
+    if Path(suffix).name != suffix:
+        raise UserError(f"'{suffix}' cannot end a file's name: give letters and the like")
     out = None if out_dir is None else Path(out_dir)
     jobs: Dict[Path, Job] = {}
     targets: Dict[Path, Path] = {}
@@ -71,7 +73,7 @@ def find_jobs(
 
 def _find_sources(
     inputs: Sequence[PathLike], out: Optional[Path], recursive: bool
-) -> Iterator[Any]:
+) -> Iterator[Tuple[Path, Path]]:
     """Yield the files, each with its name relative to the input."""
     for entry in inputs:
         path = Path(entry)

@@ -77,6 +77,11 @@ def test_inputs_that_are_not_there(photos, name, message):
         find_jobs([photos / name], None)
 
 
+def test_suffixes_that_are_none(photos, tmp_path):
+    with pytest.raises(UserError, match="'a/b' cannot end a file's name"):
+        find_jobs([photos], tmp_path / 'out', suffix='a/b')
+
+
 def test_folders_without_photos(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(UserError, match=r"no photo or video is in '.*empty' \(it holds nothing\)$"):
