@@ -3,6 +3,7 @@
 import difflib
 import errno
 import re
+import signal
 import sys
 from typing import Any, Callable, Iterator, List, Optional
 
@@ -20,8 +21,8 @@ def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None
     """Run a command's ``main(argv)`` and leave the process with its exit code.
 
     A :class:`~mmspd.errors.UserError`, an unknown name or key in a config and a full disk end in
-    ``error: <sentence>`` on stderr and exit code 1; any other exception keeps its traceback, for
-    it is ours to mend.
+    ``error: <sentence>`` on stderr and exit code 1, Ctrl-C likewise with 130; any other exception
+    keeps its traceback, for it is ours to mend.
 
     Args:
         main: Takes the list of arguments; what it returns is the exit code, None for 0.
@@ -35,6 +36,9 @@ def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None
             raise
         print(f'error: {sentence}', file=sys.stderr, flush=True)
         code = 1
+    except KeyboardInterrupt:
+        print('\nerror: interrupted by the user', file=sys.stderr, flush=True)
+        code = 128 + signal.SIGINT  # as shells count it
     sys.exit(code or 0)
 
 

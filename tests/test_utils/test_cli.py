@@ -68,6 +68,11 @@ def test_full_disk_names_the_file(capsys):
     )
 
 
+def test_interruption_is_a_sentence(capsys):
+    code, said = outcome(capsys, KeyboardInterrupt())
+    assert (code, said.strip()) == (130, 'error: interrupted by the user')
+
+
 @pytest.mark.parametrize(
     'error', [KeyError('x'), ValueError('x'), OSError(errno.EIO, 'x'), KeyError()]
 )

@@ -34,6 +34,15 @@ def test_a_killed_worker_is_one_sentence():
         list(map_in_processes(die, [1], 1))
 
 
+def interrupt(number):
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
+
+
+def test_an_interrupted_worker_leaves_it_to_its_parent():
+    assert list(map_in_processes(interrupt, [1], 1)) == [1]
+
+
 @pytest.mark.slow
 def test_workers_end_with_their_parent(tmp_path):
     script = tmp_path / 'parent.py'
