@@ -174,6 +174,15 @@ def test_processes_change_nothing_and_are_gone_afterwards(samples, caplog):
     assert evaluate(several, samples * 3) == expected
 
 
+def test_an_image_without_error_leaves_a_finite_mean(samples, photo):
+    black = np.zeros_like(photo)
+    metric = RealBlurAligned(workers=0)
+    found = evaluate(metric, [samples[0], sample(black, black)])
+    first, second = (image['PSNR-aligned'] for image in metric.per_image)
+    assert second == np.inf
+    assert found['PSNR-aligned'] == first
+
+
 def test_no_process_is_left_after_an_error(samples, photo):
     metric = RealBlurAligned(workers=2)
     metric.process(None, samples)

@@ -27,7 +27,8 @@ class RealBlurAligned(ImageMetric):
     """``PSNR-aligned`` and ``SSIM-aligned`` of the RealBlur benchmark, means over the images.
 
     See :func:`~mmspd.evaluation.metrics.alignment.aligned_scores`. An image that cannot be aligned
-    is compared as it is, counted in ``aligned-failed`` and named in the log. An alignment takes
+    is compared as it is, counted in ``aligned-failed`` and named in the log; one that equals its
+    sharp image is left out of the mean of ``PSNR-aligned``, which is infinite. An alignment takes
     seconds: images are handed to processes as they come, and awaited when the evaluation ends.
 
     Args:

@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.functional import to_uint8_rgb
 
-__all__ = ['ImageMetric', 'key_of']
+__all__ = ['ImageMetric', 'finite_mean', 'key_of']
 
 
 class ImageMetric(BaseMetric):
@@ -56,13 +56,13 @@ class ImageMetric(BaseMetric):
         return self.average(results)
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Average over the images.
+        """Average over the images, see :func:`finite_mean`.
 
         Args:
             results: As in :attr:`per_image`, at least one.
         """
         names = [name for name in results[0] if name != 'key']
-        return {name: float(np.mean([result[name] for result in results])) for name in names}
+        return {name: finite_mean([result[name] for result in results]) for name in names}
 
     @staticmethod
     def image(sample: dict, name: str) -> np.ndarray:
@@ -98,6 +98,17 @@ class ImageMetric(BaseMetric):
                 f'{sharp.shape[1]}x{sharp.shape[0]}: do not crop or resize one alone'
             )
         return image, sharp
+
+
+def finite_mean(values: Sequence[Optional[float]]) -> float:
+    """Average the values that are known, ``None`` is not, and finite.
+
+    Returns:
+        The mean; infinite where all that are known are, NaN where none is.
+    """
+    known = [value for value in values if value is not None]
+    finite = [value for value in known if not np.isinf(value)]
+    return float(np.mean(finite or known)) if known else float('nan')
 
 
 def key_of(sample: dict) -> str:

@@ -53,14 +53,13 @@ class NoReferenceMetric(ImageMetric):
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
         """Average over the images that could be judged; NaN where there is none."""
-        means = {}
-        for name in (key for key in results[0] if key != 'key'):
-            known = [result[name] for result in results if result[name] is not None]
-            means[name] = float(np.mean(known)) if known else float('nan')
-            if len(known) < len(results):
+        means = super().average(results)
+        for name in means:
+            unknown = sum(result[name] is None for result in results)
+            if unknown:
                 print_log(
-                    f'{name} cannot judge {len(results) - len(known)} of {len(results)} images, '
-                    'too small or without structure; its mean is over the others',
+                    f'{name} cannot judge {unknown} of {len(results)} images, too small or '
+                    'without structure; its mean is over the others',
                     'current',
                     logging.WARNING,
                 )

@@ -49,9 +49,8 @@ class PSNR(ImageMetric):
         return values
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Average over the images with finite values."""
-        names = [name for name in results[0] if name != 'key']
-        means = {name: _finite_mean([result[name] for result in results]) for name in names}
+        """Average over the images with finite values, and count those without error."""
+        means = super().average(results)
         identical = sum(np.isinf(result['PSNR']) for result in results)
         if identical:
             means['PSNR-identical'] = int(identical)
@@ -62,9 +61,3 @@ class PSNR(ImageMetric):
                 logging.WARNING,
             )
         return means
-
-
-def _finite_mean(values: List[float]) -> float:
-    """Average the finite values; infinite where there are none."""
-    finite = [value for value in values if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else float('inf')

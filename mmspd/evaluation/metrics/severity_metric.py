@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from mmspd.errors import UserError
-from mmspd.evaluation.metrics.base import ImageMetric
+from mmspd.evaluation.metrics.base import ImageMetric, finite_mean
 from mmspd.registry import METRICS
 from mmspd.utils.severity import measure_severity
 
@@ -59,8 +59,7 @@ class BlurSeverity(ImageMetric):
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
         """Average over the images whose extent is known; NaN where none is."""
-        known = [item['blur-extent'] for item in results if item['blur-extent'] is not None]
-        return {'blur-extent': float(np.mean(known)) if known else math.nan}
+        return {'blur-extent': finite_mean([result['blur-extent'] for result in results])}
 
 
 def _patch_psnr(image: np.ndarray, sharp: np.ndarray, patch_size: int) -> List[float]:
