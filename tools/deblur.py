@@ -80,26 +80,22 @@ def main(argv: List[str]) -> int:
     """Deblur as the command line says.
 
     Returns:
-        1 if a file could not be restored, 130 if interrupted, else 0.
+        1 if a file could not be restored, else 0.
     """
     args = parse_args(argv)
     from mmspd.apis import DeblurInferencer  # late: --help should not wait for it
 
-    try:
-        results = DeblurInferencer(args.config, args.weights, args.device)(
-            args.inputs,
-            args.out_dir,
-            suffix=args.suffix,
-            recursive=args.recursive,
-            overwrite=args.overwrite,
-            tile=args.tile,
-            memory_budget=args.memory_budget,
-            self_ensemble=args.self_ensemble,
-            precision=args.precision,
-        )
-    except KeyboardInterrupt:
-        print('interrupted: the same command goes on from here', file=sys.stderr)
-        return 130
+    results = DeblurInferencer(args.config, args.weights, args.device)(
+        args.inputs,
+        args.out_dir,
+        suffix=args.suffix,
+        recursive=args.recursive,
+        overwrite=args.overwrite,
+        tile=args.tile,
+        memory_budget=args.memory_budget,
+        self_ensemble=args.self_ensemble,
+        precision=args.precision,
+    )
     failures, skipped = results['failures'], results['skipped']
     made = len(results['sources']) - len(failures) - len(skipped)
     print(f'{made} restored into {args.out_dir}, {len(skipped)} were done before')

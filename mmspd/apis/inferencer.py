@@ -187,7 +187,8 @@ class DeblurInferencer:
             restored = restore(self.model, to_tensor(planes), progress=tell, **options._asdict())
             return like_pixels(restored, planes).reshape(pixels.shape)
         except (RuntimeError, MemoryError) as error:
-            if not _lacks_memory(error):
+            # on the CPU PyTorch has no exception of its own for it
+            if isinstance(error, RuntimeError) and 'DefaultCPUAllocator' not in str(error):
                 raise
             raise UserError(
                 f'there is not enough memory for {width}x{height} pixels: give a smaller tile or '
@@ -274,12 +275,6 @@ def _find_config(model: Union[str, Path]) -> str:
             f'({folder} does not exist): give the path of a config'
         )
     return check_file(str(folder / f'{model}.py'), 'config')
-
-
-def _lacks_memory(error: Exception) -> bool:
-    # on the CPU PyTorch has no exception of its own for it
-    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
-    return isinstance(error, kinds) or 'DefaultCPUAllocator' in str(error)
 
 
 def _digest(generator: torch.nn.Module, config: str) -> str:

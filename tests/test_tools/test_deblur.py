@@ -60,17 +60,6 @@ def test_a_second_run_has_nothing_to_do(tool, setup, tmp_path, capsys):
     assert told[-1].endswith('1 were done before')
 
 
-def test_an_interruption(tool, setup, tmp_path, monkeypatch, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    model, photos = setup
-    monkeypatch.setattr('mmspd.apis.inferencer.restore', interrupted)
-    assert tool.main([*model, str(photos), '--out-dir', str(tmp_path / 'out')]) == 130
-    assert 'interrupted: the same command goes on' in capsys.readouterr().err
-    assert not list((tmp_path / 'out').glob('*.png'))
-
-
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
