@@ -201,3 +201,9 @@ def test_the_record_says_how(inferencer, folder, tmp_path):
     entry = json.loads((tmp_path / 'out' / RestoredRecord.NAME).read_text().split('\n')[-1])
     assert entry['settings']['precision'] == 'bfloat16'
     assert entry['settings']['tile'] == 0
+
+
+@pytest.mark.parametrize('device', ['nonsense', 'cuda:99'])
+def test_devices_that_are_not_there(config, device):
+    with pytest.raises(UserError, match=f'the device {device} cannot be used here'):
+        DeblurInferencer(config, device=device)
