@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import List, Optional
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmspd.errors import UserError
+from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import (
     add_common_arguments,
@@ -124,11 +126,16 @@ def main(argv: List[str]) -> None:
     """Test as the command line says."""
     args = parse_args(argv)
     check_file(args.checkpoint, 'checkpoint')
-    twice = [name for name in args.test_on if args.test_on.count(name) > 1]
+    names = [dataset and Path(dataset).stem for dataset in args.test_on]
+    twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UserError(f'--test-on names {twice[0]} twice: name each data set once')
-    # all configs first: a wrong name should not be found after hours
+        raise UserError(f'--test-on names {twice[0]} twice: give each data set a name of its own')
+    # all configs and data first: what is wrong should not be found after hours
     configs = [make_config(args, dataset) for dataset in args.test_on]
+    if len(configs) > 1:
+        for config in configs:
+            init_default_scope(config.get('default_scope', 'mmengine'))
+            DATASETS.build(config.test_dataloader.dataset)
     for config in configs:
         build_runner(config).test()
 

@@ -168,8 +168,8 @@ class PairedImageDataset(BaseDataset):
         if not path.is_file():
             raise UserError(
                 f"there is no pack '{path}': make it with python tools/dataset_converters/pack.py "
-                f"{self.data_root} {path.parent}{self.pack_options}, or set packed='{RAW}' to read "
-                'the images'
+                f"{self.data_root} {path.parent}{self.pack_options}, or set packed='{RAW}' "
+                '(MMSPD_PACKED=raw) to read the images'
             )
         pack = read_pack(path)
         if pack.index.choices != self.choices():

@@ -1,5 +1,6 @@
 """Keep what a test run produced: values of every image, what they depend on, restored images."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -33,17 +34,28 @@ class ResultsHook(Hook):
 
     Args:
         out_dir: The folder, made where it is missing; by default
-            ``<work_dir>/results/<checkpoint>/<data set>-<protocol>``, with ``-x8`` behind it for
-            a self-ensemble.
+            ``<work_dir>/results/<checkpoint>/<data folder>_<data set>-<protocol>``, with ``-x8``
+            behind it for a self-ensemble.
         save_images: Write the restored images.
 
     Raises:
-        UserError: A file cannot be written, or an image has no key to be named after.
+        UserError: A file cannot be written, an image has no key to be named after, or two have the
+            same.
     """
 
     def __init__(self, out_dir: Optional[str] = None, save_images: bool = False) -> None:
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.save_images = save_images
+
+    def before_test(self, runner: Any) -> None:
+        """Refuse a test set whose images could not be told apart in the result."""
+        counts = Counter(map(key_of, _infos(runner.test_dataloader.dataset)))
+        twice = [key for key, count in counts.items() if count > 1]
+        if twice:
+            raise UserError(
+                f'{len(twice)} names of images are there more than once in the test set (one is '
+                f"'{twice[0]}'): test the data sets one by one, as --test-on does"
+            )
 
     def after_test_iter(
         self,
@@ -93,6 +105,9 @@ class ResultsHook(Hook):
             return self.out_dir
         dataset = runner.test_dataloader.dataset
         name = Path(getattr(dataset, 'pack_name', type(dataset).__name__)).stem
+        root = getattr(dataset, 'data_root', None)
+        if root:  # of one layout there may be many data sets
+            name = f'{Path(root).resolve().name}_{name}'
         checkpoint = Path(runner._load_from or 'untrained').stem
         ensemble = (runner.cfg.model.get('test_cfg') or {}).get('self_ensemble')
         protocol = runner.cfg.get('protocol', 'custom') + ('-x8' if ensemble else '')
@@ -123,12 +138,19 @@ def _join(metrics: Sequence[Any]) -> List[Dict[str, Any]]:
 
 def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, Any]]:
     """Drop the private values of the images, and name their files where the data set knows them."""
-    find = getattr(dataset, 'get_data_info', None)
-    infos = [find(index) for index in range(len(dataset))] if find else []
-    files = {key_of(info): (info.get('img_path', ''), info.get('gt_path', '')) for info in infos}
+    files = {
+        key_of(info): (info.get('img_path', ''), info.get('gt_path', ''))
+        for info in _infos(dataset)
+    }
     found = []
     for image in images:
         values = {name: value for name, value in image.items() if not name.startswith('_')}
         blurry, sharp = files.get(image['key'], ('', ''))
         found.append(dict(values, blurry=blurry, sharp=sharp))
     return found
+
+
+def _infos(dataset: Any) -> List[Dict[str, Any]]:
+    """Return what a data set knows of its images before it reads them, if it can tell."""
+    find = getattr(dataset, 'get_data_info', None)
+    return [find(index) for index in range(len(dataset))] if find else []

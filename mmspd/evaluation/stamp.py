@@ -58,6 +58,9 @@ def make_stamp(runner: Any) -> Dict[str, Any]:
 
 def _describe_dataset(dataset: Any) -> Dict[str, Any]:
     """Name a data set, its choices and how many images it has."""
+    if hasattr(dataset, 'datasets'):  # joined ones
+        parts = [_describe_dataset(part) for part in dataset.datasets]
+        return dict(type=type(dataset).__name__, images=len(dataset), parts=parts)
     choices = {}
     if hasattr(dataset, 'choices'):
         try:

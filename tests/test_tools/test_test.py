@@ -44,7 +44,7 @@ def test_the_result_lies_in_the_work_folder_and_says_what_it_depends_on(run_tool
     code, output = run_tool('test.py', config, checkpoint, '--work-dir', tmp_path / 'work')
     assert code == 0, output
     folders = list((tmp_path / 'work' / 'results' / 'random').iterdir())
-    assert [folder.name for folder in folders] == ['pairs_input_target-tiny']
+    assert [folder.name for folder in folders] == ['val_pairs_input_target-tiny']
     result = Result.load(folders[0])
     stamp = result.stamp
     assert (stamp['protocol'], stamp['dataset']['images'], stamp['self_ensemble']) == (
@@ -82,13 +82,49 @@ def test_two_data_sets_in_one_call_from_all_sides(run_tool, tested, data_files, 
         assert json.loads((out / name / 'result.json').read_text())['stamp'] == result.stamp
 
 
+def test_missing_data_of_the_last_set_is_told_before_the_first_is_tested(
+    run_tool, tested, data_files, tmp_path
+):
+    absent = tmp_path / 'absent.py'
+    absent.write_text(data_files[0].read_text().replace('/train', '/nowhere'))
+    code, output = run_tool('test.py', *tested, '--test-on', data_files[1], absent)
+    assert code == 1
+    assert "error: the data folder '" in output
+    assert 'Epoch(test)' not in output
+
+
+def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, tmp_path):
+    config = write_config(
+        f"""
+        val = test_dataloader['dataset']
+        train = dict(val, data_root=r'{pairs_root}/train')
+        test_dataloader['dataset'] = dict(type='mmengine.ConcatDataset', datasets=[train, val])
+        """,
+        'joined.py',
+    )
+    code, output = run_tool('test.py', config, tested[1])
+    assert code == 1
+    assert "error: 2 names of images are there more than once in the test set (one is '0" in output
+    assert 'Epoch(test)' not in output
+    code, output = run_tool(
+        *('test.py', config, tested[1], '--out', tmp_path / 'out'),
+        *('--cfg-options', 'test_dataloader.dataset.datasets.0.indices=-4'),
+    )
+    assert code == 0, output
+    result = Result.load(tmp_path / 'out')
+    assert [part['images'] for part in result.stamp['dataset']['parts']] == [4, 2]
+    assert [Path(image['blurry']).parts[-3] for image in result.images] == ['train'] * 4 + [
+        'val'
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
         (['--protocol', 'gopor'], "there is no 'gopor' among the protocols (gopro, lpips, "),
         (['--test-on', 'hidden'], "there is no 'hidden' among the datasets ("),
         (['--protocol', 'none.py'], 'the protocols file none.py does not exist'),
-        (['--test-on', 'gopro', 'gopro'], '--test-on names gopro twice'),
+        (['--test-on', 'gopro', 'a/gopro.py'], '--test-on names gopro twice'),
     ],
 )
 def test_a_wrong_name_is_told_before_anything_is_tested(run_tool, tested, arguments, sentence):
