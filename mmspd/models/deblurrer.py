@@ -14,10 +14,12 @@ from mmspd.errors import UserError
 from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.holder import TrainingOnly
 from mmspd.models.padding import pad_to_multiple
+from mmspd.models.prior_view import view_prior
 from mmspd.models.pyramids import get_pyramid
 from mmspd.models.self_ensemble import self_ensemble
 from mmspd.registry import MODELS, build_model
 from mmspd.utils import official
+from mmspd.utils.prior_view import PriorView
 
 __all__ = ['SemanticPriorDeblurrer']
 
@@ -237,3 +239,27 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if self.prior_loss is None:
             raise UserError('This model has no teacher to compare its prior with.')
         return self._distil(self.generator.forward_with_prior(blurry)[1], sharp)
+
+    def view_prior(self, blurry: Tensor, sharp: Optional[Tensor] = None) -> PriorView:
+        """Look at what the prior of an image is and does.
+
+        Args:
+            blurry: ``(1, 3, H, W)``, RGB, [0, 1], any size.
+            sharp: likewise; with it the prior is compared with the teacher's features, which is
+                built for that, if this model has one.
+
+        Returns:
+            Maps and numbers; :mod:`mmspd.utils.prior_picture` draws them.
+
+        Raises:
+            UserError: the generator has no prior, or the teacher's weights cannot be had.
+        """
+        if not isinstance(self.generator, SemanticGuided):
+            raise UserError(
+                'model.generator is a plain restorer without a prior to look at: use the config '
+                'of a guided one (*_sp*).'
+            )
+        distillation = None
+        if sharp is not None and self.prior_loss is not None:
+            distillation = self.prior_loss, self._teacher.get(sharp.device)
+        return view_prior(self.generator, blurry, sharp, distillation)

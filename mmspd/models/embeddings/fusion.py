@@ -4,7 +4,7 @@ All of them start as the identity, so a prior added to a trained restorer change
 has learnt something: SAT and AddFusion exactly, ConcatFusion up to its convolution's rounding.
 """
 
-from typing import Optional
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -83,9 +83,17 @@ class SAT(nn.Module):
         Returns:
             f_sa ``(N, C, H, W)``.
         """
-        mu = 1 + _resample(self.delta(prior), self.scale, dec)
-        sigma = _resample(self.sigma(prior), self.scale, dec)
-        return mu * _sum_skip(dec, enc) + sigma
+        change, sigma = self.modulation(prior)
+        mu = 1 + _resample(change, self.scale, dec)
+        return mu * _sum_skip(dec, enc) + _resample(sigma, self.scale, dec)
+
+    def modulation(self, prior: Tensor) -> Tuple[Tensor, Tensor]:
+        """Compute mu - 1 and sigma of M_pri ``(N, C_p, H_p, W_p)``, before they are enlarged.
+
+        Returns:
+            Two maps ``(N, C, H_p, W_p)``; zeros change nothing.
+        """
+        return self.delta(prior), self.sigma(prior)
 
 
 @MODELS.register_module()

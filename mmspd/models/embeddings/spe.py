@@ -1,7 +1,7 @@
 """SPE: the semantic prior embedding layer (section 3.2)."""
 
 from functools import partial
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
@@ -83,6 +83,22 @@ class SPE(nn.Module):
         if self.mla is None:
             return {level: prior[level] for level in levels}
         return {level: self.mla[str(level)](prior) for level in levels}
+
+    def modulation(self, aggregated: Mapping[int, Tensor]) -> Dict[str, Tuple[Tensor, Tensor]]:
+        """Compute mu - 1 and sigma at every seam, to look at them.
+
+        Args:
+            aggregated: what :meth:`aggregate` returned.
+
+        Returns:
+            What :meth:`SAT.modulation` returns, by seam; nothing where the fusion is another.
+        """
+        fusions = {name: self.fusions[_key(name)] for name in self.levels}
+        return {
+            name: fusion.modulation(aggregated[self.levels[name]])
+            for name, fusion in fusions.items()
+            if hasattr(fusion, 'modulation')
+        }
 
     def _fuse(
         self, aggregated: Dict[int, Tensor], seam: str, dec: Tensor, enc: Optional[Tensor] = None

@@ -1,6 +1,6 @@
 """HCL: the hierarchical context loss, and the distillation of the prior with it (Eq. 2 and 4)."""
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -149,7 +149,16 @@ class PriorDistillationLoss(nn.Module):
         Returns:
             Scalar, times ``loss_weight``.
         """
-        levels = [
-            self.hcl(head(own), target) for head, own, target in zip(self.heads, prior, features)
-        ]
+        levels = [self.hcl(own, target) for own, target in zip(self.project(prior), features)]
         return self.loss_weight * torch.stack(levels).mean()
+
+    def project(self, prior: Sequence[Tensor]) -> List[Tensor]:
+        """Turn the prior into what is compared with the teacher's features.
+
+        Args:
+            prior: f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
+
+        Returns:
+            head_i(f_pri^i), each ``(N, T_i, H_i, W_i)``.
+        """
+        return [head(own) for head, own in zip(self.heads, prior)]

@@ -1,6 +1,6 @@
 """SegmapDistillationLoss: the distillation of a segmentation map."""
 
-from typing import Sequence
+from typing import List, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -71,3 +71,7 @@ class SegmapDistillationLoss(nn.Module):
             F.cross_entropy(own.float(), target.float()) for own, target in zip(prior, segmaps)
         ]
         return self.loss_weight * torch.stack(levels).mean()
+
+    def project(self, prior: Sequence[Tensor]) -> List[Tensor]:
+        """Turn the log-probabilities into probabilities, to be compared with the teacher's maps."""
+        return [level.exp() for level in prior]

@@ -1,6 +1,6 @@
 """What every prior branch has in common: where its levels lie, and what the restorer is shown."""
 
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -22,9 +22,11 @@ class PriorBranch(BaseModule):
         channels: channels of the prior's levels, fine to coarse.
         strides: strides of the levels on the image.
         multiple: the sides of the image must be multiples of it.
+        classes: number of classes where the prior is a segmentation map, ``None`` for features.
     """
 
     channels: Tuple[int, ...]
+    classes: Optional[int] = None
 
     def __init__(self, extractor: Dict[str, Any]) -> None:
         super().__init__()

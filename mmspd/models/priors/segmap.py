@@ -35,6 +35,7 @@ class SegmapSPL(PriorBranch):
         channels: ``num_classes``, once per level.
         strides: strides of the levels on the image.
         multiple: the sides of the image must be multiples of it.
+        classes: ``num_classes``.
 
     Raises:
         UserError: unknown ``form``, or a stride that is no multiple of the finest.
@@ -48,6 +49,7 @@ class SegmapSPL(PriorBranch):
     ) -> None:
         super().__init__(extractor)
         self.form = check_form(form)
+        self.classes = num_classes
         self.channels = (num_classes,) * len(self.strides)
         if any(stride % self.strides[0] for stride in self.strides):
             raise UserError(
