@@ -3,9 +3,9 @@
 import argparse
 import re
 import sys
-from typing import List, Union
+from typing import List
 
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import run_main, tile_argument
 
 _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30}
 
@@ -38,7 +38,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--tile',
-        type=_tile,
+        type=tile_argument,
         default='auto',
         metavar='N',
         help='side of the tiles in pixels; 0: no tiles; auto (the default): the largest that the '
@@ -60,12 +60,6 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument('--device', help='e.g. cpu or cuda:1; by default the accelerator, if any')
     return parser.parse_args(argv)
-
-
-def _tile(text: str) -> Union[str, int]:
-    if text != 'auto' and not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r} is neither a number of pixels nor auto')
-    return text if text == 'auto' else int(text)
 
 
 def _bytes(text: str) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 from mmspd.datasets.image_io import IMAGE_SUFFIXES
 from mmspd.errors import UserError
 
-__all__ = ['PHOTO_SUFFIXES', 'Photo', 'like_pixels', 'read_photo', 'to_tensor']
+__all__ = ['PHOTO_SUFFIXES', 'Photo', 'decode_photo', 'like_pixels', 'read_photo', 'to_tensor']
 
 PHOTO_SUFFIXES = (
     *IMAGE_SUFFIXES,
@@ -113,6 +113,16 @@ def read_photo(path: Union[str, Path]) -> Photo:
         data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read the photo '{path}': {error.strerror}") from error
+    return decode_photo(path, data)
+
+
+def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
+    """Decode the content of a photo's file; as :func:`read_photo`, which reads it.
+
+    Args:
+        path: What messages call the file.
+        data: Its content.
+    """
     if not data:
         raise UserError(f"'{path}' is empty (0 bytes): copy it again or remove it")
     image = _decode(path, data)

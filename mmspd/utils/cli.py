@@ -1,15 +1,16 @@
 """What the command-line tools do with a mistake of their user: one sentence, no traceback."""
 
+import argparse
 import difflib
 import errno
 import re
 import signal
 import sys
-from typing import Any, Callable, Iterator, List, Optional
+from typing import Any, Callable, Iterator, List, Optional, Union
 
 from mmspd.errors import UserError
 
-__all__ = ['run_main', 'sentence_of']
+__all__ = ['run_main', 'sentence_of', 'tile_argument']
 
 # A DataLoader worker's error arrives with the worker's traceback in its message.
 _WORKER = re.compile(r'^Caught \w+ in .*?Traceback \(most recent call last\)', re.DOTALL)
@@ -72,6 +73,13 @@ def sentence_of(error: UserError) -> str:
         # the last line of the traceback reads 'mmspd.errors.UserError: <sentence>'
         message = message.rstrip().rpartition('UserError: ')[2]
     return ' '.join(_BUILDING.sub('', message).split())
+
+
+def tile_argument(text: str) -> Union[str, int]:
+    """Read the side of the tiles from a command line: a number of pixels or ``'auto'``."""
+    if text != 'auto' and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is neither a number of pixels nor auto')
+    return text if text == 'auto' else int(text)
 
 
 def _unknown_name(error: KeyError) -> Optional[str]:
