@@ -71,7 +71,7 @@ class DeblurInferencer:
         device: Optional[Union[str, torch.device]] = None,
     ) -> None:
         self.cfg = model if isinstance(model, Config) else read_config(_find_config(model), {})
-        self.model = load_model(self.cfg, weights, _check_device(device or get_device()))
+        self.model = load_model(self.cfg, weights, device or get_device())
         # the teacher has no part in a result, nor have its heads
         self._identity = _digest(self.model.generator, str(self.cfg.model.generator))
 
@@ -275,16 +275,6 @@ def _find_config(model: Union[str, Path]) -> str:
             f'({folder} does not exist): give the path of a config'
         )
     return check_file(str(folder / f'{model}.py'), 'config')
-
-
-def _check_device(device: Union[str, torch.device]) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch is built without it
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f'the device {device} cannot be used here ({reason}): name another'
-        ) from error
 
 
 def _digest(generator: torch.nn.Module, config: str) -> str:

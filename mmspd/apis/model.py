@@ -36,8 +36,10 @@ def load_model(
         The model in evaluation mode. Its teacher, if it has one, is not built.
 
     Raises:
-        UserError: the checkpoint cannot be read, or is not of this config.
+        UserError: the checkpoint cannot be read, or is not of this config, or there is no such
+            device.
     """
+    device = _check_device(device)
     if not isinstance(config, Config):
         config = Config.fromfile(config)
     init_default_scope(config.get('default_scope', 'mmagic'))
@@ -45,6 +47,16 @@ def load_model(
     if checkpoint is not None:
         _load_weights(model, str(checkpoint), config.filename)
     return model.to(device).eval()
+
+
+def _check_device(device: Union[str, torch.device]) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch is built without it
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f'the device {device} cannot be used here ({reason}): name another'
+        ) from error
 
 
 def _load_weights(model: BaseModel, source: str, config: Optional[str]) -> None:
