@@ -4,6 +4,7 @@ from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.finite_loss_hook import FiniteLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook
 from mmspd.engine.local_loader import load_local
+from mmspd.engine.prior_view_hook import PriorViewHook
 from mmspd.engine.progressive_lr import ProgressiveCosineLR
 from mmspd.engine.seed_hook import IterationSeedHook
 
@@ -12,6 +13,7 @@ __all__ = [
     'FiniteLossHook',
     'IterationSeedHook',
     'LoadCheckHook',
+    'PriorViewHook',
     'ProgressiveCosineLR',
     'load_local',
 ]

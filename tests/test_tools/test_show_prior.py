@@ -1,0 +1,152 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import support
+import torch
+
+from mmspd.apis import load_model
+from mmspd.errors import UserError
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'show_prior.py'
+TEACHER = """
+model.update(
+    teacher=dict(
+        type='mmspd.FeatureTeacher', channels=(64, 128, 256), weights='random',
+        backbone=dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))),
+    prior_loss=dict(type='mmspd.PriorDistillationLoss'))
+"""
+SEAMS = ['dec3', 'dec2', 'dec1']
+
+
+@pytest.fixture
+def main():
+    """The tool's ``main``, without a process of its own."""
+    spec = importlib.util.spec_from_file_location('show_prior', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture
+def save(write_config, tmp_path):
+    """Return a function that writes a config and weights of it."""
+
+    def write(extra):
+        config = write_config(extra)
+        torch.save({'state_dict': load_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
+        return [config, str(tmp_path / 'epoch_1.pth'), '--device=cpu', f'--out={tmp_path / "out"}']
+
+    return write
+
+
+@pytest.fixture
+def photos(pairs_root):
+    return [str(pairs_root / 'val' / name / '00.png') for name in ('input', 'target')]
+
+
+def read(path):
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return image
+
+
+def test_pictures_maps_and_numbers(main, save, photos, tmp_path, pairs_root, capsys):
+    other = str(pairs_root / 'val' / 'input' / '01.png')
+    (tmp_path / 'more').mkdir()
+    twin = tmp_path / 'more' / '00.png'  # of the same name in another folder
+    cv2.imwrite(str(twin), cv2.resize(read(other), (40, 24)))
+    blurry, sharp = [photos[0], str(twin)], [photos[1], str(twin)]
+    main([*save(support.GUIDED + TEACHER), *blurry, '--sharp', *sharp, '--maps'])
+    out = tmp_path / 'out'
+    numbers = json.loads((out / 'numbers.json').read_text())
+    assert list(numbers) == ['1_00', '2_00']
+    for values in numbers.values():
+        assert all(abs(level['similarity']) <= 1 for level in values['levels'])
+        assert list(values['seams']) == SEAMS
+    assert numbers['2_00']['psnr']['blurry'] == float('inf')
+    per_level = ('prior', 'aggregated', 'student', 'teacher', 'similarity')
+    want = {'blurry', 'restored', 'sharp'} | {
+        f'{name}_{i}' for name in per_level for i in (1, 2, 3)
+    }
+    want |= {f'{name}_{seam}' for name in ('mu', 'sigma') for seam in SEAMS}
+    for name, size in (('1_00', (32, 32)), ('2_00', (24, 40))):
+        assert min(read(out / f'{name}.png').shape[:2]) > 1000
+        assert {path.stem for path in (out / name).iterdir()} == want
+        assert all(read(path).shape[:2] == size for path in (out / name).iterdir())
+    assert (read(out / '1_00' / 'blurry.png') == read(photos[0])).all()
+    told = capsys.readouterr().out
+    assert 'similarity 3' in told
+    assert 'mu change' in told
+    assert f'2 pictures and numbers.json are in {out}' in told
+
+
+def test_a_part_and_a_reduced_photo(main, save, photos, tmp_path):
+    model = save(support.GUIDED)
+    main([*model, photos[0], '--maps', '--crop', '3', '5', '20', '10'])
+    part = read(tmp_path / 'out' / '00' / 'blurry.png')
+    assert (part == read(photos[0])[5:15, 3:23]).all()
+    main([*model, photos[0], '--maps', '--max-side=16'])
+    small = read(tmp_path / 'out' / '00' / 'blurry.png')
+    blocks = read(photos[0]).reshape(16, 2, 16, 2, 3).mean((1, 3))
+    assert abs(small - blocks).max() <= 0.5
+
+
+def test_a_model_without_teacher_and_mu(main, save, photos, capsys):
+    add = "model['generator']['embedding']['fusion'] = dict(type='mmspd.AddFusion')\n"
+    main([*save(support.GUIDED + add), photos[0], '--sharp', photos[1]])
+    told = capsys.readouterr().out
+    assert 'no mu and sigma where the fusion is AddFusion' in told
+    assert 'no similarity, as the model has no teacher' in told
+    assert 'blurry dB' in told
+    assert 'similarity 1' not in told
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (['--sharp', 'a.png', 'b.png'], '--sharp has 2 photos for 1 blurry ones'),
+        (
+            ['--crop', '20', '0', '13', '5'],
+            r'--crop 20 0 13 5 does not lie within the 32x32 pixels',
+        ),
+        (['--max-side=-1'], '--max-side must be a number of pixels or 0, not -1'),
+        (['--device=abacus'], 'the device abacus cannot be used here'),
+    ],
+)
+def test_wrong_arguments(main, save, photos, arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        main([*save(support.GUIDED), photos[0], *arguments])
+
+
+def test_photos_that_do_not_fit(main, save, photos, tmp_path):
+    model = save(support.GUIDED)
+    (tmp_path / 'text.png').write_text('no photo')
+    with pytest.raises(UserError, match=r"text.png' is damaged, or no image"):
+        main([*model, str(tmp_path / 'text.png')])
+    cv2.imwrite(str(tmp_path / 'small.png'), np.zeros((8, 9, 3), np.uint8))
+    with pytest.raises(UserError, match=r"small.png' has 9x8 pixels but '.*00.png' 32x32"):
+        main([*model, photos[0], '--sharp', str(tmp_path / 'small.png')])
+
+
+def test_too_little_memory(main, save, photos, monkeypatch):
+    monkeypatch.setitem(main.__globals__, 'free_memory', lambda device: 2**20)
+    with pytest.raises(UserError, match=r'32x32 pixels of 00 take about .* --crop or a smaller'):
+        main([*save(support.GUIDED), photos[0]])
+
+
+def test_the_checkpoint_of_another_config(main, save, photos, write_config):
+    _, *others = save('')
+    config = write_config(support.GUIDED)
+    with pytest.raises(UserError, match='epoch_1.pth does not fit'):
+        main([config, *others, photos[0]])
+
+
+def test_a_plain_restorer_from_the_command_line(run_tool, save, photos):
+    code, output = run_tool('analysis/show_prior.py', *save(''), photos[0])
+    assert code == 1
+    assert 'error: model.generator is a plain restorer without a prior to look at' in output
+    assert 'Traceback' not in output
