@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-from mmengine.utils import ProgressBar
+from tqdm import tqdm
 
 from mmspd.datasets.gopro import RECORDS_NAME
 from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb
@@ -91,13 +91,8 @@ def synthesize_folder(
     photos = _find_photos(source, out)
     jobs = _assign(photos, out, plan)
     claim_folder(out, _settings(plan, sorted(photos)))
-    unusable: List[str] = []
-    progress = ProgressBar(len(jobs))
-    for sentence in map_in_processes(_run, jobs, workers):
-        if sentence:
-            unusable.append(sentence)
-        progress.update()
-    print()
+    outcomes = tqdm(map_in_processes(_run, jobs, workers), total=len(jobs), unit='pair')
+    unusable = [sentence for sentence in outcomes if sentence]
     if unusable and (len(unusable) == len(jobs) or not skip_unusable):
         raise UserError(
             f'{len(unusable)} of {len(jobs)} photos cannot be used (the first: {unusable[0]}): '

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Sequence, TextIO
 
-from mmengine.utils import ProgressBar
+from tqdm import tqdm
 
 from mmspd.datasets.image_io import ColourError, read_rgb
 from mmspd.datasets.packed import PackedPair, encode_tail, verify_pack
@@ -136,17 +136,15 @@ def _fill(plan: PackPlan, journal: TextIO, done: Dict[int, List[int]], workers: 
         _Job(plan.part, Path(plan.index.source), plan.index.pairs[number], plan.index.to_rgb)
         for number in left
     ]
-    progress = ProgressBar(len(jobs)) if jobs else None
+    outcomes = map_in_processes(_decode, jobs, workers)
     faults: List[str] = []
     colour = False
-    for number, outcome in zip(left, map_in_processes(_decode, jobs, workers)):
+    for outcome, number in zip(tqdm(outcomes, total=len(jobs), unit='pair'), left):
         if not outcome.faults:
             _record(journal, number, outcome.checksums)
             done[number] = outcome.checksums
         faults += outcome.faults
         colour |= outcome.colour
-        progress.update()
-    print()
     if faults:
         hint = '; give --to-rgb to convert gray, alpha and 16-bit images' if colour else ''
         raise unusable(faults, len(plan.index.pairs), hint)

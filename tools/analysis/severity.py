@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List
 
-from mmengine.utils import ProgressBar
+from tqdm import tqdm
 
 from mmspd.datasets.layouts import recognise
 from mmspd.datasets.records import measure_records
@@ -73,12 +73,8 @@ def main(argv: List[str]) -> None:
     """Measure, write the records and say what they hold."""
     args = parse_args(argv)
     dataset = DATASETS.build(dataset_of(args.data, args.split))
-    progress = ProgressBar(len(dataset))
-    records = []
-    for record in measure_records(dataset, args.workers):
-        records.append(record)
-        progress.update()
-    print()
+    measured = measure_records(dataset, args.workers)
+    records = list(tqdm(measured, total=len(dataset), unit='pair'))
     write_text(args.out, ''.join(f'{json.dumps(record)}\n' for record in records))
     counts = Counter(record['severity'] for record in records)
     told = [f'{counts[name]} {name}' for name in SEVERITIES] + [f'{counts[None]} unknown']

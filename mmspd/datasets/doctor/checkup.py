@@ -1,11 +1,10 @@
 """The check-up of a data set: everything that is wrong with it, in one report."""
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
-from mmengine.utils import ProgressBar
+from tqdm import tqdm
 
 from mmspd.datasets.doctor.content_findings import find_in_blur_folders, find_in_content
 from mmspd.datasets.doctor.file_findings import PairFacts, find_in_files, find_leakage
@@ -148,13 +147,8 @@ def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[
         for part in parts
         for pair in part.pairs
     ]
-    progress = ProgressBar(len(jobs), file=sys.stderr)
-    results = []
-    for facts in map_in_processes(_examine, jobs, workers):
-        results.append(facts)
-        progress.update()
-    print(file=sys.stderr)
-    remaining = iter(results)
+    results = map_in_processes(_examine, jobs, workers)
+    remaining = iter(list(tqdm(results, total=len(jobs), unit='pair')))
     return [[next(remaining) for _ in part.pairs] for part in parts]
 
 
