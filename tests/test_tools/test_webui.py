@@ -1,0 +1,301 @@
+import http.client
+import importlib.util
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import support
+import torch
+from PIL import Image
+
+from mmspd.apis import DeblurInferencer, RestoreOptions
+from mmspd.errors import UserError
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'webui.py'
+
+needs_server = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ('starlette', 'uvicorn'))),
+    reason='the page is optional: pip install starlette uvicorn',
+)
+
+
+@pytest.fixture
+def tool():
+    """The tool as a module, to call its ``main`` without a process of its own."""
+    spec = importlib.util.spec_from_file_location('webui', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def inferencer(write_config):
+    torch.manual_seed(0)
+    return DeblurInferencer(write_config(support.GUIDED), device='cpu')
+
+
+@pytest.fixture
+def serve():
+    """Return a function that serves the page in a thread and returns its address."""
+    stop = []
+
+    def start(inferencer, max_bytes=10**6):
+        import uvicorn
+
+        from mmspd.apis.webui import make_app
+
+        app = make_app(inferencer, max_bytes, RestoreOptions(tile=64))
+        server = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
+        listening = socket.create_server(('127.0.0.1', 0))
+        thread = threading.Thread(target=server.run, kwargs=dict(sockets=[listening]))
+        thread.start()
+        stop.append((server, thread))
+        return f'http://127.0.0.1:{listening.getsockname()[1]}/'
+
+    yield start
+    for server, thread in stop:
+        server.should_exit = True
+        thread.join()
+
+
+def photo(shape, dtype=np.uint8, kind='PNG', **options):
+    """The content of a photo's file."""
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 6, *shape[2:]), dtype=np.uint8)
+    pixels = cv2.resize(coarse, shape[1::-1]).astype(dtype)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels * (257 if dtype == np.uint16 else 1)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def post(address, name, data):
+    return urllib.request.urlopen(
+        f'{address}restore?name={urllib.parse.quote(name)}', data, timeout=30
+    )
+
+
+def frames(response):
+    """The frames of an answer, each with its ``payload``."""
+    found = []
+    for line in response:
+        frame = json.loads(line)
+        found.append(dict(frame, payload=response.read(frame['bytes'])))
+    return found
+
+
+@needs_server
+@pytest.mark.parametrize(
+    ('shape', 'dtype', 'kind', 'told'),
+    [
+        ((72, 100, 3), np.uint8, 'JPEG', 'JPEG, RGB, 8 bit'),
+        ((9, 8, 4), np.uint8, 'WEBP', 'WEBP, RGB with alpha, 8 bit'),
+        ((1, 700), np.uint16, 'TIFF', 'TIFF, gray, 16 bit'),
+    ],
+)
+def test_an_answer(serve, inferencer, shape, dtype, kind, told):
+    data = photo(shape, dtype, kind)
+    found = frames(post(serve(inferencer), 'a/ä b.x', data))
+    names = [frame['event'] for frame in found]
+    assert names[0] == 'blurry'
+    assert names[-3:] == ['restored', 'file', 'prior']
+    assert set(names[1:-3]) == {'progress'}
+    blurry, *parts, restored, file, prior = found
+    assert (blurry['width'], blurry['height'], blurry['kind']) == (shape[1], shape[0], told)
+    assert [part['share'] for part in parts] == sorted(part['share'] for part in parts)
+    assert parts[-1]['share'] == 1
+    assert file['name'] == 'ä b_restored.x'
+    assert restored['seconds'] > 0
+    images = [Image.open(io.BytesIO(f['payload'])) for f in (blurry, restored, file, prior)]
+    assert [image.format for image in images] == ['JPEG', 'JPEG', kind, 'PNG']
+    assert [image.size for image in images[:3]] == [shape[1::-1]] * 3
+    assert images[2].mode == Image.open(io.BytesIO(data)).mode
+
+
+@needs_server
+def test_what_is_refused(serve, inferencer):
+    address = serve(inferencer, max_bytes=3000)
+    [error] = frames(post(address, '../notes.txt', b'no photo'))
+    assert error['event'] == 'error'
+    assert error['sentence'].startswith("'notes.txt' is damaged, or no image of a known kind")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(address, 'large.png', bytes(3001))
+    with caught.value as refusal:
+        assert refusal.code == 413
+        sentence = "'large.png' has more than 0.003 MB, the limit of this page"
+        assert json.load(refusal) == dict(error=sentence)
+    for path in ('etc/passwd', '../webui.py', 'webui.html', '%2e%2e/webui.py'):
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(address).netloc)
+        connection.request('GET', f'/{path}')
+        assert connection.getresponse().status == 404
+        connection.close()
+
+
+@needs_server
+def test_a_restorer_without_a_prior(serve, write_config):
+    address = serve(DeblurInferencer(write_config(), device='cpu'))
+    with urllib.request.urlopen(f'{address}about') as response:
+        about = json.load(response)
+    assert about == dict(model='tiny', device='cpu', guided=False, max_bytes=10**6)
+    assert frames(post(address, 'a.png', photo((20, 20, 3))))[-1]['event'] == 'file'
+
+
+@needs_server
+def test_photos_wait_for_each_other_and_stop_when_nobody_waits(serve, write_config, monkeypatch):
+    inferencer = DeblurInferencer(write_config(), device='cpu')
+    at_work, ended = [], []
+
+    def slow(pixels, options, progress):
+        assert not at_work, 'two at a time'
+        at_work.append(0)
+        try:
+            while at_work[0] < 40:
+                time.sleep(0.01)
+                at_work[0] += 1
+                progress(1)
+        finally:
+            ended.append(at_work.pop())
+        return pixels
+
+    monkeypatch.setattr(inferencer, 'restore', slow)
+    address = serve(inferencer)
+    data = photo((10, 10, 3))
+    left = post(address, 'left.png', data)
+    left.readline()
+    left.close()
+    other = threading.Thread(target=lambda: frames(post(address, 'a.png', data)))
+    other.start()
+    assert frames(post(address, 'b.png', data))[-1]['event'] == 'file'
+    other.join()
+    assert ended[0] < 40
+    assert ended[1:] == [40, 40]
+
+
+@needs_server
+@pytest.mark.slow
+def test_the_command_line(start_tool, write_config, tmp_path):
+    config = write_config()
+    weights = tmp_path / 'epoch_1.pth'
+    torch.save({'state_dict': DeblurInferencer(config).model.state_dict()}, weights)
+    folder = tmp_path / 'temporary'
+    folder.mkdir()
+    arguments = ['--port=0', '--device=cpu', '--tile=32']
+    process = start_tool('webui.py', config, weights, *arguments, TMPDIR=str(folder))
+    while not process.log.exists() or 'Open http' not in process.log.read_text():
+        assert process.is_alive()
+        time.sleep(0.05)
+    address = process.log.read_text().partition('Open ')[2].split()[0]
+    assert address.startswith('http://127.0.0.1:')
+    assert frames(post(f'{address}/', 'a.png', photo((40, 40, 3))))[-1]['event'] == 'file'
+    assert not [path for path in folder.rglob('*') if path.is_file()]
+    os.kill(process.pid, signal.SIGINT)
+    process.join(20)
+    assert process.exitcode == 0
+    assert 'Traceback' not in process.log.read_text()
+
+
+@needs_server
+def test_a_port_in_use(tool):
+    with socket.create_server(('127.0.0.1', 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=rf'cannot listen on 127\.0\.0\.1:{port} .*--port'):
+            tool.main(['config', 'weights', f'--port={port}'])
+
+
+def test_without_the_packages(tool, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'uvicorn', None)
+    monkeypatch.setitem(sys.modules, 'starlette', None)
+    with pytest.raises(UserError, match='the page needs starlette: pip install starlette uvicorn'):
+        tool.main(['config', 'weights'])
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Chromium without a window, with downloads in a folder of the test."""
+    webdriver = pytest.importorskip('selenium.webdriver', reason='pip install selenium')
+    programs = [shutil.which('chromium'), shutil.which('chromedriver')]
+    if None in programs:
+        pytest.skip('no Chromium: apt-get install chromium chromium-driver')
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for argument in ('headless=new', 'disable-dev-shm-usage', 'window-size=1000,900'):
+        options.add_argument(f'--{argument}')
+    if os.geteuid() == 0:
+        options.add_argument('--no-sandbox')  # root has none
+    options.add_experimental_option(
+        'prefs', {'download.default_directory': str(tmp_path / 'downloads')}
+    )
+    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
+
+
+@needs_server
+def test_the_page_in_a_browser(browser, serve, inferencer, tmp_path):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def element(name):
+        return browser.find_element('id', name)
+
+    def wait(condition):
+        return WebDriverWait(browser, 20, 0.05).until(lambda _: condition())
+
+    def upload(name, data):
+        (tmp_path / name).write_bytes(data)
+        element('file').send_keys(str(tmp_path / name))
+
+    def column(share):
+        """Look at the pixels of the comparison at a share of its width."""
+        shot = np.asarray(Image.open(io.BytesIO(element('compare').screenshot_as_png)))
+        return shot[:, int(share * shot.shape[1]), :3].astype(int)
+
+    address = serve(inferencer, max_bytes=50_000)
+    browser.get(address)
+    upload('ä b.png', photo((200, 300, 3)))
+    wait(lambda: element('prior').is_displayed() and not element('busy').is_displayed())
+    for name in ('blurry', 'restored'):
+        assert element(name).get_property('naturalWidth') == 300
+    assert element('maps').get_property('naturalWidth') > 300
+    assert element('facts').text.startswith('300 × 200 pixels · PNG, RGB, 8 bit · restored in ')
+
+    before = {share: column(share) for share in (0.1, 0.35, 0.8)}
+    slider = element('slider')
+    quarter = -slider.size['width'] // 4
+    ActionChains(browser).drag_and_drop_by_offset(slider, quarter, 0).perform()
+    assert float(slider.get_attribute('value')) == pytest.approx(25, abs=2)
+    changes = {share: np.abs(column(share) - before[share]).mean() for share in before}
+    assert changes[0.35] > 3
+    assert changes[0.1] == changes[0.8] == 0
+
+    element('download').click()
+    downloaded = tmp_path / 'downloads' / 'ä b_restored.png'
+    wait(downloaded.exists)
+    [expected] = inferencer(tmp_path / 'ä b.png', tile=64, show_progress=False)['predictions']
+    assert np.array_equal(np.asarray(Image.open(downloaded)), expected)
+
+    upload('notes.txt', b'no photo')
+    wait(lambda: 'notes.txt' in element('error').text)
+    assert element('error').text.startswith("'notes.txt' is damaged, or no image of a known kind")
+    assert not element('result').is_displayed()
+    upload('large.bin', bytes(50_001))
+    wait(lambda: "'large.bin' has 51 kB, and this page takes 50 kB" in element('error').text)
+
+    fetched = browser.execute_script(
+        "return performance.getEntriesByType('resource').map((entry) => entry.name)"
+    )
+    assert fetched
+    assert all(url.startswith((address, f'blob:{address}')) for url in fetched)
+    assert not browser.get_log('browser')

@@ -1,0 +1,73 @@
+"""A page to deblur photos in the browser: ``python tools/webui.py CONFIG WEIGHTS``."""
+
+import argparse
+import contextlib
+import socket
+from typing import List
+
+from mmspd.errors import UserError
+from mmspd.utils.cli import run_main, tile_argument
+
+
+def parse_args(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Serve a page on which photos are restored and compared. Ctrl-C ends it.'
+    )
+    parser.add_argument('config', help='config, or its name, e.g. mimounet_sp_gopro')
+    parser.add_argument('weights', help='checkpoint of tools/train.py, or published one')
+    parser.add_argument('--port', type=int, default=7860, help='0 for any that is free')
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to listen on; the default is for this computer alone, 0.0.0.0 lets everyone '
+        'on the network use the page',
+    )
+    parser.add_argument(
+        '--max-megabytes', type=float, default=200, metavar='N', help='refuse larger files'
+    )
+    parser.add_argument(
+        '--tile',
+        type=tile_argument,
+        default='auto',
+        metavar='N',
+        help='side of the tiles in pixels; 0: no tiles; auto (the default): the largest that the '
+        'memory allows',
+    )
+    parser.add_argument('--device', help='e.g. cpu or cuda:1; by default the accelerator, if any')
+    return parser.parse_args(argv)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the address; early, for a model takes its time to load."""
+    try:
+        return socket.create_server((host, port))
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f'cannot listen on {host}:{port} ({error}): choose another --port or --host'
+        ) from error
+
+
+def main(argv: List[str]) -> None:
+    """Serve the page until interrupted."""
+    args = parse_args(argv)
+    try:
+        import starlette  # noqa: F401
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise UserError(f'the page needs {error.name}: pip install starlette uvicorn') from error
+    with listen(args.host, args.port) as address:
+        # late: they wait for PyTorch
+        from mmspd.apis import DeblurInferencer, RestoreOptions
+        from mmspd.apis.webui import make_app
+
+        inferencer = DeblurInferencer(args.config, args.weights, args.device)
+        app = make_app(inferencer, round(args.max_megabytes * 1e6), RestoreOptions(tile=args.tile))
+        print('Open http://{}:{} in a browser; Ctrl-C ends.'.format(*address.getsockname()))
+        config = uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=1)
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[address])
+
+
+if __name__ == '__main__':
+    run_main(main)
