@@ -17,7 +17,11 @@ from mmspd.models.tiling.grid import Span
 __all__ = ['TileNetwork']
 
 MULTIPLE = 64  # a multiple of the strides of any network, for those that do not state theirs
-SURROUNDINGS = 256  # pixels around a tile for its prior: ConvExtractor's default sees 190 far
+# Pixels around a tile for its prior. ConvExtractor sees 151 far by default and 207 with its larger
+# num_blocks=(4, 6, 8), EfficientNet-Lite0 of the image at twice its size 96: there the prior is the
+# very same as that of the whole image. Backbones that pool over the image (squeeze and excitation)
+# pool over the tile and these surroundings instead.
+SURROUNDINGS = 256
 # what an allocator keeps beyond the tensors alive; see peak_memory for the measurement
 KEPT_FACTOR, KEPT_BYTES = 1.25, 128 * 2**20
 
@@ -134,10 +138,11 @@ def _accepted_multiple(generator: nn.Module) -> int:
     if isinstance(restorer, Restorer):
         return 1
     for multiple in (1, 2, 4, 8, 16, 32):
-        side = 128 + multiple
         try:
             with shapes_only(restorer):
-                restorer(torch.empty(1, 3, side, side, device='meta'))
+                # some pad large images only, as reflection padding needs an image of some size
+                for side in (multiple, 128 + multiple):
+                    restorer(torch.empty(1, 3, side, side, device='meta'))
         except (RuntimeError, ValueError, AssertionError):
             continue
         return multiple

@@ -41,6 +41,10 @@ def restore(
     What a tile takes is counted on the network's shapes beforehand, so that nothing has to fail
     first. The image and the result are held once each, on the CPU.
 
+    Restorers that average over the image (channel attention) or cut it into patches (MPRNet,
+    DMPHN) see the tile in its place. With the default overlap this changed the PSNR by 0.001 dB
+    (NAFNet) and 0.014 dB (MPRNet; with its ``split_patches=False`` below 0.001 dB).
+
     Args:
         model: in evaluation mode, on its device: a ``SemanticPriorDeblurrer`` or another model
             with a ``generator``, or such a generator itself.

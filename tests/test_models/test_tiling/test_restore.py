@@ -168,6 +168,19 @@ def test_a_restorer_that_refuses_odd_sizes_is_given_others():
     assert restore(guided, img, tile=64).shape == img.shape
 
 
+def test_a_restorer_that_refuses_tiny_images_is_given_larger_ones():
+    class Reflecting(nn.Conv2d):
+        def forward(self, img):
+            padding = [-side % 8 for side in img.shape[-2:]]
+            padded = nn.functional.pad(img, (0, padding[1], 0, padding[0]), mode='reflect')
+            return super().forward(padded)[..., : img.shape[-2], : img.shape[-1]]
+
+    network = Reflecting(3, 3, 1)
+    assert restore(network, image(1, 9)).shape == (1, 3, 1, 9)
+    img = image(35, 45)
+    torch.testing.assert_close(restore(network, img), untiled(network, img))
+
+
 def test_a_deblurrer_is_restored_by_its_generator():
     model = build_model(
         dict(
