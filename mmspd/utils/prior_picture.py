@@ -196,9 +196,10 @@ def _class_map(
     name: str, title: str, level: LevelView, probabilities: np.ndarray, classes: int
 ) -> Panel:
     # 20 colours that differ; more classes than that need colours in between
-    colours, last = ('tab20', 19) if classes <= 20 else ('gist_ncar', classes - 1)
-    best = probabilities.argmax(0).astype(np.float32)
-    return Panel(name, title, best, level.stride, colours, (-0.5, last + 0.5))
+    colours, end = ('tab20', 20) if classes <= 20 else ('gist_ncar', classes)
+    # class k has the colour from k to k + 1
+    best = probabilities.argmax(0) + np.float32(0.5)
+    return Panel(name, title, best, level.stride, colours, (0, end))
 
 
 def _similarities(view: PriorView) -> Iterator[Panel]:

@@ -99,7 +99,7 @@ def test_class_maps(classes):
     panels = panels_of(make_view([level], classes=classes))
     assert 'student_1' not in panels
     for name in ('prior_1', 'teacher_1'):
-        assert set(panels[name].pixels.flat) == {0, 3, classes - 1}
+        assert set(panels[name].pixels.flat) == {0.5, 3.5, classes - 0.5}
         assert len(np.unique(colour_panel(panels[name], (16, 24)).reshape(-1, 3), axis=0)) == 3
 
 

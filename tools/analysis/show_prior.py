@@ -102,7 +102,8 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
         parts, told = zip(*[select(each, args.crop, args.max_side, path) for each in pixels])
         stem = stems[index]
         name = stem if stems.count(stem) == 1 else f'{index + 1}_{stem}'
-        photos.append(Photo(name, f'{path}, {told[0]}', [to_tensor(part) for part in parts]))
+        heading = f'{Path(path).name}, {told[0]}'
+        photos.append(Photo(name, heading, [to_tensor(part) for part in parts]))
     return photos
 
 
@@ -199,7 +200,8 @@ def main(argv: List[str]) -> None:
     palette = Palette(views)
     for photo, view in zip(photos, views):
         rows = palette.rows(view)
-        write_png(args.out / f'{photo.name}.png', draw_rows(rows, photo.heading))
+        picture = draw_rows(rows, '; '.join((photo.heading, *view.notes)))
+        write_png(args.out / f'{photo.name}.png', picture)
         if args.maps:
             write_maps(args.out / photo.name, rows, view.blurry.shape[:2])
     numbers = {photo.name: view.numbers() for photo, view in zip(photos, views)}
