@@ -66,7 +66,7 @@ def choose_tiles(
     if missing > 0:
         raise UserError(
             f'Tiles of {smallest} pixels, the smallest, take {missing / 2**20:.0f} MiB more memory '
-            'than there is: raise memory_budget, use a smaller model, or state the size of tiles.'
+            'than there is: raise memory_budget by as much, or state a smaller tile.'
         )
     fitting, too_large = smallest, longest
     while too_large - fitting > max(net.multiple, fitting // 16):
