@@ -146,6 +146,7 @@ def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, An
     for image in images:
         values = {name: value for name, value in image.items() if not name.startswith('_')}
         blurry, sharp = files.get(image['key'], ('', ''))
+        blurry = '' if blurry == sharp else blurry  # it was synthesised
         found.append(dict(values, blurry=blurry, sharp=sharp))
     return found
 

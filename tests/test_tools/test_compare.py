@@ -105,6 +105,10 @@ def test_one_result_is_printed_in_the_papers_table(run_tool, folders):
     code, output = run_tool(TOOL, folders / 'guided', '--paper-table', 1)
     assert code == 0, output
     assert output.index('UNet+SP') < output.index('> unet_sp_gopro') < output.index('DeepDeblur')
+    assert 'Not on' not in output
+    code, output = run_tool(TOOL, folders / 'guided', '--paper-table', 2)
+    assert code == 0, output
+    assert '* Not on a whole test set of this table: unet_sp_gopro.' in output
 
 
 @pytest.mark.parametrize(

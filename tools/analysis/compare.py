@@ -22,7 +22,7 @@ from mmspd.evaluation.comparison_report import (
     number_text,
     ranked_keys,
 )
-from mmspd.evaluation.paper_tables import measured_of, table_with
+from mmspd.evaluation.paper_tables import measured_of, paper_table, table_with
 from mmspd.evaluation.results import Result
 from mmspd.evaluation.severity_report import plot_severity
 from mmspd.utils.cli import run_main
@@ -255,14 +255,24 @@ def write_all_pictures(
         write_pictures(args.out, folders, results, comparison, metric)
 
 
+def paper_text(number: int, results: Dict[str, Result]) -> str:
+    """Write a table of the paper with the results in it, and which of them it has no place for."""
+    measured = {label: measured_of(label, result) for label, result in results.items()}
+    table = table_with(number, [item for item in measured.values() if item]) + '\n'
+    held = {row.dataset for row in paper_table(number)}
+    left = [label for label, item in measured.items() if item is None or item.dataset not in held]
+    return table + (
+        f'* Not on a whole test set of this table: {", ".join(left)}.\n' if left else ''
+    )
+
+
 def main(argv: List[str]) -> None:
     """Print the comparison, and write it if asked."""
     args = parse_args(argv)
     results = load_results(args.results, args.names)
     table = ''
     if args.paper_table is not None:
-        measured = [measured_of(label, result) for label, result in results.items()]
-        table = table_with(args.paper_table, [item for item in measured if item]) + '\n'
+        table = paper_text(args.paper_table, results)
     if len(results) == 1:
         if not table or args.out is not None:
             raise UserError('give a second result to compare it with, or --paper-table alone')
