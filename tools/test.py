@@ -71,8 +71,13 @@ def find_base(kind: str, name: str) -> Path:
 
 def use_dataset(config: Config, name: str) -> None:
     """Replace the config's test data and what is measured by those of a data set's file."""
-    dataset = read_config(str(find_base('datasets', name)), {})
+    path = find_base('datasets', name)
+    dataset = read_config(str(path), {})
     for key in ('test_dataloader', 'test_evaluator', 'protocol'):
+        if key not in dataset:
+            raise UserError(
+                f"{path} has no {key}: take over what it lacks with _base_ = '.../gopro.py'"
+            )
         config[key] = dataset[key]
 
 
@@ -81,7 +86,7 @@ def use_protocols(config: Config, names: List[str]) -> None:
     metrics = []
     paths = sorted({find_base('protocols', name) for name in names}, key=lambda path: path.stem)
     for path in paths:
-        variable = f'{path.stem}_metrics'
+        variable = f'{path.stem.replace("-", "_")}_metrics'
         protocol = read_config(str(path), {})
         if variable not in protocol:
             raise UserError(f'{path} is no protocol: it has to define {variable} = [...]')

@@ -93,6 +93,15 @@ def test_missing_data_of_the_last_set_is_told_before_the_first_is_tested(
     assert 'Epoch(test)' not in output
 
 
+def test_files_that_lack_what_they_are_for(run_tool, tested, tmp_path):
+    file = tmp_path / 'my-own.py'
+    file.write_text("protocol = 'mine'")
+    code, output = run_tool('test.py', *tested, '--test-on', file)
+    assert (code, 'my-own.py has no test_dataloader: take over' in output) == (1, True)
+    code, output = run_tool('test.py', *tested, '--protocol', file)
+    assert (code, 'it has to define my_own_metrics = [...]' in output) == (1, True)
+
+
 def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, tmp_path):
     config = write_config(
         f"""

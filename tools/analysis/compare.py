@@ -261,9 +261,9 @@ def paper_text(number: int, results: Dict[str, Result]) -> str:
     table = table_with(number, [item for item in measured.values() if item]) + '\n'
     held = {row.dataset for row in paper_table(number)}
     left = [label for label, item in measured.items() if item is None or item.dataset not in held]
-    return table + (
-        f'* Not on a whole test set of this table: {", ".join(left)}.\n' if left else ''
-    )
+    if left:
+        table += f'* Not on a whole test set of this table: {", ".join(left)}.\n'
+    return table
 
 
 def main(argv: List[str]) -> None:
