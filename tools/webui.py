@@ -1,8 +1,10 @@
 """A page to deblur photos in the browser: ``python tools/webui.py CONFIG WEIGHTS``."""
 
 import argparse
-import contextlib
+import os
+import signal
 import socket
+import threading
 from typing import List
 
 from mmspd.errors import UserError
@@ -63,10 +65,15 @@ def main(argv: List[str]) -> None:
 
         inferencer = DeblurInferencer(args.config, args.weights, args.device)
         app = make_app(inferencer, round(args.max_megabytes * 1e6), RestoreOptions(tile=args.tile))
-        print('Open http://{}:{} in a browser; Ctrl-C ends.'.format(*address.getsockname()))
-        config = uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=1)
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[address])
+        server = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
+        # in a thread of its own it leaves Ctrl-C to us
+        serving = threading.Thread(target=server.run, kwargs=dict(sockets=[address]), daemon=True)
+        serving.start()
+        host, port = address.getsockname()
+        print(f'Open http://{host}:{port} in a browser; Ctrl-C ends.', flush=True)
+        # an ordinary end would wait for the photo that is being restored; nothing is written here
+        signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+        serving.join()
 
 
 if __name__ == '__main__':
