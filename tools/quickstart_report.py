@@ -5,9 +5,8 @@ python tools/quickstart_report.py configs/spd/quickstart.py CHECKPOINT --out-dir
 
 import argparse
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -16,12 +15,13 @@ from mmengine.runner import set_random_seed
 from torch import Tensor
 
 from mmspd.apis import load_model
+from mmspd.datasets.blur_folder import write_png
 from mmspd.datasets.gopro import GoProDataset
 from mmspd.datasets.image_io import read_rgb
-from mmspd.evaluation.metrics.functional import psnr
-from mmspd.models.padding import pad_to_multiple
 from mmspd.utils.cli import run_main
-from mmspd.utils.pictures import feature_map, picture_row, stack_rows, to_uint8
+from mmspd.utils.pictures import picture_row, stack_rows
+from mmspd.utils.prior_picture import Palette, colour_panel
+from mmspd.utils.prior_view import PriorView
 
 NUM_PICTURES = 6
 
@@ -32,16 +32,6 @@ class Pair(NamedTuple):
     key: str
     blurry: Tensor
     sharp: Tensor
-
-
-class Result(NamedTuple):
-    """A restored pair, its PSNR before and after, and the prior's maps."""
-
-    pair: Pair
-    restored: np.ndarray
-    before: float
-    after: float
-    prior: List[Tensor]
 
 
 def read_pairs(config: Config) -> List[Pair]:
@@ -56,50 +46,25 @@ def read_pairs(config: Config) -> List[Pair]:
     return [Pair(s['key'], read(s['img_path']), read(s['gt_path'])) for s in samples]
 
 
-@torch.no_grad()
-def restore(model: BaseModel, pair: Pair) -> Result:
-    """Restore a pair's blurry image and compare."""
-    outputs, prior = model.generator.forward_with_prior(pair.blurry)
-    restored, sharp = to_uint8(outputs[-1][0]), to_uint8(pair.sharp[0])
-    before = psnr(to_uint8(pair.blurry[0]), sharp)
-    return Result(pair, restored, before, psnr(restored, sharp), [level[0] for level in prior])
-
-
 def prior_distance(model: BaseModel, pairs: List[Pair]) -> float:
     """Mean prior loss over pairs."""
     return float(np.mean([model.prior_distance(p.blurry, p.sharp).item() for p in pairs]))
 
 
-@torch.no_grad()
-def modulation(model: BaseModel, pairs: List[Pair]) -> Dict[str, Tuple[float, float]]:
-    """Mean |mu - 1| and |sigma| of SAT at every seam; the identity has zeros."""
-    generator = model.generator
-    sums = {seam: np.zeros(2) for seam in generator.embedding.levels}
-    for pair in pairs:
-        prior = generator.prior(pad_to_multiple(pair.blurry, generator.multiple))
-        aggregated = generator.embedding.aggregate(prior)
-        for seam, level in generator.embedding.levels.items():
-            sat = generator.embedding.fusions[seam]
-            maps = sat.delta(aggregated[level]), sat.sigma(aggregated[level])
-            sums[seam] += [float(m.abs().mean()) for m in maps]
-    return {seam: tuple(total / len(pairs)) for seam, total in sums.items()}
-
-
-def write_pictures(results: List[Result], strides: Tuple[int, ...], folder: Path) -> List[Path]:
+def write_pictures(views: Dict[str, PriorView], folder: Path) -> List[Path]:
     """Write a row per image: blurry, restored, sharp, and the prior's levels, fine to coarse."""
-    folder.mkdir(parents=True, exist_ok=True)
+    palette = Palette(list(views.values()))
     rows, files = [], []
-    for result in results:
-        size = tuple(result.pair.sharp.shape[-2:])
-        maps = [feature_map(f, size, stride) for f, stride in zip(result.prior, strides)]
-        images = [to_uint8(result.pair.blurry[0]), result.restored, to_uint8(result.pair.sharp[0])]
-        captions = [f'blurry {result.before:.2f} dB', f'restored {result.after:.2f} dB', 'sharp']
-        captions += [f'prior, stride {stride}' for stride in strides]
-        rows.append(picture_row(images + maps, captions))
-        files.append(folder / f'{result.pair.key.replace("/", "_")}.png')
-        cv2.imwrite(str(files[-1]), rows[-1][..., ::-1])
+    for key, view in views.items():
+        panels = [panel for row in palette.rows(view)[:2] for panel in row]
+        images = [colour_panel(panel, view.blurry.shape[:2]) for panel in panels]
+        captions = [panel.title for panel in panels[:3]]
+        captions += [f'prior, stride {panel.stride}' for panel in panels[3:]]
+        rows.append(picture_row(images, captions))
+        files.append(folder / f'{key.replace("/", "_")}.png')
+        write_png(files[-1], rows[-1])
     files.append(folder / 'overview.png')
-    cv2.imwrite(str(files[-1]), stack_rows(rows)[..., ::-1])
+    write_png(files[-1], stack_rows(rows))
     return files
 
 
@@ -114,26 +79,29 @@ def main(argv: List[str]) -> None:
     pairs = read_pairs(config)
     set_random_seed(config.randomness.seed)
     untrained, trained = load_model(config), load_model(config, args.checkpoint)
-    results = [restore(trained, pair) for pair in pairs]
+    views = {pair.key: trained.view_prior(pair.blurry, pair.sharp) for pair in pairs}
 
-    gains = np.array([result.after - result.before for result in results])
-    before, after = (np.mean([r[i] for r in results]) for i in (2, 3))
+    before, after = np.transpose([view.psnr() for view in views.values()])
+    gains = after - before
     distances = [prior_distance(model, pairs) for model in (untrained, trained)]
     print(f'{len(pairs)} images of photos that were not trained on:')
     print(
-        f'  PSNR         {before:.2f} dB blurry, {after:.2f} dB restored ({gains.mean():+.2f} dB)'
+        f'  PSNR         {before.mean():.2f} dB blurry, {after.mean():.2f} dB restored '
+        f'({gains.mean():+.2f} dB)'
     )
     print(f'  improved     {(gains > 0).sum()} of {len(gains)} images')
     print(
         f'  prior loss   {distances[0]:.3f} before training, {distances[1]:.3f} after '
         f'({distances[1] / distances[0] - 1:+.0%})'
     )
-    for seam, (mu, sigma) in modulation(trained, pairs).items():
-        print(f'  SAT at {seam}  mean |mu - 1| {mu:.4f}, mean |sigma| {sigma:.4f}')
-    chosen = sorted(results, key=lambda r: r.pair.key)
-    chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, NUM_PICTURES).round().astype(int)]
+    for name in next(iter(views.values())).seams:
+        seams = [view.seams[name] for view in views.values()]
+        mu, sigma = (np.mean(sizes) for sizes in zip(*[(s.mu_change, s.sigma_size) for s in seams]))
+        print(f'  SAT at {name}  mean |mu - 1| {mu:.4f}, mean |sigma| {sigma:.4f}')
+    keys = sorted(views)
+    chosen = [keys[i] for i in np.linspace(0, len(keys) - 1, NUM_PICTURES).round().astype(int)]
     print('Pictures, each blurry | restored | sharp | prior by level:')
-    for file in write_pictures(chosen, trained.generator.prior.strides, args.out_dir):
+    for file in write_pictures({key: views[key] for key in chosen}, args.out_dir):
         print(f'  {file}')
 
 

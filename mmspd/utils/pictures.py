@@ -1,14 +1,12 @@
-"""Pictures for people: features as colour maps, and rows of images with captions."""
+"""Pictures for people: rows of images with captions."""
 
 from typing import Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['feature_map', 'gain_window', 'picture_row', 'stack_rows', 'to_uint8']
+__all__ = ['gain_window', 'picture_row', 'stack_rows', 'to_uint8']
 
 CAPTION_HEIGHT = 22
 
@@ -16,25 +14,6 @@ CAPTION_HEIGHT = 22
 def to_uint8(img: Tensor) -> np.ndarray:
     """Turn an image ``(3, H, W)``, RGB, [0, 1], into ``(H, W, 3)`` uint8, clamped and rounded."""
     return (img.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-
-
-def feature_map(feature: Tensor, size: Tuple[int, int], stride: int) -> np.ndarray:
-    """Show a feature map as the paper's Fig. 6 does: mean over the channels, in colour.
-
-    Args:
-        feature: ``(C, H, W)``.
-        size: rows and columns of the image the feature was taken from.
-        stride: pixels of that image per pixel of the feature.
-
-    Returns:
-        ``size + (3,)``, RGB, uint8; the 1st to the 99th percentile spans the colours.
-    """
-    mean = feature.detach().float().mean(0)
-    low, high = torch.quantile(mean.flatten(), torch.tensor([0.01, 0.99], device=mean.device))
-    unit = ((mean - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
-    large = F.interpolate(unit[None, None], scale_factor=stride, mode='nearest')[0, 0]
-    gray = (large[: size[0], : size[1]] * 255).round().byte().cpu().numpy()
-    return cv2.applyColorMap(gray, cv2.COLORMAP_VIRIDIS)[..., ::-1]
 
 
 def picture_row(images: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarray:

@@ -2,27 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from mmspd.utils.pictures import feature_map, gain_window, picture_row, stack_rows, to_uint8
+from mmspd.utils.pictures import gain_window, picture_row, stack_rows, to_uint8
 
 
 def test_to_uint8_clamps_and_rounds():
     img = torch.tensor([-0.2, 0.1, 1.3]).view(3, 1, 1)
     assert to_uint8(img).tolist() == [[[0, 26, 255]]]
-
-
-def test_feature_map_covers_the_image_and_spans_the_colours():
-    feature = torch.zeros(5, 6, 8)
-    feature[:, :, 4:] = 1.0
-    shown = feature_map(feature, size=(21, 30), stride=4)
-    assert shown.shape == (21, 30, 3)
-    assert shown[0, 0].tolist() == [84, 1, 68][::-1]  # both ends of viridis, RGB
-    assert shown[0, 29].tolist() == [253, 231, 36] or shown[0, 29, 0] > 200
-    assert np.array_equal(shown[0, 0], shown[20, 15])
-    assert not np.array_equal(shown[0, 15], shown[0, 16])
-
-
-def test_a_constant_feature_is_shown_too():
-    assert feature_map(torch.ones(2, 4, 4), (8, 8), 2).shape == (8, 8, 3)
 
 
 def test_rows_and_sheets():
