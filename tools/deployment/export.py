@@ -1,0 +1,102 @@
+"""Write a trained network as an ONNX file or a PyTorch program that runs without mmspd.
+
+python tools/deployment/export.py configs/spd/mimounet_sp_gopro.py CHECKPOINT mimounet_sp.onnx
+"""
+
+import argparse
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+from mmspd.utils.cli import run_main
+from mmspd.utils.launch import add_cfg_options, read_config
+
+
+def parse_size(text: str) -> Tuple[int, int]:
+    """Read ``HxW``."""
+    found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f'{text!r} is not rows x columns, such as 720x1280')
+    return int(found[1]), int(found[2])
+
+
+def parse_args(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('weights', help='checkpoint, or weights as the authors published them')
+    parser.add_argument('out', help='file to write, .onnx or .pt2')
+    parser.add_argument('--opset', type=int, help="version of ONNX's operators")
+    parser.add_argument(
+        '--sizes',
+        type=parse_size,
+        nargs='+',
+        metavar='HxW',
+        help='image sizes on which the file is compared with the network',
+    )
+    parser.add_argument(
+        '--pad-to',
+        type=int,
+        default=1,
+        metavar='N',
+        help='pad images to multiples of N by reflection first; Restormer needs 8',
+    )
+    parser.add_argument(
+        '--time', type=parse_size, metavar='HxW', help='measure the time for an image on the CPU'
+    )
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def describe(args: argparse.Namespace, generator: Dict) -> Dict[str, str]:
+    """Say in a file what it is and where it comes from."""
+    from mmspd.version import __version__
+
+    weights = Path(args.weights)
+    about = {
+        'mmspd': __version__,
+        'config': args.config,
+        'generator': json.dumps(generator, default=str),
+        'weights': args.weights,
+        'values': 'RGB, 0..1, float32, (N, 3, H, W); clip the output to 0..1',
+    }
+    if weights.is_file():  # not an address or a folder
+        about['weights_sha256'] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return about
+
+
+def main(argv: List[str]) -> None:
+    """Export, and print how far the file is from the network."""
+    args = parse_args(argv)
+    # imported late: --help should not wait for it
+    import torch
+
+    from mmspd.apis.export import SIZES, export_network
+    from mmspd.apis.model import load_model
+
+    config = read_config(args.config, args.cfg_options or {})
+    model = load_model(config, args.weights)
+    exported = export_network(
+        model.generator,
+        args.out,
+        describe(args, config.model.generator),
+        sizes=args.sizes or SIZES,
+        opset=args.opset,
+        pad_to=args.pad_to,
+        time_size=args.time,
+    )
+    for (height, width), difference in exported.differences.items():
+        print(f'{height}x{width}: differs by at most {difference:.1e} from the network')
+    if exported.seconds:
+        eager, file = exported.seconds
+        print(
+            f'{args.time[0]}x{args.time[1]} on {torch.get_num_threads()} CPU threads: network '
+            f'{eager:.2f} s, file {file:.2f} s'
+        )
+    print(f'{args.out}: {Path(args.out).stat().st_size / 2**20:.1f} MB')
+
+
+if __name__ == '__main__':
+    run_main(main)
