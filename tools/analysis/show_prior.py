@@ -100,8 +100,7 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
                 'sharp photo of the same pair'
             )
         parts, told = zip(*[select(each, args.crop, args.max_side, path) for each in pixels])
-        stem = stems[index]
-        name = stem if stems.count(stem) == 1 else f'{index + 1}_{stem}'
+        name = stems[index] if len(set(stems)) == len(stems) else f'{index + 1}_{stems[index]}'
         heading = f'{Path(path).name}, {told[0]}'
         photos.append(Photo(name, heading, [to_tensor(part) for part in parts]))
     return photos
