@@ -63,6 +63,21 @@ def write_config(tmp_path, pairs_root):
     return write
 
 
+@pytest.fixture
+def tested(write_config, tmp_path):
+    """Return the path of a tiny config and of a checkpoint for it, without any training."""
+    import torch
+
+    from mmspd.registry import build_model
+
+    config = write_config("protocol = 'tiny'\n")
+    torch.manual_seed(0)
+    network = build_model(dict(type='mmspd.MIMOUNet', base=4, num_res=1, dropout=0.3))
+    weights = {f'generator.{key}': value for key, value in network.state_dict().items()}
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'random.pth')
+    return config, tmp_path / 'random.pth'
+
+
 @pytest.fixture(scope='session')
 def processes():
     """A context for processes that start with the packages already imported."""

@@ -86,20 +86,13 @@ def test_realblur_faults(realblur_root):
         DATASETS.build(cfg)
 
 
-def test_one_command_tests_on_another_data_set(write_config, run_tool, hide_root, tmp_path):
-    config = write_config()
-    code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'work')
-    assert code == 0, output
-    checkpoint = tmp_path / 'work' / 'epoch_2.pth'
-    args = ('test.py', config, checkpoint, '--work-dir', tmp_path / 'test', '--test-on')
-    code, output = run_tool(*args, 'hide', HIDE_ROOT=str(hide_root))
+def test_one_command_tests_on_another_data_set(tested, run_tool, hide_root, tmp_path):
+    args = ('test.py', *tested, '--work-dir', tmp_path / 'test', '--test-on', 'hide')
+    code, output = run_tool(*args, HIDE_ROOT=str(hide_root))
     assert code == 0, output
     assert 'HIDEDataset: 3 pairs' in output
     assert 'PSNR-gain' in output
     options = ('--cfg-options', 'test_dataloader.dataset.split=train')
-    code, output = run_tool(*args, 'hide', *options, HIDE_ROOT=str(hide_root))
+    code, output = run_tool(*args, *options, HIDE_ROOT=str(hide_root))
     assert code == 1
     assert "has no folder 'train'" in output
-    code, output = run_tool(*args, 'hyde')
-    assert code == 1
-    assert "error: there is no 'hyde' among the datasets (folder_pairs, gopro, hide, " in output

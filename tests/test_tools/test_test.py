@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from mmspd.evaluation import Result
-from mmspd.registry import build_model
 
 DATASET = """
 _base_ = r'{gopro}'
@@ -15,17 +14,6 @@ test_dataloader = dict(
         _delete_=True, type='mmspd.PairedFolderDataset', data_root=r'{pairs}/{split}',
         pipeline=_base_.test_dataloader.dataset.pipeline))
 """
-
-
-@pytest.fixture
-def tested(write_config, tmp_path):
-    """Return the path of a tiny config and of a checkpoint for it."""
-    config = write_config("protocol = 'tiny'\n")
-    torch.manual_seed(0)
-    network = build_model(dict(type='mmspd.MIMOUNet', base=4, num_res=1, dropout=0.3))
-    weights = {f'generator.{key}': value for key, value in network.state_dict().items()}
-    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'random.pth')
-    return config, tmp_path / 'random.pth'
 
 
 @pytest.fixture
