@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmspd.errors import UserError
 from mmspd.models.guided import SemanticGuided
 from mmspd.models.padding import crop_to, pad_to_multiple
 from mmspd.utils.pictures import to_uint8
@@ -32,6 +33,9 @@ def view_prior(
 
     Returns:
         What was seen, on the CPU.
+
+    Raises:
+        UserError: there are values that are not finite.
     """
     size = tuple(blurry.shape[-2:])
     strides = generator.prior.strides
@@ -41,7 +45,13 @@ def view_prior(
 
     def cut(feature: Tensor, stride: int) -> Tensor:
         """The part of a map that belongs to the image and not to its padding."""
-        return crop_to(feature, *size, stride)[0].float().cpu()
+        part = crop_to(feature, *size, stride)[0].float().cpu()
+        if not part.isfinite().all():
+            raise UserError(
+                'the prior has values that are not finite: its weights are broken, take another '
+                'checkpoint'
+            )
+        return part
 
     levels = [
         LevelView(
@@ -63,7 +73,7 @@ def view_prior(
                 similarity=F.cosine_similarity(own, target, dim=0).numpy(),
             )
     seams = {}
-    for name, maps in generator.embedding.modulation(aggregated).items():
+    for name, maps in generator.embedding.modulation(aggregated):
         level = generator.embedding.levels[name]
         change, sigma = (cut(each, strides[level]) for each in maps)
         seams[name] = SeamView(

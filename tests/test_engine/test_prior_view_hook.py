@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -90,6 +91,14 @@ def test_images_without_sharp_ones(make_runner):
 def test_models_without_a_prior_are_refused(make_runner):
     with pytest.raises(UserError, match='plain restorer without a prior to look at'):
         make_runner(HOOK).val()
+
+
+def test_models_of_other_projects_are_refused():
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), val_dataloader=[None])
+    hook = PriorViewHook()
+    hook.before_val_epoch(runner)
+    with pytest.raises(UserError, match='but the model is a Linear: remove default_hooks.prior_'):
+        hook.after_val_iter(runner, 0, outputs=[None])
 
 
 @pytest.mark.parametrize('name', ['interval', 'num_images'])

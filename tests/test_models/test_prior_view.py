@@ -163,3 +163,10 @@ def test_a_level_that_no_seam_takes(pair):
 def test_a_plain_restorer_has_none(pair):
     with pytest.raises(UserError, match='plain restorer without a prior to look at'):
         deblurrer(UNET).view_prior(pair[0])
+
+
+def test_broken_weights_are_told(pair):
+    model = deblurrer(guided())
+    next(model.generator.prior.parameters()).data.fill_(float('nan'))
+    with pytest.raises(UserError, match='the prior has values that are not finite'):
+        model.view_prior(pair[0])

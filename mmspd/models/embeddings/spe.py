@@ -1,7 +1,7 @@
 """SPE: the semantic prior embedding layer (section 3.2)."""
 
 from functools import partial
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
@@ -84,21 +84,21 @@ class SPE(nn.Module):
             return {level: prior[level] for level in levels}
         return {level: self.mla[str(level)](prior) for level in levels}
 
-    def modulation(self, aggregated: Mapping[int, Tensor]) -> Dict[str, Tuple[Tensor, Tensor]]:
-        """Compute mu - 1 and sigma at every seam, to look at them.
+    def modulation(
+        self, aggregated: Mapping[int, Tensor]
+    ) -> Iterator[Tuple[str, Tuple[Tensor, Tensor]]]:
+        """Compute mu - 1 and sigma, to look at them; one seam at a time, for they are large.
 
         Args:
             aggregated: what :meth:`aggregate` returned.
 
-        Returns:
-            What :meth:`SAT.modulation` returns, by seam; nothing where the fusion is another.
+        Yields:
+            Each seam where the fusion is SAT, and what :meth:`SAT.modulation` returns there.
         """
-        fusions = {name: self.fusions[_key(name)] for name in self.levels}
-        return {
-            name: fusion.modulation(aggregated[self.levels[name]])
-            for name, fusion in fusions.items()
-            if hasattr(fusion, 'modulation')
-        }
+        for name, level in self.levels.items():
+            fusion = self.fusions[_key(name)]
+            if hasattr(fusion, 'modulation'):
+                yield name, fusion.modulation(aggregated[level])
 
     def _fuse(
         self, aggregated: Dict[int, Tensor], seam: str, dec: Tensor, enc: Optional[Tensor] = None
