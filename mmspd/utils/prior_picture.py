@@ -243,7 +243,9 @@ def draw_rows(rows: Sequence[Row], heading: str) -> np.ndarray:
     cell = height + TITLE, PANEL + SCALE  # inches, as all of these
     total = cell[0] * len(rows) + TITLE + GAP, cell[1] * columns + GAP
     figure = Figure(figsize=total[::-1], dpi=DPI)
-    figure.text(GAP / total[1], 1 - GAP / total[0], heading, fontsize=10, va='top')
+    # a file may have dollar signs in its name
+    place = GAP / total[1], 1 - GAP / total[0]
+    figure.text(*place, heading, fontsize=10, va='top', parse_math=False)
 
     def add_axes(row: int, left: float, width: float) -> Axes:
         bottom = cell[0] * (len(rows) - row - 1) + GAP

@@ -123,7 +123,7 @@ def test_pictures_of_any_size(size, channels):
     view = make_view([level], dict(dec1=seam(*maps)), size)
     rows = Palette([view]).rows(view)
     assert (rows[1][0].pixels == 128).all()  # gray
-    picture = draw_rows(rows[:3], 'heading')
+    picture = draw_rows(rows[:3], 'not $math_{$.png')
     assert picture.dtype == np.uint8
     assert picture.shape[2] == 3
     assert 1000 < picture.shape[1] < 1300
