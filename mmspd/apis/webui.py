@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -81,11 +81,14 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
     async def restore(request: Request) -> Response:
         name = Path(request.query_params.get('name', 'photo')).name
         data = bytearray()
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > max_bytes:
-                error = f"'{name}' has more than {max_bytes / 1e6:.4g} MB, the limit of this page"
-                return JSONResponse(dict(error=error), 413)
+        try:
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > max_bytes:
+                    limit = f'{max_bytes / 1e6:.4g} MB, the limit of this page'
+                    return JSONResponse(dict(error=f"'{name}' has more than {limit}"), 413)
+        except ClientDisconnect:
+            return Response(status_code=400)  # which nobody reads
 
         def work(emit: Emit) -> None:
             try:
@@ -165,7 +168,7 @@ def _restore(
         name=f'{path.stem}_restored{path.suffix}',
     )
     if isinstance(inferencer.model.generator, SemanticGuided):
-        picture = _draw_prior(inferencer.model.generator, photo.pixels, name)
+        picture = _draw_prior(inferencer.model.generator, photo.pixels)
         emit('prior', picture, type='image/png')
 
 
@@ -183,7 +186,7 @@ def _preview(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_prior(generator: SemanticGuided, pixels: np.ndarray, name: str) -> bytes:
+def _draw_prior(generator: SemanticGuided, pixels: np.ndarray) -> bytes:
     """Draw the prior of a photo, reduced to what is quickly done, as a PNG."""
     height, width, channels = pixels.shape
     scale = min(1, PRIOR_SIDE / max(height, width))
@@ -191,7 +194,7 @@ def _draw_prior(generator: SemanticGuided, pixels: np.ndarray, name: str) -> byt
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     image = to_tensor(small.reshape(*size[::-1], channels))
     view = view_prior(generator, image.to(next(generator.parameters()).device))
-    heading = f'{name}, {width}x{height} pixels'
+    heading = f'{width}x{height} pixels'
     if scale < 1:
         heading += f', here reduced to {size[0]}x{size[1]}'
     buffer = BytesIO()

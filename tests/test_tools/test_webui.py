@@ -143,6 +143,16 @@ def test_what_is_refused(serve, inferencer):
 
 
 @needs_server
+def test_an_upload_that_is_stopped(serve, write_config, capfd):
+    address = serve(DeblurInferencer(write_config(), device='cpu'))
+    parts = urllib.parse.urlsplit(address)
+    with socket.create_connection((parts.hostname, parts.port)) as leaving:
+        leaving.sendall(b'POST /restore HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab')
+    assert frames(post(address, 'a.png', b''))[0]['event'] == 'error'
+    assert 'Traceback' not in capfd.readouterr().err
+
+
+@needs_server
 def test_a_restorer_without_a_prior(serve, write_config):
     address = serve(DeblurInferencer(write_config(), device='cpu'))
     with urllib.request.urlopen(f'{address}about') as response:
