@@ -14,11 +14,14 @@ from mmspd.utils.launch import (
     add_common_arguments,
     build_runner,
     check_file,
+    merge_options,
     prepare_config,
     read_config,
 )
 
 BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
+#: What a data set's file replaces in a config.
+REPLACED = ('test_dataloader', 'test_evaluator', 'protocol')
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -73,7 +76,7 @@ def use_dataset(config: Config, name: str) -> None:
     """Replace the config's test data and what is measured by those of a data set's file."""
     path = find_base('datasets', name)
     dataset = read_config(str(path), {})
-    for key in ('test_dataloader', 'test_evaluator', 'protocol'):
+    for key in REPLACED:
         if key not in dataset:
             raise UserError(
                 f"{path} has no {key}: take over what it lacks with _base_ = '.../gopro.py'"
@@ -108,14 +111,17 @@ def use_self_ensemble(config: Config) -> None:
 
 def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
     """Make the config of one test, on the config's own data or on another data set."""
-    config = prepare_config(args)
+    options = args.cfg_options or {}
+    late = {key: options[key] for key in options if key.partition('.')[0] in REPLACED}
+    early = {key: options[key] for key in options if key not in late}
+    config = prepare_config(argparse.Namespace(**{**vars(args), 'cfg_options': early}))
     if dataset is not None:
         use_dataset(config, dataset)
     if args.protocol is not None:
         use_protocols(config, args.protocol)
     if args.self_ensemble:
         use_self_ensemble(config)
-    config.merge_from_dict(args.cfg_options or {})  # once more, now to what has been replaced
+    merge_options(config, late, args.config)
     config.resume = False
     config.load_from = args.checkpoint
     hook = dict(type='mmspd.ResultsHook')

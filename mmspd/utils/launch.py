@@ -17,6 +17,7 @@ __all__ = [
     'add_common_arguments',
     'build_runner',
     'check_file',
+    'merge_options',
     'prepare_config',
     'read_config',
 ]
@@ -97,6 +98,21 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
         config = Config.fromfile(path)
     except (OSError, SyntaxError, NameError, KeyError, ValueError, TypeError) as error:
         raise UserError(f'{path} is not a valid config: {error}') from error
+    merge_options(config, options, path)
+    return config
+
+
+def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
+    """Apply ``--cfg-options`` to a config.
+
+    Args:
+        config: It is changed.
+        options: Values by dotted key.
+        path: The config's file, for the errors.
+
+    Raises:
+        UserError: An option has no place in it.
+    """
     known = {*config, *_RUNNER_KEYS, *inspect.signature(_runner().__init__).parameters}
     for key in options:
         top = key.partition('.')[0]
@@ -111,7 +127,6 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if (config.get(loader) or {}).get('num_workers') == 0:
             config[loader].persistent_workers = False  # PyTorch refuses to keep no workers alive
-    return config
 
 
 def prepare_config(args: argparse.Namespace) -> Config:

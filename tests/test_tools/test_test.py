@@ -90,6 +90,16 @@ def test_files_that_lack_what_they_are_for(run_tool, tested, tmp_path):
     assert (code, 'it has to define my_own_metrics = [...]' in output) == (1, True)
 
 
+def test_options_are_for_what_is_tested_in_the_end(run_tool, tested, tmp_path):
+    arguments = ('test.py', *tested, '--out', tmp_path, '--protocol', 'gopro', '--cfg-options')
+    code, output = run_tool(*arguments, 'test_evaluator.metrics.3.patch_size=16')
+    assert code == 0, output
+    assert Result.load(tmp_path).stamp['metrics']['metrics'][3]['patch_size'] == 16
+    code, output = run_tool(*arguments, 'test_evaluator.metrics.4.patch_size=16')
+    assert code == 1
+    assert 'error: --cfg-options does not fit ' in output
+
+
 def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, tmp_path):
     config = write_config(
         f"""
