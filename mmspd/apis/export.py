@@ -17,12 +17,14 @@ from mmspd.models.exportable import Exportable, export_graph
 from mmspd.models.guided import as_list
 from mmspd.utils.files import write_bytes
 
-__all__ = ['SIZES', 'TOLERANCE', 'Exported', 'export_network']
+__all__ = ['OPSETS', 'SIZES', 'TOLERANCE', 'Exported', 'export_network']
 
 #: Rows and columns of the images on which an export is checked: no multiples of anything.
 SIZES = ((61, 75), (127, 90), (98, 145))
 #: Largest difference from the network itself that an export may have; images are in 0..1.
 TOLERANCE = 1e-4
+#: Versions of ONNX's operators that PyTorch's exporter writes.
+OPSETS = range(18, 25)
 
 Size = Tuple[int, int]
 Restore = Callable[[np.ndarray], np.ndarray]
@@ -69,12 +71,7 @@ def export_network(
             the export computes something else. No file is written then.
     """
     path = Path(path)
-    if path.suffix not in ('.onnx', '.pt2'):
-        raise UserError(f"'{path}' must end in .onnx or .pt2")
-    if path.suffix == '.onnx':
-        _check_packages()
-    elif opset is not None:
-        raise UserError(f"--opset is for .onnx files, but '{path}' is to be written")
+    _check_target(path, opset)
     network.eval()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the exporters, about their own insides
@@ -82,24 +79,31 @@ def export_network(
             program = export_graph(Exportable(network, pad_to))
             if path.suffix == '.onnx':
                 data = _to_onnx(program, metadata, opset)
+                restore = _open_onnx(data)
             else:
                 data = _to_pt2(program, metadata)
-        except UserError:
-            raise
+                restore = _open_pt2(data)
         except Exception as error:  # whatever somebody else's network makes the exporters raise
-            reason = str(error).strip().splitlines() or ['']
             raise UserError(
                 f'this network cannot be exported for any size ({type(error).__name__}: '
-                f'{reason[0]}): try --pad-to with the multiple that its sides need'
+                f'{_first_line(error)}): try --pad-to with the multiple that its sides need'
             ) from error
-        restore = _open_onnx(data) if path.suffix == '.onnx' else _open_pt2(data)
         differences = _compare(network, restore, sizes)
         seconds = time_size and _measure(network, restore, time_size)
     write_bytes(path, data)
     return Exported(differences, seconds)
 
 
-def _check_packages() -> None:
+def _check_target(path: Path, opset: Optional[int]) -> None:
+    """Refuse what cannot be written before the work begins."""
+    if path.suffix not in ('.onnx', '.pt2'):
+        raise UserError(f"'{path}' must end in .onnx or .pt2")
+    if path.suffix == '.pt2':
+        if opset is not None:
+            raise UserError(f"--opset is for .onnx files, but '{path}' is to be written")
+        return
+    if opset is not None and opset not in OPSETS:
+        raise UserError(f'--opset {opset} must be {OPSETS[0]} to {OPSETS[-1]}')
     needed = ('onnx', 'onnxscript', 'onnxruntime')
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
@@ -124,8 +128,8 @@ def _to_onnx(
     )
     model = exported.model_proto
     written = next(entry.version for entry in model.opset_import if not entry.domain)
-    if opset not in (None, written):
-        raise UserError(f'--opset {opset} cannot be written, {written} can: leave --opset out')
+    if opset not in (None, written):  # a conversion that fails leaves the version as it was
+        raise RuntimeError(f'opset {written} cannot be converted to {opset}')
     # names for people; what the exporter noted of the tensors between has others
     del model.graph.value_info[:]
     for tensor in (*model.graph.input, *model.graph.output):
@@ -160,6 +164,10 @@ def _eager(network: nn.Module) -> Restore:
     return lambda blurry: as_list(network(torch.from_numpy(blurry)))[-1].numpy()
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition('\n')[0]
+
+
 def _compare(network: nn.Module, restore: Restore, sizes: Sequence[Size]) -> Dict[Size, float]:
     """Return the largest difference at every size; raise where it is too large."""
     rng = np.random.default_rng(0)
@@ -172,9 +180,9 @@ def _compare(network: nn.Module, restore: Restore, sizes: Sequence[Size]) -> Dic
             try:
                 got = restore(blurry)
             except Exception as error:  # the runtimes have classes of their own for this
-                reason = str(error).strip().splitlines()[0]
                 raise UserError(
-                    f'the export does not take an image of {name} ({reason}): no file is written'
+                    f'the export does not take an image of {name} ({_first_line(error)}): no file '
+                    'is written'
                 ) from error
         difference = float(np.abs(got - want).max()) if got.shape == want.shape else float('nan')
         if not difference <= TOLERANCE:

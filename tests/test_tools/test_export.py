@@ -118,9 +118,7 @@ def test_size_that_the_export_does_not_take(plain, tmp_path):
         def forward(self, img):
             return img * 2 if img.shape[-1] > 99 else img
 
-    with pytest.raises(
-        UserError, match=r'does not take an image of 20x20 \(Guard failed'
-    ):
+    with pytest.raises(UserError, match=r'does not take an image of 20x20 \(Guard failed'):
         export.export_network(Large(), tmp_path / 'network.pt2', {}, sizes=[(20, 20)])
 
 
@@ -129,6 +127,7 @@ def test_size_that_the_export_does_not_take(plain, tmp_path):
     [
         ('network.pth', {}, 'must end in .onnx or .pt2'),
         ('network.pt2', {'opset': 18}, '--opset is for .onnx files'),
+        ('network.onnx', {'opset': 17}, '--opset 17 must be 18 to 24'),
     ],
 )
 def test_arguments_that_do_not_fit(plain, tmp_path, name, options, sentence):

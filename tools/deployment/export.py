@@ -28,7 +28,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('weights', help='checkpoint, or weights as the authors published them')
     parser.add_argument('out', help='file to write, .onnx or .pt2')
-    parser.add_argument('--opset', type=int, help="version of ONNX's operators")
+    parser.add_argument('--opset', type=int, help="version of ONNX's operators, from 18")
     parser.add_argument(
         '--sizes',
         type=parse_size,
