@@ -19,8 +19,9 @@ from mmspd.utils.files import write_bytes
 
 __all__ = ['OPSETS', 'SIZES', 'TOLERANCE', 'Exported', 'export_network']
 
-#: Rows and columns of the images on which an export is checked: no multiples of anything.
-SIZES = ((61, 75), (127, 90), (98, 145))
+#: Rows and columns of the images on which an export is checked: no multiples of anything, smaller
+#: and larger than the example it is made with.
+SIZES = ((61, 75), (98, 145), (190, 243))
 #: Largest difference from the network itself that an export may have; images are in 0..1.
 TOLERANCE = 1e-4
 #: Versions of ONNX's operators that PyTorch's exporter writes.
@@ -57,7 +58,7 @@ def export_network(
     the network's own, the output is not clamped to that.
 
     Args:
-        network: a restorer, plain or guided, on the CPU.
+        network: a restorer, plain or guided, on the CPU; it is left in evaluation mode.
         path: ``.onnx`` or ``.pt2`` (``torch.export.load`` reads it).
         metadata: written into the file; in a ``.pt2`` as ``mmspd.json``.
         sizes: rows and columns of the random images on which the file is compared with the

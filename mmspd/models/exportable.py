@@ -42,10 +42,10 @@ class Exportable(nn.Module):
 
     def forward(self, blurry: Tensor) -> Tensor:
         """Restore ``(N, 3, H, W)``, RGB, [0, 1]."""
-        height, width = blurry.shape[-2:]
         with _CutsAreCopies():
             if self.pad_to == 1:
                 return as_list(self.restorer(blurry))[-1]
+            height, width = blurry.shape[-2:]
             padded = pad_to_multiple(blurry, self.pad_to)
             return as_list(self.restorer(padded))[-1][..., :height, :width]
 

@@ -91,7 +91,7 @@ def test_program_of_pytorch(plain, tmp_path):
         torch.testing.assert_close(program.module()(blurry), plain(blurry)[-1])
 
 
-def test_file_that_differs_is_not_written(plain, tmp_path, monkeypatch):
+def test_file_that_differs_is_not_written(plain, tmp_path):
     class Drifting(torch.nn.Module):
         """Returns something else whenever it is called."""
 
@@ -113,7 +113,7 @@ def test_network_that_decides_by_the_size_is_refused(tmp_path):
         export.export_network(Deciding(), tmp_path / 'network.pt2', {})
 
 
-def test_size_that_the_export_does_not_take(plain, tmp_path):
+def test_size_that_the_export_does_not_take(tmp_path):
     class Large(torch.nn.Module):
         def forward(self, img):
             return img * 2 if img.shape[-1] > 99 else img
