@@ -165,7 +165,10 @@ def _eager(network: nn.Module) -> Restore:
     return lambda blurry: as_list(network(torch.from_numpy(blurry)))[-1].numpy()
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    """Say what went wrong first: the exporters wrap an error in advice on reporting it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return str(error).strip().partition('\n')[0]
 
 

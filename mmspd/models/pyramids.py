@@ -78,7 +78,8 @@ def gaussian_half(img: Tensor) -> Tensor:
 def _smooth(img: Tensor, dim: int) -> Tensor:
     """Filter along one axis."""
     side = img.shape[dim]
-    index = torch.arange(-RADIUS, side + RADIUS, device=img.device) % (2 * side)
+    index = torch.arange(-RADIUS, side + RADIUS, device=img.device)
+    index = index % torch.full_like(index, 2 * side)  # ONNX has no remainder by a size
     mirrored = img.index_select(dim, torch.minimum(index, 2 * side - 1 - index))
     weights = [math.exp(-0.5 * (tap / SIGMA) ** 2) for tap in range(-RADIUS, RADIUS + 1)]
     total = sum(weights)
