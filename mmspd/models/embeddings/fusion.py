@@ -40,10 +40,15 @@ def _zero(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 def _conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """conv3x3, ReLU, conv3x3 that starts by returning zero."""
+    """conv3x3, leaky ReLU, conv3x3 that starts by returning zero.
+
+    The prior grows in training, and behind a plain ReLU nearly all units soon returned zero
+    everywhere: the fusion no longer saw the prior. The slope is that of the spatial feature
+    transform (Wang et al., CVPR 2018), which the paper's SAT resembles; it does not state one.
+    """
     return nn.Sequential(
         nn.Conv2d(in_channels, in_channels, 3, padding=1),
-        nn.ReLU(inplace=True),
+        nn.LeakyReLU(0.1, inplace=True),
         _zero(nn.Conv2d(in_channels, out_channels, 3, padding=1)),
     )
 

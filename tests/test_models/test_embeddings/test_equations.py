@@ -31,7 +31,8 @@ def test_eq6_semantic_attention_transformation(with_enc):
     f_de, f_en = torch.randn(2, 2, 3, 16, 24, dtype=torch.float64)
 
     def block(sequence):
-        hidden = F.conv2d(m_pri, sequence[0].weight, sequence[0].bias, padding=1).clamp(min=0)
+        hidden = F.conv2d(m_pri, sequence[0].weight, sequence[0].bias, padding=1)
+        hidden = torch.where(hidden > 0, hidden, hidden / 10)
         return resize(F.conv2d(hidden, sequence[2].weight, sequence[2].bias, padding=1), (16, 24))
 
     mu, sigma = 1 + block(sat.delta), block(sat.sigma)
@@ -109,3 +110,14 @@ def test_spe_without_mla_takes_the_prior_itself():
 def test_unknown_gate_is_refused():
     with pytest.raises(ValueError, match=r"gate='tanh' is unknown; use None or 'sigmoid'"):
         MODELS.build(dict(type='mmspd.MLA', channels=CHANNELS, level=0, gate='tanh'))
+
+
+def test_sat_sees_the_prior_wherever_its_hidden_units_are():
+    fusion = MODELS.build(dict(type='mmspd.SAT', prior_channels=4, channels=3, scale=1))
+    with torch.no_grad():
+        for block in (fusion.delta, fusion.sigma):
+            block[0].bias.fill_(-100)  # as a prior of growing size drives them
+            block[-1].weight.normal_()
+    prior = torch.randn(1, 4, 6, 6, requires_grad=True)
+    fusion(prior, torch.ones(1, 3, 6, 6)).sum().backward()
+    assert prior.grad.abs().min() > 0
