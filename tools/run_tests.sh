@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/install.sh
 
-echo "Running the tests: up to 8 minutes on 2 cores for the whole suite."
+echo "Running the tests: up to 10 minutes on 2 cores for the whole suite."
 start=$SECONDS
 code=0
 # more threads than this slow tests down whose tensors are tiny

@@ -1,9 +1,9 @@
 """Any two folders of images that belong together."""
 
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List
 
 from mmspd.datasets.image_io import list_names
-from mmspd.datasets.paired import RAW, Pair, PairedImageDataset, match_pairs
+from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -22,12 +22,7 @@ class PairedFolderDataset(PairedImageDataset):
         data_root: Folder that holds both.
         blur_dir: Folder of the blurry images, relative to ``data_root``.
         sharp_dir: Folder of the sharp images, relative to ``data_root``.
-        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
-        indices: As there.
-        test_mode: As there.
-        lazy_init: As there.
-        records: As there.
-        packed: As there.
+        **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
         UserError: A folder is missing or empty, or images have no partner.
@@ -40,16 +35,11 @@ class PairedFolderDataset(PairedImageDataset):
         data_root: str,
         blur_dir: str = 'input',
         sharp_dir: str = 'target',
-        pipeline: Sequence[Union[dict, Callable]] = (),
-        indices: Optional[Union[int, Sequence[int]]] = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        records: Optional[str] = None,
-        packed: str = RAW,
+        **common: Any,
     ) -> None:
         self.blur_dir = blur_dir
         self.sharp_dir = sharp_dir
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records, packed)
+        super().__init__(data_root, **common)
 
     def describe(self) -> str:
         """Name the two folders."""

@@ -1,10 +1,10 @@
 """The GoPro data set as its authors distribute it."""
 
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional
 
 from mmspd.datasets.image_io import list_names
-from mmspd.datasets.paired import RAW, Pair, PairedImageDataset, match_pairs
+from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -27,12 +27,8 @@ class GoProDataset(PairedImageDataset):
         blur_key: ``'blur'``, frames averaged as they are, which nearly all published results use,
             or ``'blur_gamma'``, averaged in linear light, the input of DeepDeblur. Results on the
             two cannot be compared.
-        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
-        indices: As there.
-        test_mode: As there.
-        lazy_init: As there.
-        records: As there; by default a ``records.jsonl`` in the split, where there is one.
-        packed: As there.
+        **common: Arguments of :class:`PairedImageDataset`; ``records`` is by default the
+            ``records.jsonl`` of the split, where there is one.
 
     Raises:
         UserError: A folder is missing or empty, or frames have no partner.
@@ -48,18 +44,13 @@ class GoProDataset(PairedImageDataset):
         data_root: str,
         split: str = 'train',
         blur_key: str = 'blur',
-        pipeline: Sequence[Union[dict, Callable]] = (),
-        indices: Optional[Union[int, Sequence[int]]] = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        records: Optional[str] = None,
-        packed: str = RAW,
+        **common: Any,
     ) -> None:
         if blur_key not in ('blur', 'blur_gamma'):
             raise UserError(f"blur_key is 'blur' or 'blur_gamma', not '{blur_key}'")
         self.split = split
         self.blur_key = blur_key
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records, packed)
+        super().__init__(data_root, **common)
 
     def describe(self) -> str:
         """Name the folder and which blur is read."""

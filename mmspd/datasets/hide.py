@@ -1,10 +1,10 @@
 """The HIDE data set as its authors distribute it."""
 
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List
 
 from mmspd.datasets.image_io import images_by_stem, list_names
-from mmspd.datasets.paired import RAW, Pair, PairedImageDataset
+from mmspd.datasets.paired import Pair, PairedImageDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -22,12 +22,7 @@ class HIDEDataset(PairedImageDataset):
     Args:
         data_root: Folder that holds ``train``, ``test`` and ``GT``.
         split: ``'test'`` or ``'train'``.
-        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
-        indices: As there.
-        test_mode: As there.
-        lazy_init: As there.
-        records: As there.
-        packed: As there.
+        **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
         UserError: A folder is missing or empty, or an image has no sharp one.
@@ -41,15 +36,10 @@ class HIDEDataset(PairedImageDataset):
         self,
         data_root: str,
         split: str = 'test',
-        pipeline: Sequence[Union[dict, Callable]] = (),
-        indices: Optional[Union[int, Sequence[int]]] = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        records: Optional[str] = None,
-        packed: str = RAW,
+        **common: Any,
     ) -> None:
         self.split = split
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records, packed)
+        super().__init__(data_root, **common)
 
     def describe(self) -> str:
         """Name the split and the folder."""

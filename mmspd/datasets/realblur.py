@@ -1,9 +1,9 @@
 """The RealBlur data set as its authors distribute it."""
 
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List
 
 from mmspd.datasets.image_io import list_names
-from mmspd.datasets.paired import RAW, Pair, PairedImageDataset
+from mmspd.datasets.paired import Pair, PairedImageDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -22,12 +22,7 @@ class RealBlurDataset(PairedImageDataset):
         data_root: Folder that holds the lists and the folders they name.
         subset: ``'J'``, the camera's JPEG images, or ``'R'``, those made from RAW.
         split: ``'train'`` or ``'test'``.
-        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
-        indices: As there.
-        test_mode: As there.
-        lazy_init: As there.
-        records: As there.
-        packed: As there.
+        **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
         UserError: The list is missing or damaged, or an image that it names is.
@@ -43,18 +38,13 @@ class RealBlurDataset(PairedImageDataset):
         data_root: str,
         subset: str = 'J',
         split: str = 'train',
-        pipeline: Sequence[Union[dict, Callable]] = (),
-        indices: Optional[Union[int, Sequence[int]]] = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        records: Optional[str] = None,
-        packed: str = RAW,
+        **common: Any,
     ) -> None:
         if subset not in ('J', 'R'):
             raise UserError(f"subset is 'J' or 'R', not '{subset}'")
         self.subset = subset
         self.split = split
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, records, packed)
+        super().__init__(data_root, **common)
 
     def describe(self) -> str:
         """Name the subset, the split and the folder."""

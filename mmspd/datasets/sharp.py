@@ -1,11 +1,11 @@
 """Any folder of sharp photos."""
 
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List
 
 from mmspd.datasets.image_io import images_by_stem, list_names
 from mmspd.datasets.layouts import BLURRY_NAMES
-from mmspd.datasets.paired import RAW, Pair, PairedImageDataset
+from mmspd.datasets.paired import Pair, PairedImageDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -23,12 +23,8 @@ class SharpFolderDataset(PairedImageDataset):
         data_root: Folder of the photos.
         only_in: Take only what is in folders of this name: ``'sharp'`` takes the sharp frames of
             GOPRO_Large. By default all is taken.
-        pipeline: See :class:`PairedImageDataset`, also for the other arguments.
-        indices: As there.
-        test_mode: As there.
-        lazy_init: As there.
-        packed: As there.
         split: Take only what is in this folder of ``data_root``. By default all is taken.
+        **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
         UserError: The folder is missing or has no photo, or seems to hold blurry ones as well.
@@ -40,16 +36,12 @@ class SharpFolderDataset(PairedImageDataset):
         self,
         data_root: str,
         only_in: str = '',
-        pipeline: Sequence[Union[dict, Callable]] = (),
-        indices: Optional[Union[int, Sequence[int]]] = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        packed: str = RAW,
         split: str = '',
+        **common: Any,
     ) -> None:
         self.only_in = only_in
         self.split = split
-        super().__init__(data_root, pipeline, indices, test_mode, lazy_init, packed=packed)
+        super().__init__(data_root, **common)
 
     def describe(self) -> str:
         """Name the folder."""

@@ -309,7 +309,7 @@ def test_sharp_photos(root, out):
     arguments = [str(root), str(out), '--workers', '0', '--sharp-photos']
     main([*arguments, 'target'])
     assert listed(out) == ['sharp_target.pack']
-    read = SharpFolderDataset(str(root), 'target', [LoadImagePair()], packed=str(out))
+    read = SharpFolderDataset(str(root), 'target', pipeline=[LoadImagePair()], packed=str(out))
     assert len(read) == PAIRS
     np.testing.assert_array_equal(read[1]['img'], read[1]['gt'])
     with pytest.raises(UserError, match='holds blurry photos too'):
