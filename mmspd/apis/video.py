@@ -141,15 +141,29 @@ def _add_video(av: ModuleType, writer: Any, source: Any, turns: int) -> Any:
     new = stream.codec_context
     new.width, new.height = old.width, old.height
     new.time_base, new.framerate = source.time_base, source.average_rate
-    formats = [fmt.name for fmt in av.Codec(name, 'w').video_formats]
-    new.pix_fmt = old.pix_fmt if old.pix_fmt in formats else 'yuv420p'
+    new.pix_fmt = _pixel_format(av, old, name)
     new.sample_aspect_ratio = source.sample_aspect_ratio or Fraction(1)
-    for key in _COLOUR:
+    # what RGB says of its own range and space is not true of the YUV it becomes
+    same = not old.format.is_rgb or av.VideoFormat(new.pix_fmt).is_rgb
+    for key in _COLOUR if same else _COLOUR[2:]:
         setattr(new, key, getattr(old, key))
     if turns:
         stream.set_display_rotation(90 * turns)
     stream.metadata.update(source.metadata)
     return stream
+
+
+def _pixel_format(av: ModuleType, old: Any, encoder: str) -> str:
+    """Choose the pixel format of a source, or one that the encoder takes at its size."""
+    formats = [fmt.name for fmt in av.Codec(encoder, 'w').video_formats]
+    name = old.pix_fmt if old.pix_fmt in formats else 'yuv420p'
+    chroma = av.VideoFormat(name, old.width, old.height).components[-1]
+    halved = (old.width % 2 and chroma.width < old.width) or (
+        old.height % 2 and chroma.height < old.height
+    )
+    if encoder == 'libx264' and halved:  # it halves even sides only, other codecs odd ones too
+        return 'yuv444p10le' if old.format.components[0].bits > 8 else 'yuv444p'
+    return name
 
 
 def _video_stream(container: Any, path: Any) -> Any:

@@ -105,6 +105,31 @@ def test_a_video_keeps_its_sound_times_and_kind(av, make_video, tmp_path, name, 
     assert [path.name for path in target.parent.iterdir()] == [name]
 
 
+@pytest.mark.parametrize(
+    ('codec', 'pix_fmt', 'becomes'),
+    [
+        ('png', 'rgb24', 'yuv444p'),
+        ('mjpeg', 'yuvj420p', 'yuvj444p'),
+        ('prores_ks', 'yuv422p10le', 'yuv444p10le'),
+    ],
+)
+def test_odd_sides_in_codecs_that_become_h264(av, make_video, tmp_path, codec, pix_fmt, becomes):
+    source, target = make_video('in.mov', codec, pix_fmt, size=(63, 49)), tmp_path / 'out.mov'
+    restore_video(source, target, lambda frame: frame)
+    assert properties(av, target)[:4] == ('h264', becomes, 63, 49)
+    before, after = content(av, source)[0], content(av, target)[0]
+    assert np.abs(after - before).mean() < 3
+
+
+def test_rgb_keeps_its_colours_as_yuv(av, make_video, tmp_path):
+    source, target = make_video('in.mov', 'png', 'rgb24'), tmp_path / 'out.mov'
+    restore_video(source, target, lambda frame: frame)
+    assert properties(av, target)[:2] == ('h264', 'yuv420p')
+    before, after = content(av, source)[0], content(av, target)[0]
+    assert np.abs(after[:, 4:12, 4:12] - before[:, 4:12, 4:12]).max() < 12
+    assert np.abs(after - before).mean() < 5
+
+
 def test_a_turned_video_is_restored_upright_and_shown_the_same(av, make_video, tmp_path):
     source = make_video(turned=-90)
     corners = []
