@@ -166,9 +166,8 @@ class DeblurInferencer:
             UserError: It is no image, or needs more memory than there is.
         """
         options = RestoreOptions() if options is None else options
-        if pixels.dtype not in (np.uint8, np.uint16) or not (
-            pixels.ndim == 2 or (pixels.ndim == 3 and 1 <= pixels.shape[2] <= 4)
-        ):
+        is_image = pixels.ndim == 2 or (pixels.ndim == 3 and 1 <= pixels.shape[2] <= 4)
+        if pixels.dtype not in (np.uint8, np.uint16) or not is_image or not pixels.size:
             raise UserError(
                 f'an image has the shape (H, W) or (H, W, 1...4) and the type uint8 or uint16, not '
                 f'{pixels.shape} and {pixels.dtype}'

@@ -86,7 +86,8 @@ def test_arrays_of_any_kind(inferencer):
 
 
 def test_arrays_that_are_no_images(inferencer, tmp_path):
-    for wrong in (np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4, 3)), np.zeros(4, np.uint8)):
+    shapes = ((4, 4, 5), (4,), (0, 4, 3))
+    for wrong in (np.zeros((4, 4, 3)), *(np.zeros(shape, np.uint8) for shape in shapes)):
         with pytest.raises(UserError, match='an image has the shape'):
             inferencer(wrong)
     with pytest.raises(UserError, match='arrays are returned, not written'):
