@@ -1,6 +1,7 @@
 """Deblurring photos, folders and videos with a trained model."""
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
 
@@ -257,8 +258,10 @@ def _count_pixels(path: Path) -> int:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             info = read_video_info(path)
             return info.frames * info.pixels
-        with Image.open(path) as image:
-            return image.width * image.height
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # about many pixels, which a photo may have
+            with Image.open(path) as image:
+                return image.width * image.height
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return 0  # what is wrong is said in its turn
 

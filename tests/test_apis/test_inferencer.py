@@ -94,6 +94,12 @@ def test_arrays_that_are_no_images(inferencer, tmp_path):
         inferencer(photo(), tmp_path)
 
 
+@pytest.mark.filterwarnings('error')
+def test_many_pixels_are_no_reason_to_warn(inferencer, folder, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 500)  # Pillow refuses twice as many
+    assert inferencer(folder / 'a.png')['predictions'][0].shape == (24, 32, 3)
+
+
 def test_a_photo_is_returned_or_written(inferencer, folder, tmp_path):
     want = direct(inferencer, photo())
     results = inferencer(folder / 'a.png')
