@@ -142,8 +142,8 @@ def unusable(faults: Sequence[str], pairs: int, hint: str = '') -> UserError:
     """
     more = f'; and {len(faults) - 3} more' if len(faults) > 3 else ''
     return UserError(
-        f'{len(faults)} images of {pairs} pairs cannot be packed: {"; ".join(faults[:3])}{more}'
-        + hint
+        f'{len(faults)} image{"s" if len(faults) > 1 else ""} of {pairs} pairs cannot be packed: '
+        f'{"; ".join(faults[:3])}{more}' + hint
     )
 
 
