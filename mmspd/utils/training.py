@@ -1,0 +1,81 @@
+"""A training step outside of a runner, for benchmarks: model, optimiser and a batch in memory."""
+
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmspd.registry import TRANSFORMS, build_model, import_sibling
+
+__all__ = ['build_training', 'forget_weights', 'loader_batch']
+
+
+def forget_weights(config: Config) -> List[str]:
+    """Let every network of a config's model start from random weights, in place.
+
+    Time and memory do not depend on the weights, and so nothing has to be downloaded for them.
+
+    Returns:
+        The keys that named weights.
+    """
+    return _forget(config.model, 'model')
+
+
+def _forget(part: Any, name: str) -> List[str]:
+    if isinstance(part, (list, tuple)):
+        return [
+            key for number, item in enumerate(part) for key in _forget(item, f'{name}.{number}')
+        ]
+    if not isinstance(part, dict):
+        return []
+    found = []
+    for key, value in part.items():
+        if key in ('weights', 'load_official') and isinstance(value, str):
+            part[key] = 'random' if key == 'weights' else 'none'
+            found.append(f'{name}.{key}')
+        else:
+            found += _forget(value, f'{name}.{key}')
+    return found
+
+
+def build_training(config: Config, device: torch.device) -> Tuple[nn.Module, OptimWrapper]:
+    """Build what a runner trains: the model with its teacher, and the optimiser wrapper.
+
+    Args:
+        config: of a runner; ``model`` and ``optim_wrapper`` are read.
+        device: where the model shall be.
+
+    Returns:
+        The model in training mode and its optimiser wrapper; equal weights at every call, as far
+        as they are random.
+
+    Raises:
+        UserError: the config's components do not fit together, or weights cannot be had.
+    """
+    init_default_scope(config.get('default_scope', 'mmagic'))
+    torch.manual_seed(0)
+    model = build_model(config.model).to(device)
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    model.init_weights()
+    return model.train(), wrapper
+
+
+def loader_batch(batch: int, crop: int) -> Dict[str, Any]:
+    """Return a batch of noise, of the form in which a training DataLoader hands it over.
+
+    Args:
+        batch: pairs.
+        crop: their side in pixels.
+
+    Returns:
+        ``inputs`` and ``data_samples``, lists of one uint8 image each per pair, on the CPU.
+    """
+    import_sibling('mmagic')
+    pack = TRANSFORMS.build(dict(type='mmagic.PackInputs'))
+    images = np.random.default_rng(0).integers(0, 256, (batch, 2, crop, crop, 3), dtype=np.uint8)
+    return pseudo_collate([pack(dict(img=blurry, gt=sharp)) for blurry, sharp in images])
