@@ -1,0 +1,158 @@
+"""What the benchmarks share: twins of plain and guided models, their data, and records."""
+
+import argparse
+import json
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Sequence, Union
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import TRANSFORMS
+from torch import nn
+
+from mmspd.errors import UserError
+from mmspd.registry import import_sibling
+from mmspd.utils.files import write_text
+from mmspd.utils.launch import check_file, read_config
+from mmspd.utils.measure import describe_machine
+
+__all__ = [
+    'Twins',
+    'add_arguments',
+    'awake',
+    'find_twins',
+    'make_photo',
+    'read_untrained',
+    'training_batch',
+    'write_record',
+]
+
+
+class Twins(NamedTuple):
+    """The configs of a restorer without and with the prior.
+
+    Attributes:
+        name: Of both, such as ``'mprnet-s1'``.
+        plain: Path of the config without the prior.
+        guided: Path of its ``_sp`` twin.
+    """
+
+    name: str
+    plain: Path
+    guided: Path
+
+
+def find_twins(config: Union[str, Path], folder: Path) -> Twins:
+    """Find the configs of a restorer with and without the prior, by the name of either.
+
+    Args:
+        config: Path of a config ``<restorer>_<dataset>.py`` or ``<restorer>_sp_<dataset>.py``; or
+            the name of a restorer, whose GoPro config in ``folder`` is meant.
+        folder: The repository's ``configs/spd``.
+
+    Raises:
+        UserError: One of the two does not exist.
+    """
+    path = Path(config)
+    if path.suffix != '.py':
+        path = folder / f'{config}_gopro.py'
+    check_file(str(path), 'config')
+    name, _, dataset = path.stem.replace('_sp_', '_').rpartition('_')
+    plain, guided = (path.with_name(f'{name}{sp}_{dataset}.py') for sp in ('', '_sp'))
+    for twin in (plain, guided):
+        if not name or not twin.is_file():
+            raise UserError(
+                f'{path} has no twin {twin.name}: a benchmark compares <restorer>_<dataset>.py '
+                'with <restorer>_sp_<dataset>.py in one folder'
+            )
+    return Twins(name, plain, guided)
+
+
+def read_untrained(path: Union[str, Path]) -> Config:
+    """Read a config such that all networks start at random weights and nothing is downloaded.
+
+    Teacher and VGG cost the same with any weights.
+    """
+    config = read_config(str(path), {})
+    for part in (config.model.get('teacher'), *config.model.get('losses', {}).values()):
+        if part is not None and 'weights' in part:
+            part.weights = 'random'
+    config.model.pop('load_official', None)
+    return config
+
+
+def awake(generator: nn.Module, seed: int = 0) -> nn.Module:
+    """Give random values to the weights that start at zero, in place.
+
+    Without it, the prior of an untrained network (and a block of NAFNet) would not change any
+    output, and a fast path that got it wrong would not be noticed.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in generator.parameters():
+            if weight.dim() > 1 and not weight.any():
+                weight.copy_(torch.empty(weight.shape).normal_(std=0.02, generator=rng))
+    return generator
+
+
+def make_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Make an image ``(H, W, 3)``, uint8, with the smoothness of a blurry photo."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (height // 16 + 2, width // 16 + 2, 3)).astype(np.float32)
+    fine = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.clip(fine + rng.normal(0, 2, fine.shape), 0, 255).round().astype(np.uint8)
+
+
+def training_batch(size: int, crop: int) -> Dict[str, Any]:
+    """Make a batch of pairs as a DataLoader gives it to the model: uint8, on the CPU.
+
+    Args:
+        size: Number of pairs.
+        crop: Side of the images in pixels.
+
+    Returns:
+        ``inputs`` and ``data_samples``, for ``train_step``.
+    """
+    import_sibling('mmagic')
+    pack = TRANSFORMS.build(dict(type='mmagic.PackInputs'))
+    images = [make_photo(crop, crop, seed) for seed in range(2 * size)]
+    return pseudo_collate(
+        [pack(dict(img=blurry, gt=sharp)) for blurry, sharp in zip(images[::2], images[1::2])]
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
+    """Add the arguments that benchmarks of networks have in common."""
+    parser.add_argument(
+        '--rounds', type=int, default=rounds, help=f'timings of each, in turns (default: {rounds})'
+    )
+    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: cpu)')
+    parser.add_argument('--json', type=Path, help='write all figures to this file')
+
+
+def write_record(
+    path: Union[str, Path],
+    device: torch.device,
+    found: Union[Dict[str, Any], Sequence[Dict[str, Any]]],
+    argv: List[str],
+) -> None:
+    """Write what a benchmark found as JSON, with the command, the time and the machine.
+
+    Args:
+        path: The file.
+        device: Where it was measured.
+        found: The figures, for the key ``found``.
+        argv: The arguments of the command.
+    """
+    record = dict(
+        command=' '.join(['python', sys.argv[0], *argv]),
+        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        machine=describe_machine(device),
+        found=found,
+    )
+    write_text(path, json.dumps(record, indent=1) + '\n')

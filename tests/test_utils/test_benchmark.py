@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmspd.errors import UserError
+from mmspd.utils.benchmark import (
+    awake,
+    find_twins,
+    make_photo,
+    read_untrained,
+    training_batch,
+    write_record,
+)
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
+
+
+@pytest.mark.parametrize(
+    'config',
+    ['mprnet-s1', CONFIGS / 'mprnet-s1_gopro.py', CONFIGS / 'mprnet-s1_sp_gopro.py'],
+)
+def test_twins_are_found_by_either_name(config):
+    found = find_twins(config, CONFIGS)
+    assert found.name == 'mprnet-s1'
+    assert found.plain == CONFIGS / 'mprnet-s1_gopro.py'
+    assert found.guided == CONFIGS / 'mprnet-s1_sp_gopro.py'
+
+
+def test_a_config_without_a_twin(tmp_path):
+    (tmp_path / 'mine_gopro.py').write_text('')
+    with pytest.raises(UserError, match=r'mine_gopro.py has no twin mine_sp_gopro.py'):
+        find_twins(tmp_path / 'mine_gopro.py', CONFIGS)
+    with pytest.raises(UserError, match='does not exist, did you mean .*mimounet_gopro.py'):
+        find_twins('mimonet', CONFIGS)
+
+
+def test_nothing_of_an_untrained_config_is_downloaded():
+    config = read_untrained(CONFIGS / 'unet_sp_gopro.py')
+    assert config.model.teacher.weights == 'random'
+    assert config.model.losses.loss_vgg.weights == 'random'
+    assert 'load_official' not in read_untrained(CONFIGS / 'mimounetplus_sp_gopro.py').model
+
+
+def test_only_sleeping_weights_are_changed():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 1, 3))
+    nn.init.zeros_(net[1].weight)
+    nn.init.zeros_(net[1].bias)
+    before = net[0].weight.clone()
+    awake(net)
+    assert torch.equal(net[0].weight, before)
+    assert 0 < net[1].weight.abs().max() < 0.1
+    assert net[1].bias.item() == 0
+
+
+def test_photo_is_smooth_and_spans_the_range():
+    photo = make_photo(50, 70)
+    assert (photo.shape, photo.dtype) == ((50, 70, 3), np.uint8)
+    assert np.abs(np.diff(photo.astype(float), axis=1)).mean() < 0.2 * photo.std()
+    assert np.ptp(photo) > 150
+
+
+def test_batch_is_what_the_loader_gives():
+    batch = training_batch(2, 16)
+    assert [image.shape for image in batch['inputs']] == [(3, 16, 16)] * 2
+    sample = batch['data_samples'][1]
+    assert sample.gt_img.dtype == batch['inputs'][1].dtype == torch.uint8
+    assert not torch.equal(sample.gt_img, batch['inputs'][1])
+
+
+def test_record_names_command_time_and_machine(tmp_path):
+    write_record(
+        tmp_path / 'new' / 'a.json', torch.device('cpu'), [dict(ms=1.5)], ['--rounds', '1']
+    )
+    found = json.loads((tmp_path / 'new' / 'a.json').read_text())
+    assert found['found'] == [{'ms': 1.5}]
+    assert found['command'].endswith(' --rounds 1')
+    assert found['machine']['torch'] == torch.__version__
+    assert found['date'].startswith('20')
