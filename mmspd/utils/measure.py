@@ -101,12 +101,13 @@ def allocated_peak(function: Callable[[], Any], device: torch.device) -> int:
     """
     function()
     synchronise(device)
-    if device.type == 'cuda':
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
+    backend = getattr(torch, device.type)
+    if hasattr(backend, 'max_memory_allocated'):
+        before = backend.memory_allocated(device)
+        backend.reset_peak_memory_stats(device)
         function()
         synchronise(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return backend.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         function()
     events = [event for event in record.profiler.kineto_results.events() if event.nbytes()]
@@ -127,9 +128,10 @@ def describe_machine(device: torch.device) -> Dict[str, Any]:
         python=platform.python_version(),
         torch=torch.__version__,
     )
-    if device.type == 'cuda':
+    backend = getattr(torch, device.type)
+    if hasattr(backend, 'get_device_name'):
         found.update(
-            gpu=torch.cuda.get_device_name(device),
+            accelerator=backend.get_device_name(device),
             cuda=torch.version.cuda,
             cudnn=torch.backends.cudnn.version(),
         )
