@@ -1,4 +1,4 @@
-"""What the benchmarks share: twins of plain and guided models, their data, and records."""
+"""What the benchmarks share: the twins of plain and guided configs, a photo, and records."""
 
 import argparse
 import json
@@ -10,15 +10,11 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Union
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import TRANSFORMS
 from torch import nn
 
 from mmspd.errors import UserError
-from mmspd.registry import import_sibling
 from mmspd.utils.files import write_text
-from mmspd.utils.launch import check_file, read_config
+from mmspd.utils.launch import check_file
 from mmspd.utils.measure import describe_machine
 
 __all__ = [
@@ -27,8 +23,6 @@ __all__ = [
     'awake',
     'find_twins',
     'make_photo',
-    'read_untrained',
-    'training_batch',
     'write_record',
 ]
 
@@ -73,19 +67,6 @@ def find_twins(config: Union[str, Path], folder: Path) -> Twins:
     return Twins(name, plain, guided)
 
 
-def read_untrained(path: Union[str, Path]) -> Config:
-    """Read a config such that all networks start at random weights and nothing is downloaded.
-
-    Teacher and VGG cost the same with any weights.
-    """
-    config = read_config(str(path), {})
-    for part in (config.model.get('teacher'), *config.model.get('losses', {}).values()):
-        if part is not None and 'weights' in part:
-            part.weights = 'random'
-    config.model.pop('load_official', None)
-    return config
-
-
 def awake(generator: nn.Module, seed: int = 0) -> nn.Module:
     """Give random values to the weights that start at zero, in place.
 
@@ -106,24 +87,6 @@ def make_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     coarse = rng.uniform(0, 255, (height // 16 + 2, width // 16 + 2, 3)).astype(np.float32)
     fine = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(fine + rng.normal(0, 2, fine.shape), 0, 255).round().astype(np.uint8)
-
-
-def training_batch(size: int, crop: int) -> Dict[str, Any]:
-    """Make a batch of pairs as a DataLoader gives it to the model: uint8, on the CPU.
-
-    Args:
-        size: Number of pairs.
-        crop: Side of the images in pixels.
-
-    Returns:
-        ``inputs`` and ``data_samples``, for ``train_step``.
-    """
-    import_sibling('mmagic')
-    pack = TRANSFORMS.build(dict(type='mmagic.PackInputs'))
-    images = [make_photo(crop, crop, seed) for seed in range(2 * size)]
-    return pseudo_collate(
-        [pack(dict(img=blurry, gt=sharp)) for blurry, sharp in zip(images[::2], images[1::2])]
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:

@@ -11,8 +11,6 @@ from mmspd.utils.benchmark import (
     awake,
     find_twins,
     make_photo,
-    read_untrained,
-    training_batch,
     write_record,
 )
 
@@ -38,13 +36,6 @@ def test_a_config_without_a_twin(tmp_path):
         find_twins('mimonet', CONFIGS)
 
 
-def test_nothing_of_an_untrained_config_is_downloaded():
-    config = read_untrained(CONFIGS / 'unet_sp_gopro.py')
-    assert config.model.teacher.weights == 'random'
-    assert config.model.losses.loss_vgg.weights == 'random'
-    assert 'load_official' not in read_untrained(CONFIGS / 'mimounetplus_sp_gopro.py').model
-
-
 def test_only_sleeping_weights_are_changed():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 1, 3))
     nn.init.zeros_(net[1].weight)
@@ -61,14 +52,6 @@ def test_photo_is_smooth_and_spans_the_range():
     assert (photo.shape, photo.dtype) == ((50, 70, 3), np.uint8)
     assert np.abs(np.diff(photo.astype(float), axis=1)).mean() < 0.2 * photo.std()
     assert np.ptp(photo) > 150
-
-
-def test_batch_is_what_the_loader_gives():
-    batch = training_batch(2, 16)
-    assert [image.shape for image in batch['inputs']] == [(3, 16, 16)] * 2
-    sample = batch['data_samples'][1]
-    assert sample.gt_img.dtype == batch['inputs'][1].dtype == torch.uint8
-    assert not torch.equal(sample.gt_img, batch['inputs'][1])
 
 
 def test_record_names_command_time_and_machine(tmp_path):
