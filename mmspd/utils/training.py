@@ -1,6 +1,6 @@
 """A training step outside of a runner, for benchmarks: model, optimiser and a batch in memory."""
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 import torch
@@ -15,32 +15,21 @@ from mmspd.registry import TRANSFORMS, build_model, import_sibling
 __all__ = ['build_training', 'forget_weights', 'loader_batch']
 
 
-def forget_weights(config: Config) -> List[str]:
+def forget_weights(config: Config) -> None:
     """Let every network of a config's model start from random weights, in place.
 
-    Time and memory do not depend on the weights, and so nothing has to be downloaded for them.
-
-    Returns:
-        The keys that named weights.
+    Time and memory do not depend on the weights, and nothing has to be downloaded for them.
     """
-    return _forget(config.model, 'model')
-
-
-def _forget(part: Any, name: str) -> List[str]:
-    if isinstance(part, (list, tuple)):
-        return [
-            key for number, item in enumerate(part) for key in _forget(item, f'{name}.{number}')
-        ]
-    if not isinstance(part, dict):
-        return []
-    found = []
-    for key, value in part.items():
-        if key in ('weights', 'load_official') and isinstance(value, str):
-            part[key] = 'random' if key == 'weights' else 'none'
-            found.append(f'{name}.{key}')
-        else:
-            found += _forget(value, f'{name}.{key}')
-    return found
+    parts = [config.model]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            part.pop('load_official', None)
+            if 'weights' in part:
+                part['weights'] = 'random'
+            parts += part.values()
+        elif isinstance(part, (list, tuple)):
+            parts += part
 
 
 def build_training(config: Config, device: torch.device) -> Tuple[nn.Module, OptimWrapper]:
@@ -51,8 +40,8 @@ def build_training(config: Config, device: torch.device) -> Tuple[nn.Module, Opt
         device: where the model shall be.
 
     Returns:
-        The model in training mode and its optimiser wrapper; equal weights at every call, as far
-        as they are random.
+        The model in training mode and its optimiser wrapper. What is random in the weights is the
+        same at every call.
 
     Raises:
         UserError: the config's components do not fit together, or weights cannot be had.
