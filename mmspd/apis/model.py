@@ -15,7 +15,7 @@ from mmspd.registry import build_model
 from mmspd.utils.official import load_official
 from mmspd.utils.weights import read_state
 
-__all__ = ['load_model']
+__all__ = ['check_device', 'load_model']
 
 
 def load_model(
@@ -39,7 +39,7 @@ def load_model(
         UserError: the checkpoint cannot be read, or is not of this config, or there is no such
             device.
     """
-    device = _check_device(device)
+    device = check_device(device)
     if not isinstance(config, Config):
         config = Config.fromfile(config)
     init_default_scope(config.get('default_scope', 'mmagic'))
@@ -49,7 +49,12 @@ def load_model(
     return model.to(device).eval()
 
 
-def _check_device(device: Union[str, torch.device]) -> torch.device:
+def check_device(device: Union[str, torch.device]) -> torch.device:
+    """Return a device that this machine has.
+
+    Raises:
+        UserError: there is no such device.
+    """
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # the latter where PyTorch is built without it
