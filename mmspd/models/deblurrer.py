@@ -1,7 +1,7 @@
 """SemanticPriorDeblurrer: the model that the runner trains, validates and tests (Eq. 7)."""
 
 from functools import partial
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from mmagic.models.base_models import BaseEditModel
@@ -46,7 +46,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         prior_loss: config of the distillation loss; with ``teacher``, or neither.
         pyramid: how the sharp image is reduced: ``'bilinear'`` as MIMO-UNet, or another of
             :data:`~mmspd.models.pyramids.PYRAMIDS`.
-        channels_last: keep generator and images in the channels-last memory format.
+        channels_last: keep generator, teacher and images in the channels-last memory format.
         load_official: file, http(s) address, or for DMPHN folder, of weights that the restorer's
             authors published, from which training starts: loaded strictly into the restorer, with
             or without a prior. ``'none'`` says in the log that there are none. Not read for
@@ -118,7 +118,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             prior_channels=self.generator.prior.channels,
             teacher_channels=teacher['channels'],
         )
-        self._teacher = TrainingOnly(partial(build_model, teacher))
+        self._teacher = TrainingOnly(partial(build_model, teacher), self.memory_format)
 
     def init_weights(self) -> None:
         """Initialise the trainable parts, then build the teacher and load its weights.
@@ -205,9 +205,11 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if self.prior_loss is None:
             outputs = as_list(self.generator(inputs, **kwargs))
             return self._restoration_losses(outputs, sharp)
+        # the teacher first: what it needs in passing is freed before the generator's memory grows
+        wanted = self._teach(sharp)
         outputs, prior = self.generator.forward_with_prior(inputs, **kwargs)
         losses = self._restoration_losses(outputs, sharp)
-        losses['loss_prior'] = self._distil(prior, sharp)
+        losses['loss_prior'] = self.prior_loss(prior, wanted)
         return losses
 
     def _restoration_losses(self, outputs: List[Tensor], sharp: Tensor) -> Dict[str, Tensor]:
@@ -217,10 +219,12 @@ class SemanticPriorDeblurrer(BaseEditModel):
             for name, loss in self.losses.items()
         }
 
-    def _distil(self, prior: List[Tensor], sharp: Tensor) -> Tensor:
+    def _teach(self, sharp: Tensor) -> Tuple[Tensor, ...]:
+        """What the teacher sees in sharp images."""
         teacher = self._teacher.get(sharp.device)
         # padded as the prior's image was, so that their grids agree at any size
-        return self.prior_loss(prior, teacher(pad_to_multiple(sharp, self.generator.multiple)))
+        sharp = pad_to_multiple(sharp, self.generator.multiple)
+        return teacher(sharp.contiguous(memory_format=self.memory_format))
 
     @torch.no_grad()
     def prior_distance(self, blurry: Tensor, sharp: Tensor) -> Tensor:
@@ -238,7 +242,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """
         if self.prior_loss is None:
             raise UserError('This model has no teacher to compare its prior with.')
-        return self._distil(self.generator.forward_with_prior(blurry)[1], sharp)
+        return self.prior_loss(self.generator.compute_prior(blurry), self._teach(sharp))
 
     def view_prior(self, blurry: Tensor, sharp: Optional[Tensor] = None) -> PriorView:
         """Look at what the prior of an image is and does.

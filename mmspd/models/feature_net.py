@@ -1,11 +1,11 @@
 """A backbone of a high-level vision task, seen as a map from an image in [0, 1] to features."""
 
-from typing import Any, Dict, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Sequence, Set, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.models.meta import shapes_only
@@ -69,21 +69,39 @@ class FeatureNet(BaseModule):
             tuple(side // feature.shape[-1] for feature in features),
         )
 
-    def freeze_unused(self, side: int = 256) -> None:
-        """Take parameters that no feature level depends on out of training.
+    def unused_parameters(self, side: int = 256) -> Set[str]:
+        """Names of the trainable parameters that no feature level depends on.
 
-        Many backbones keep their deeper stages. Without a gradient, those would stop distributed
-        training.
+        Many backbones keep their deeper stages.
         """
         with shapes_only(self, grad=True):
-            features = self(torch.empty(2, 3, side, side, device='meta'))
+            # not through a subclass, which may compute without gradients
+            features = FeatureNet.forward(self, torch.empty(2, 3, side, side, device='meta'))
             trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
             total = torch.stack([feature.sum() for feature in features]).sum()
             gradients = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
-        unused = {name for name, gradient in zip(trained, gradients) if gradient is None}
+        return {name for name, gradient in zip(trained, gradients) if gradient is None}
+
+    def freeze_unused(self) -> None:
+        """Take unused parameters out of training: without a gradient they would stop DDP."""
+        unused = self.unused_parameters()
         for name, parameter in self.named_parameters():
             if name in unused:
                 parameter.requires_grad_(False)
+
+    def cut_unused(self) -> None:
+        """Drop the stages at the ends of sequences that no feature level depends on.
+
+        timm's EfficientNets run them nevertheless.
+        """
+        unused = self.unused_parameters()
+        names = {parameter: name for name, parameter in self.named_parameters()}
+        for sequence in [part for part in self.modules() if isinstance(part, nn.Sequential)]:
+            while len(sequence):
+                last = {names[parameter] for parameter in sequence[-1].parameters()}
+                if not last or last - unused:
+                    break
+                del sequence[-1]
 
     def prepare(self, img: Tensor) -> Tensor:
         """Enlarge and normalise an image ``(N, 3, H, W)``, RGB, [0, 1], for the backbone."""

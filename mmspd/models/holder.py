@@ -17,17 +17,24 @@ class TrainingOnly:
 
     Args:
         build: returns the network with its weights; picklable (a function or a partial).
+        memory_format: of its convolutions' weights.
     """
 
-    def __init__(self, build: Callable[[], nn.Module]) -> None:
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
         self._build = build
+        self._memory_format = memory_format
         self._network: Optional[nn.Module] = None
         self._device = torch.device('cpu')
 
     def get(self, device: torch.device) -> nn.Module:
         """Return the network on a device, in eval mode and frozen; build it at the first call."""
         if self._network is None:
-            self._network = self._build().eval().requires_grad_(False)
+            network = self._build().eval().requires_grad_(False)
+            self._network = network.to(memory_format=self._memory_format)
         if self._device != device:
             self._network.to(device)
             self._device = device

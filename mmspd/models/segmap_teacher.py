@@ -1,8 +1,7 @@
 """SegmapTeacher: a frozen segmentation network, which sees the sharp image."""
 
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,6 +32,7 @@ class SegmapTeacher(Teacher):
         std: RGB standard deviation in 0..255.
         scale: how many times the sharp image is enlarged before the segmentor sees it.
         form: ``'probability'`` or ``'onehot'``.
+        dtype: precision of the segmentor, as in :class:`~mmspd.models.teacher.FeatureTeacher`.
 
     Attributes:
         channels: channels of the levels.
@@ -53,18 +53,18 @@ class SegmapTeacher(Teacher):
         std: Sequence[float] = (255.0, 255.0, 255.0),
         scale: int = 1,
         form: str = 'probability',
+        dtype: Optional[str] = None,
     ) -> None:
         super().__init__(_in_scope(segmentor), weights, mean, std, scale)
         self.form = check_form(form)
         self.cells = tuple(stride * scale for stride in strides)
-        self.settle(channels)
+        self.settle(channels, dtype)
         if min(self.channels) < 2:
             raise UserError(
                 'The teacher has one output channel, which is no distribution over classes; let '
                 'teacher.segmentor.decode_head have out_channels=2 or more.'
             )
 
-    @torch.no_grad()
     def forward(self, img: Tensor) -> Tuple[Tensor, ...]:
         """Segment a sharp image.
 
@@ -75,8 +75,8 @@ class SegmapTeacher(Teacher):
             One map ``(N, classes, H / s_i, W / s_i)`` per level, fine to coarse, float32; over the
             classes it sums to 1.
         """
-        img = self.prepare(img)
-        probability = self._logits(img).float().softmax(dim=1)
+        with self.precision(img.device):
+            probability = self._logits(self.prepare(img)).float().softmax(dim=1)
         levels = [F.avg_pool2d(probability, cell) for cell in self.cells]
         return tuple(one_hot(level) if self.form == 'onehot' else level for level in levels)
 

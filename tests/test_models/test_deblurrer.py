@@ -235,3 +235,15 @@ def test_pyramids(pair, pyramid, corners):
     want = sum((out - target).abs().mean() for out, target in zip(outs, targets))
     got = model(blurry, sample(sharp), mode='loss')['loss_pix']
     assert got.item() == pytest.approx(want.item(), rel=1e-5)
+
+
+def test_teacher_is_done_before_the_generator_begins(pair):
+    model = deblurrer(channels_last=True)
+    model.init_weights()
+    order, teacher = [], model._teacher.get(pair.device)
+    teacher.register_forward_pre_hook(lambda m, args: order.append(args[0]))
+    model.generator.restorer.register_forward_pre_hook(lambda m, args: order.append('restorer'))
+    model(pair[0], sample(pair[1]), mode='loss')
+    assert order[0].is_contiguous(memory_format=torch.channels_last)
+    assert teacher.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert order[1] == 'restorer'

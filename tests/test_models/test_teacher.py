@@ -213,3 +213,47 @@ def test_scale_is_what_makes_the_strides():
     assert teacher(scale=1).strides == (4, 8, 16)
     assert teacher(scale=2).strides == (2, 4, 8)
     assert math.prod(teacher(scale=2).strides) == 64
+
+
+def test_stages_that_nobody_reads_are_not_run():
+    """timm's EfficientNets run all their stages whatever out_indices says."""
+    cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/efficientnet_lite0.py')
+    network = build_model(dict(cfg.efficientnet_lite0, weights='random'))
+    whole = build_model(network.backbone_cfg)
+    whole.eval()
+    assert len(whole.timm_model.blocks) == 7
+    assert len(network.backbone.timm_model.blocks) == 5
+    whole.load_state_dict(network.backbone.state_dict(), strict=False)
+    img = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        want = whole(network.prepare(img))
+    assert all(torch.equal(a, b) for a, b in zip(network(img), want))
+
+
+def test_dtype_is_the_teachers_own():
+    torch.manual_seed(0)
+    img, exact = torch.rand(1, 3, 32, 32), teacher()
+    half, full = teacher(dtype='bfloat16'), teacher(dtype='float32')
+    for network in (half, full):
+        state = {k: v.to(network.state_dict()[k].dtype) for k, v in exact.state_dict().items()}
+        network.load_state_dict(state)
+    assert half.backbone.conv1.weight.dtype == torch.bfloat16
+    assert half.backbone.bn1.weight.dtype == torch.float32  # as autocast leaves it
+    want = exact(img)
+    with torch.autocast('cpu', torch.bfloat16):
+        cast = exact(img)
+        inside, kept = half(img), full(img)
+    assert all(torch.equal(a, b) for a, b in zip(kept, want))
+    for features in (half(img), inside):
+        assert [f.dtype for f in features] == [torch.bfloat16] * 3
+        assert all(torch.equal(a, b) for a, b in zip(features, cast))
+        assert not any(f.requires_grad for f in features)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'message'),
+    [('half', "teacher.dtype='half' is unknown"), ('float16', 'needs an accelerator')],
+)
+def test_dtypes_that_do_not_work_here(dtype, message):
+    with pytest.raises(ValueError, match=message):
+        teacher(dtype=dtype)(torch.rand(1, 3, 32, 32))
