@@ -1,9 +1,11 @@
 """What tests need in processes of their own: a tiny config, tools as functions, hooks that kill."""
 
+import importlib.util
 import os
 import runpy
 import signal
 import sys
+from pathlib import Path
 
 import torch
 from mmengine.config import config as mmengine_config
@@ -15,6 +17,8 @@ from mmspd.engine import atomic_backend
 # MMEngine formats the config's text with yapf whenever it saves or logs it, which takes almost half
 # the time of a tiny run; unformatted it is the same Python.
 mmengine_config.FormatCode = lambda text, **_: (text, False)
+
+TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 
 #: A MIMO-UNet of a few thousand weights with dropout, 2 epochs of 3 iterations.
 CONFIG = """
@@ -67,6 +71,14 @@ model['generator'] = dict(
 """
 
 EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
+
+
+def load_tool(name):
+    """Import a tool, to call its ``main`` without a process of its own."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, TOOLS / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def run_tool(path, arguments, log, **environment):

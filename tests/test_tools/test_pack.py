@@ -1,17 +1,15 @@
 import errno
 import fcntl
-import importlib.util
-import json
 import multiprocessing
 import os
 import shutil
 import signal
 from collections import namedtuple
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from support import load_tool
 
 import mmspd  # noqa: F401
 from mmspd.datasets import (
@@ -25,17 +23,8 @@ from mmspd.datasets.packed_plan import check_space, plan_pack
 from mmspd.datasets.packed_writer import write_pack
 from mmspd.errors import UserError
 
-TOOLS = Path(__file__).parents[2] / 'tools'
 PAIRS = 6
 NAME = 'pairs_input_target.pack'
-
-
-def load_tool(name):
-    """Import a tool, to call its ``main`` without a process of its own."""
-    spec = importlib.util.spec_from_file_location(Path(name).stem, TOOLS / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 main = load_tool('dataset_converters/pack.py').main
@@ -332,22 +321,3 @@ def test_an_output_that_cannot_be_a_folder(root, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match=r"cannot write '.*\.pack': File exists|Not a directory"):
         main([str(root), str(tmp_path / 'file'), '--workers', '0'])
-
-
-def test_benchmark(tmp_path, monkeypatch, capsys):
-    tool = load_tool('benchmark/data_loading.py')
-    monkeypatch.setattr(tool, 'SIZE', (96, 128))
-    monkeypatch.setattr(tool, 'CROP', 32)
-    for pipeline in (tool.READ, tool.TRAIN):
-        monkeypatch.setitem(pipeline[1], 'gt_patch_size', 32)
-    write(tmp_path / 'photos' / 'a.png', (60, 80))
-    arguments = ['--photos', str(tmp_path / 'photos'), '--pairs', '8', '--samples', '3']
-    figures = tmp_path / 'figures.json'
-    tool.main([*arguments, '--workers', '--folder', str(tmp_path), '--json', str(figures)])
-    found = json.loads(figures.read_text())
-    assert found['ratio'] == pytest.approx(
-        found['pack, samples/s'] / found['decoding, samples/s'], rel=1e-6
-    )
-    assert found['ratio'] > 1
-    assert 'crop of the pack, GB/s' in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['figures.json', 'photos']

@@ -1,5 +1,4 @@
 import errno
-import importlib.util
 import json
 import os
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support import TOOLS, load_tool
 
 import mmspd  # noqa: F401
 from mmspd.datasets import GoProDataset, blur_folder
@@ -18,7 +18,6 @@ from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import psnr
 
-TOOLS = Path(__file__).parents[2] / 'tools'
 PLAN = FolderPlan((BlurSpec('mild'), BlurSpec('severe')), per_image=2, train_share=0.7)
 
 
@@ -40,14 +39,6 @@ def photos(tmp_path):
         coarse = np.random.default_rng(number).integers(0, 256, (9, 10, 3), dtype=np.uint8)
         cv2.imwrite(str(root / f'{name}.png'), cv2.resize(coarse, (60, 48)))
     return root
-
-
-def load_tool(name):
-    """Import a tool, to call its ``main`` without a process of its own."""
-    spec = importlib.util.spec_from_file_location(Path(name).stem, TOOLS / name)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_makes_a_data_set_that_gopro_reads_and_leaves_the_photos_alone(photos, tmp_path):

@@ -1,18 +1,23 @@
 """Measure how fast random crops are read from a pack and by decoding the PNG files it is made of.
 
-Both ways run in the same process on the same machine and give the same crops, which is checked.
+python tools/benchmark/data_loading.py --workers 1 2 4 --needed 30
+
+Both ways run in turns in the same process on the same machine and give the same crops, which is
+checked. The DataLoader runs the whole training pipeline. With --needed, the images a second of a
+training step, it is told how many workers feed that step; training itself needs cores too.
 """
 
 import argparse
-import json
+import math
 import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
+import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
@@ -24,14 +29,21 @@ from mmspd.datasets.packed_writer import write_pack
 from mmspd.datasets.paired import RAW
 from mmspd.errors import UserError
 from mmspd.registry import import_sibling
+from mmspd.utils.benchmark import write_record
 from mmspd.utils.cli import run_main
-from mmspd.utils.files import write_text
+from mmspd.utils.measure import Spread, paired_ratio, summarise, time_in_turns
+from mmspd.utils.tables import text_table
 
 SIZE = (720, 1280)
 CROP = 256
 BATCH = 8
 #: How many times the pairs of the second pack, whose memory is measured, are those of the first.
 GROWTH = 4
+#: How many crops of the pack are timed for one that is decoded.
+REPEATS = 50
+#: How many samples a DataLoader loads, at least.
+LOADED = {'raw': 200, 'pack': 2000}
+CPU = torch.device('cpu')
 
 READ = [dict(type='mmspd.LoadImagePair'), dict(type='mmagic.PairedRandomCrop', gt_patch_size=CROP)]
 TRAIN = READ + [
@@ -44,7 +56,9 @@ TRAIN = READ + [
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         '--photos', type=Path, help="photos to make the pairs of (default: scikit-image's)"
     )
@@ -53,9 +67,17 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--workers', type=int, nargs='*', default=[1, 2], help='of the DataLoader (default: 1 2)'
     )
+    parser.add_argument(
+        '--needed', type=float, metavar='IMAGES_PER_S', help='tell how many workers give so many'
+    )
     parser.add_argument('--folder', type=Path, help='where the files go for the time being')
-    parser.add_argument('--json', type=Path, help='write the figures to this file')
-    return parser.parse_args(argv)
+    parser.add_argument('--json', type=Path, help='write all figures to this file')
+    args = parser.parse_args(argv)
+    if any(workers < 1 for workers in args.workers):
+        parser.error('--workers wants numbers of 1 or more')
+    if args.needed is not None and not args.workers:
+        parser.error('--needed wants --workers to be measured')
+    return args
 
 
 def load_photos(folder: Optional[Path]) -> Iterator[np.ndarray]:
@@ -102,15 +124,6 @@ def pack(root: Path) -> str:
     return str(plan.path)
 
 
-def seconds(function: Callable[[int], Any], count: int) -> float:
-    """Return the time of a call, the mean of several, after one for warming up."""
-    function(0)
-    start = time.perf_counter()
-    for number in range(count):
-        function(number)
-    return (time.perf_counter() - start) / count
-
-
 def crop_of(dataset: PairedFolderDataset, number: int) -> Dict[str, Any]:
     """Return a random crop of a random pair; the number fixes both."""
     np.random.seed(number)
@@ -118,7 +131,7 @@ def crop_of(dataset: PairedFolderDataset, number: int) -> Dict[str, Any]:
 
 
 def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset, samples: int) -> dict:
-    """Compare the two ways to a crop, and the copy of a crop with the memory's bandwidth."""
+    """Compare the two ways to a crop; samples/s."""
     equal = all(
         np.array_equal(crop_of(raw, number)[key], crop_of(packed, number)[key])
         for number in range(10)
@@ -126,40 +139,62 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset, samples
     )
     if not equal:
         raise RuntimeError('the pixels of the pack differ from those of the PNG files')
-    decoding = seconds(lambda number: crop_of(raw, number), samples)
-    mapped = seconds(lambda number: crop_of(packed, number), 50 * samples)
+    numbers = iter(range(10**9))
+
+    def decode() -> None:
+        crop_of(raw, next(numbers))
+
+    def read_pack() -> None:
+        for _ in range(REPEATS):
+            crop_of(packed, next(numbers))
+
+    times = time_in_turns(dict(decoding=decode, pack=read_pack), CPU, samples)
+    times['pack'] = [time / REPEATS for time in times['pack']]
+    return dict(
+        decoding=rates(times['decoding'])._asdict(),
+        pack=rates(times['pack'])._asdict(),
+        ratio=paired_ratio(times['decoding'], times['pack'])._asdict(),
+    )
+
+
+def rates(seconds: Sequence[float], amount: float = 1) -> Spread:
+    """How much of an amount is done a second."""
+    return summarise([amount / value for value in seconds])
+
+
+def measure_copies(packed: PairedFolderDataset, samples: int) -> dict:
+    """Compare the copy of a crop with the memory's bandwidth; GB/s."""
     places = [packed.get_data_info(index)['place'] for index in range(len(packed))]
     spare = (SIZE[0] - CROP, SIZE[1] - CROP)
-
     memory = np.ones((len(places), 2, *SIZE, 3), np.uint8)  # as large as the pack
+    length = CROP * CROP * 3
 
     def copy_crops(images: Sequence[np.ndarray], number: int) -> None:
         top, left = number * 7 % spare[0], number * 13 % spare[1]
         for image in images:
             image[top : top + CROP, left : left + CROP].copy()
 
-    def copy_packed(number: int) -> None:
-        copy_crops(places[number % len(places)].images(), number)
+    def copy_packed() -> None:
+        for number in range(REPEATS):
+            copy_crops(places[number % len(places)].images(), number)
 
-    def copy_memory(number: int) -> None:
-        copy_crops(memory[number % len(places)], number)
+    def copy_memory() -> None:
+        for number in range(REPEATS):
+            copy_crops(memory[number % len(places)], number)
 
-    length = CROP * CROP * 3
+    def copy_plain() -> None:
+        for number in range(REPEATS):
+            start = number * 7919 % (spare[0] * SIZE[1])
+            for image in memory[number % len(places)]:
+                image.reshape(-1)[start : start + length].copy()
 
-    def copy_plain(number: int) -> None:
-        start = number * 7919 % (spare[0] * SIZE[1])
-        for image in memory[number % len(places)]:
-            image.reshape(-1)[start : start + length].copy()
-
-    rate, calls = 2 * length / 1e9, 50 * samples
-    return {
-        'decoding, samples/s': 1 / decoding,
-        'pack, samples/s': 1 / mapped,
-        'ratio': decoding / mapped,
-        'crop of the pack, GB/s': rate / seconds(copy_packed, calls),
-        'crop of memory, GB/s': rate / seconds(copy_memory, calls),
-        'plain copy, GB/s': rate / seconds(copy_plain, calls),
+    copies = {
+        'crop of the pack': copy_packed,
+        'crop of memory': copy_memory,
+        'plain copy': copy_plain,
     }
+    times = time_in_turns(copies, CPU, samples)
+    return {name: rates(times[name], 2 * length * REPEATS / 1e9)._asdict() for name in times}
 
 
 def measure_loader(dataset: PairedFolderDataset, workers: int) -> dict:
@@ -174,16 +209,22 @@ def measure_loader(dataset: PairedFolderDataset, workers: int) -> dict:
     )
     for _ in loader:  # the workers start and the files are read
         pass
-    epochs = max(1, 200 // len(dataset)) if dataset.packed == RAW else 2000 // len(dataset)
-    start = time.perf_counter()
-    count = sum(len(batch['inputs']) for _ in range(epochs) for batch in loader)
-    speed = count / (time.perf_counter() - start)
+    samples = LOADED['raw' if dataset.packed == RAW else 'pack']
+    epochs = max(1, samples // len(dataset))
+    speeds = []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        count = sum(len(batch['inputs']) for batch in loader)
+        speeds.append(count / (time.perf_counter() - start))
     pids = [worker.pid for worker in loader._iterator._workers]
-    return {
-        'samples/s': speed,
-        'private MiB': max(kilobytes(pid, 'smaps_rollup', 'Private_Dirty') for pid in pids) / 1024,
-        'page table MiB': max(kilobytes(pid, 'status', 'VmPTE') for pid in pids) / 1024,
-    }
+    private = max(kilobytes(pid, 'smaps_rollup', 'Private_Dirty') for pid in pids) / 1024
+    tables = max(kilobytes(pid, 'status', 'VmPTE') for pid in pids) / 1024
+    return dict(
+        workers=workers,
+        samples_per_second=summarise(speeds)._asdict(),
+        private_mib=private,
+        page_table_mib=tables,
+    )
 
 
 def kilobytes(pid: int, file: str, field: str) -> int:
@@ -198,25 +239,92 @@ def kilobytes(pid: int, file: str, field: str) -> int:
     raise RuntimeError(f'{field} is not in /proc/{pid}/{file}')
 
 
+def workers_for(needed: float, speeds: Mapping[int, float]) -> Tuple[int, bool]:
+    """How many workers give as many samples a second as are needed.
+
+    Args:
+        needed: Samples a second.
+        speeds: Measured samples a second by number of workers.
+
+    Returns:
+        The fewest that were measured to be enough, and True. Where none were, how many would be at
+        the speed per worker of the most measured, and False.
+    """
+    enough = [workers for workers, speed in speeds.items() if speed >= needed]
+    if enough:
+        return min(enough), True
+    most = max(speeds)
+    return math.ceil(needed * most / speeds[most]), False
+
+
 def measure(root: Path, args: argparse.Namespace) -> dict:
     """Make the files and measure everything."""
     make_pairs(root, load_photos(args.photos), args.pairs)
     small, large = root / 'small', root / 'large'
     packs = {small: pack(small), large: pack(large)}
     files = [path.stat().st_size for path in small.rglob('*.png')]
-    found = {
-        'PNG, MB each': sum(files) / len(files) / 1e6,
-        **measure_crops(open_set(small, READ), open_set(small, READ, packs[small]), args.samples),
+    raw, packed = open_set(small, READ), open_set(small, READ, packs[small])
+    sets = {
+        'decoding': open_set(small, TRAIN),
+        'pack': open_set(small, TRAIN, packs[small]),
+        f'pack, {GROWTH} times as large': open_set(large, TRAIN, packs[large]),
     }
-    for workers in args.workers:
-        found[f'DataLoader, {workers} workers'] = {
-            'decoding': measure_loader(open_set(small, TRAIN), workers),
-            'pack': measure_loader(open_set(small, TRAIN, packs[small]), workers),
-            f'pack, {GROWTH} times as large': measure_loader(
-                open_set(large, TRAIN, packs[large]), workers
-            ),
+    return dict(
+        png_megabytes=sum(files) / len(files) / 1e6,
+        crops=measure_crops(raw, packed, args.samples),
+        copies=measure_copies(packed, args.samples),
+        loader=[
+            dict(way=way, **measure_loader(dataset, workers))
+            for workers in args.workers
+            for way, dataset in sets.items()
+        ],
+    )
+
+
+def print_figures(found: dict) -> None:
+    """Print the figures of a process alone, and of a DataLoader."""
+
+    def spread(values: Mapping[str, float], digits: int = 1) -> str:
+        return '{:.{d}f} ({:.{d}f}-{:.{d}f})'.format(*values.values(), d=digits)
+
+    print(f'PNG files of {found["png_megabytes"]:.2f} MB; medians (quartiles), one process:')
+    for way in ('decoding', 'pack'):
+        print(f'crops by {way}: {spread(found["crops"][way])} samples/s')
+    print(f'pack / decoding: {spread(found["crops"]["ratio"])}')
+    for name, rate in found['copies'].items():
+        print(f'{name}: {spread(rate)} GB/s')
+    rows = [
+        [
+            row['way'],
+            str(row['workers']),
+            spread(row['samples_per_second']),
+            f'{row["private_mib"]:.1f}',
+            f'{row["page_table_mib"]:.1f}',
+        ]
+        for row in found['loader']
+    ]
+    if rows:
+        header = ('DataLoader', 'workers', 'samples/s', 'private MiB', 'page table MiB')
+        print(f'\n{text_table(header, rows)}')
+
+
+def tell_workers(found: dict, needed: float) -> Dict[str, Any]:
+    """Tell how many workers feed a training step, by decoding and from the pack."""
+    told: Dict[str, Any] = dict(images_per_second=needed)
+    print(f'\nA training step of {needed:g} images/s needs:')
+    for way in ('decoding', 'pack'):
+        speeds = {
+            row['workers']: row['samples_per_second']['median']
+            for row in found['loader']
+            if row['way'] == way
         }
-    return found
+        workers, measured = workers_for(needed, speeds)
+        told[way] = dict(workers=workers, measured=measured)
+        how = f'measured: {speeds[workers]:.1f} samples/s' if measured else 'at the speed of the '
+        if not measured:
+            how += f'most measured, {speeds[max(speeds)] / max(speeds):.1f} samples/s each'
+        print(f'  {way}: {workers} workers ({how})')
+    return told
 
 
 def main(argv: List[str]) -> None:
@@ -226,15 +334,11 @@ def main(argv: List[str]) -> None:
     cv2.setNumThreads(0)  # as in a worker
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         found = measure(Path(folder), args)
-    for name, value in found.items():
-        if isinstance(value, float):
-            print(f'{name:24} {value:9.1f}')
-            continue
-        for way, figures in value.items():
-            shown = ', '.join(f'{figure:.1f} {unit}' for unit, figure in figures.items())
-            print(f'{name}, {way}: {shown}')
+    print_figures(found)
+    if args.needed is not None:
+        found['needed'] = tell_workers(found, args.needed)
     if args.json:
-        write_text(args.json, json.dumps(found, indent=1) + '\n')
+        write_record(args.json, CPU, found, argv)
 
 
 if __name__ == '__main__':

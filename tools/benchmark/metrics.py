@@ -1,20 +1,24 @@
 """Measure how long the metrics take for one image, on one core of the CPU.
 
-SSIM is compared with scikit-image's, the plain implementation. The times are the shortest of some
-runs, in turns, so that all metrics meet the same load of the machine.
+SSIM is compared with scikit-image's, the plain implementation. The metrics take turns, so that all
+meet the same load of the machine.
 """
 
 import argparse
-import time
-from typing import Callable, Dict, List
+from functools import partial
+from pathlib import Path
+from typing import List
 
 import cv2
 import numpy as np
+import torch
 from skimage.metrics import structural_similarity
 
 from mmspd.evaluation import NIQE, BlurEffect
 from mmspd.evaluation.metrics import aligned_scores, psnr, ssim_2d, ssim_matlab
+from mmspd.utils.benchmark import write_record
 from mmspd.utils.cli import run_main
+from mmspd.utils.measure import paired_ratio, summarise, time_in_turns
 
 
 def make_pair(height: int, width: int) -> List[np.ndarray]:
@@ -32,22 +36,12 @@ def skimage_ssim(restored: np.ndarray, sharp: np.ndarray) -> float:
     return structural_similarity(restored, sharp, data_range=255, channel_axis=2, **window)
 
 
-def measure(functions: Dict[str, Callable], pair: List[np.ndarray], runs: int) -> Dict[str, float]:
-    """Return the shortest time of each function in seconds."""
-    best = dict.fromkeys(functions, float('inf'))
-    for _ in range(runs):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function(*pair)
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
 def main(argv: List[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'))
     parser.add_argument('--runs', type=int, default=5, help='of each metric (default: 5)')
+    parser.add_argument('--json', type=Path, help='write all figures to this file')
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)
     blur_effect, niqe = BlurEffect(), NIQE()
@@ -61,12 +55,23 @@ def main(argv: List[str]) -> None:
         'PSNR- and SSIM-aligned': aligned_scores,
     }
     pair = make_pair(*args.size)
-    for function in functions.values():
-        function(*pair)  # what is imported or built at the first call is not the metric's time
-    found = measure(functions, pair, args.runs)
-    print(f'{args.size[1]}x{args.size[0]}: ms, and as a multiple of SSIM-2d')
-    for name, seconds in found.items():
-        print(f'{name:24} {1e3 * seconds:8.1f} {seconds / found["SSIM-2d"]:7.2f}')
+    runs = {name: partial(function, *pair) for name, function in functions.items()}
+    cpu = torch.device('cpu')
+    times = time_in_turns(runs, cpu, args.runs)
+    found = [
+        dict(
+            metric=name,
+            seconds=summarise(seconds)._asdict(),
+            ratio=paired_ratio(seconds, times['SSIM-2d'])._asdict(),
+        )
+        for name, seconds in times.items()
+    ]
+    print(f'{args.size[1]}x{args.size[0]}: ms, and as a multiple of SSIM-2d (medians)')
+    for row in found:
+        milliseconds = 1e3 * row['seconds']['median']
+        print(f'{row["metric"]:24} {milliseconds:8.1f} {row["ratio"]["median"]:7.2f}')
+    if args.json:
+        write_record(args.json, cpu, found, argv)
 
 
 if __name__ == '__main__':
