@@ -29,10 +29,12 @@ class FolderPlan:
     """What to make of a folder of photos.
 
     Args:
-        specs: Blurs; each pair gets one of them, drawn at random.
+        specs: Blurs; each pair gets one of them.
         per_image: Pairs made from each photo.
         train_share: Share of the photos that go to ``train``; the others go to ``test``.
         seed: Seed of the split and of every blur, not negative.
+        in_turn: Give the pairs of a photo the blurs one after the other, as often each; otherwise
+            each pair draws its own.
 
     Raises:
         UserError: A value is out of its range.
@@ -42,6 +44,7 @@ class FolderPlan:
     per_image: int = 1
     train_share: float = 0.9
     seed: int = 0
+    in_turn: bool = False
 
     def __post_init__(self) -> None:
         if not self.specs:
@@ -205,7 +208,8 @@ def _run(job: _Job) -> Optional[str]:
     for copy, (blur_path, sharp_path) in enumerate(files):
         seeds = np.random.SeedSequence([job.plan.seed, _name_number(job.name), copy])
         rng = np.random.default_rng(seeds)
-        spec = job.plan.specs[rng.integers(len(job.plan.specs))]
+        specs = job.plan.specs
+        spec = specs[copy % len(specs) if job.plan.in_turn else rng.integers(len(specs))]
         try:
             blurry, record = synthesize_blur(sharp, rng, spec)
         except UserError as error:

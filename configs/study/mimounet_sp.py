@@ -1,0 +1,8 @@
+# The small MIMO-UNet with the distilled prior.
+_base_ = ['./mimounet.py', './guided.py']
+
+model = dict(
+    generator=dict(_delete_=True, restorer=_base_.model.generator, **_base_.guided),
+    teacher=_base_.efficientnet_lite0,
+    prior_loss=_base_.prior_loss,
+)
