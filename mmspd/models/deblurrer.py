@@ -44,6 +44,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         teacher: config of F_P, such as ``mmspd.FeatureTeacher``; it must state ``channels``. It is
             built when training starts, never for testing, and is in no checkpoint.
         prior_loss: config of the distillation loss; with ``teacher``, or neither.
+        teacher_sees: ``'sharp'``, the sharp image; or ``'blurry'``, the image that the student
+            sees, a control: what is then learnt is the task, and nothing of what blur took away.
         pyramid: how the sharp image is reduced: ``'bilinear'`` as MIMO-UNet, or another of
             :data:`~mmspd.models.pyramids.PYRAMIDS`.
         channels_last: keep generator, teacher and images in the channels-last memory format.
@@ -67,6 +69,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         losses: Dict[str, Dict[str, Any]],
         teacher: Optional[Dict[str, Any]] = None,
         prior_loss: Optional[Dict[str, Any]] = None,
+        teacher_sees: str = 'sharp',
         pyramid: str = 'bilinear',
         channels_last: bool = False,
         load_official: Optional[str] = None,
@@ -95,6 +98,14 @@ class SemanticPriorDeblurrer(BaseEditModel):
         self.losses = ModuleDict({name: build_model(cfg) for name, cfg in losses.items()})
         self.prior_loss: Optional[nn.Module] = None
         self._teacher: Optional[TrainingOnly] = None
+        if teacher_sees not in ('sharp', 'blurry'):
+            raise UserError(f"model.teacher_sees is 'sharp' or 'blurry', not {teacher_sees!r}.")
+        self.teacher_sees = teacher_sees
+        if teacher is None and getattr(self.generator, 'detach_prior', False):
+            raise UserError(
+                'model.generator.detach_prior leaves the prior without anything to learn from: '
+                'give model.teacher and model.prior_loss, or remove it.'
+            )
         if teacher is not None or prior_loss is not None:
             self._add_distillation(teacher, prior_loss)
 
@@ -206,7 +217,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             outputs = as_list(self.generator(inputs, **kwargs))
             return self._restoration_losses(outputs, sharp)
         # the teacher first: what it needs in passing is freed before the generator's memory grows
-        wanted = self._teach(sharp)
+        wanted = self._teach(inputs, sharp)
         outputs, prior = self.generator.forward_with_prior(inputs, **kwargs)
         losses = self._restoration_losses(outputs, sharp)
         losses['loss_prior'] = self.prior_loss(prior, wanted)
@@ -219,12 +230,13 @@ class SemanticPriorDeblurrer(BaseEditModel):
             for name, loss in self.losses.items()
         }
 
-    def _teach(self, sharp: Tensor) -> Tuple[Tensor, ...]:
-        """What the teacher sees in sharp images."""
+    def _teach(self, blurry: Tensor, sharp: Tensor) -> Tuple[Tensor, ...]:
+        """What the teacher sees in the sharp images, or in whatever it is shown."""
         teacher = self._teacher.get(sharp.device)
+        shown = sharp if self.teacher_sees == 'sharp' else blurry
         # padded as the prior's image was, so that their grids agree at any size
-        sharp = pad_to_multiple(sharp, self.generator.multiple)
-        return teacher(sharp.contiguous(memory_format=self.memory_format))
+        shown = pad_to_multiple(shown, self.generator.multiple)
+        return teacher(shown.contiguous(memory_format=self.memory_format))
 
     @torch.no_grad()
     def prior_distance(self, blurry: Tensor, sharp: Tensor) -> Tensor:
@@ -242,7 +254,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """
         if self.prior_loss is None:
             raise UserError('This model has no teacher to compare its prior with.')
-        return self.prior_loss(self.generator.compute_prior(blurry), self._teach(sharp))
+        return self.prior_loss(self.generator.compute_prior(blurry), self._teach(blurry, sharp))
 
     def view_prior(self, blurry: Tensor, sharp: Optional[Tensor] = None) -> PriorView:
         """Look at what the prior of an image is and does.

@@ -47,6 +47,8 @@ class SemanticGuided(BaseModule):
         outputs: ``'all'`` for every output of the restorer, ``'last'`` for the full-resolution
             image alone, which plain MMagic models expect.
         with_cp: recompute the restorer's activations in the backward pass to save memory.
+        detach_prior: keep the gradient of the restoration losses out of the prior branch, which
+            then learns from its teacher alone.
 
     Attributes:
         multiple: the prior sees the image padded to this multiple.
@@ -63,8 +65,10 @@ class SemanticGuided(BaseModule):
         at: Optional[Sequence[SeamEntry]] = None,
         outputs: str = 'all',
         with_cp: bool = False,
+        detach_prior: bool = False,
     ) -> None:
         super().__init__()
+        self.detach_prior = detach_prior
         self.outputs = check_outputs(outputs)
         entries = None if at is None else _as_entries(at)
         self.restorer = _with_seams(build_model(restorer), entries)
@@ -134,6 +138,8 @@ class SemanticGuided(BaseModule):
         Returns:
             All outputs of the restorer, the full-resolution result last.
         """
+        if self.detach_prior:
+            prior = [level.detach() for level in prior]
         return as_list(self.restorer(img, self.embedding(self.prior.guidance(prior))))
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from contracts.restorer import EMBEDDING, PRIOR
 from mmengine.config import ConfigDict
 
+from mmspd.errors import UserError
 from mmspd.models.teacher import FeatureTeacher
 from mmspd.registry import build_model
 
@@ -247,3 +248,30 @@ def test_teacher_is_done_before_the_generator_begins(pair):
     assert order[0].is_contiguous(memory_format=torch.channels_last)
     assert teacher.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     assert order[1] == 'restorer'
+
+
+def test_a_teacher_can_be_shown_the_blurry_image(pair):
+    blurry, sharp = pair
+    model = deblurrer(teacher_sees='blurry')
+    loss = model(blurry, sample(sharp), mode='loss')['loss_prior']
+    torch.manual_seed(1)
+    other = model(blurry, sample(torch.rand_like(sharp)), mode='loss')['loss_prior']
+    assert torch.equal(loss, other)
+    assert torch.equal(model.prior_distance(blurry, sharp), loss)
+    usual = deblurrer()(blurry, sample(sharp), mode='loss')['loss_prior']
+    assert not torch.isclose(loss, usual)
+    with pytest.raises(UserError, match="teacher_sees is 'sharp' or 'blurry', not 'both'"):
+        deblurrer(teacher_sees='both')
+
+
+def test_a_detached_prior_learns_from_its_teacher_alone(pair):
+    blurry, sharp = pair
+    model = deblurrer(generator=dict(GUIDED, detach_prior=True))
+    losses = model(blurry, sample(sharp), mode='loss')
+    restoration = losses['loss_pix'] + losses['loss_freq']
+    weights = list(model.generator.prior.parameters())
+    found = torch.autograd.grad(restoration, weights, retain_graph=True, allow_unused=True)
+    assert found == (None,) * len(weights)
+    assert all(g.abs().sum() > 0 for g in torch.autograd.grad(losses['loss_prior'], weights))
+    with pytest.raises(UserError, match='detach_prior leaves the prior without anything to learn'):
+        deblurrer(generator=dict(GUIDED, detach_prior=True), teacher=None, prior_loss=None)

@@ -1,6 +1,6 @@
 """HCL: the hierarchical context loss, and the distillation of the prior with it (Eq. 2 and 4)."""
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -115,6 +115,10 @@ class PriorDistillationLoss(nn.Module):
         teacher_channels: channels of the teacher's levels; from the teacher's config, not stated.
         hcl: config of the loss of one level.
         loss_weight: beta of Eq. 7.
+        normalise: bring every channel of the teacher's features to mean 0 and variance 1 first
+            (batch normalisation without weights: over the batch in training, by the running
+            statistics otherwise), so that neither a level nor a channel counts more than another
+            because its numbers are larger. Without it the features are compared as they are.
 
     Raises:
         UserError: prior and teacher differ in the number of levels.
@@ -126,6 +130,7 @@ class PriorDistillationLoss(nn.Module):
         teacher_channels: Sequence[int],
         hcl: Dict[str, Any] = PLAIN_HCL,
         loss_weight: float = 0.1,
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         if len(prior_channels) != len(teacher_channels):
@@ -138,6 +143,11 @@ class PriorDistillationLoss(nn.Module):
         self.heads = nn.ModuleList(
             nn.Conv2d(own, wide, 1) for own, wide in zip(prior_channels, teacher_channels)
         )
+        self.norms: Optional[nn.ModuleList] = None
+        if normalise:
+            self.norms = nn.ModuleList(
+                nn.BatchNorm2d(wide, affine=False) for wide in teacher_channels
+            )
 
     def forward(self, prior: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
         """Compare the prior with the teacher's features.
@@ -149,16 +159,28 @@ class PriorDistillationLoss(nn.Module):
         Returns:
             Scalar, times ``loss_weight``.
         """
-        levels = [self.hcl(own, target) for own, target in zip(self.project(prior), features)]
+        if self.norms is not None:
+            features = [norm(target.float()) for norm, target in zip(self.norms, features)]
+        found = [head(own) for head, own in zip(self.heads, prior)]
+        levels = [self.hcl(own, target) for own, target in zip(found, features)]
         return self.loss_weight * torch.stack(levels).mean()
 
     def project(self, prior: Sequence[Tensor]) -> List[Tensor]:
-        """Turn the prior into what is compared with the teacher's features.
+        """Turn the prior into what it holds of the teacher's features.
 
         Args:
             prior: f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
 
         Returns:
-            head_i(f_pri^i), each ``(N, T_i, H_i, W_i)``.
+            head_i(f_pri^i), each ``(N, T_i, H_i, W_i)``, in the scale of the teacher's features.
         """
-        return [head(own) for head, own in zip(self.heads, prior)]
+        found = [head(own) for head, own in zip(self.heads, prior)]
+        if self.norms is None:
+            return found
+        return [_in_scale(level, norm) for level, norm in zip(found, self.norms)]
+
+
+def _in_scale(level: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """Undo a normalisation by its running statistics."""
+    scale = (norm.running_var + norm.eps).sqrt()
+    return level * scale[:, None, None] + norm.running_mean[:, None, None]

@@ -177,3 +177,36 @@ def test_vgg_errors(tmp_path, vgg_file, monkeypatch):
     MODELS.build(dict(type='mmspd.VGGLoss'))  # building needs nothing
     with pytest.raises(ValueError, match=r'needs vgg19-dcbb9e9d.pth, which cannot be downloaded'):
         first_use()
+
+
+def test_normalised_features_count_alike_whatever_their_scale():
+    prior = [features(2, 4, 8, 8).float()]
+    f_gt = [features(2, 3, 8, 8, seed=1).float() + 2]
+    loss = build_model(
+        dict(type='mmspd.PriorDistillationLoss', normalise=True, loss_weight=1.0),
+        prior_channels=(4,),
+        teacher_channels=(3,),
+    )
+    got = loss(prior, f_gt)
+    mean, std = f_gt[0].mean((0, 2, 3), keepdim=True), f_gt[0].std((0, 2, 3), keepdim=True)
+    wanted = (f_gt[0] - mean) / std
+    found = torch.nn.functional.conv2d(prior[0], loss.heads[0].weight, loss.heads[0].bias)
+    want = sum(((pool(found, k) - pool(wanted, k)) ** 2).mean() for k in (1, 2, 4))
+    assert got.item() == pytest.approx(want.item(), rel=0.01)  # std with and without N - 1
+    assert loss(prior, [f_gt[0] * 50 - 7]).item() == pytest.approx(got.item(), rel=1e-4)
+
+
+def test_a_normalised_prior_is_projected_in_the_scale_of_the_teachers_features():
+    f_gt = features(2, 3, 8, 8, seed=1).float() * 5 + 2
+    loss = build_model(
+        dict(type='mmspd.PriorDistillationLoss', normalise=True),
+        prior_channels=(3,),
+        teacher_channels=(3,),
+    )
+    for _ in range(200):  # until the running statistics are the batch's
+        loss([f_gt], [f_gt])
+    with torch.no_grad():
+        loss.heads[0].weight.copy_(torch.eye(3)[..., None, None])
+        loss.heads[0].bias.zero_()
+    (got,) = loss.project([loss.norms[0].eval()(f_gt)])
+    torch.testing.assert_close(got, f_gt, rtol=1e-4, atol=1e-4)
