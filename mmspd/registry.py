@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
@@ -25,6 +26,7 @@ __all__ = [
     'HOOKS',
     'METRICS',
     'MODELS',
+    'OPTIM_WRAPPERS',
     'PARAM_SCHEDULERS',
     'TRANSFORMS',
     'build_model',
@@ -47,6 +49,12 @@ DATA_SAMPLERS = Registry(
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmspd', locations=['mmspd.evaluation'])
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope='mmspd', locations=['mmspd.engine', 'mmspd.evaluation']
+)
+OPTIM_WRAPPERS = Registry(
+    'optimizer wrapper',
+    parent=MMENGINE_OPTIM_WRAPPERS,
+    scope='mmspd',
+    locations=['mmspd.engine'],
 )
 PARAM_SCHEDULERS = Registry(
     'parameter scheduler',

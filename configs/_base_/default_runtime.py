@@ -15,6 +15,8 @@ env_cfg = dict(
 )
 
 default_hooks = dict(
+    # MMEngine's waits for the device in every iteration
+    runtime_info=dict(type='mmspd.RuntimeInfoHook'),
     # MMagic's timer of the same name fails under the stock ValLoop
     timer=dict(type='mmengine.IterTimerHook'),
     logger=dict(type='mmengine.LoggerHook', interval=100),

@@ -15,7 +15,7 @@ model = dict(
 
 train_dataloader = dict(batch_size=16)
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=1000, val_interval=20)
-optim_wrapper = dict(type='mmengine.OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
+optim_wrapper = dict(type='mmspd.OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
 param_scheduler = dict(
     type='mmengine.MultiStepLR', milestones=[500, 750, 900], gamma=0.5, by_epoch=True
 )

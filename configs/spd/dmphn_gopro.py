@@ -21,6 +21,6 @@ train_dataloader = dict(
     ),
 )
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=2400, val_interval=50)
-optim_wrapper = dict(type='mmengine.OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
+optim_wrapper = dict(type='mmspd.OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
 param_scheduler = dict(type='mmengine.StepLR', step_size=1000, gamma=0.1, by_epoch=True)
 auto_scale_lr = dict(base_batch_size=2)

@@ -19,7 +19,7 @@ model = dict(
 
 train_dataloader = dict(batch_size=4)
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=20)
-optim_wrapper = dict(type='mmengine.OptimWrapper', optimizer=dict(type='Adam', lr=2e-4))
+optim_wrapper = dict(type='mmspd.OptimWrapper', optimizer=dict(type='Adam', lr=2e-4))
 param_scheduler = [
     dict(
         type='mmengine.LinearLR',

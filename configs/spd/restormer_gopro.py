@@ -36,7 +36,7 @@ train_dataloader = dict(
 )
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
 optim_wrapper = dict(
-    type='mmengine.OptimWrapper',
+    type='mmspd.OptimWrapper',
     optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.999), weight_decay=1e-4),
     clip_grad=dict(max_norm=0.01),
 )

@@ -17,7 +17,7 @@ train_dataloader = dict(batch_size=10)
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=20)
 # the paper does not state its weight decay
 optim_wrapper = dict(
-    type='mmengine.OptimWrapper',
+    type='mmspd.OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=1e-4),
 )
 param_scheduler = dict(

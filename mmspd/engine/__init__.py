@@ -1,11 +1,13 @@
-"""Hooks and schedules of the training run, and its checkpoint loader."""
+"""Hooks, schedules and optimiser step of the training run, and its checkpoint loader."""
 
 from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.finite_loss_hook import FiniteLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook
 from mmspd.engine.local_loader import load_local
+from mmspd.engine.optim_wrapper import OptimWrapper
 from mmspd.engine.prior_view_hook import PriorViewHook
 from mmspd.engine.progressive_lr import ProgressiveCosineLR
+from mmspd.engine.runtime_info_hook import RuntimeInfoHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
 __all__ = [
@@ -13,7 +15,9 @@ __all__ = [
     'FiniteLossHook',
     'IterationSeedHook',
     'LoadCheckHook',
+    'OptimWrapper',
     'PriorViewHook',
     'ProgressiveCosineLR',
+    'RuntimeInfoHook',
     'load_local',
 ]

@@ -4,6 +4,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
+from mmspd.engine import OptimWrapper
 from mmspd.errors import UserError
 from mmspd.utils import amp
 
@@ -24,25 +25,40 @@ def config_of(**wrapper):
     return Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), **wrapper)))
 
 
-@pytest.mark.parametrize(
-    ('capability', 'dtype', 'scaled'),
-    [
-        ((9, 0), torch.bfloat16, False),
-        ((8, 0), torch.bfloat16, False),
-        ((7, 5), torch.float16, True),
-    ],
-)
-def test_type_follows_the_accelerator(accelerator, capability, dtype, scaled):
-    accelerator(capability)
-    config = config_of(type='OptimWrapper', accumulative_counts=2, clip_grad=dict(max_norm=1))
-    amp.use_mixed_precision(config)
-    # without an accelerator PyTorch turns its scaler off with a warning: look at what it is given
-    assert config.optim_wrapper.loss_scale == ('dynamic' if scaled else dict(enabled=False))
+@pytest.mark.parametrize('scope', ['', 'mmengine.', 'mmspd.'])
+@pytest.mark.parametrize('capability', [None, (8, 0), (9, 0)])
+def test_bfloat16_where_it_is_computed(accelerator, capability, scope):
+    if capability is not None:
+        accelerator(capability)
+    elif amp._has_accelerator():
+        pytest.skip('this machine has an accelerator')
+    settings = dict(accumulative_counts=2, clip_grad=dict(max_norm=1))
+    config = config_of(type=f'{scope}OptimWrapper', **settings)
+    assert amp.use_mixed_precision(config) == 'bfloat16'
     wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), config.optim_wrapper)
-    assert type(wrapper).__name__ == 'AmpOptimWrapper'
-    assert wrapper.cast_dtype == dtype
+    assert isinstance(wrapper, OptimWrapper)
+    assert wrapper.dtype == 'bfloat16'
     assert wrapper._accumulative_counts == 2
     assert wrapper.clip_grad_kwargs == dict(max_norm=1)
+
+
+def test_float16_elsewhere(accelerator):
+    accelerator((7, 5))
+    config = config_of(type='mmspd.OptimWrapper', accumulative_counts=2)
+    assert amp.use_mixed_precision(config) == 'float16'
+    # without an accelerator PyTorch turns its scaler off with a warning: look at what it is given
+    assert config.optim_wrapper.loss_scale == 'dynamic'
+    config.optim_wrapper.loss_scale = dict(enabled=False)
+    wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), config.optim_wrapper)
+    assert type(wrapper).__name__ == 'AmpOptimWrapper'
+    assert wrapper.cast_dtype == torch.float16
+    assert wrapper._accumulative_counts == 2
+
+
+@pytest.mark.skipif(amp._has_accelerator(), reason='this machine has an accelerator')
+def test_float16_needs_an_accelerator():
+    with pytest.raises(UserError, match="dtype='float16' needs an accelerator .* use 'bfloat16'"):
+        amp.use_mixed_precision(config_of(type='AmpOptimWrapper', dtype='float16'))
 
 
 def test_what_the_config_states_is_kept(accelerator):

@@ -1,0 +1,125 @@
+"""The log's values: the same as MMEngine's, fetched in one copy, and none in between."""
+
+import json
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmspd.errors import UserError
+
+#: Reads of values that lie on the host whatever the device is.
+HOST = ('data_preprocessor', 'torch/optim', 'torch/utils/data', 'mmspd/datasets')
+
+CLIPPED = """
+optim_wrapper = dict(
+    type='mmspd.OptimWrapper', optimizer=dict(type='Adam', lr=2e-3), clip_grad=dict(max_norm=1.0))
+"""
+
+
+class Reads(TorchDispatchMode):
+    """Counts what waits for a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.places = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            files = [frame.filename for frame in traceback.extract_stack()]
+            if not any(part in file for part in HOST for file in files):
+                self.places.append(files)
+        return func(*args, **(kwargs or {}))
+
+
+def scalars(runner):
+    return {
+        key: history.data[0].tolist()
+        for key, history in runner.message_hub.log_scalars.items()
+        if key.startswith('train/') and 'time' not in key
+    }
+
+
+def log_of(runner):
+    (file,) = Path(runner.work_dir).rglob('vis_data/scalars.json')
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return [{k: v for k, v in line.items() if 'time' not in k} for line in lines]
+
+
+@pytest.mark.parametrize('interval', [2, 100])
+def test_log_is_that_of_mmengine(make_runner, interval):
+    logs = {'default_hooks.logger.interval': interval, 'log_processor.window_size': 2}
+    ours, theirs = (
+        make_runner(CLIPPED, work='ours', **logs),
+        make_runner(
+            CLIPPED.replace('mmspd.', 'mmengine.'),
+            work='theirs',
+            **logs,
+            **{'default_hooks.runtime_info.type': 'mmengine.RuntimeInfoHook'},
+            **{'default_hooks.finite_loss.type': 'mmengine.SyncBuffersHook'},
+        ),
+    )
+    ours.train()
+    theirs.train()
+    want = scalars(theirs)
+    assert len(want['train/grad_norm']) == len(want['train/loss_pix']) == 6
+    assert scalars(ours) == want
+    assert log_of(ours) == log_of(theirs)
+
+
+def test_resumed_run_logs_the_same(make_runner, tmp_path):
+    whole = make_runner(CLIPPED, work='whole', **{'train_cfg.max_epochs': 3})
+    whole.train()
+    resumed = make_runner(
+        CLIPPED,
+        work='resumed',
+        **{'train_cfg.max_epochs': 3},
+        resume=True,
+        load_from=str(tmp_path / 'whole' / 'epoch_2.pth'),
+    )
+    resumed.train()
+    assert scalars(resumed) == scalars(whole)
+
+
+def test_checkpoint_between_log_lines_holds_the_whole_log(make_runner, tmp_path):
+    changes = {'interval': 2, 'by_epoch': False, 'filename_tmpl': 'iter_{}.pth'}
+    changes['max_keep_ckpts'] = -1
+    runner = make_runner(
+        **{f'default_hooks.checkpoint.{key}': value for key, value in changes.items()},
+        **{'default_hooks.logger.interval': 100},
+    )
+    runner.train()
+    hub = torch.load(tmp_path / 'work' / 'iter_2.pth')['message_hub']
+    assert len(hub['log_scalars']['train/loss'].data[0]) == 2
+
+
+def test_no_iteration_waits_for_the_device(make_runner):
+    runner = make_runner(CLIPPED, **{'default_hooks.logger.interval': 100})
+    run_iter, reads = runner.train_loop.run_iter, Reads()
+
+    def watched(*args):
+        with reads:
+            run_iter(*args)
+
+    runner.train_loop.run_iter = watched
+    runner.train()
+    assert runner.iter == 6
+    assert not reads.places
+
+
+def test_histories_stay_short(make_runner):
+    runner = make_runner(**{'default_hooks.runtime_info.max_history': 4})
+    runner.train()
+    lengths = {key: len(values) for key, values in scalars(runner).items()}
+    assert set(lengths.values()) == {4}
+    whole = make_runner(work='whole')
+    whole.train()
+    assert {k: v[-4:] for k, v in scalars(whole).items()} == scalars(runner)
+
+
+def test_finite_loss_hook_needs_it(make_runner):
+    runner = make_runner(**{'default_hooks.runtime_info.type': 'mmengine.RuntimeInfoHook'})
+    with pytest.raises(UserError, match='set default_hooks.runtime_info=dict'):
+        runner.train()
