@@ -11,6 +11,7 @@ from mmengine.model import BaseModel, ModuleDict
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.models.compiled import Compiled
 from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.holder import TrainingOnly
 from mmspd.models.padding import pad_to_multiple
@@ -49,6 +50,9 @@ class SemanticPriorDeblurrer(BaseEditModel):
         pyramid: how the sharp image is reduced: ``'bilinear'`` as MIMO-UNet, or another of
             :data:`~mmspd.models.pyramids.PYRAMIDS`.
         channels_last: keep generator, teacher and images in the channels-last memory format.
+        compile: ``True`` or a dict of arguments for ``torch.compile``: generator and teacher are
+            compiled for training (:class:`~mmspd.models.compiled.Compiled`). Validation and
+            testing, with images of other sizes, run as without it.
         load_official: file, http(s) address, or for DMPHN folder, of weights that the restorer's
             authors published, from which training starts: loaded strictly into the restorer, with
             or without a prior. ``'none'`` says in the log that there are none. Not read for
@@ -72,6 +76,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         teacher_sees: str = 'sharp',
         pyramid: str = 'bilinear',
         channels_last: bool = False,
+        compile: Union[bool, Dict[str, Any]] = False,
         load_official: Optional[str] = None,
         train_cfg: Optional[dict] = None,
         test_cfg: Optional[dict] = None,
@@ -87,6 +92,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             raise UserError(f'model.test_cfg has the key {unknown[0]!r}; it knows self_ensemble.')
         self.pyramid = get_pyramid(pyramid)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self._run_generator, self._run_teacher = Compiled(compile), Compiled(compile)
         self.generator = build_model(generator).to(memory_format=self.memory_format)
         unnamed = [name for name in losses if 'loss' not in name]
         if unnamed:
@@ -214,11 +220,12 @@ class SemanticPriorDeblurrer(BaseEditModel):
         inputs = inputs.contiguous(memory_format=self.memory_format)
         sharp = data_samples.gt_img
         if self.prior_loss is None:
-            outputs = as_list(self.generator(inputs, **kwargs))
+            outputs = as_list(self._run_generator(self.generator, inputs, **kwargs))
             return self._restoration_losses(outputs, sharp)
         # the teacher first: what it needs in passing is freed before the generator's memory grows
         wanted = self._teach(inputs, sharp)
-        outputs, prior = self.generator.forward_with_prior(inputs, **kwargs)
+        forward = self.generator.forward_with_prior
+        outputs, prior = self._run_generator(forward, inputs, **kwargs)
         losses = self._restoration_losses(outputs, sharp)
         losses['loss_prior'] = self.prior_loss(prior, wanted)
         return losses
@@ -236,7 +243,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         shown = sharp if self.teacher_sees == 'sharp' else blurry
         # padded as the prior's image was, so that their grids agree at any size
         shown = pad_to_multiple(shown, self.generator.multiple)
-        return teacher(shown.contiguous(memory_format=self.memory_format))
+        shown = shown.contiguous(memory_format=self.memory_format)
+        return self._run_teacher(teacher, shown)
 
     @torch.no_grad()
     def prior_distance(self, blurry: Tensor, sharp: Tensor) -> Tensor:

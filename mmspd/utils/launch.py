@@ -23,9 +23,9 @@ __all__ = [
 ]
 
 # Keys that the Runner reads from the config without being an argument of its constructor.
-# activation_checkpointing is missing: MMEngine's version of it loses gradients silently.
+# activation_checkpointing is missing: MMEngine's version of it loses gradients silently; and so is
+# compile, which compiles the whole training step, optimiser and log included.
 _RUNNER_KEYS = (
-    'compile',
     'custom_imports',
     'efficient_conv_bn_eval',
     'model_wrapper_cfg',
@@ -139,6 +139,11 @@ def prepare_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = read_config(args.config, args.cfg_options or {})
+    if config.get('compile'):
+        raise UserError(
+            f'compile at the top of {args.config} would compile the optimiser and the log too: '
+            'set model.compile instead'
+        )
     config.launcher = args.launcher
     if args.work_dir is not None:
         config.work_dir = args.work_dir

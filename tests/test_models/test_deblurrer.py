@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 
 import pytest
 import torch
@@ -275,3 +276,49 @@ def test_a_detached_prior_learns_from_its_teacher_alone(pair):
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(losses['loss_prior'], weights))
     with pytest.raises(UserError, match='detach_prior leaves the prior without anything to learn'):
         deblurrer(generator=dict(GUIDED, detach_prior=True), teacher=None, prior_loss=None)
+
+
+def test_compiled_training_is_the_same_and_leaves_no_trace(pair):
+    compiled_sizes = []
+
+    def backend(graph, inputs):
+        compiled_sizes.extend(i.shape[-2:] for i in inputs if getattr(i, 'ndim', 0) == 4)
+        return graph.forward
+
+    eager, model = deblurrer(), deblurrer(compile=dict(dynamic=False, backend=backend))
+    for network in (eager, model):
+        torch.manual_seed(1)
+        network.init_weights()
+    assert list(model.state_dict()) == list(eager.state_dict())
+    want, got = (network(pair[0], sample(pair[1]), mode='loss') for network in (eager, model))
+    for name, loss in want.items():
+        torch.testing.assert_close(got[name], loss)
+    for losses in (want, got):
+        sum(losses.values()).backward()
+    for one, other in zip(model.parameters(), eager.parameters()):
+        torch.testing.assert_close(one.grad, other.grad)
+    assert (32, 48) in compiled_sizes
+    seen = len(compiled_sizes)
+    twin = copy.deepcopy(model)  # what EMA does
+    with torch.no_grad():
+        for network in (model.eval(), twin.eval()):  # images of validation are not compiled for
+            network(torch.rand(1, 3, 40, 56), mode='tensor')
+    assert list(twin.state_dict()) == list(eager.state_dict())
+    assert twin._run_generator._compiled is None
+    assert len(compiled_sizes) == seen
+
+
+def test_compiling_that_fails_ends_in_a_sentence(pair):
+    def backend(graph, inputs):
+        raise RuntimeError('no working C++ compiler found')
+
+    model = deblurrer(generator=MIMO, teacher=None, prior_loss=None, compile=dict(backend=backend))
+    with pytest.raises(ValueError, match='model.compile: .*no working C.. compiler found'):
+        model(pair[0], sample(pair[1]), mode='loss')
+
+
+def test_compiled_model_pickles(pair):
+    model = deblurrer(generator=MIMO, teacher=None, prior_loss=None, compile=dict(backend='eager'))
+    want = model(pair[0], sample(pair[1]), mode='loss')
+    got = pickle.loads(pickle.dumps(model))(pair[0], sample(pair[1]), mode='loss')
+    assert all(torch.equal(got[name], loss) for name, loss in want.items())

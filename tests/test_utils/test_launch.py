@@ -82,3 +82,9 @@ def test_option_without_a_value(write, capsys):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(UserError, match=r'the checkpoint .* is a folder: name the file in it'):
         check_file(str(tmp_path), 'checkpoint')
+
+
+def test_mmengines_compile_is_refused(write, tmp_path):
+    path = write('model = None\ncompile = True')
+    with pytest.raises(UserError, match='set model.compile instead'):
+        prepare(path, '--work-dir', tmp_path)

@@ -1,0 +1,48 @@
+"""torch.compile for one function of a model, without a trace in the model."""
+
+from typing import Any, Callable, Dict, Optional, Union
+
+import torch
+from torch._dynamo.exc import TorchDynamoException
+
+from mmspd.errors import UserError
+
+__all__ = ['Compiled']
+
+
+class Compiled:
+    """Calls a function, compiled at the first call if that is asked for.
+
+    What is compiled belongs to no module: names in state dicts stay as they are, and deep copies
+    and pickles carry the options alone and compile anew.
+
+    Args:
+        options: arguments of ``torch.compile``; ``True`` for ``dict(dynamic=False)``, which makes
+            one program for each size and each batch size; ``False`` to call as it is.
+    """
+
+    def __init__(self, options: Union[bool, Dict[str, Any]]) -> None:
+        self.options = dict(dynamic=False) if options is True else options
+        self._compiled: Optional[Callable[..., Any]] = None
+
+    def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call the function, which must be the same one in every call.
+
+        Raises:
+            UserError: it cannot be compiled, for instance because there is no C++ compiler.
+        """
+        if self.options is False:
+            return function(*args, **kwargs)
+        if self._compiled is None:
+            self._compiled = torch.compile(function, **self.options)
+        try:
+            return self._compiled(*args, **kwargs)
+        except TorchDynamoException as error:
+            cause = ' '.join(str(error).split('\n')[:2])
+            raise UserError(
+                f'model.compile: PyTorch cannot compile here ({cause}); install a C++ compiler '
+                'if that is what is missing, or remove model.compile.'
+            ) from error
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**self.__dict__, '_compiled': None}
