@@ -89,8 +89,10 @@ class SAT(nn.Module):
             f_sa ``(N, C, H, W)``.
         """
         change, sigma = self.modulation(prior)
-        mu = 1 + _resample(change, self.scale, dec)
-        return mu * _sum_skip(dec, enc) + _resample(sigma, self.scale, dec)
+        dec = _sum_skip(dec, enc)
+        # mu * dec + sigma in two passes over the full resolution; 1 + change is never rounded
+        shifted = dec + _resample(sigma, self.scale, dec)
+        return shifted.addcmul_(_resample(change, self.scale, dec), dec)
 
     def modulation(self, prior: Tensor) -> Tuple[Tensor, Tensor]:
         """Compute mu - 1 and sigma of M_pri ``(N, C_p, H_p, W_p)``, before they are enlarged.

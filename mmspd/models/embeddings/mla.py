@@ -56,5 +56,5 @@ class MLA(nn.Module):
             for t, other in enumerate(prior)
             if t != self.level
         ]
-        attention = self.conv(torch.cat([own, *others], dim=1))
-        return apply_gate(attention, self.gate) * own + own
+        attention = apply_gate(self.conv(torch.cat([own, *others], dim=1)), self.gate)
+        return torch.addcmul(own, attention, own)

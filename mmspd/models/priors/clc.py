@@ -60,5 +60,5 @@ class CLC(nn.Module):
                 up(features[i + 1]), size=own.shape[-2:], mode='bilinear', align_corners=False
             )
             att = apply_gate(attention(torch.cat([own, deep], dim=1)), self.gate)
-            prior.append(att * own + att * deep)
+            prior.append(att * (own + deep))
         return [*prior, features[-1]]
