@@ -1,4 +1,5 @@
 # What guided variants share: a prior branch of the restorer's size, EfficientNet-Lite0 as teacher.
+# STUDY_WEIGHTS names the folder of the teachers' weights.
 _base_ = '../_base_/teachers/efficientnet_lite0.py'
 
 guided = dict(
@@ -8,5 +9,8 @@ guided = dict(
         extractor=dict(type='mmspd.ConvExtractor', width=32, num_blocks=(1, 2, 3)),
     ),
     embedding=dict(type='mmspd.SPE'),
+)
+efficientnet_lite0 = dict(
+    weights='{{$STUDY_WEIGHTS:checkpoints}}/tf_efficientnet_lite0.pth',
 )
 prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1)

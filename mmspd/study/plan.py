@@ -1,9 +1,11 @@
 """What a study trains: variants of a config on several seeds, in order of value."""
 
 import copy
+import functools
 import hashlib
 import itertools
 import json
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
@@ -93,6 +95,7 @@ class Study:
         self.val_interval: int = config.get('val_interval', 1)
         self.options: Dict[str, Any] = config.get('options', {})
         self.reference: str = config.reference
+        self._configs: Dict[str, Config] = {}
         self.variants = {entry['name']: self._variant(entry) for entry in config.variants}
         for name in (self.reference, *(v.needs for v in self.variants.values() if v.needs)):
             self.variant(name)
@@ -113,6 +116,12 @@ class Study:
         variant = Variant(**entry)
         if bool(variant.base) == bool(variant.shuffle):
             raise UserError(f"{self.path}: the variant '{variant.name}' needs base or shuffle")
+        for key in variant.options or ():
+            if any(other.startswith(f'{key}.') for other in variant.options):
+                raise UserError(
+                    f'{self.path}: the variant {variant.name!r} changes {key!r} and parts of it; '
+                    'write both in one dict'
+                )
         return variant
 
     def variant(self, name: str) -> Variant:
@@ -152,36 +161,38 @@ class Study:
         variant = self.variant(row.variant)
         if variant.shuffle:
             return self.config(Row(variant.shuffle, row.seed))
+        if variant.name not in self._configs:
+            self._configs[variant.name] = self._make_config(variant)
+        config = copy.deepcopy(self._configs[variant.name])
+        config.randomness.seed = row.seed
+        return config
+
+    def _make_config(self, variant: Variant) -> Config:
         epochs = variant.epochs or self.epochs
         path = str(Path(self.path).parent / variant.base)
         config = read_config(path, {})
         budget = dict(
             train_cfg=dict(max_epochs=epochs, val_interval=self.val_interval),
             param_scheduler=dict(T_max=epochs),
-            randomness=dict(seed=row.seed),
         )
         for options in (budget, self.options, variant.options or {}):
             merge_options(config, copy.deepcopy(dict(options)), self.path)
         if variant.match_macs:
-            self._match(config, row, variant.match_macs)
+            self._match(config, **variant.match_macs)
         return config
 
-    def _match(self, config: Config, row: Row, match: Dict[str, str]) -> None:
+    def _match(self, config: Config, to: str, key: str) -> None:
         """Set a width such that the network costs as much as another variant's."""
-        wanted = cost_of(self.config(Row(self.variant(match['to']).name, row.seed))).macs
-        key, *inner = match['key'].split('.')
-        value = config[key]
-        for name in inner:
-            value = value[name]
-
+        wanted = cost_of(self.config(Row(to, 0))).macs
+        start = functools.reduce(operator.getitem, key.split('.'), config)
         distances: Dict[int, int] = {}
-        for width in itertools.count(value):
-            config.merge_from_dict({match['key']: width})
+        for width in itertools.count(start):
+            config.merge_from_dict({key: width})
             macs = cost_of(config).macs
             distances[width] = abs(macs - wanted)
             if macs >= wanted:
                 break
-        config.merge_from_dict({match['key']: min(distances, key=distances.get)})
+        config.merge_from_dict({key: min(distances, key=distances.get)})
 
 
 def cost_of(config: Config, side: int = 256) -> Cost:
