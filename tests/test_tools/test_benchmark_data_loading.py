@@ -53,7 +53,7 @@ def test_pack_and_decoding(tool, tmp_path, capsys):
     assert found['needed']['decoding'] == {'workers': 1, 'measured': True}
     assert record['machine']['processor']
     output = capsys.readouterr().out
-    assert 'A training step of 1 images/s needs:\n  decoding: 1 workers (measured: ' in output
+    assert 'A training step of 1 images/s needs:\n  decoding: num_workers=1 (measured: ' in output
     assert sorted(path.name for path in tmp_path.iterdir()) == ['figures.json', 'photos']
 
 
@@ -61,7 +61,8 @@ def test_an_estimate_is_called_one(tool, capsys):
     speed = dict(samples_per_second=dict(median=20.0), workers=2)
     found = dict(loader=[dict(way=way, **speed) for way in ('decoding', 'pack')])
     assert tool.tell_workers(found, 35)['pack'] == {'workers': 4, 'measured': False}
-    assert 'pack: 4 workers (at the speed of the most measured, 10.0 sam' in capsys.readouterr().out
+    expected = 'pack: num_workers=4 (not measured: at the 10.0 samples/s of each of 2)'
+    assert expected in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ training step, it is told how many workers feed that step; training itself needs
 """
 
 import argparse
+import itertools
 import math
 import os
 import tempfile
@@ -19,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from mmspd.datasets import PairedFolderDataset, SeededSampler
@@ -139,7 +141,7 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset, samples
     )
     if not equal:
         raise RuntimeError('the pixels of the pack differ from those of the PNG files')
-    numbers = iter(range(10**9))
+    numbers = itertools.count()
 
     def decode() -> None:
         crop_of(raw, next(numbers))
@@ -320,10 +322,10 @@ def tell_workers(found: dict, needed: float) -> Dict[str, Any]:
         }
         workers, measured = workers_for(needed, speeds)
         told[way] = dict(workers=workers, measured=measured)
-        how = f'measured: {speeds[workers]:.1f} samples/s' if measured else 'at the speed of the '
-        if not measured:
-            how += f'most measured, {speeds[max(speeds)] / max(speeds):.1f} samples/s each'
-        print(f'  {way}: {workers} workers ({how})')
+        each = speeds[max(speeds)] / max(speeds)
+        estimate = f'not measured: at the {each:.1f} samples/s of each of {max(speeds)}'
+        how = f'measured: {speeds[workers]:.1f} samples/s' if measured else estimate
+        print(f'  {way}: num_workers={workers} ({how})')
     return told
 
 
@@ -331,6 +333,7 @@ def main(argv: List[str]) -> None:
     """Print the figures."""
     args = parse_args(argv)
     import_sibling('mmagic')
+    MMLogger.get_current_instance().setLevel('WARNING')
     cv2.setNumThreads(0)  # as in a worker
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         found = measure(Path(folder), args)
