@@ -175,7 +175,10 @@ def _test(
     for hook in hooks:
         runner.register_hook(hook)
     runner.test()
-    return asdict(Result.load(folder))
+    result = asdict(Result.load(folder))
+    for image in result['images']:
+        del image['blurry'], image['sharp']  # where they are is no result
+    return result
 
 
 class _ShufflePrior(Hook):

@@ -1,0 +1,331 @@
+# Does the prior help? Run what is not done yet, the most valuable first:
+#   python tools/study/run.py configs/study/main.py --jobs 2 --minutes 60
+# or one row:
+#   python tools/study/run.py configs/study/main.py --only net6 --seeds 0
+# A variant is a config of this folder with what it changes in it; docs/study.md tells more.
+epochs = 40
+val_interval = 2
+reference = 'net0'  # what the report compares with
+
+weights = '{{$STUDY_WEIGHTS:checkpoints}}'
+lite_input = dict(mean=[127.0, 127.0, 127.0], std=[128.0, 128.0, 128.0])
+imagenet_input = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+lite0 = dict(
+    type='mmpretrain.TIMMBackbone',
+    model_name='tf_efficientnet_lite0',
+    features_only=True,
+    out_indices=(1, 2, 3),
+)
+# the teacher's own architecture as the student, on the image enlarged as the teacher's is
+teacher_as_student = dict(
+    _delete_=True,
+    type='mmspd.BackboneExtractor',
+    backbone=lite0,
+    weights=f'{weights}/tf_efficientnet_lite0.pth',
+    width=32,
+    scale=2,
+    **lite_input,
+)
+espnetv2 = f'{weights}/espnetv2_s_2.0_city_1024x512.pth'
+no_teacher = dict(teacher=None, prior_loss=None)
+scratch = dict(teacher_as_student, weights='random')
+
+variants = [
+    # the main comparison
+    dict(name='net0', about='UNet alone', base='unet.py'),
+    dict(
+        name='net0-wide',
+        about='UNet as costly as net6',
+        base='unet.py',
+        match_macs=dict(to='net6', key='model.generator.base'),
+    ),
+    dict(
+        name='net0-star',
+        about='prior branch, no distillation',
+        base='unet_sp.py',
+        options=dict(model=no_teacher),
+    ),
+    dict(
+        name='random-teacher',
+        about='teacher of random weights',
+        base='unet_sp.py',
+        options=dict(model=dict(teacher=dict(weights='random'))),
+    ),
+    dict(name='net6', about='CLC, MLA, SAT', base='unet_sp.py'),
+    # more controls
+    dict(
+        name='blurry-teacher',
+        about='teacher shown the blurry image',
+        base='unet_sp.py',
+        options=dict(model=dict(teacher_sees='blurry')),
+    ),
+    dict(name='shuffled', about="net6, shown another image's prior", shuffle='net6'),
+    dict(name='shuffled-star', about="net0-star, another image's prior", shuffle='net0-star'),
+    # Table 4
+    dict(
+        name='net1',
+        about='no CLC, no MLA, sum',
+        base='unet_sp.py',
+        options={
+            'model.generator.prior.clc': None,
+            'model.generator.embedding': dict(mla=None, fusion=dict(type='mmspd.AddFusion')),
+        },
+    ),
+    dict(
+        name='net2',
+        about='no CLC, no MLA, concatenation',
+        base='unet_sp.py',
+        options={
+            'model.generator.prior.clc': None,
+            'model.generator.embedding': dict(mla=None, fusion=dict(type='mmspd.ConcatFusion')),
+        },
+    ),
+    dict(
+        name='net3',
+        about='no CLC, no MLA, SAT',
+        base='unet_sp.py',
+        options={'model.generator.prior.clc': None, 'model.generator.embedding.mla': None},
+    ),
+    dict(
+        name='net4',
+        about='CLC, SAT',
+        base='unet_sp.py',
+        options={'model.generator.embedding.mla': None},
+    ),
+    dict(
+        name='net5',
+        about='MLA, SAT',
+        base='unet_sp.py',
+        options={'model.generator.prior.clc': None},
+    ),
+    # F_S
+    dict(
+        name='student-scratch',
+        about="F_S: the teacher's architecture, from scratch",
+        base='unet_sp.py',
+        options={'model.generator.prior.extractor': scratch},
+    ),
+    dict(
+        name='student-started',
+        about="F_S: the same, from the teacher's weights",
+        base='unet_sp.py',
+        options={'model.generator.prior.extractor': teacher_as_student},
+    ),
+    dict(
+        name='student-started-star',
+        about='the same without distillation',
+        base='unet_sp.py',
+        options=dict(
+            model=dict(generator=dict(prior=dict(extractor=teacher_as_student)), **no_teacher)
+        ),
+    ),
+    dict(
+        name='net0-wide-started',
+        about='UNet as costly as student-started',
+        base='unet.py',
+        match_macs=dict(to='student-started', key='model.generator.base'),
+    ),
+    # the teacher
+    dict(
+        name='teacher-lite1',
+        about='EfficientNet-Lite1',
+        base='unet_sp.py',
+        options={
+            'model.teacher.backbone.model_name': 'tf_efficientnet_lite1',
+            'model.teacher.weights': f'{weights}/tf_efficientnet_lite1.pth',
+        },
+    ),
+    dict(
+        name='teacher-lite2',
+        about='EfficientNet-Lite2',
+        base='unet_sp.py',
+        options={
+            'model.teacher.backbone.model_name': 'tf_efficientnet_lite2',
+            'model.teacher.channels': (24, 48, 120),
+            'model.teacher.weights': f'{weights}/tf_efficientnet_lite2.pth',
+        },
+    ),
+    dict(
+        name='teacher-seg',
+        about='segmentation network (ESPNetv2)',
+        base='unet_sp.py',
+        options={
+            'model.teacher': dict(
+                _delete_=True,
+                type='mmspd.FeatureTeacher',
+                backbone=dict(type='mmspd.ESPNetv2Backbone', out_indices=(1, 2, 3)),
+                channels=(128, 256, 512),
+                weights=espnetv2,
+                scale=2,
+                **imagenet_input,
+            ),
+        },
+    ),
+    dict(
+        name='segmap',
+        about='segmentation map as the prior',
+        base='unet_sp.py',
+        options={
+            'model.generator.prior': dict(type='mmspd.SegmapSPL', num_classes=20),
+            'model.teacher': dict(
+                _delete_=True,
+                type='mmspd.SegmapTeacher',
+                segmentor=dict(type='mmspd.ESPNetv2', num_classes=20),
+                channels=(20, 20, 20),
+                weights=espnetv2,
+                **imagenet_input,
+            ),
+            'model.prior_loss.type': 'mmspd.SegmapDistillationLoss',
+        },
+    ),
+    dict(
+        name='teacher-scale1',
+        about='teacher shown the image as it is, prior at strides 4/8/16',
+        base='unet_sp.py',
+        options={
+            'model.teacher.scale': 1,
+            'model.generator.prior.extractor.strides': (4, 8, 16),
+        },
+    ),
+    # levels
+    dict(
+        name='levels1',
+        about='one level, stride 4',
+        base='unet_sp.py',
+        options={
+            'model.teacher.backbone.out_indices': (2,),
+            'model.teacher.channels': (40,),
+            'model.generator.prior.extractor': dict(strides=(4,), num_blocks=(6,)),
+            'model.generator.at': [dict(name=f'dec{i}', level=0) for i in (3, 2, 1)],
+        },
+    ),
+    dict(
+        name='levels2',
+        about='two levels, strides 2 and 4',
+        base='unet_sp.py',
+        options={
+            'model.teacher.backbone.out_indices': (1, 2),
+            'model.teacher.channels': (24, 40),
+            'model.generator.prior.extractor': dict(strides=(2, 4), num_blocks=(1, 5)),
+            'model.generator.at': [
+                dict(name='dec3', level=1),
+                dict(name='dec2', level=1),
+                dict(name='dec1', level=0),
+            ],
+        },
+    ),
+    # the prior loss
+    dict(
+        name='hcl-reviewkd',
+        about="ReviewKD's HCL",
+        base='unet_sp.py',
+        options={'model.prior_loss.hcl': dict(type='mmspd.HCLLoss', reading='reviewkd')},
+    ),
+    dict(
+        name='hcl-literal',
+        about='Eq. 2 as printed',
+        base='unet_sp.py',
+        options={'model.prior_loss.hcl': dict(type='mmspd.HCLLoss', reading='literal')},
+    ),
+    dict(
+        name='normalised',
+        about="teacher's features normalised",
+        base='unet_sp.py',
+        options={'model.prior_loss.normalise': True},
+    ),
+    *[
+        dict(
+            name=f'weight{weight}',
+            about=f'prior loss times {weight}',
+            base='unet_sp.py',
+            options={'model.prior_loss.loss_weight': weight},
+        )
+        for weight in (0.01, 0.03, 0.3, 1.0)
+    ],
+    dict(
+        name='normalised-weight1.0',
+        about="teacher's features normalised, prior loss times 1",
+        base='unet_sp.py',
+        options={'model.prior_loss': dict(normalise=True, loss_weight=1.0)},
+    ),
+    dict(
+        name='detached',
+        about='the prior learns from the teacher alone',
+        base='unet_sp.py',
+        options={'model.generator.detach_prior': True},
+    ),
+    dict(
+        name='gated',
+        about='sigmoid on the attention of CLC and MLA',
+        base='unet_sp.py',
+        options={
+            'model.generator.prior.clc': dict(type='mmspd.CLC', gate='sigmoid'),
+            'model.generator.embedding.mla': dict(type='mmspd.MLA', gate='sigmoid'),
+        },
+    ),
+    # distillation first, then all: as many epochs in sum
+    dict(
+        name='prior-first',
+        about='the prior alone learns (first part of net6-warm)',
+        base='unet_sp.py',
+        epochs=10,
+        options=dict(model=dict(losses=dict(_delete_=True))),
+    ),
+    dict(
+        name='net6-warm',
+        about='net6 after prior-first',
+        base='unet_sp.py',
+        epochs=30,
+        start_from='prior-first',
+    ),
+    # another restorer, and one that is trained already
+    dict(name='mimounet', about='MIMO-UNet alone', base='mimounet.py'),
+    dict(
+        name='mimounet-wide',
+        about='MIMO-UNet as costly as mimounet-sp',
+        base='mimounet.py',
+        match_macs=dict(to='mimounet-sp', key='model.generator.base'),
+    ),
+    dict(
+        name='mimounet-star',
+        about='MIMO-UNet, prior branch, no distillation',
+        base='mimounet_sp.py',
+        options=dict(model=no_teacher),
+    ),
+    dict(name='mimounet-sp', about='MIMO-UNet, guided', base='mimounet_sp.py'),
+    dict(
+        name='mimounet-tuned',
+        about='mimounet, trained on',
+        base='mimounet.py',
+        start_from='mimounet',
+    ),
+    dict(
+        name='mimounet-tuned-sp',
+        about='mimounet, trained on with a prior',
+        base='mimounet_sp.py',
+        start_from='mimounet',
+    ),
+]
+
+main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']
+controls = ['blurry-teacher', 'shuffled', 'shuffled-star']
+students = ['student-started', 'student-started-star', 'net0-wide-started', 'student-scratch']
+mimounet = ['mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star']
+remedies = ['normalised', 'weight1.0', 'normalised-weight1.0', 'prior-first', 'net6-warm']
+others = [
+    *('net1', 'net2', 'net3', 'net4', 'net5'),
+    *('weight0.3', 'weight0.03', 'weight0.01', 'hcl-reviewkd', 'hcl-literal'),
+    *('detached', 'gated', 'teacher-scale1', 'levels1', 'levels2'),
+    *('teacher-seg', 'segmap', 'teacher-lite1', 'teacher-lite2'),
+]
+order = [
+    dict(variants=main, seeds=[0]),
+    dict(variants=[*students, *remedies, *controls], seeds=[0]),
+    dict(variants=main, seeds=[1, 2]),
+    dict(variants=controls, seeds=[1, 2]),
+    dict(variants=mimounet, seeds=[0]),
+    dict(variants=[*students, *remedies], seeds=[1, 2]),
+    dict(variants=mimounet, seeds=[1, 2]),
+    dict(variants=['mimounet-tuned', 'mimounet-tuned-sp'], seeds=[0, 1, 2]),
+    dict(variants=others, seeds=[0, 1, 2]),
+]

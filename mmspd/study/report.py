@@ -1,0 +1,268 @@
+"""The report of a study: tables and plots made from the records of its runs."""
+
+import io
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mmspd.errors import UserError
+from mmspd.evaluation.comparison import bootstrap_interval, sequence_of
+from mmspd.evaluation.severity_report import group_by_severity, plot_severity
+from mmspd.study.record import RECORD_NAME, read_record
+from mmspd.utils.files import write_bytes, write_text
+from mmspd.utils.tables import text_table
+
+__all__ = ['Gain', 'load_records', 'paired_gain', 'write_report']
+
+Record = Dict[str, Any]
+#: By variant, in the order of the report, and seed.
+Records = Dict[str, Dict[int, Record]]
+
+_METRIC = 'PSNR'
+_GROUPINGS = ('record', 'blur extent')  # the first that a test set has
+
+
+class Gain(NamedTuple):
+    """What a variant gains over the reference, paired by seed and image.
+
+    Attributes:
+        seeds: Number of seeds that both were trained on.
+        mean: Mean difference in dB.
+        std: Standard deviation over the seeds of the mean over the images; None of one seed.
+        interval: 95 % interval of ``mean`` over photos, see
+            :func:`~mmspd.evaluation.comparison.bootstrap_interval`; it says nothing about seeds.
+    """
+
+    seeds: int
+    mean: float
+    std: Optional[float]
+    interval: Optional[Sequence[float]]
+
+
+def load_records(results: Path, reference: str) -> Records:
+    """Read all records below a study's results.
+
+    Args:
+        results: Folder of the results.
+        reference: Variant that comes first.
+
+    Raises:
+        UserError: There is none that is done, or none of the reference.
+    """
+    found: Records = {}
+    for path in sorted(results.glob(f'*/seed*/{RECORD_NAME}')):
+        record = read_record(path.parent)
+        if record['status'] == 'done':
+            found.setdefault(record['variant'], {})[record['seed']] = record
+    if reference not in found:
+        held = ', '.join(found) or 'no run that is done'
+        raise UserError(
+            f"'{results}' has no result of the reference '{reference}' (it holds {held}): run it, "
+            'or choose another --reference'
+        )
+    return {reference: found.pop(reference), **found}
+
+
+def paired_gain(
+    reference: Mapping[int, Record],
+    other: Mapping[int, Record],
+    test: str,
+    keys: Optional[Sequence[str]] = None,
+) -> Optional[Gain]:
+    """Compare two variants on a test set, image by image and seed by seed.
+
+    Args:
+        reference: Records by seed.
+        other: Likewise.
+        test: Name of the test set.
+        keys: The images to compare; by default all.
+
+    Returns:
+        The gain in PSNR, None without a seed that both have.
+    """
+    seeds = [seed for seed in reference if seed in other]
+    if not seeds:
+        return None
+    first, second = (
+        [_values(records[seed], test) for seed in seeds] for records in (reference, other)
+    )
+    keys = list(first[0]) if keys is None else keys
+    # (seeds, images)
+    gains = np.array([[b[key] - a[key] for key in keys] for a, b in zip(first, second)])
+    photos = [sequence_of(key) or key for key in keys]
+    std = float(gains.mean(1).std(ddof=1)) if len(seeds) > 1 else None
+    return Gain(len(seeds), float(gains.mean()), std, bootstrap_interval(gains.mean(0), photos))
+
+
+def _values(record: Record, test: str) -> Dict[str, float]:
+    """Return the PSNR of every image of a test."""
+    return {image['key']: image[_METRIC] for image in record['tests'][test]['images']}
+
+
+def write_report(records: Records, out: Path) -> Path:
+    """Write ``README.md`` with the tables, and the plots that it shows.
+
+    Args:
+        records: From :func:`load_records`; the first variant is the reference.
+        out: Folder; it is made.
+
+    Returns:
+        The page.
+    """
+    reference = next(iter(records))
+    tests = list(next(iter(records[reference].values()))['tests'])
+    parts = [
+        f'# Results\n\nMean and standard deviation over the seeds. The gain over `{reference}` is '
+        'paired by seed and image; its 95 % interval is over photos.',
+        *_warnings(records),
+        _costs(records),
+    ]
+    for test in tests:
+        plot = _plot_gains(records, test, out)
+        parts += [f'## {test}', _results(records, test), _by_severity(records, test)]
+        parts += [f'![Gain over the blurry image by severity]({plot})'] if plot else []
+    _plot_curves(records, out / 'curves.png')
+    parts += ['## Learning curves', '![PSNR on part of val while training](curves.png)']
+    page = out / 'README.md'
+    write_text(page, '\n\n'.join(part for part in parts if part) + '\n')
+    return page
+
+
+def _warnings(records: Records) -> List[str]:
+    """Name the runs that did not see the same data as the reference's."""
+    reference = next(iter(records))
+    expected = {seed: record.get('batches') for seed, record in records[reference].items()}
+    differing = [
+        f'{variant} seed {seed}'
+        for variant, runs in records.items()
+        for seed, record in runs.items()
+        if record.get('batches') and record['batches'] != expected.get(seed, record['batches'])
+    ]
+    if not differing:
+        return []
+    return [f'**Not trained on the same batches as {reference}: {", ".join(differing)}.**']
+
+
+def _costs(records: Records) -> str:
+    """Tabulate what the variants are, cost and learnt."""
+    rows = []
+    for variant, runs in records.items():
+        record = next(iter(runs.values()))
+        trained = [run['epochs'] for run in runs.values() if run.get('epochs')]
+        seconds = [sum(epoch['seconds'] for epoch in epochs) / 60 for epochs in trained]
+        prior = [
+            f'{np.mean([epochs[i]["loss_prior"] for epochs in trained]):.4f}'
+            for i in (0, -1)
+            if trained and all('loss_prior' in epochs[i] for epochs in trained)
+        ]
+        rows.append(
+            [
+                f'`{variant}`',
+                record['about'],
+                ', '.join(map(str, sorted(runs))),
+                str(trained[0][-1]['step']) if trained else '-',
+                f'{record["parameters"] / 1e6:.2f}',
+                f'{record["macs"] / 1e9:.2f}',
+                f'{np.mean(seconds):.1f}' if seconds else '-',
+                ' to '.join(prior) or '-',
+            ]
+        )
+    header = ['variant', 'what it is', 'seeds', 'steps', 'M parameters', 'GMAC at 256x256']
+    return text_table([*header, 'minutes', 'prior loss'], rows)
+
+
+def _results(records: Records, test: str) -> str:
+    """Tabulate the metrics on a test set and the gain over the reference."""
+    reference, *others = records
+    rows = []
+    for variant, runs in records.items():
+        metrics = [record['tests'][test]['metrics'] for record in runs.values()]
+        psnr, ssim = ([m[name] for m in metrics] for name in (_METRIC, 'SSIM-2d'))
+        gain = paired_gain(records[reference], runs, test) if variant in others else None
+        rows.append([f'`{variant}`', _spread(psnr, 2), _spread(ssim, 4), *_gain_cells(gain)])
+    blurry = next(iter(records[reference].values()))['tests'][test]
+    header = ['variant', 'PSNR', 'SSIM', f'gain over {reference}', '95 % interval']
+    told = f'{len(blurry["images"])} images, {blurry["metrics"]["PSNR-input"]:.2f} dB blurry.'
+    return f'{told}\n\n{text_table(header, rows)}'
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    """Write mean and standard deviation over the seeds."""
+    mean = f'{np.mean(values):.{digits}f}'
+    return f'{mean} ± {np.std(values, ddof=1):.{digits}f}' if len(values) > 1 else mean
+
+
+def _gain_cells(gain: Optional[Gain]) -> List[str]:
+    """Write a gain and its interval."""
+    if gain is None:
+        return ['-', '-']
+    spread = '' if gain.std is None else f' ± {gain.std:.3f}'
+    if gain.interval is None:
+        return [f'{gain.mean:+.3f}{spread}', '-']
+    low, high = gain.interval
+    return [f'{gain.mean:+.3f}{spread}', f'{low:+.3f} to {high:+.3f}']
+
+
+def _by_severity(records: Records, test: str) -> str:
+    """Tabulate the gain over the reference by severity."""
+    reference, *others = records
+    images = next(iter(records[reference].values()))['tests'][test]['images']
+    groups: Dict[str, List[str]] = {}
+    for image in images:
+        # fixed ranges: a lone image is put where it is among all
+        found = group_by_severity([image])
+        grouping = next((name for name in _GROUPINGS if name in found), None)
+        if grouping:
+            groups.setdefault(found[grouping][0]['name'], []).append(image['key'])
+    if not groups or not others:
+        return ''
+    names = [name for name in ('mild', 'moderate', 'severe', 'unknown') if name in groups]
+    rows = []
+    for variant in others:
+        gains = [
+            paired_gain(records[reference], records[variant], test, groups[name]) for name in names
+        ]
+        rows.append([f'`{variant}`', *(' '.join(_gain_cells(gain)) for gain in gains)])
+    header = [f'gain over {reference}', *(f'{name} (n = {len(groups[name])})' for name in names)]
+    return text_table(header, rows)
+
+
+def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
+    """Draw the gain over the blurry image by severity; return the picture's name."""
+    groups = {}
+    for variant, runs in records.items():
+        images = [image for run in runs.values() for image in run['tests'][test]['images']]
+        found = group_by_severity(images)
+        name = next((name for name in _GROUPINGS if name in found), None)
+        if name is not None:
+            groups[variant] = {name: found[name]}
+    if not groups:
+        return None
+    plot_severity(groups, out / f'severity_{test}.png')
+    return f'severity_{test}.png'
+
+
+def _plot_curves(records: Records, path: Path) -> None:
+    """Draw the learning curves: the mean over the seeds, and between which values they lie."""
+    figure = Figure(figsize=(8, 5), layout='constrained')
+    axes = figure.add_subplot()
+    for variant, runs in records.items():
+        curves = [{p['step']: p[_METRIC] for p in run.get('curve', ())} for run in runs.values()]
+        steps = sorted(set.intersection(*map(set, curves)))
+        if not steps:
+            continue
+        values = np.array([[curve[step] for step in steps] for curve in curves])
+        (line,) = axes.plot(steps, values.mean(0), label=variant)
+        axes.fill_between(steps, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
+    axes.set_xlabel('steps')
+    axes.set_ylabel('PSNR (dB)')
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        figure.legend(loc='outside right upper', frameon=False, fontsize=8)
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)
+    write_bytes(path, content.getvalue())
