@@ -5,6 +5,7 @@ from mmspd.engine.finite_loss_hook import FiniteLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook
 from mmspd.engine.local_loader import load_local
 from mmspd.engine.optim_wrapper import OptimWrapper
+from mmspd.engine.prefetch_hook import PrefetchHook
 from mmspd.engine.prior_view_hook import PriorViewHook
 from mmspd.engine.progressive_lr import ProgressiveCosineLR
 from mmspd.engine.runtime_info_hook import RuntimeInfoHook
@@ -16,6 +17,7 @@ __all__ = [
     'IterationSeedHook',
     'LoadCheckHook',
     'OptimWrapper',
+    'PrefetchHook',
     'PriorViewHook',
     'ProgressiveCosineLR',
     'RuntimeInfoHook',

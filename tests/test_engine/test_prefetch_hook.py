@@ -1,0 +1,91 @@
+"""Prefetching, as far as it shows without CUDA: what is moved, in what order, on which stream."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from mmengine.structures import BaseDataElement
+from torch.utils.data import DataLoader
+
+from mmspd.engine.prefetch_hook import Prefetcher
+from mmspd.errors import UserError
+
+HOOK = "default_hooks['prefetch'] = dict(type='mmspd.PrefetchHook')\n"
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What is asked of CUDA, which the meta device stands for."""
+    log = []
+
+    class Stream:
+        def __init__(self, name):
+            self.name = name
+
+        def wait_stream(self, other):
+            log.append(f'{self.name} waits for {other.name}')
+
+    @contextmanager
+    def stream(entered):
+        log.append(f'enter {entered.name}')
+        yield
+        log.append(f'leave {entered.name}')
+
+    def pin(tensor):
+        log.append('pin')
+        return tensor
+
+    monkeypatch.setattr(torch.cuda, 'Stream', lambda device: Stream('copying'))
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: Stream('computing'))
+    monkeypatch.setattr(torch.cuda, 'stream', stream)
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
+    monkeypatch.setattr(
+        torch.Tensor, 'record_stream', lambda tensor, by: log.append(f'used by {by.name}')
+    )
+    return log
+
+
+def collate(numbers):
+    sample = BaseDataElement(metainfo=dict(key=numbers), gt_img=torch.zeros(3, dtype=torch.uint8))
+    return dict(inputs=[torch.zeros(n, dtype=torch.uint8) for n in numbers], data_samples=[sample])
+
+
+def test_batches_arrive_in_order_and_whole(events):
+    loader = DataLoader(range(1, 5), batch_size=2, collate_fn=collate)
+    prefetcher = Prefetcher(loader, torch.device('meta'))
+    assert len(prefetcher) == 2
+    assert prefetcher.sampler is loader.sampler
+    assert prefetcher.batch_sampler is loader.batch_sampler
+    first, second = prefetcher
+    assert [t.shape[0] for t in first['inputs'] + second['inputs']] == [1, 2, 3, 4]
+    sample = second['data_samples'][0]
+    assert sample.metainfo == dict(key=[3, 4])
+    for tensor in (*first['inputs'], sample.gt_img):
+        assert (tensor.device.type, tensor.dtype) == ('meta', torch.uint8)
+    one = ['enter copying', 'pin', 'pin', 'pin', 'leave copying']
+    one += ['computing waits for copying', *3 * ['used by computing']]
+    assert events == 2 * one
+
+
+def test_a_batch_is_not_fetched_before_it_is_asked_for(events):
+    taken = []
+    loader = (taken.append(n) or [torch.zeros(n)] for n in (1, 2))
+    batches = iter(Prefetcher(loader, torch.device('meta')))
+    next(batches)
+    assert taken == [1]
+
+
+def test_the_cpu_needs_none(make_runner):
+    runner = make_runner(HOOK, **{'train_cfg.max_epochs': 1})
+    runner.train()
+    assert isinstance(runner.train_dataloader, DataLoader)
+    batch = next(iter(runner.train_dataloader))
+    # a quarter of the bytes that the copy would have as float32
+    assert batch['inputs'][0].dtype == batch['data_samples'][0].gt_img.dtype == torch.uint8
+
+
+def test_runs_without_epochs_are_refused(make_runner):
+    loop = "train_cfg = dict(_delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=2)\n"
+    runner = make_runner(HOOK + loop.replace('_delete_=True, ', ''))
+    with pytest.raises(UserError, match='EpochBasedTrainLoop., not IterBasedTrainLoop'):
+        runner.train()
