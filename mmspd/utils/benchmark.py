@@ -61,8 +61,8 @@ def find_twins(config: Union[str, Path], folder: Path) -> Twins:
     for twin in (plain, guided):
         if not name or not twin.is_file():
             raise UserError(
-                f'{path} has no twin {twin.name}: a benchmark compares <restorer>_<dataset>.py '
-                'with <restorer>_sp_<dataset>.py in one folder'
+                f'{twin}, the twin of {path}, does not exist: a benchmark compares '
+                '<restorer>_<dataset>.py with <restorer>_sp_<dataset>.py in one folder'
             )
     return Twins(name, plain, guided)
 
