@@ -1,6 +1,7 @@
 """SemanticGuided: a restorer, the prior it is guided by, and the layer where they meet (Fig. 1)."""
 
 import math
+from functools import partial
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from mmengine.logging import print_log
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from mmspd.errors import UserError
 from mmspd.models.embeddings.spe import SeamSpec
 from mmspd.models.padding import pad_to_multiple
+from mmspd.models.recompute import run
 from mmspd.models.restorers.base import check_outputs
 from mmspd.models.seams import HookSeams, Seam, probe_seams, takes_fuse
 from mmspd.registry import MODELS, build_model
@@ -46,7 +48,9 @@ class SemanticGuided(BaseModule):
             read from the restorer, not stated.
         outputs: ``'all'`` for every output of the restorer, ``'last'`` for the full-resolution
             image alone, which plain MMagic models expect.
-        with_cp: recompute the restorer's activations in the backward pass to save memory.
+        with_cp: recompute activations in the backward pass to save memory: those of the restorer,
+            of the prior branch (whose batch normalisations, where an F_S has any, then note the
+            statistics of a step twice) and of the embedding.
         detach_prior: keep the gradient of the restoration losses out of the prior branch, which
             then learns from its teacher alone.
 
@@ -72,6 +76,7 @@ class SemanticGuided(BaseModule):
         self.outputs = check_outputs(outputs)
         entries = None if at is None else _as_entries(at)
         self.restorer = _with_seams(build_model(restorer), entries)
+        self.with_cp = with_cp
         if with_cp:
             self.restorer.with_cp = True
         self.prior = build_model(prior)
@@ -125,7 +130,7 @@ class SemanticGuided(BaseModule):
         Returns:
             f_pri^1 ... f_pri^L, fine to coarse, of the image padded to :attr:`multiple`.
         """
-        return self.prior(pad_to_multiple(img, self.multiple))
+        return run(self.with_cp, self.prior, pad_to_multiple(img, self.multiple))
 
     def restore(self, img: Tensor, prior: Sequence[Tensor]) -> List[Tensor]:
         """Restore an image with a prior that is at hand.
@@ -140,7 +145,8 @@ class SemanticGuided(BaseModule):
         """
         if self.detach_prior:
             prior = [level.detach() for level in prior]
-        return as_list(self.restorer(img, self.embedding(self.prior.guidance(prior))))
+        fuse = run(self.with_cp, self.embedding, self.prior.guidance(prior))
+        return as_list(self.restorer(img, partial(run, self.with_cp, fuse)))
 
 
 def _as_entries(at: Sequence[SeamEntry]) -> List[Dict[str, Any]]:

@@ -12,10 +12,10 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Sequenc
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmspd.errors import UserError
 from mmspd.models.meta import shapes_only
+from mmspd.models.recompute import run
 from mmspd.registry import MODELS, build_model
 
 __all__ = ['FuseFn', 'HookSeams', 'Probe', 'Seam', 'no_fuse', 'probe_seams', 'takes_fuse']
@@ -238,9 +238,7 @@ class HookSeams(BaseModule):
         Returns:
             What the bare restorer returns.
         """
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, img, fuse, use_reentrant=False)
-        return self._forward(img, fuse)
+        return run(self.with_cp, self._forward, img, fuse)
 
     def _forward(self, img: Tensor, fuse: FuseFn) -> Union[Tensor, List[Tensor]]:
         self._fuse = fuse

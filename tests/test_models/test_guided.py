@@ -155,6 +155,34 @@ def test_guided_nafnet_inside_a_plain_base_edit_model():
     assert model.generator.embedding.fusions['decoders_3'].delta[2].weight.grad is not None
 
 
+def saved_bytes(network, img):
+    """Bytes that a forward keeps for the backward pass, beside the parameters."""
+    storages = {}
+    parameters = {p.untyped_storage().data_ptr() for p in network.parameters()}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = network(img)
+    assert all(out.requires_grad for out in outputs)
+    return sum(storages.values())
+
+
+def test_with_cp_recomputes_the_prior_and_its_embedding_too():
+    config = dict(
+        type='mmspd.SemanticGuided', restorer=UNET, prior=PRIOR, embedding=EMBEDDING, outputs='all'
+    )
+    plain = MODELS.build(dict(UNET, with_cp=True))
+    kept, recomputed = MODELS.build(config), MODELS.build(dict(config, with_cp=True))
+    img = image(64, 64)
+    alone = saved_bytes(plain, img)
+    assert saved_bytes(recomputed, img) - alone < (saved_bytes(kept, img) - alone) / 4
+
+
 def test_a_restorer_that_returns_a_list_is_guided_as_well():
     class Stages(nn.Module):
         def __init__(self):

@@ -2,12 +2,11 @@
 
 from typing import Any, List, Tuple, Union
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmspd.errors import UserError
 from mmspd.models.padding import crop_to, pad_to_multiple
+from mmspd.models.recompute import run
 from mmspd.models.seams import FuseFn, no_fuse
 
 __all__ = ['Restorer', 'check_outputs']
@@ -77,6 +76,4 @@ class Restorer(nn.Module):
 
     def run(self, block: nn.Module, *inputs: Any) -> Any:
         """Run a block, with recomputation in the backward pass where ``with_cp`` asks for it."""
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)
-        return block(*inputs)
+        return run(self.with_cp, block, *inputs)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from contracts.features import CHANNELS, SIZES, prior, randomised, resize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmspd.models.embeddings.spe import SeamSpec
 from mmspd.registry import MODELS, build_model
@@ -87,6 +88,41 @@ def test_conv_blocks_run_at_the_priors_resolution():
         conv.register_forward_hook(lambda m, i, o: seen.append(tuple(o.shape[-2:])))
     sat(torch.randn(1, 4, 8, 8), torch.randn(1, 3, 32, 32))
     assert seen == [(8, 8), (8, 8)]
+
+
+class FullSizePasses(TorchDispatchMode):
+    """Operations that write a tensor of a certain size; views write nothing."""
+
+    def __init__(self, numel):
+        super().__init__()
+        self.numel = numel
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if isinstance(out, torch.Tensor) and out.numel() == self.numel and name not in ('alias', 'slice'):
+            self.names.append(name)
+        return out
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_a_seam_costs_two_enlargements_and_two_passes(dtype):
+    """At full resolution memory traffic, not arithmetic, is what a seam costs."""
+    sat = MODELS.build(dict(type='mmspd.SAT', prior_channels=4, channels=3, scale=2)).to(dtype)
+    m_pri, dec = torch.randn(1, 4, 8, 8).to(dtype), torch.randn(1, 3, 16, 16).to(dtype)
+    with FullSizePasses(dec.numel()) as passes:
+        sat(m_pri, dec)
+    assert sorted(passes.names) == ['add', 'addcmul_', *['upsample_bilinear2d'] * 2]
+
+
+def test_sat_does_not_round_one_plus_delta():
+    """A change of mu below bfloat16's 2^-8 would be lost in it."""
+    sat = MODELS.build(dict(type='mmspd.SAT', prior_channels=1, channels=1, scale=1)).bfloat16()
+    torch.nn.init.constant_(sat.delta[2].bias, 2**-9)
+    torch.nn.init.constant_(sat.sigma[2].bias, -1.0)
+    got = sat(torch.zeros(1, 1, 2, 2).bfloat16(), torch.ones(1, 1, 2, 2).bfloat16())
+    assert torch.equal(got, torch.full_like(got, 2**-9))
 
 
 def test_spe_without_mla_takes_the_prior_itself():
