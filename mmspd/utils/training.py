@@ -12,7 +12,35 @@ from torch import nn
 
 from mmspd.registry import TRANSFORMS, build_model, import_sibling
 
-__all__ = ['build_training', 'forget_weights', 'loader_batch']
+__all__ = ['VARIANTS', 'build_training', 'forget_weights', 'loader_batch', 'use_variant']
+
+#: Ways to train a config: what each changes in it.
+VARIANTS: Dict[str, Dict[str, Any]] = {
+    'float32': {},
+    'channels_last': {'model.channels_last': True},
+    'half_teacher': {'model.teacher.dtype': 'bfloat16'},
+    'bfloat16': {'optim_wrapper.type': 'mmspd.OptimWrapper', 'optim_wrapper.dtype': 'bfloat16'},
+    'fused': {'optim_wrapper.optimizer.fused': True},
+    'compile': {'model.compile': True},
+}
+_QUICK = ('channels_last', 'half_teacher', 'bfloat16')
+VARIANTS['fast'] = {key: value for name in _QUICK for key, value in VARIANTS[name].items()}
+VARIANTS['fast_compile'] = {**VARIANTS['fast'], **VARIANTS['compile']}
+
+
+def use_variant(config: Config, name: str) -> None:
+    """Let a config train in one of the :data:`VARIANTS`, in place.
+
+    What a variant says of the teacher is left out where the config has none.
+    """
+    teacher = config.model.get('teacher')
+    config.merge_from_dict(
+        {
+            key: value
+            for key, value in VARIANTS[name].items()
+            if teacher or not key.startswith('model.teacher.')
+        }
+    )
 
 
 def forget_weights(config: Config) -> None:
