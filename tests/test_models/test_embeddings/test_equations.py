@@ -101,7 +101,7 @@ class FullSizePasses(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        if isinstance(out, torch.Tensor) and out.numel() == self.numel and name not in ('alias', 'slice'):
+        if name not in ('alias', 'slice') and out.numel() == self.numel:
             self.names.append(name)
         return out
 
