@@ -37,12 +37,17 @@ def tool():
 
 def test_reference_agrees_and_all_is_written(tool, write_config, tmp_path, capsys):
     found = tmp_path / 'found.json'
-    tool.main([write_config(TAUGHT), *TINY, '--json', str(found)])
+    variants = ['float32', 'bfloat16', 'half_teacher']
+    tool.main([write_config(TAUGHT), *TINY, '--variants', *variants, '--json', str(found)])
     out = capsys.readouterr().out
     assert 'times as fast' in out
     record = json.loads(found.read_text())
     assert record['machine']['device'] == 'cpu'
-    variant = record['found']['variants']['float32']
+    figures = record['found']['variants']
+    assert list(figures) == ['reference', *variants]
+    assert 1e-5 < figures['bfloat16']['losses off'] < 0.2
+    assert figures['half_teacher']['held MiB'] < 0.9 * figures['float32']['held MiB']
+    variant = figures['float32']
     assert variant['losses off'] < 1e-4
     assert variant['images/s'] > 0
     parts = variant['parts ms']
@@ -50,6 +55,15 @@ def test_reference_agrees_and_all_is_written(tool, write_config, tmp_path, capsy
     for part in ('teacher', 'prior', 'restorer', 'losses', 'backward', 'optimiser'):
         assert parts[part] > 0, part
     assert -1 < parts['rest'] < parts['backward']
+
+
+def test_a_compiled_generator_is_timed_as_one(tool, write_config, monkeypatch, capsys):
+    monkeypatch.setitem(tool.VARIANTS, 'compile', {'model.compile': dict(backend='eager')})
+    tool.main([write_config(), *TINY, '--variants', 'compile'])
+    names, _, row = capsys.readouterr().out.splitlines()[-3:]
+    parts = dict(zip(*([cell.strip() for cell in line.split('|')] for line in (names, row))))
+    assert parts['prior'] == parts['teacher'] == '-'
+    assert int(parts['restorer']) > 0
 
 
 @pytest.mark.parametrize(

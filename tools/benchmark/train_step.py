@@ -29,10 +29,11 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmspd.apis.model import check_device
+from mmspd.apis.training_memory import held_bytes
 from mmspd.errors import UserError
 from mmspd.utils.benchmark import add_arguments, write_record
 from mmspd.utils.cli import run_main
-from mmspd.utils.launch import add_cfg_options, merge_options, read_config
+from mmspd.utils.launch import add_cfg_options, read_config
 from mmspd.utils.measure import (
     allocated_peak,
     paired_ratio,
@@ -41,15 +42,16 @@ from mmspd.utils.measure import (
     time_in_turns,
 )
 from mmspd.utils.tables import text_table
-from mmspd.utils.training import build_training, forget_weights, loader_batch
+from mmspd.utils.training import (
+    VARIANTS,
+    build_training,
+    forget_weights,
+    loader_batch,
+    use_variant,
+)
 
-#: What each variant changes in the config.
-VARIANTS: Dict[str, Dict[str, Any]] = {
-    'float32': {},
-    'channels_last': {'model.channels_last': True},
-}
-#: Those of them that change no number but by rounding.
-EXACT = {'float32', 'channels_last'}
+#: Those of the variants that change no number but by rounding.
+EXACT = {'float32', 'channels_last', 'fused', 'compile'}
 #: How far, relatively, the losses of float32 variants may be from the reference's.
 TOLERANCE = 1e-4
 PARTS = ('data', 'teacher', 'prior', 'restorer', 'losses', 'backward', 'optimiser')
@@ -162,7 +164,7 @@ class PlainLoop:
         }
         if prior is not None:
             with torch.no_grad():
-                features = model._teach(sharp)
+                features = model._teach(blurry, sharp)
             losses['loss_prior'] = plain_distillation(model.prior_loss, prior, features)
         sum(losses.values()).backward()
         if self.clip is not None:
@@ -183,7 +185,8 @@ def timed_parts(
     """Add up the seconds of a step's parts, each of them waited for, while the context lasts.
 
     The prior's time is that of its extractor and its cross-level connection; the seams count with
-    the restorer, in whose forward they are.
+    the restorer, in whose forward they are. Of a compiled generator, which is one program, the
+    prior's counts with the restorer's too.
     """
     spent = dict.fromkeys(PARTS, 0.0)
 
@@ -202,20 +205,25 @@ def timed_parts(
         (wrapper, 'step', 'optimiser'),
         (wrapper, 'zero_grad', 'optimiser'),
     ]
-    if model.prior_loss is None:
-        seams += [(model.generator, 'forward', 'restorer')]
+    if model.prior_loss is not None:
+        seams += [(model, '_teach', 'teacher'), (model.prior_loss, 'forward', 'losses')]
+    if model.prior_loss is None or is_compiled(model):
+        seams += [(model, '_run_generator', 'restorer')]
     else:
         seams += [
-            (model, '_teach', 'teacher'),
             (model.generator, 'compute_prior', 'prior'),
             (model.generator, 'restore', 'restorer'),
-            (model.prior_loss, 'forward', 'losses'),
         ]
     with ExitStack() as stack:
         for owner, name, part in seams:
             wrapped = partial(timed, getattr(owner, name), part)
             stack.enter_context(mock.patch.object(owner, name, wrapped))
         yield spent
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether the generator is one program."""
+    return model._run_generator.options is not False
 
 
 class OurStep:
@@ -242,16 +250,6 @@ class OurStep:
             whole = time_in_turns({'step': self}, self.device, rounds=1, warm_up=0)['step'][0]
         return {**spent, 'rest': whole - sum(spent.values())}
 
-    def held(self) -> int:
-        """Bytes of the weights, of the optimiser's state and of the teacher's weights."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        for state in self.wrapper.optimizer.state.values():
-            tensors += state.values()
-        if self.model.prior_loss is not None:
-            teacher = self.model._teacher.get(self.device)
-            tensors += [*teacher.parameters(), *teacher.buffers()]
-        return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, Tensor))
-
 
 def variant_config(args: argparse.Namespace, variant: str) -> Config:
     """The config of a variant."""
@@ -263,7 +261,7 @@ def variant_config(args: argparse.Namespace, variant: str) -> Config:
         )
     if args.weights == 'random':
         forget_weights(config)
-    merge_options(config, VARIANTS[variant], args.config)
+    use_variant(config, variant)
     return config
 
 
@@ -310,7 +308,7 @@ def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
             figures['peak MiB'] = allocated_peak(step.from_nothing, device) / MIB
         else:
             figures['peak MiB'] = allocated_peak(step, device) / MIB
-            figures['held MiB'] = step.held() / MIB
+            figures['held MiB'] = held_bytes(step.model, step.wrapper) / MIB
             figures['reference / it'] = paired_ratio(seconds['reference'], seconds[name])
             figures['losses off'] = off[name]
             figures['parts ms'] = {
@@ -355,7 +353,7 @@ def report(found: Dict[str, Any]) -> None:
             f'{ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f})',
         ]
         rows.append([*row, f'{figures["losses off"]:.0e}'])
-        parts.append([name, *(f'{value:.0f}' for value in figures['parts ms'].values())])
+        parts.append([name, *(f'{ms:.0f}' if ms else '-' for ms in figures['parts ms'].values())])
     header = ['', 'ms', 'images/s', 'peak MiB', 'held MiB', 'times as fast', 'losses off']
     print(text_table(header, rows))
     print('\nWhere the time goes, ms, every part waited for:')
