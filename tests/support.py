@@ -5,12 +5,14 @@ import os
 import runpy
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import torch
 from mmengine.config import config as mmengine_config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmspd.engine import atomic_backend
 
@@ -142,3 +144,22 @@ class KillDuringSave(Hook):
     def is_time(self):
         self.left -= 1
         return self.left == 0
+
+
+class DeviceReads(TorchDispatchMode):
+    """Lists, within a ``with``, from where values are read that a device would be waited for."""
+
+    #: What reads values that lie on the host whatever the device is.
+    HOST = ('data_preprocessor', 'torch/optim', 'torch/utils/data', 'mmspd/datasets')
+    OPERATORS = ('_local_scalar_dense', 'nonzero', 'masked_select', '_unique2')
+
+    def __init__(self):
+        super().__init__()
+        self.places = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in self.OPERATORS:
+            files = [frame.filename for frame in traceback.extract_stack()]
+            if not any(part in file for part in self.HOST for file in files):
+                self.places.append(files)
+        return func(*args, **(kwargs or {}))

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import support
 import torch
 import yaml
 from mmengine.config import Config
@@ -162,7 +163,15 @@ def test_trains_validates_and_tests(path, gopro, tmp_path):
     config = shrink(Config.fromfile(path), gopro, tmp_path)
     runner = Runner.from_cfg(config)
     before = {k: v.clone() for k, v in runner.model.state_dict().items()}
+    forward_train, reads = runner.model.forward_train, support.DeviceReads()
+
+    def watched(*args):
+        with reads:
+            return forward_train(*args)
+
+    runner.model.forward_train = watched
     runner.train()
+    assert not reads.places  # neither networks nor losses wait for the device
     moved = [k for k, v in runner.model.state_dict().items() if not torch.equal(before[k], v)]
     guided = config.model.generator.type == 'mmspd.SemanticGuided'
     parts = ('restorer', 'prior.extractor', 'embedding') if guided else ('',)

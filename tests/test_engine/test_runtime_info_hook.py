@@ -1,37 +1,18 @@
 """The log's values: the same as MMEngine's, fetched in one copy, and none in between."""
 
 import json
-import traceback
 from pathlib import Path
 
 import pytest
+import support
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmspd.errors import UserError
-
-#: Reads of values that lie on the host whatever the device is.
-HOST = ('data_preprocessor', 'torch/optim', 'torch/utils/data', 'mmspd/datasets')
 
 CLIPPED = """
 optim_wrapper = dict(
     type='mmspd.OptimWrapper', optimizer=dict(type='Adam', lr=2e-3), clip_grad=dict(max_norm=1.0))
 """
-
-
-class Reads(TorchDispatchMode):
-    """Counts what waits for a device."""
-
-    def __init__(self):
-        super().__init__()
-        self.places = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten._local_scalar_dense.default:
-            files = [frame.filename for frame in traceback.extract_stack()]
-            if not any(part in file for part in HOST for file in files):
-                self.places.append(files)
-        return func(*args, **(kwargs or {}))
 
 
 def scalars(runner):
@@ -97,7 +78,7 @@ def test_checkpoint_between_log_lines_holds_the_whole_log(make_runner, tmp_path)
 
 def test_no_iteration_waits_for_the_device(make_runner):
     runner = make_runner(CLIPPED, **{'default_hooks.logger.interval': 100})
-    run_iter, reads = runner.train_loop.run_iter, Reads()
+    run_iter, reads = runner.train_loop.run_iter, support.DeviceReads()
 
     def watched(*args):
         with reads:
