@@ -77,7 +77,7 @@ def awake(generator: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for weight in generator.parameters():
             if weight.dim() > 1 and not weight.any():
-                weight.copy_(torch.empty(weight.shape).normal_(std=0.02, generator=rng))
+                weight.copy_(torch.empty(weight.shape).normal_(std=0.1, generator=rng))
     return generator
 
 
