@@ -12,19 +12,24 @@ from mmspd.registry import MODELS
 __all__ = ['HCLLoss', 'PriorDistillationLoss']
 
 
+def _pools(difference: Tensor, factors: Sequence[int]) -> List[Tensor]:
+    """Average pools of a map; one that changes nothing is not made, for it would be kept too."""
+    side = min(difference.shape[-2:])
+    fitting = [factor for factor in factors if factor <= side]
+    return [difference if k == 1 else F.avg_pool2d(difference, k) for k in fitting]
+
+
 def _mse(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor:
     """Sum over the pooling factors of the mean squared error."""
     difference = student - teacher  # pooling is linear: one map to pool instead of two
-    side = min(difference.shape[-2:])
-    pooled = [F.avg_pool2d(difference, factor) for factor in factors if factor <= side]
-    return torch.stack([level.square().mean() for level in pooled]).sum()
+    return torch.stack([level.square().mean() for level in _pools(difference, factors)]).sum()
 
 
 def _literal(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor:
     """Eq. 2 as printed: sum of Euclidean norms per image, over W H of the level."""
     difference = student - teacher
     height, width = difference.shape[-2:]
-    pooled = [F.avg_pool2d(difference, k) for k in factors if k <= min(height, width)]
+    pooled = _pools(difference, factors)
     norms = [torch.linalg.vector_norm(level, dim=(1, 2, 3)).mean() for level in pooled]
     return torch.stack(norms).sum() / (height * width)
 
