@@ -17,6 +17,8 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'benchmark' / 'scaling.py
 PARTS = {
     'machine': dict(device='cuda', gpu='a GPU', processor='a processor', threads=1),
     'found': {
+        'config': 'some.py',
+        'variant': 'float32',
         'batch': 4,
         'crop': 256,
         'gradient': 40 << 20,
@@ -115,7 +117,7 @@ def test_prediction_states_what_is_assumed(tool, parts, tmp_path, capsys):
 
 
 def test_slow_loading_bounds_the_step(tool, parts, capsys):
-    arguments = ['--bandwidth', '100', '--latency', '0', '--gpus', '1', '4']
+    arguments = ['--bandwidth', '100', '--latency', '1', '--gpus', '1', '4']
     tool.main(['predict', parts, *arguments, '--workers', '2', '--samples-per-worker', '4'])
     rows = [line for line in capsys.readouterr().out.splitlines() if 'loading |' in line]
     assert len(rows) == 2
@@ -134,3 +136,10 @@ def test_mistakes_end_in_a_sentence(tool, parts, write_config, tmp_path):
         tool.main(['measure', write_config(), '--processes', '1', '4096'])
     with pytest.raises(UserError, match='--rounds 0: give a number'):
         tool.main(['measure', write_config(), '--rounds', '0'])
+
+
+@pytest.mark.parametrize('wrong', [['--gpus', '1', '0'], ['--samples-per-worker', '0']])
+def test_numbers_that_mean_nothing_are_refused(tool, parts, wrong, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(['predict', parts, *wrong])
+    assert f'argument {wrong[0]}: 0 is not' in capsys.readouterr().err

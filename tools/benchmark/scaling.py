@@ -48,13 +48,27 @@ from mmspd.utils.ddp_timing import time_processes
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import add_cfg_options, check_file, read_config
 from mmspd.utils.tables import text_table
-from mmspd.utils.training import forget_weights, loader_batch
+from mmspd.utils.training import VARIANTS, forget_weights, loader_batch, use_variant
 
 MIB = 1 << 20
 #: Pairs for training of GOPRO_Large.
 GOPRO = 2103
 #: Of one process, which sends nothing.
 NO_LINK = Link(bandwidth=math.inf, latency=0.0)
+
+
+def at_least_one(text: str) -> int:
+    """Read an argument that is a number from 1 on."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not a number from 1 on')
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Read an argument that is more than 0."""
+    if not float(text) > 0:
+        raise argparse.ArgumentTypeError(f'{text} is not more than 0')
+    return float(text)
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -65,10 +79,17 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True)
     one = commands.add_parser('measure', help='take the times of the parts, check the model')
     one.add_argument('config', help='config file, e.g. configs/spd/mimounet_sp_gopro.py')
-    one.add_argument('--processes', type=int, nargs='+', default=[1, 2], help='default: 1 2')
-    one.add_argument('--threads', type=int, default=1, help='of each process (default: 1)')
-    one.add_argument('--batch', type=int, help="pairs of each process (default: the config's)")
-    one.add_argument('--crop', type=int, default=256, help='their side (default: 256)')
+    one.add_argument(
+        '--processes', type=at_least_one, nargs='+', default=[1, 2], help='default: 1 2'
+    )
+    one.add_argument('--threads', type=at_least_one, default=1, help='of each process (default: 1)')
+    one.add_argument(
+        '--batch', type=at_least_one, help="pairs of each process (default: the config's)"
+    )
+    one.add_argument('--crop', type=at_least_one, default=256, help='their side (default: 256)')
+    one.add_argument(
+        '--variant', choices=VARIANTS, default='float32', help='way to train (default: float32)'
+    )
     one.add_argument('--raw', type=Path, help=argparse.SUPPRESS)  # for the processes it starts
     one.add_argument(
         '--samples',
@@ -80,13 +101,19 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     add_arguments(one, rounds=10)
     two = commands.add_parser('predict', help='hours of a run for more processes')
     two.add_argument('parts', help='JSON file that measure wrote')
-    two.add_argument('--gpus', type=int, nargs='+', default=[1, 2, 4, 8, 16, 32, 64])
-    two.add_argument('--pairs', type=int, default=GOPRO, help=f'(default: {GOPRO}, of GoPro)')
-    two.add_argument('--epochs', type=int, nargs='+', default=[700, 3000])
-    two.add_argument('--bandwidth', type=float, help='GB/s between processes, instead of measured')
-    two.add_argument('--latency', type=float, help='microseconds of a step of the ring, likewise')
-    two.add_argument('--workers', type=int, default=4, help='of each process (default: 4)')
-    two.add_argument('--samples-per-worker', type=float, help='per second, instead of measured')
+    two.add_argument('--gpus', type=at_least_one, nargs='+', default=[1, 2, 4, 8, 16, 32, 64])
+    two.add_argument(
+        '--pairs', type=at_least_one, default=GOPRO, help=f'(default: {GOPRO}, of GoPro)'
+    )
+    two.add_argument('--epochs', type=at_least_one, nargs='+', default=[700, 3000])
+    two.add_argument(
+        '--bandwidth', type=positive, help='GB/s between processes, instead of measured'
+    )
+    two.add_argument(
+        '--latency', type=positive, help='microseconds of a step of the ring, likewise'
+    )
+    two.add_argument('--workers', type=at_least_one, default=4, help='of each process (default: 4)')
+    two.add_argument('--samples-per-worker', type=positive, help='per second, instead of measured')
     two.add_argument('--json', type=Path, help='write all figures to this file')
     for each in (one, two):
         each.add_argument(
@@ -110,6 +137,7 @@ def work(args: argparse.Namespace) -> None:
     distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
     config = read_config(args.config, args.cfg_options or {})
     forget_weights(config)
+    use_variant(config, args.variant)
     data = loader_batch(args.batch, args.crop)
     gradient, cases = time_processes(config, data, device, args.processes, args.rounds)
     if distributed.get_rank() == 0:
@@ -157,15 +185,15 @@ def check_arguments(args: argparse.Namespace, config: Config) -> None:
     Raises:
         UserError: An argument asks for nothing, or for more processes than there is room for.
     """
-    args.batch = args.batch or config.train_dataloader.batch_size
-    for name in ('rounds', 'crop', 'threads', 'batch'):
-        if getattr(args, name) < 1:
-            raise UserError(f'--{name} {getattr(args, name)}: give a number from 1 on')
+    if args.batch is None:
+        args.batch = config.train_dataloader.batch_size
+    if args.rounds < 1:
+        raise UserError(f'--rounds {args.rounds}: give a number from 1 on')
     if args.device == 'cuda':
         room, unit = torch.cuda.device_count(), 'GPUs'
     else:
         room, unit = len(os.sched_getaffinity(0)) // args.threads, 'processes of so many threads'
-    if not 1 <= min(args.processes) <= max(args.processes) <= room:
+    if max(args.processes) > room:
         raise UserError(
             f'--processes {" ".join(map(str, args.processes))}: this machine has room for 1 to '
             f'{room} {unit}'
@@ -183,7 +211,7 @@ def measure(args: argparse.Namespace, argv: List[str]) -> None:
             'samples/s of a worker': loading_speed(config, args.samples),
             'recipe batch': config.get('auto_scale_lr', {}).get('base_batch_size'),
         },
-        **{name: getattr(args, name) for name in ('config', 'batch', 'crop', 'overlap')},
+        **{name: getattr(args, name) for name in ('config', 'variant', 'batch', 'crop', 'overlap')},
     )
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
     command += [f'--nproc-per-node={max(args.processes)}', __file__, *argv]
@@ -205,7 +233,8 @@ def measure(args: argparse.Namespace, argv: List[str]) -> None:
 
 def report_measured(found: Dict[str, Any]) -> None:
     """Print the parts and the model's error."""
-    print(f'{found["config"]}: batch {found["batch"]} of each process, crop {found["crop"]}')
+    print(f'{found["config"]}, {found["variant"]}')
+    print(f'each process: batch {found["batch"]}, crop {found["crop"]}')
     print(f'gradients {found["gradient"] / MIB:.1f} MiB, {buckets_of(found["gradient"])} buckets')
     rows = []
     for count, case in found['cases'].items():
@@ -246,6 +275,7 @@ def predict(args: argparse.Namespace, argv: List[str]) -> None:
     )
     recipe = found['recipe batch'] or found['batch']
     told = [
+        f'training: {found["config"]}, {found["variant"]}',
         f'step: {1e3 * step.compute:.1f} ms, of it backward {1e3 * step.backward:.1f} ms; measured '
         f'with a batch of {found["batch"]}, crop {found["crop"]}, on {_processor(machine)}',
         f'gradients: {step.gradient / MIB:.1f} MiB in {buckets_of(step.gradient)} all-reduces',
@@ -257,7 +287,7 @@ def predict(args: argparse.Namespace, argv: List[str]) -> None:
         'fewer steps and want a learning rate scaled to that',
         'not counted: validation, checkpoints, start-up, waiting for the slowest process',
     ]
-    rows = [prediction(count, step, link, (found['batch'], recipe), args) for count in args.gpus]
+    rows = [prediction(gpus, step, link, (found['batch'], recipe), args) for gpus in args.gpus]
     print('Assumptions\n' + '\n'.join(f'- {line}' for line in told))
     report_predicted(rows, args.epochs)
     if args.json:
@@ -300,7 +330,7 @@ def _loading_told(args: argparse.Namespace, speed: Optional[float]) -> str:
 
 
 def prediction(
-    count: int, step: Step, link: Link, batches: Tuple[int, int], args: argparse.Namespace
+    gpus: int, step: Step, link: Link, batches: Tuple[int, int], args: argparse.Namespace
 ) -> Dict[str, Any]:
     """One row: a step, what bounds it, and the hours of a run.
 
@@ -308,22 +338,22 @@ def prediction(
     all GPUs grows, and for as many steps as the recipe has.
     """
     batch, recipe = batches
-    seconds = step_seconds(step, count, link, args.overlap)
-    ring = ring_seconds(count, step.gradient, link, buckets_of(step.gradient))
+    seconds = step_seconds(step, gpus, link, args.overlap)
+    ring = ring_seconds(gpus, step.gradient, link, buckets_of(step.gradient))
     if seconds == step.loading:
         bound = 'loading'
     else:
         bound = 'compute' if seconds == step.compute else 'compute + communication'
     return dict(
-        gpus=count,
+        gpus=gpus,
         step=seconds,
         all_reduce=ring,
-        speed=count * batch / seconds,
+        speed=gpus * batch / seconds,
         efficiency=max(step.compute, step.loading) / seconds,
         bound=bound,
         hours={
             epochs: dict(
-                epochs=epochs * epoch_steps(args.pairs, batch, count) * seconds / 3600,
+                epochs=epochs * epoch_steps(args.pairs, batch, gpus) * seconds / 3600,
                 steps=epochs * epoch_steps(args.pairs, recipe, 1) * seconds / 3600,
             )
             for epochs in args.epochs
