@@ -58,6 +58,19 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--precision', choices=['float32', 'bfloat16', 'float16'], default='float32'
     )
+    parser.add_argument(
+        '--batch',
+        type=int,
+        default=1,
+        metavar='N',
+        help='tiles to restore at a time; may be faster on accelerators',
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the network, a minute or so for each size of tile: for many photos with '
+        '--tile N, and for videos',
+    )
     parser.add_argument('--device', help='e.g. cpu or cuda:1; by default the accelerator, if any')
     return parser.parse_args(argv)
 
@@ -79,7 +92,7 @@ def main(argv: List[str]) -> int:
     args = parse_args(argv)
     from mmspd.apis import DeblurInferencer  # late: --help should not wait for it
 
-    results = DeblurInferencer(args.config, args.weights, args.device)(
+    results = DeblurInferencer(args.config, args.weights, args.device, args.compile)(
         args.inputs,
         args.out_dir,
         suffix=args.suffix,
@@ -89,6 +102,7 @@ def main(argv: List[str]) -> int:
         memory_budget=args.memory_budget,
         self_ensemble=args.self_ensemble,
         precision=args.precision,
+        batch=args.batch,
     )
     failures, skipped = results['failures'], results['skipped']
     made = len(results['sources']) - len(failures) - len(skipped)

@@ -22,6 +22,7 @@ from mmspd.utils.launch import (
 BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
 #: What a data set's file replaces in a config.
 REPLACED = ('test_dataloader', 'test_evaluator', 'protocol')
+MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile')
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -57,6 +58,19 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--self-ensemble',
         action='store_true',
         help='restore each image from its eight sides and average, in eight times the time',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=['float32', 'bfloat16', 'float16'],
+        help='what the network computes in; the result says so',
+    )
+    parser.add_argument(
+        '--channels-last', action='store_true', help='the faster memory layout, of equal results'
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the network for each size of image, a minute or so each: for many images',
     )
     return parser.parse_args(argv)
 
@@ -99,14 +113,20 @@ def use_protocols(config: Config, names: List[str]) -> None:
     config.test_evaluator = dict(type='mmengine.Evaluator', metrics=metrics)
 
 
-def use_self_ensemble(config: Config) -> None:
-    """Have the model restore images from all sides."""
+def use_model_options(config: Config, args: argparse.Namespace) -> None:
+    """Tell the model how to restore."""
+    chosen = {name: value for name in MODEL_OPTIONS if (value := getattr(args, name))}
+    if not chosen:
+        return
     if config.model.type.rpartition('.')[2] != 'SemanticPriorDeblurrer':
+        option = next(iter(chosen)).replace('_', '-')
         raise UserError(
-            f'--self-ensemble is known to mmspd.SemanticPriorDeblurrer alone, and the model of '
+            f'--{option} is known to mmspd.SemanticPriorDeblurrer alone, and the model of '
             f'the config is {config.model.type}: put its generator into one'
         )
-    config.merge_from_dict(dict(model=dict(test_cfg=dict(self_ensemble=True))))
+    if chosen.pop('channels_last', False):
+        config.model.channels_last = True
+    config.merge_from_dict(dict(model=dict(test_cfg=chosen)))
 
 
 def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
@@ -119,8 +139,7 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
         use_dataset(config, dataset)
     if args.protocol is not None:
         use_protocols(config, args.protocol)
-    if args.self_ensemble:
-        use_self_ensemble(config)
+    use_model_options(config, args)
     merge_options(config, late, args.config)
     config.resume = False
     config.load_from = args.checkpoint

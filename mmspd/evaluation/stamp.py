@@ -47,7 +47,7 @@ def make_stamp(runner: Any) -> Dict[str, Any]:
         colour='RGB',
         self_ensemble=bool(test_cfg.get('self_ensemble')),
         tiling=None,
-        precision='mixed' if getattr(runner.test_loop, 'fp16', False) else 'float32',
+        precision=_describe_precision(runner, test_cfg, model),
         checkpoint=dict(path=runner._load_from, sha256=_hash(runner._load_from)),
         config=dict(path=config.filename, recipe=Path(config.filename or 'config').stem),
         device=_describe_device(model),
@@ -69,6 +69,16 @@ def _describe_dataset(dataset: Any) -> Dict[str, Any]:
             choices = dict(description=dataset.describe())
     root = getattr(dataset, 'data_root', None)
     return dict(type=type(dataset).__name__, images=len(dataset), **choices, root=root)
+
+
+def _describe_precision(runner: Any, test_cfg: Dict[str, Any], model: torch.nn.Module) -> str:
+    """Name what the network computed in."""
+    looped = 'mixed' if getattr(runner.test_loop, 'fp16', False) else 'float32'
+    precision = test_cfg.get('precision') or looped
+    on_cuda = next(model.parameters(), torch.empty(0)).is_cuda
+    if precision == 'float32' and on_cuda and torch.backends.cudnn.allow_tf32:
+        return 'float32 (convolutions in TF32 where the device has it)'
+    return precision
 
 
 def _hash(path: Optional[str]) -> Optional[str]:

@@ -40,8 +40,8 @@ class Compiled:
         except TorchDynamoException as error:
             cause = ' '.join(str(error).split('\n')[:2])
             raise UserError(
-                f'model.compile: PyTorch cannot compile here ({cause}); install a C++ compiler '
-                'if that is what is missing, or remove model.compile.'
+                f'PyTorch cannot compile here ({cause}); install a C++ compiler if that is what '
+                'is missing, or leave compile out (model.compile, --compile).'
             ) from error
 
     def __getstate__(self) -> Dict[str, Any]:

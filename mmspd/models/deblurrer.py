@@ -1,5 +1,6 @@
 """SemanticPriorDeblurrer: the model that the runner trains, validates and tests (Eq. 7)."""
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -20,10 +21,12 @@ from mmspd.models.pyramids import get_pyramid
 from mmspd.models.self_ensemble import self_ensemble
 from mmspd.registry import MODELS, build_model
 from mmspd.utils import official
+from mmspd.utils.precision import autocast
 from mmspd.utils.prior_view import PriorView
 
 __all__ = ['SemanticPriorDeblurrer']
 
+TEST_CFG = ('self_ensemble', 'precision', 'compile')
 TO_UNIT_RANGE = dict(type='mmagic.DataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3)
 
 
@@ -58,8 +61,10 @@ class SemanticPriorDeblurrer(BaseEditModel):
             or without a prior. ``'none'`` says in the log that there are none. Not read for
             testing, and a checkpoint that is loaded or resumed has the last word.
         train_cfg: kept for MMagic.
-        test_cfg: ``dict(self_ensemble=True)`` makes validation and testing restore every image
-            from its eight sides (:func:`~mmspd.models.self_ensemble.self_ensemble`).
+        test_cfg: for validation and testing. ``self_ensemble=True`` restores every image from its
+            eight sides (:func:`~mmspd.models.self_ensemble.self_ensemble`); ``precision``, one of
+            :data:`~mmspd.utils.precision.PRECISIONS`, is what is computed in; ``compile``
+            is as the argument of that name, for the first eight sizes of images.
         init_cfg: initialisation config of MMEngine.
         data_preprocessor: config; by default MMagic's, to [0, 1].
 
@@ -87,9 +92,11 @@ class SemanticPriorDeblurrer(BaseEditModel):
         BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
-        unknown = [key for key in self.test_cfg if key != 'self_ensemble']
+        unknown = [key for key in self.test_cfg if key not in TEST_CFG]
         if unknown:
-            raise UserError(f'model.test_cfg has the key {unknown[0]!r}; it knows self_ensemble.')
+            known = ', '.join(TEST_CFG)
+            raise UserError(f'model.test_cfg has the key {unknown[0]!r}; it knows {known}.')
+        self._run_test = Compiled(self.test_cfg.get('compile', False))
         self.pyramid = get_pyramid(pyramid)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._run_generator, self._run_teacher = Compiled(compile), Compiled(compile)
@@ -196,10 +203,11 @@ class SemanticPriorDeblurrer(BaseEditModel):
         Returns:
             The restored images as ``pred_img``, BGR, [0, 255], on the CPU.
         """
-        restore = partial(self.forward_tensor, data_samples=data_samples, **kwargs)
+        restore = partial(self._run_test, self.forward_tensor, **kwargs)
         if self.test_cfg.get('self_ensemble'):
-            restored = self_ensemble(restore, inputs)
-        else:
+            restore = partial(self_ensemble, restore)
+        precision = self.test_cfg.get('precision')
+        with autocast(inputs.device, precision) if precision else nullcontext():
             restored = restore(inputs)
         restored = self.data_preprocessor.destruct(restored, data_samples)
         return DataSample(pred_img=restored.cpu())

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ['crop_to', 'pad_to_multiple', 'round_up']
+__all__ = ['crop_to', 'pad_to', 'pad_to_multiple', 'round_up']
 
 
 def round_up(size: int, multiple: int) -> int:
@@ -44,8 +44,22 @@ def pad_to_multiple(img: Tensor, multiple: int) -> Tensor:
     new_height, new_width = round_up(height, multiple), round_up(width, multiple)
     if not _is_exporting() and (new_height, new_width) == (height, width):
         return img
-    img = img.index_select(-2, _reflected_index(height, new_height, img.device))
-    return img.index_select(-1, _reflected_index(width, new_width, img.device))
+    return pad_to(img, new_height, new_width)
+
+
+def pad_to(img: Tensor, height: int, width: int) -> Tensor:
+    """Pad an image at the right and bottom, by reflection as far as it reaches, then replication.
+
+    Args:
+        img: ``(N, C, H, W)``.
+        height: at least H.
+        width: at least W.
+
+    Returns:
+        ``(N, C, height, width)``, in memory of its own.
+    """
+    img = img.index_select(-2, _reflected_index(img.shape[-2], height, img.device))
+    return img.index_select(-1, _reflected_index(img.shape[-1], width, img.device))
 
 
 def crop_to(img: Tensor, height: int, width: int, scale: int = 1) -> Tensor:

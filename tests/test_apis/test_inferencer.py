@@ -164,7 +164,7 @@ def test_an_interrupted_run_goes_on(inferencer, folder, tmp_path, monkeypatch):
 def test_other_settings_or_weights_are_told_apart(inferencer, config, folder, tmp_path):
     out = tmp_path / 'out'
     inferencer(folder / 'a.png', out)
-    assert inferencer(folder / 'a.png', out, memory_budget=10**9)['skipped']
+    assert inferencer(folder / 'a.png', out, memory_budget=10**9, batch=2)['skipped']
     with pytest.raises(UserError, match=r"a.png' exists and was made with another model or settin"):
         inferencer(folder / 'a.png', out, self_ensemble=True)
     torch.manual_seed(1)
@@ -201,6 +201,25 @@ def test_an_installation_without_configs(monkeypatch):
     monkeypatch.setattr(module.mmspd, '__file__', '/nowhere/mmspd/__init__.py')
     with pytest.raises(UserError, match='this installation has no configs'):
         DeblurInferencer('quickstart')
+
+
+def test_compiled(inferencer, config, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, 'compile', lambda run, **how: asked.append(how) or run)
+    torch.manual_seed(0)
+    compiled = DeblurInferencer(config, device='cpu', compile=True)
+    found = compiled(photo(72, 48))['predictions'][0]
+    assert np.abs(found - direct(inferencer, photo(72, 48))).max() <= 1
+    assert asked == [dict(dynamic=False, mode=None)]
+
+
+def test_convolutions_run_in_channels_last(inferencer):
+    layouts = []
+    layer = inferencer.model.generator.restorer.Encoder[0]
+    hook = layer.register_forward_hook(lambda _, args, out: layouts.append(out.stride(1)))
+    inferencer.restore(photo())
+    hook.remove()
+    assert layouts[-1] == 1
 
 
 def test_the_record_says_how(inferencer, folder, tmp_path):

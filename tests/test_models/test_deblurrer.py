@@ -313,7 +313,7 @@ def test_compiling_that_fails_ends_in_a_sentence(pair):
         raise RuntimeError('no working C++ compiler found')
 
     model = deblurrer(generator=MIMO, teacher=None, prior_loss=None, compile=dict(backend=backend))
-    with pytest.raises(ValueError, match='model.compile: .*no working C.. compiler found'):
+    with pytest.raises(ValueError, match='PyTorch cannot compile here .*no working C.. comp'):
         model(pair[0], sample(pair[1]), mode='loss')
 
 
@@ -322,3 +322,28 @@ def test_compiled_model_pickles(pair):
     want = model(pair[0], sample(pair[1]), mode='loss')
     got = pickle.loads(pickle.dumps(model))(pair[0], sample(pair[1]), mode='loss')
     assert all(torch.equal(got[name], loss) for name, loss in want.items())
+
+
+@torch.no_grad()
+def test_precision_and_compiling_are_for_testing_too(pair):
+    def predict(images, **test_cfg):
+        model = deblurrer(generator=MIMO, teacher=None, prior_loss=None, test_cfg=test_cfg).eval()
+        return model.forward_inference(images).pred_img
+
+    sizes = []
+
+    def backend(graph, inputs):
+        sizes.extend(i.shape for i in inputs if getattr(i, 'ndim', 0) == 4 and i.shape[1] == 3)
+        return graph.forward
+
+    want = predict(pair[0])
+    compiled = predict(pair[0], compile=dict(backend=backend, dynamic=False))
+    torch.testing.assert_close(compiled, want)
+    assert pair[0].shape in sizes
+    half = predict(pair[0], precision='bfloat16')
+    assert half.dtype == torch.float32
+    assert 0 < (half - want).abs().max() < 10
+    with torch.autocast('cpu', torch.bfloat16):  # as of a loop with fp16=True
+        assert torch.equal(predict(pair[0], precision='float32'), want)
+    with pytest.raises(UserError, match="precision='half' is unknown"):
+        predict(pair[0], precision='half')

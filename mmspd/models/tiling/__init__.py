@@ -5,6 +5,7 @@ the whole image; where that does not fit, the prior of each tile is computed wit
 surroundings that a convolutional F_S gives the very same.
 """
 
+from mmspd.models.tiling.network import TileNetwork
 from mmspd.models.tiling.restore import restore
 
-__all__ = ['restore']
+__all__ = ['TileNetwork', 'restore']

@@ -16,23 +16,26 @@ class Span(NamedTuple):
     stop: int
 
 
-def spans(length: int, tile: int, overlap: int, multiple: int) -> List[Span]:
-    """Cover an axis by as few overlapping tiles as can be, of about equal length.
+def spans(length: int, tile: int, overlap: int, multiple: int, shrink: bool = True) -> List[Span]:
+    """Cover an axis by as few overlapping tiles as can be, of equal length but for the last.
 
     Args:
         length: pixels of the axis.
         tile: longest tile, a multiple of ``multiple``.
         overlap: how far neighbours overlap at least, likewise; below ``tile``.
         multiple: tiles start at multiples of it.
+        shrink: make the tiles as short as their number allows; without it they are ``tile`` long
+            and overlap by more.
 
     Returns:
-        The tiles in order; the last one ends at ``length``. All that do not are multiples of
-        ``multiple`` long.
+        The tiles in order; the last one ends at ``length`` and may be shorter by less than
+        ``multiple``. The others are multiples of ``multiple`` long.
     """
     if length <= tile:
         return [Span(0, length)]
     count = -(-(length - overlap) // (tile - overlap))
-    tile = round_up(-(-(length + (count - 1) * overlap) // count), multiple)
+    if shrink:
+        tile = round_up(-(-(length + (count - 1) * overlap) // count), multiple)
     starts = [round_up(i * (length - tile) // (count - 1), multiple) for i in range(count)]
     return [Span(start, min(start + tile, length)) for start in starts]
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmspd.models.compiled import Compiled
 from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.meta import peak_memory, shapes_only
 from mmspd.models.padding import pad_to_multiple, round_up
@@ -38,9 +39,15 @@ _KNOWN: 'weakref.WeakKeyDictionary[nn.Module, _Known]' = weakref.WeakKeyDictiona
 
 
 class TileNetwork:
-    """A model as this module sees it: a generator, where it is, how it is run, what that takes."""
+    """A model as this module sees it: a generator, where it is, how it is run, what that takes.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: in evaluation mode, on its device; or its generator.
+        compiled: compile the restorer for each size of tile. The prior, a small part of the work,
+            is not compiled, for it sees the whole image.
+    """
+
+    def __init__(self, model: nn.Module, compiled: bool = False) -> None:
         self.generator = getattr(model, 'generator', model)
         self.device = next(self.generator.parameters()).device
         self.memory_format = getattr(model, 'memory_format', torch.contiguous_format)
@@ -50,30 +57,39 @@ class TileNetwork:
         self.accepted, self.costs = _KNOWN[self.generator]
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
+        self.compiled = compiled
+        # CUDA graphs reuse the memory of a result, which is copied before the next tile
+        mode = None if self.device.type == 'cpu' else 'reduce-overhead'
+        self._call = Compiled(compiled and dict(dynamic=False, mode=mode))
 
     def load(self, pixels: np.ndarray) -> Tensor:
-        """Bring ``(1, 3, h, w)`` to the device."""
+        """Bring ``(N, 3, h, w)`` to the device."""
         img = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
         return img.contiguous(memory_format=self.memory_format)
 
-    def restore(self, img: Tensor, rows: Span, columns: Span, prior: Optional[list]) -> Tensor:
-        """Restore a part of an image on the device; all of it where the network is not guided.
+    def restore(
+        self, img: Tensor, rows: Span, columns: Span, prior: Optional[Sequence[Tensor]] = None
+    ) -> Tensor:
+        """Restore a part of images on the device.
 
         Args:
-            img: ``(1, 3, H, W)``.
+            img: ``(N, 3, H, W)``.
             rows: the part; starts at a multiple of :attr:`multiple`.
             columns: likewise.
-            prior: that of the part. Where it is ``None`` it is cut out of the image's.
+            prior: that of the part. Where it is ``None`` it is cut out of the images'.
 
         Returns:
-            ``(1, 3, rows, columns)``.
+            ``(N, 3, rows, columns)``, padded to what the restorer accepts.
         """
-        if not self.guided:
-            return as_list(self.generator(pad_to_multiple(img, self.accepted)))[-1]
-        if prior is None:
+        if self.guided and prior is None:
             prior = self.crop(self.compute_prior(img), rows, columns)
         part = img[..., rows.start : rows.stop, columns.start : columns.stop]
-        return self.generator.restore(pad_to_multiple(part, self.accepted), prior)[-1]
+        # one size and memory layout for all tiles: both are part of what is compiled for
+        part = pad_to_multiple(part, self.multiple if self.compiled else self.accepted)
+        part = part.contiguous(memory_format=self.memory_format)
+        if part.is_meta:
+            return _run(self.generator, part, prior)
+        return self._call(_run, self.generator, part, prior)
 
     def compute_prior(self, img: Tensor) -> List[Tensor]:
         """Extract the prior of an image on the device, padded to :attr:`multiple`."""
@@ -85,7 +101,9 @@ class TileNetwork:
         bottom = top + round_up(rows.stop - top, self.multiple)
         right = left + round_up(columns.stop - left, self.multiple)
         return [
-            level[..., top // stride : bottom // stride, left // stride : right // stride]
+            level[
+                ..., top // stride : bottom // stride, left // stride : right // stride
+            ].contiguous(memory_format=self.memory_format)
             for level, stride in zip(prior, strides)
         ]
 
@@ -130,6 +148,12 @@ class TileNetwork:
         if case not in self.costs:
             self.costs[case] = int(KEPT_FACTOR * peak_memory(self.generator, run)) + KEPT_BYTES
         return self.costs[case]
+
+
+def _run(generator: nn.Module, img: Tensor, prior: Optional[Sequence[Tensor]]) -> Tensor:
+    """Restore images, with their prior where the generator is guided."""
+    outputs = generator(img) if prior is None else generator.restore(img, prior)
+    return as_list(outputs)[-1]
 
 
 def _accepted_multiple(generator: nn.Module) -> int:

@@ -13,11 +13,19 @@ SMALLEST_TILE = 384  # that 'auto' chooses: smaller ones see too little of the i
 
 
 class Plan(NamedTuple):
-    """Tiles of an image, and whether they take their priors from that of the whole image."""
+    """Tiles of an image.
+
+    Attributes:
+        rows: where they lie.
+        columns: likewise.
+        whole_prior: whether they take their priors from that of the whole image.
+        batch: how many are restored at a time.
+    """
 
     rows: List[Span]
     columns: List[Span]
     whole_prior: bool
+    batch: int
 
     @property
     def tile(self) -> Tuple[int, int]:
@@ -26,7 +34,13 @@ class Plan(NamedTuple):
 
 
 def choose_tiles(
-    net: TileNetwork, size: Tuple[int, int], tile: Union[str, int], overlap: int, free: int
+    net: TileNetwork,
+    size: Tuple[int, int],
+    tile: Union[str, int],
+    overlap: int,
+    free: int,
+    batch: int = 1,
+    shrink: bool = True,
 ) -> Plan:
     """Choose the tiles of an image.
 
@@ -37,18 +51,23 @@ def choose_tiles(
             largest tiles that do.
         overlap: of the tiles.
         free: bytes of memory.
+        batch: how many tiles are restored at a time at most; one where each has a prior of its own.
+        shrink: see :func:`~mmspd.models.tiling.grid.spans`.
 
     Raises:
         UserError: not even small tiles fit.
     """
 
     def plan(side: int, whole_prior: bool) -> Plan:
-        rows, columns = (spans(length, side, overlap, net.multiple) for length in size)
-        return Plan(rows, columns, whole_prior and len(rows) * len(columns) > 1)
+        rows, columns = (spans(length, side, overlap, net.multiple, shrink) for length in size)
+        count = len(rows) * len(columns)
+        at_a_time = min(batch, count) if whole_prior or not net.guided else 1
+        return Plan(rows, columns, whole_prior and count > 1, at_a_time)
 
     def lacking(candidate: Plan) -> int:
         kept = net.prior_size(*size) if candidate.whole_prior else 0
-        return kept + net.cost(size, candidate.tile, candidate.whole_prior) - free
+        cost = net.cost(size, candidate.tile, candidate.whole_prior)
+        return kept + candidate.batch * cost - free
 
     longest = round_up(max(size), net.multiple)
     if tile == 'auto' and lacking(plan(longest, False)) <= 0:

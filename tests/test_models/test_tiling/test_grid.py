@@ -40,6 +40,22 @@ def test_the_weights_of_every_pixel_sum_to_one(length, tile, overlap, multiple):
     assert count.max() <= 2
 
 
+@pytest.mark.parametrize(('length', 'tile', 'overlap', 'multiple'), CASES)
+def test_tiles_of_a_stated_length(length, tile, overlap, multiple):
+    tiles = spans(length, tile, overlap, multiple, shrink=False)
+    assert len(tiles) == len(spans(length, tile, overlap, multiple))
+    assert tiles[-1].stop == length
+    assert all(start % multiple == 0 for start, _ in tiles)
+    assert all(stop - start == tile for start, stop in tiles[:-1])
+    if len(tiles) > 1:
+        assert tile - multiple < length - tiles[-1].start <= tile
+    assert all(left.stop - right.start >= overlap for left, right in zip(tiles, tiles[1:]))
+    total = np.zeros(length)
+    for span, weights in zip(tiles, fades(tiles)):
+        total[slice(*span)] += weights
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
 def test_weights_fade_smoothly():
     left, right = fades([Span(0, 20), Span(10, 30)])
     assert left[:10].tolist() == right[10:].tolist() == [1] * 10

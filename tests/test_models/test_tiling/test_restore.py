@@ -13,9 +13,10 @@ from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.models.guided import as_list
+from mmspd.models.padding import pad_to
 from mmspd.models.self_ensemble import self_ensemble
-from mmspd.models.tiling import restore
-from mmspd.models.tiling.network import TileNetwork
+from mmspd.models.tiling import TileNetwork, restore
+from mmspd.models.tiling.plan import choose_tiles
 from mmspd.registry import build_model
 
 UNET = dict(type='mmspd.UNet', base=4, num_res=1)
@@ -151,6 +152,84 @@ def test_reduced_precision(precision):
     assert 0 < (found - untiled(network, img)).abs().max() < 0.1
 
 
+@pytest.mark.parametrize('kind', ['unet', 'mimo', 'guided unet'])
+def test_the_last_sum_is_in_float32(kind):
+    """A network whose last layer adds nothing returns the image, which bfloat16 cannot hold."""
+    network, img = build(kind), image(37, 53)
+    restorer = getattr(network, 'restorer', network)
+    last = restorer.feat_extract[5].main[0] if kind == 'mimo' else restorer.ending
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    assert torch.equal(restore(network, img, precision='bfloat16'), img)
+
+
+@pytest.mark.parametrize('kind', ['unet', 'guided unet'])
+def test_tiles_at_a_time_equal_one_by_one(kind, monkeypatch):
+    network, img = build(kind), smooth(205, 331)
+    counts = []
+    restorer = getattr(network, 'restorer', network)
+    restorer.register_forward_pre_hook(
+        lambda _, args: args[0].is_meta or counts.append(len(args[0]))
+    )
+    how = dict(tile=128, overlap=32)
+    want = restore(network, img, **how)
+    assert counts == [1] * 8
+    counts.clear()
+    told = []
+    found = restore(network, img, **how, batch=3, progress=lambda *count: told.append(count))
+    torch.testing.assert_close(found, want, atol=1e-5, rtol=0)
+    assert counts == [3, 1, 3, 1]  # those of the bottom row are smaller
+    assert told == [(done, 8) for done in range(1, 9)]
+    if kind == 'guided unet':  # each tile has its own surroundings: one at a time
+        monkeypatch.setattr(TileNetwork, 'prior_size', lambda self, *size: 2**60)
+        counts.clear()
+        found = restore(network, img, **how, batch=3)
+        torch.testing.assert_close(found, want, atol=1e-5, rtol=0)
+        assert counts == [1] * 8
+
+
+def test_tiles_at_a_time_count_in_the_plan():
+    net, size = TileNetwork(build('unet')), (3000, 3000)
+    free = 2 * net.cost(size, (768, 768), False)
+    alone, pairs = (choose_tiles(net, size, 'auto', 64, free, batch).tile for batch in (1, 2))
+    assert max(pairs) <= 768 < min(alone)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'sizes'),
+    [
+        ('unet', ((128, 128), (205, 331), (97, 150))),
+        ('guided unet', ((128, 128), (208, 328), (97, 152))),
+    ],
+)
+def test_one_program_restores_tiles_of_all_images(kind, sizes, monkeypatch):
+    programs = []
+
+    def backend(graph, inputs):
+        programs.append(graph)
+        return graph.forward
+
+    real = torch.compile
+    monkeypatch.setattr(
+        torch, 'compile', lambda run, **_: real(run, dynamic=False, backend=backend)
+    )
+    network = build(kind)
+    net = TileNetwork(network, compiled=True)
+    for size in sizes:
+        img = smooth(*size)
+        # an image smaller than a tile is restored within its own reflection
+        padded = pad_to(img, max(size[0], 128), max(size[1], 128))
+        found = restore(net, img, tile=128, overlap=48)
+        want = untiled(network, padded)[..., : size[0], : size[1]]
+        assert found.shape == img.shape
+        assert -10 * (found - want).square().mean().log10() > 60
+    restore(net, smooth(90, 180), tile=128, overlap=48, self_ensemble=True)
+    assert len(programs) == 1
+    whole = smooth(64, 96)
+    torch.testing.assert_close(restore(net, whole, tile=0), untiled(network, whole))
+    assert len(programs) == 2
+
+
 def test_a_restorer_that_refuses_odd_sizes_is_given_others():
     class Strict(nn.Module):
         def __init__(self):
@@ -237,6 +316,7 @@ def test_a_blow_up_is_told(value, message, monkeypatch):
         (dict(tile=-64), 'tile=-64 does not fit'),
         (dict(tile=64, overlap=40), 'overlap=40 does not fit: use 0 to half the size of a tile'),
         (dict(overlap=-1), 'overlap=-1 does not fit'),
+        (dict(batch=0), 'batch=0 does not fit: use 1 or more'),
         (dict(memory_budget=10**6), r'Tiles of 384 pixels, the smallest, take \d+ MiB more memory'),
     ],
 )
