@@ -79,14 +79,10 @@ def test_plain_losses_equal_ours(tool, cfg):
     torch.testing.assert_close(tool.plain_loss(loss)(one, other), loss(one, other))
 
 
-def test_plain_distillation_equals_ours(tool):
-    cfg = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.3)
-    loss = build_model(cfg, prior_channels=(4, 6), teacher_channels=(5, 7))
-    prior = [torch.rand(2, 4, 8, 8), torch.rand(2, 6, 2, 2)]
-    features = [torch.rand(2, 5, 8, 8), torch.rand(2, 7, 2, 2)]
-    torch.testing.assert_close(
-        tool.plain_distillation(loss, prior, features), loss(prior, features)
-    )
+def test_plain_hcl_equals_ours(tool):
+    one, other = torch.rand(2, 2, 5, 8, 3)
+    loss = build_model(dict(type='mmspd.HCLLoss', factors=(1, 2, 4)))
+    torch.testing.assert_close(tool.PlainHCL((1, 2, 4))(one, other), loss(one, other))
 
 
 def test_a_variant_that_computes_something_else_is_not_timed(tool):

@@ -16,7 +16,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 from unittest import mock
 
 import torch
@@ -31,6 +31,7 @@ from torch.profiler import ProfilerActivity, profile
 from mmspd.apis.model import check_device
 from mmspd.apis.training_memory import held_bytes
 from mmspd.errors import UserError
+from mmspd.models.guided import as_list
 from mmspd.utils.benchmark import add_arguments, write_record
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import add_cfg_options, read_config
@@ -106,15 +107,20 @@ def plain_edge(pred: Tensor, target: Tensor, eps: float) -> Tensor:
     return ((edges(pred) - edges(target)).square() + eps**2).sqrt().mean()
 
 
-def plain_distillation(loss: nn.Module, prior: List[Tensor], features: List[Tensor]) -> Tensor:
-    """The prior loss as its equations read: both maps are pooled, then compared."""
-    if loss.hcl.reading != 'mse':
-        return loss(prior, features)
-    total = 0.0
-    for own, wanted in zip(loss.project(prior), features):
-        for factor in (factor for factor in loss.hcl.factors if factor <= min(own.shape[-2:])):
-            total = total + F.mse_loss(F.avg_pool2d(own, factor), F.avg_pool2d(wanted, factor))
-    return loss.loss_weight * total / len(features)
+class PlainHCL(nn.Module):
+    """The hierarchical context loss as Eq. 2 reads: both maps are pooled, then compared."""
+
+    def __init__(self, factors: Sequence[int]) -> None:
+        super().__init__()
+        self.factors = factors
+
+    def forward(self, own: Tensor, wanted: Tensor) -> Tensor:
+        """Compare a level ``(N, C, H, W)`` of the prior with the teacher's."""
+        return sum(
+            F.mse_loss(F.avg_pool2d(own, factor), F.avg_pool2d(wanted, factor))
+            for factor in self.factors
+            if factor <= min(own.shape[-2:])
+        )
 
 
 def plain_loss(loss: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
@@ -131,14 +137,20 @@ class PlainLoop:
     """One step of the reference.
 
     Args:
-        config: of a runner, whose optimiser is taken without what makes it fast.
+        config: of a runner; what makes its training fast is left out, in place.
         device: where to train.
         batch: as the loader hands it over.
     """
 
     def __init__(self, config: Config, device: torch.device, batch: Dict[str, Any]) -> None:
         self.device = device
+        config.merge_from_dict({'model.channels_last': False, 'model.compile': False})
+        if config.model.get('teacher'):
+            config.model.teacher.pop('dtype', None)
         self.model = build_training(config, device)[0]
+        hcl = getattr(self.model.prior_loss, 'hcl', None)
+        if hcl is not None and hcl.reading == 'mse':
+            self.model.prior_loss.hcl = PlainHCL(hcl.factors)
         settings = dict(config.optim_wrapper.optimizer)
         settings.pop('fused', None)
         self.optimizer = OPTIMIZERS.build(dict(settings, params=self.model.parameters()))
@@ -156,7 +168,7 @@ class PlainLoop:
             outputs = model.generator(blurry)
         else:
             outputs, prior = model.generator.forward_with_prior(blurry)
-        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        outputs = as_list(outputs)
         targets = model.pyramid(sharp, outputs)
         losses = {
             name: sum(loss(output, target) for output, target in zip(outputs, targets))
@@ -165,7 +177,7 @@ class PlainLoop:
         if prior is not None:
             with torch.no_grad():
                 features = model._teach(blurry, sharp)
-            losses['loss_prior'] = plain_distillation(model.prior_loss, prior, features)
+            losses['loss_prior'] = model.prior_loss(prior, features)
         sum(losses.values()).backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(model.parameters(), **self.clip)
