@@ -225,7 +225,7 @@ def _by_severity(records: Records, test: str) -> str:
         gains = [
             paired_gain(records[reference], records[variant], test, groups[name]) for name in names
         ]
-        rows.append([f'`{variant}`', *(' '.join(_gain_cells(gain)) for gain in gains)])
+        rows.append([f'`{variant}`', *('; '.join(_gain_cells(gain)) for gain in gains)])
     header = [f'gain over {reference}', *(f'{name} (n = {len(groups[name])})' for name in names)]
     return text_table(header, rows)
 

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
+from mmengine.logging import MMLogger
+
 from mmspd.errors import UserError
 from mmspd.study.plan import Row, Study
 from mmspd.study.record import read_record
@@ -136,6 +138,8 @@ def _told(row: Row, process: subprocess.Popen, results: Path) -> str:
 def main(argv: List[str]) -> Optional[int]:
     """Run the study, or one run of it."""
     args = parse_args(argv)
+    if not args.row:  # many configs are read, each with notes of MMEngine's
+        MMLogger.get_current_instance().setLevel('WARNING')
     study = Study(args.study)
     args.out = args.out or Path('work_dirs', 'study', Path(args.study).stem)
     if args.row:

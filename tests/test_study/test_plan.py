@@ -1,0 +1,82 @@
+"""What a study's file says, and the config of each of its runs."""
+
+from pathlib import Path
+
+import pytest
+
+from mmspd.errors import UserError
+from mmspd.study.plan import Row, Study, digest_of
+
+MAIN = Path(__file__).resolve().parents[2] / 'configs' / 'study' / 'main.py'
+
+
+def test_rows_come_in_order_of_value(study):
+    rows = [str(row) for row in study.rows()]
+    assert rows == [
+        'plain seed 0',
+        'guided seed 0',
+        'plain seed 1',
+        'guided seed 1',
+        'shuffled seed 0',
+    ]
+    assert [str(row) for row in study.rows(['guided'])] == ['guided seed 0', 'guided seed 1']
+    assert study.rows(['wide']) == [Row('wide', 0)]
+    assert study.rows(['plain'], [3, 5]) == [Row('plain', 3), Row('plain', 5)]
+    with pytest.raises(UserError, match="no variant 'gided', only plain, seven, wide, guided"):
+        study.rows(['gided'])
+
+
+def test_a_variant_is_its_base_with_the_changes_and_the_budget(study):
+    config = study.config(Row('slow', 7))
+    assert config.optim_wrapper.optimizer == dict(type='Adam', lr=1e-4)
+    assert config.train_cfg.max_epochs == config.param_scheduler.T_max == 2
+    assert config.randomness.seed == 7
+    assert study.config(Row('tuned', 0)).train_cfg.max_epochs == 1
+    assert study.config(Row('guided', 0)).optim_wrapper.optimizer.lr == 2e-3
+    same = [study.config(Row(name, 1)).to_dict() for name in ('shuffled', 'guided')]
+    assert same[0] == same[1]
+
+
+def test_a_width_is_matched_to_anothers_cost(study):
+    assert study.config(Row('wide', 0)).model.generator.base == 7
+
+
+def test_the_digest_tells_configs_apart_but_not_places(study):
+    configs = [study.config(Row('guided', 0)) for _ in range(4)]
+    configs[1].work_dir = 'elsewhere'
+    configs[1].train_dataloader.dataset.data_root = '/other/place'
+    configs[2].randomness.seed = 1
+    configs[3].model.generator.prior.extractor.width = 5
+    digests = [digest_of(config) for config in configs]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize(
+    ('extra', 'message'),
+    [
+        ('del order', 'it lacks order'),
+        ("reference = 'none'", "no variant 'none'"),
+        ("variants[0]['sed'] = 1", "the variant 'plain' has the key 'sed'; it knows about"),
+        ("variants[5]['base'] = 'plain.py'", "'shuffled' needs base or shuffle"),
+        (
+            "variants[0]['options'] = {'model': {}, 'model.generator.base': 5}",
+            "'plain' changes 'model' and parts of it",
+        ),
+    ],
+)
+def test_mistakes_in_the_file_end_in_one_sentence(write_study, extra, message):
+    with pytest.raises(UserError, match=message):
+        Study(write_study(extra + '\n'))
+
+
+def test_no_two_variants_of_the_main_study_are_alike():
+    study = Study(str(MAIN))
+    names = [
+        name
+        for name, variant in study.variants.items()
+        if not (variant.match_macs or variant.shuffle or variant.start_from)
+    ]
+    digests = {digest_of(study.config(Row(name, 0))) for name in names}
+    assert len(digests) == len(names)
+    assert {row.variant for row in study.rows()} == set(study.variants)
