@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from mmspd.errors import UserError
+from mmspd.utils.cli import at_least_one
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import check_file
 from mmspd.utils.measure import describe_machine
@@ -92,7 +93,10 @@ def make_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
 def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
     """Add the arguments that benchmarks of networks have in common."""
     parser.add_argument(
-        '--rounds', type=int, default=rounds, help=f'timings of each, in turns (default: {rounds})'
+        '--rounds',
+        type=at_least_one,
+        default=rounds,
+        help=f'timings of each, in turns (default: {rounds})',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: cpu)')
     parser.add_argument('--json', type=Path, help='write all figures to this file')

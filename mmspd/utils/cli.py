@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator, List, Optional, Union
 
 from mmspd.errors import UserError
 
-__all__ = ['run_main', 'sentence_of', 'tile_argument']
+__all__ = ['at_least_one', 'positive', 'run_main', 'sentence_of', 'tile_argument']
 
 # A DataLoader worker's error arrives with the worker's traceback in its message.
 _WORKER = re.compile(r'^Caught \w+ in .*?Traceback \(most recent call last\)', re.DOTALL)
@@ -73,6 +73,20 @@ def sentence_of(error: UserError) -> str:
         # the last line of the traceback reads 'mmspd.errors.UserError: <sentence>'
         message = message.rstrip().rpartition('UserError: ')[2]
     return ' '.join(_BUILDING.sub('', message).split())
+
+
+def at_least_one(text: str) -> int:
+    """Read an argument that is a number from 1 on."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not a number from 1 on')
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """Read an argument that is more than 0."""
+    if not float(text) > 0:
+        raise argparse.ArgumentTypeError(f'{text} is not more than 0')
+    return float(text)
 
 
 def tile_argument(text: str) -> Union[str, int]:

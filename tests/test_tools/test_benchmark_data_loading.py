@@ -68,7 +68,8 @@ def test_an_estimate_is_called_one(tool, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--workers', '0'], '--workers wants numbers of 1 or more'),
+        (['--workers', '0'], 'argument --workers: 0 is not a number from 1 on'),
+        (['--needed', '0'], 'argument --needed: 0 is not more than 0'),
         (['--workers', '--needed', '3'], '--needed wants --workers to be measured'),
     ],
 )

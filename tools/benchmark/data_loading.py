@@ -32,7 +32,7 @@ from mmspd.datasets.paired import RAW
 from mmspd.errors import UserError
 from mmspd.registry import import_sibling
 from mmspd.utils.benchmark import write_record
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import at_least_one, positive, run_main
 from mmspd.utils.measure import Spread, paired_ratio, summarise, time_in_turns
 from mmspd.utils.tables import text_table
 
@@ -64,19 +64,25 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--photos', type=Path, help="photos to make the pairs of (default: scikit-image's)"
     )
-    parser.add_argument('--pairs', type=int, default=24, help='pairs of 1280x720 (default: 24)')
-    parser.add_argument('--samples', type=int, default=100, help='samples decoded (default: 100)')
     parser.add_argument(
-        '--workers', type=int, nargs='*', default=[1, 2], help='of the DataLoader (default: 1 2)'
+        '--pairs', type=at_least_one, default=24, help='pairs of 1280x720 (default: 24)'
     )
     parser.add_argument(
-        '--needed', type=float, metavar='IMAGES_PER_S', help='tell how many workers give so many'
+        '--samples', type=at_least_one, default=100, help='samples decoded (default: 100)'
+    )
+    parser.add_argument(
+        '--workers',
+        type=at_least_one,
+        nargs='*',
+        default=[1, 2],
+        help='of the DataLoader (default: 1 2)',
+    )
+    parser.add_argument(
+        '--needed', type=positive, metavar='IMAGES_PER_S', help='tell how many workers give so many'
     )
     parser.add_argument('--folder', type=Path, help='where the files go for the time being')
     parser.add_argument('--json', type=Path, help='write all figures to this file')
     args = parser.parse_args(argv)
-    if any(workers < 1 for workers in args.workers):
-        parser.error('--workers wants numbers of 1 or more')
     if args.needed is not None and not args.workers:
         parser.error('--needed wants --workers to be measured')
     return args

@@ -28,7 +28,7 @@ from mmspd.apis.inferencer import RestoreOptions
 from mmspd.apis.model import check_device
 from mmspd.models.guided import as_list
 from mmspd.utils.benchmark import Twins, add_arguments, awake, find_twins, make_photo, write_record
-from mmspd.utils.cli import run_main, tile_argument
+from mmspd.utils.cli import at_least_one, run_main, tile_argument
 from mmspd.utils.launch import read_config
 from mmspd.utils.measure import allocated_peak, paired_ratio, summarise, time_in_turns
 from mmspd.utils.precision import PRECISIONS
@@ -104,7 +104,9 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--tile', type=tile_argument, default=0, help='its tiles (default: 0, the whole photo)'
     )
-    parser.add_argument('--batch', type=int, default=1, help='tiles at a time (default: 1)')
+    parser.add_argument(
+        '--batch', type=at_least_one, default=1, help='tiles at a time (default: 1)'
+    )
     add_arguments(parser, rounds=5)
     return parser.parse_args(argv)
 

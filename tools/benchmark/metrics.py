@@ -17,7 +17,7 @@ from skimage.metrics import structural_similarity
 from mmspd.evaluation import NIQE, BlurEffect
 from mmspd.evaluation.metrics import aligned_scores, psnr, ssim_2d, ssim_matlab
 from mmspd.utils.benchmark import write_record
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import at_least_one, run_main
 from mmspd.utils.measure import paired_ratio, summarise, time_in_turns
 
 
@@ -39,8 +39,10 @@ def skimage_ssim(restored: np.ndarray, sharp: np.ndarray) -> float:
 def main(argv: List[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'))
-    parser.add_argument('--runs', type=int, default=5, help='of each metric (default: 5)')
+    parser.add_argument(
+        '--size', type=at_least_one, nargs=2, default=(720, 1280), metavar=('H', 'W')
+    )
+    parser.add_argument('--runs', type=at_least_one, default=5, help='of each metric (default: 5)')
     parser.add_argument('--json', type=Path, help='write all figures to this file')
     args = parser.parse_args(argv)
     cv2.setNumThreads(1)

@@ -25,7 +25,7 @@ from torch import nn
 from mmspd.apis.model import check_device
 from mmspd.apis.training_memory import bytes_of, held_bytes
 from mmspd.utils.benchmark import Twins, add_arguments, awake, find_twins, write_record
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import at_least_one, run_main
 from mmspd.utils.complexity import costs_of_parts
 from mmspd.utils.launch import read_config
 from mmspd.utils.measure import allocated_peak, paired_ratio, summarise, time_in_turns
@@ -64,14 +64,14 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--size',
-        type=int,
+        type=at_least_one,
         nargs=2,
         default=(256, 256),
         metavar=('H', 'W'),
         help='of the image of the forward (default: 256 256)',
     )
-    parser.add_argument('--crop', type=int, default=128, help='of the step (default: 128)')
-    parser.add_argument('--batch', type=int, default=1, help='of the step (default: 1)')
+    parser.add_argument('--crop', type=at_least_one, default=128, help='of the step (default: 128)')
+    parser.add_argument('--batch', type=at_least_one, default=1, help='of the step (default: 1)')
     parser.add_argument(
         '--teacher',
         choices=('config', 'none', *TEACHERS),

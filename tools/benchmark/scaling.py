@@ -34,7 +34,7 @@ from mmspd.apis.model import check_device
 from mmspd.errors import UserError
 from mmspd.registry import import_sibling
 from mmspd.utils.benchmark import add_arguments, write_record
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import at_least_one, positive, run_main
 from mmspd.utils.cost_model import (
     Link,
     Step,
@@ -55,20 +55,6 @@ MIB = 1 << 20
 GOPRO = 2103
 #: Of one process, which sends nothing.
 NO_LINK = Link(bandwidth=math.inf, latency=0.0)
-
-
-def at_least_one(text: str) -> int:
-    """Read an argument that is a number from 1 on."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not a number from 1 on')
-    return int(text)
-
-
-def positive(text: str) -> float:
-    """Read an argument that is more than 0."""
-    if not float(text) > 0:
-        raise argparse.ArgumentTypeError(f'{text} is not more than 0')
-    return float(text)
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
