@@ -234,8 +234,7 @@ def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
     """Draw the gain over the blurry image by severity; return the picture's name."""
     groups = {}
     for variant, runs in records.items():
-        images = [image for run in runs.values() for image in run['tests'][test]['images']]
-        found = group_by_severity(images)
+        found = group_by_severity(_mean_images(runs, test))
         name = next((name for name in _GROUPINGS if name in found), None)
         if name is not None:
             groups[variant] = {name: found[name]}
@@ -243,6 +242,16 @@ def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
         return None
     plot_severity(groups, out / f'severity_{test}.png')
     return f'severity_{test}.png'
+
+
+def _mean_images(runs: Mapping[int, Record], test: str) -> List[Dict[str, Any]]:
+    """Average the PSNR of every image of a test over the seeds."""
+    seeds = [_values(record, test) for record in runs.values()]
+    images = next(iter(runs.values()))['tests'][test]['images']
+    return [
+        {**image, _METRIC: float(np.mean([values[image['key']] for values in seeds]))}
+        for image in images
+    ]
 
 
 def _plot_curves(records: Records, path: Path) -> None:
