@@ -173,8 +173,6 @@ def check_arguments(args: argparse.Namespace, config: Config) -> None:
     """
     if args.batch is None:
         args.batch = config.train_dataloader.batch_size
-    if args.rounds < 1:
-        raise UserError(f'--rounds {args.rounds}: give a number from 1 on')
     if args.device == 'cuda':
         room, unit = torch.cuda.device_count(), 'GPUs'
     else:
