@@ -294,7 +294,7 @@ def find_link(args: argparse.Namespace, found: Dict[str, Any], machine: Any) -> 
     where = f' among processes on one machine ({machine["device"]})'
     told = (
         f'ring: {link.bandwidth / 1e9:.3g} GB/s {sources["bandwidth"]}, '
-        f'{1e6 * link.latency:.3g} microseconds {sources["latency"]}'
+        f'{1e6 * link.latency:.0f} microseconds {sources["latency"]}'
     )
     return link, told + (where if 'measured' in sources.values() else '')
 
