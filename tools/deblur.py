@@ -68,7 +68,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='compile the network, a minute or so for each size of tile: for many photos with '
+        help='compile the network, a minute or more for each size of tile: for many photos with '
         '--tile N, and for videos',
     )
     parser.add_argument('--device', help='e.g. cpu or cuda:1; by default the accelerator, if any')

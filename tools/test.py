@@ -70,7 +70,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='compile the network for each size of image, a minute or so each: for many images',
+        help='compile the network for each size of image, a minute or more each: for many images',
     )
     return parser.parse_args(argv)
 

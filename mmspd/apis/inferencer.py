@@ -62,7 +62,7 @@ class DeblurInferencer:
         weights: Checkpoint of ``tools/train.py``, or weights of the restorer as its authors
             published them; random ones with ``None``.
         device: Where to compute; by default the accelerator if there is one, else the CPU.
-        compile: Compile the restorer for each size of tile, which takes a minute or so each time;
+        compile: Compile the restorer for each size of tile, which takes a minute or more each time;
             worth it for many photos in tiles of a stated size, and for videos.
 
     Raises:
