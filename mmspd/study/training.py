@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 
 from mmspd.engine.checkpoint_hook import find_resumable
@@ -103,11 +104,10 @@ def _train_and_test(
     """Fill the record; return whether the run came to its end."""
     folder, variant = row.folder(results), study.variant(row.variant)
     config = study.config(row)
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     record.update(
         config=digest_of(config),
         about=variant.about,
-        machine=describe_machine(device),
+        machine=describe_machine(torch.device(get_device())),
         **cost_of(config)._asdict(),
     )
     config.work_dir = str(folder)
