@@ -79,11 +79,11 @@ class PrefetchHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Put the prefetcher in front of the loader."""
-        loop, device = runner.train_loop, next(runner.model.parameters()).device
+        loop, parameter = runner.train_loop, next(runner.model.parameters())
         if not isinstance(loop, EpochBasedTrainLoop):
             raise UserError(
                 "mmspd.PrefetchHook needs train_cfg.type='mmengine.EpochBasedTrainLoop', not "
                 f'{type(loop).__name__}: remove default_hooks.prefetch, or train by epochs'
             )
-        if device.type == 'cuda':
-            loop.dataloader = Prefetcher(loop.dataloader, device)
+        if parameter.is_cuda:
+            loop.dataloader = Prefetcher(loop.dataloader, parameter.device)
