@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from contracts.restorer import EMBEDDING, PRIOR, guide, image, randomise
+from contracts.restorer import EMBEDDING, PRIOR, backward, guide, image, randomise
 from torch import nn
 
 from mmspd.models.padding import pad_to_multiple
@@ -177,10 +177,26 @@ def test_with_cp_recomputes_the_prior_and_its_embedding_too():
         type='mmspd.SemanticGuided', restorer=UNET, prior=PRIOR, embedding=EMBEDDING, outputs='all'
     )
     plain = MODELS.build(dict(UNET, with_cp=True))
-    kept, recomputed = MODELS.build(config), MODELS.build(dict(config, with_cp=True))
+    kept = MODELS.build(dict(config, with_embedding_cp=False))
+    recomputed = MODELS.build(dict(config, with_cp=True))
     img = image(64, 64)
     alone = saved_bytes(plain, img)
     assert saved_bytes(recomputed, img) - alone < (saved_bytes(kept, img) - alone) / 4
+
+
+def test_the_embedding_is_recomputed_while_training_unless_told_not_to():
+    config = dict(type='mmspd.SemanticGuided', restorer=UNET, prior=PRIOR, embedding=EMBEDDING)
+    kept, recomputed = MODELS.build(dict(config, with_embedding_cp=False)), MODELS.build(config)
+    randomise(kept)
+    recomputed.load_state_dict(kept.state_dict())
+    img = image(64, 64)
+    alone = saved_bytes(kept.restorer, img)
+    added = saved_bytes(kept, img) - alone
+    assert saved_bytes(recomputed, img) - alone < 0.75 * added
+    assert saved_bytes(recomputed.eval(), img) - alone == added
+    gradients = backward(kept, img)
+    for name, gradient in backward(recomputed.train(), img).items():
+        torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-7)
 
 
 def test_a_restorer_that_returns_a_list_is_guided_as_well():
