@@ -85,7 +85,7 @@ test_cfg = dict(type='mmengine.TestLoop')
 
 # the study's epochs replace these
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=1, val_interval=1)
-optim_wrapper = dict(type='mmengine.OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+optim_wrapper = dict(type='mmspd.OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
 param_scheduler = dict(
     type='mmengine.CosineAnnealingLR',
     T_max=1,

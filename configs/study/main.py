@@ -3,9 +3,16 @@
 # or one row:
 #   python tools/study/run.py configs/study/main.py --only net6 --seeds 0
 # A variant is a config of this folder with what it changes in it; docs/study.md tells more.
-epochs = 40
+epochs = 20  # of 150 steps
 val_interval = 2
 reference = 'net0'  # what the report compares with
+# half the time of float32 on a CPU that computes in bfloat16; net0-float32 and net6-float32 tell
+# what that changes
+options = dict(
+    model=dict(channels_last=True),
+    optim_wrapper=dict(dtype='bfloat16'),
+)
+float32 = dict(optim_wrapper=dict(dtype=None))
 
 weights = '{{$STUDY_WEIGHTS:checkpoints}}'
 lite_input = dict(mean=[127.0, 127.0, 127.0], std=[128.0, 128.0, 128.0])
@@ -52,6 +59,12 @@ variants = [
         options=dict(model=dict(teacher=dict(weights='random'))),
     ),
     dict(name='net6', about='CLC, MLA, SAT', base='unet_sp.py'),
+    # is the budget long enough for Net0, and does the precision matter?
+    dict(name='net0-short', about='net0, half the steps', base='unet.py', epochs=10),
+    dict(name='net0-long', about='net0, twice the steps', base='unet.py', epochs=40),
+    dict(name='net6-long', about='net6, twice the steps', base='unet_sp.py', epochs=40),
+    dict(name='net0-float32', about='net0 in float32', base='unet.py', options=float32),
+    dict(name='net6-float32', about='net6 in float32', base='unet_sp.py', options=float32),
     # more controls
     dict(
         name='blurry-teacher',
@@ -268,14 +281,14 @@ variants = [
         name='prior-first',
         about='the prior alone learns (first part of net6-warm)',
         base='unet_sp.py',
-        epochs=10,
+        epochs=5,
         options=dict(model=dict(losses=dict(_delete_=True))),
     ),
     dict(
         name='net6-warm',
         about='net6 after prior-first',
         base='unet_sp.py',
-        epochs=30,
+        epochs=15,
         start_from='prior-first',
     ),
     # another restorer, and one that is trained already
@@ -308,6 +321,7 @@ variants = [
 ]
 
 main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']
+budget = ['net0-short', 'net0-long', 'net6-long', 'net0-float32', 'net6-float32']
 controls = ['blurry-teacher', 'shuffled', 'shuffled-star']
 students = ['student-started', 'student-started-star', 'net0-wide-started', 'student-scratch']
 mimounet = ['mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star']
@@ -319,13 +333,12 @@ others = [
     *('teacher-seg', 'segmap', 'teacher-lite1', 'teacher-lite2'),
 ]
 order = [
-    dict(variants=main, seeds=[0]),
-    dict(variants=[*students, *remedies, *controls], seeds=[0]),
-    dict(variants=main, seeds=[1, 2]),
-    dict(variants=controls, seeds=[1, 2]),
-    dict(variants=mimounet, seeds=[0]),
-    dict(variants=[*students, *remedies], seeds=[1, 2]),
-    dict(variants=mimounet, seeds=[1, 2]),
+    dict(variants=main, seeds=[0, 1, 2]),
+    dict(variants=[*remedies, *students], seeds=[0]),
+    dict(variants=[*controls, *budget], seeds=[0]),
+    dict(variants=mimounet, seeds=[0, 1, 2]),
+    dict(variants=[*remedies, *students], seeds=[1, 2]),
+    dict(variants=[*controls, *budget], seeds=[1, 2]),
     dict(variants=['mimounet-tuned', 'mimounet-tuned-sp'], seeds=[0, 1, 2]),
     dict(variants=others, seeds=[0, 1, 2]),
 ]
