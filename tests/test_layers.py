@@ -11,20 +11,14 @@ PACKAGE = sorted((ROOT / 'mmspd').rglob('*.py'))
 TOOLS = sorted((ROOT / 'tools').rglob('*.py'))
 SOURCES = [*PACKAGE, *TOOLS, *sorted((ROOT / 'configs').rglob('*.py'))]
 
-#: An import may only point down: a layer knows those behind it.
-LAYERS = {
-    'mmspd.models': ('mmspd.datasets', 'mmspd.evaluation', 'mmspd.engine', 'mmspd.apis'),
-    'mmspd.datasets': ('mmspd.models', 'mmspd.evaluation', 'mmspd.engine', 'mmspd.apis'),
-    'mmspd.evaluation': ('mmspd.models', 'mmspd.datasets', 'mmspd.engine', 'mmspd.apis'),
-    'mmspd.engine': ('mmspd.models', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.apis'),
-    'mmspd.utils': (
-        'mmspd.models',
-        'mmspd.datasets',
-        'mmspd.evaluation',
-        'mmspd.engine',
-        'mmspd.apis',
-    ),
-}
+#: These do not know each other, and the utilities below them know none of them.
+PARTS = ('mmspd.models', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.engine')
+TOP = ('mmspd.apis', 'mmspd.study')
+
+#: An import may only point down: what a layer must not know.
+LAYERS = {part: (*(other for other in PARTS if other != part), *TOP) for part in PARTS}
+LAYERS['mmspd.utils'] = (*PARTS, *TOP)
+LAYERS['mmspd.apis'] = ('mmspd.study',)
 
 #: The only module that derives from MMagic's classes.
 MMAGIC = {'mmspd.models.deblurrer'}
