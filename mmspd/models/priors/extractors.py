@@ -131,6 +131,7 @@ class BackboneExtractor(BaseModule):
         super().__init__()
         self.net = FeatureNet(backbone, weights, mean, std, scale)
         channels, self.strides = self.net.spec()
+        self.net.cut_unused()
         self.net.freeze_unused()
         self.channels = (width,) * len(channels)
         self.reduce = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels)

@@ -138,7 +138,9 @@ def test_backbone_extractor_starts_from_the_teachers_weights(tmp_path):
     spl.init_weights()
     want = source.state_dict()
     got = spl.extractor.net.backbone.state_dict()
-    assert all(torch.equal(got[key], value) for key, value in want.items())
+    assert got
+    assert all(torch.equal(value, want[key]) for key, value in got.items())
+    assert not [key for key in got if key.startswith('layer4')]  # it belongs to no level
 
 
 def test_a_backbone_that_loads_weights_itself_is_refused():
@@ -169,4 +171,4 @@ def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
     trained = [p for p in extractor.parameters() if p.requires_grad]
     assert trained
     assert all(p.grad is not None for p in trained)
-    assert sum(p.numel() for p in trained) > 0.2 * sum(p.numel() for p in extractor.parameters())
+    assert sum(p.numel() for p in trained) > 0.9 * sum(p.numel() for p in extractor.parameters())
