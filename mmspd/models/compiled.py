@@ -19,9 +19,17 @@ class Compiled:
     Args:
         options: arguments of ``torch.compile``; ``True`` for ``dict(dynamic=False)``, which makes
             one program for each size and each batch size; ``False`` to call as it is.
+
+    Raises:
+        UserError: the options are none of these.
     """
 
     def __init__(self, options: Union[bool, Dict[str, Any]]) -> None:
+        if not isinstance(options, (bool, dict)):
+            raise UserError(
+                f'compile={options!r} is not known: give True, False, or a dict of arguments of '
+                "torch.compile such as dict(mode='max-autotune')."
+            )
         self.options = dict(dynamic=False) if options is True else options
         self._compiled: Optional[Callable[..., Any]] = None
 
@@ -29,12 +37,18 @@ class Compiled:
         """Call the function, which must be the same one in every call.
 
         Raises:
-            UserError: it cannot be compiled, for instance because there is no C++ compiler.
+            UserError: it cannot be compiled, for instance because there is no C++ compiler, or
+                ``torch.compile`` does not know the options.
         """
         if self.options is False:
             return function(*args, **kwargs)
         if self._compiled is None:
-            self._compiled = torch.compile(function, **self.options)
+            try:
+                self._compiled = torch.compile(function, **self.options)
+            except (RuntimeError, TypeError) as error:
+                raise UserError(
+                    f'compile={self.options} is refused by torch.compile ({error}): correct it.'
+                ) from error
         try:
             return self._compiled(*args, **kwargs)
         except TorchDynamoException as error:

@@ -317,6 +317,14 @@ def test_compiling_that_fails_ends_in_a_sentence(pair):
         model(pair[0], sample(pair[1]), mode='loss')
 
 
+def test_compile_that_torch_does_not_know_is_refused(pair):
+    with pytest.raises(UserError, match="compile='yes' is not known: give True, False, or a dict"):
+        deblurrer(compile='yes')
+    model = deblurrer(generator=MIMO, teacher=None, prior_loss=None, compile=dict(mode='quick'))
+    with pytest.raises(UserError, match='refused by torch.compile .*Unrecognized mode=quick'):
+        model(pair[0], sample(pair[1]), mode='loss')
+
+
 def test_compiled_model_pickles(pair):
     model = deblurrer(generator=MIMO, teacher=None, prior_loss=None, compile=dict(backend='eager'))
     want = model(pair[0], sample(pair[1]), mode='loss')

@@ -15,7 +15,7 @@ from mmspd.utils.cost_model import Link, Step, step_seconds
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'benchmark' / 'scaling.py'
 
 PARTS = {
-    'machine': dict(device='cuda', gpu='a GPU', processor='a processor', threads=1),
+    'machine': dict(device='cuda', accelerator='a GPU', processor='a processor', threads=1),
     'found': {
         'config': 'some.py',
         'variant': 'float32',
@@ -105,6 +105,7 @@ def test_prediction_states_what_is_assumed(tool, parts, tmp_path, capsys):
     out = capsys.readouterr().out
     assert '1 GB/s assumed, 20 microseconds assumed' in out
     assert 'loading: taken to keep up; not measured' in out
+    assert 'crop 256, on a GPU\n' in out
     one, eight = json.loads(found.read_text())['found']['rows']
     step = Step(0.3, 0.2, 40 << 20, 0.0)
     assert eight['step'] == pytest.approx(step_seconds(step, 8, Link(1e9, 20e-6), 0.1))

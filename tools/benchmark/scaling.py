@@ -300,7 +300,7 @@ def find_link(args: argparse.Namespace, found: Dict[str, Any], machine: Any) -> 
 
 
 def _processor(machine: Dict[str, Any]) -> str:
-    return machine.get('gpu') or f'{machine["processor"]}, threads: {machine["threads"]}'
+    return machine.get('accelerator') or f'{machine["processor"]}, threads: {machine["threads"]}'
 
 
 def _loading_told(args: argparse.Namespace, speed: Optional[float]) -> str:
