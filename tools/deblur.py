@@ -5,7 +5,7 @@ import re
 import sys
 from typing import List
 
-from mmspd.utils.cli import run_main, tile_argument
+from mmspd.utils.cli import at_least_one, run_main, tile_argument
 
 _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30}
 
@@ -60,7 +60,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--batch',
-        type=int,
+        type=at_least_one,
         default=1,
         metavar='N',
         help='tiles to restore at a time; may be faster on accelerators',

@@ -13,6 +13,12 @@ CLIPPED = """
 optim_wrapper = dict(
     type='mmspd.OptimWrapper', optimizer=dict(type='Adam', lr=2e-3), clip_grad=dict(max_norm=1.0))
 """
+#: Iterations instead of epochs, with a validation and a checkpoint between the lines of the log.
+BY_ITERATION = """
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=3)
+log_processor['by_epoch'] = False
+default_hooks['checkpoint'] = dict(by_epoch=False, interval=5)
+"""
 
 
 def scalars(runner):
@@ -29,13 +35,13 @@ def log_of(runner):
     return [{k: v for k, v in line.items() if 'time' not in k} for line in lines]
 
 
-@pytest.mark.parametrize('interval', [2, 100])
-def test_log_is_that_of_mmengine(make_runner, interval):
+@pytest.mark.parametrize(('interval', 'loop'), [(2, ''), (100, ''), (4, BY_ITERATION)])
+def test_log_is_that_of_mmengine(make_runner, interval, loop):
     logs = {'default_hooks.logger.interval': interval, 'log_processor.window_size': 2}
     ours, theirs = (
-        make_runner(CLIPPED, work='ours', **logs),
+        make_runner(CLIPPED + loop, work='ours', **logs),
         make_runner(
-            CLIPPED.replace('mmspd.', 'mmengine.'),
+            CLIPPED.replace('mmspd.', 'mmengine.') + loop,
             work='theirs',
             **logs,
             **{'default_hooks.runtime_info.type': 'mmengine.RuntimeInfoHook'},

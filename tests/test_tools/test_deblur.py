@@ -65,6 +65,7 @@ def test_a_second_run_has_nothing_to_do(tool, setup, tmp_path, capsys):
     [
         ('--tile=big', "'big' is neither a number of pixels nor auto"),
         ('--tile=-1', "'-1' is neither a number of pixels nor auto"),
+        ('--batch=0', '0 is not a number from 1 on'),
         ('--memory-budget=much', "'much' is no number of bytes, such as 800M or 4G"),
     ],
 )
