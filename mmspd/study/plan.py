@@ -52,7 +52,8 @@ class Variant:
             raised until the network costs as many multiply-accumulates as that variant's.
         start_from: Variant whose trained weights, of the same seed, training starts with.
         shuffle: Variant whose trained weights, of the same seed, are tested with each image shown
-            the prior of another image; nothing is trained, and nothing else stated.
+            the prior of one from another part of the test set; nothing is trained, and nothing
+            else stated.
     """
 
     name: str

@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 from mmspd.engine.checkpoint_hook import find_resumable
 from mmspd.errors import UserError
 from mmspd.evaluation.results import Result
+from mmspd.registry import DATASETS
 from mmspd.study.plan import Row, Study, cost_of, digest_of
 from mmspd.study.record import Recorder, read_record, write_record
 from mmspd.utils.cli import sentence_of
@@ -121,6 +122,8 @@ def _train_and_test(
     tests = record.setdefault('tests', {})
     for name, dataset in config.test_sets.items():
         if name not in tests:
+            if variant.shuffle:
+                dataset = _far_apart(name, dataset, config.test_dataloader.batch_size)
             tests[name] = _test(config, checkpoint, dataset, folder / 'tests' / name, hooks)
             write_record(folder, record)
         if time.time() > deadline:
@@ -181,6 +184,22 @@ def _test(
     return result
 
 
+def _far_apart(name: str, dataset: Dict[str, Any], batch: int) -> Dict[str, Any]:
+    """Order a test set such that a batch's images come from all over it.
+
+    Neighbours show the same photo at another severity, or the same scene a moment later.
+    """
+    images = len(DATASETS.build(dataset))
+    if batch < 2 or images % batch:
+        raise UserError(
+            f'shuffle swaps the priors of the images of a batch, but {name} has {images} of them '
+            f'and test_dataloader.batch_size is {batch}: let it divide that number'
+        )
+    step = images // batch
+    order = [place + turn * step for place in range(step) for turn in range(batch)]
+    return dict(**dataset, indices=order)
+
+
 class _ShufflePrior(Hook):
     """Show the restorer the prior of another image of the batch."""
 
@@ -192,9 +211,4 @@ class _ShufflePrior(Hook):
 
 
 def _turn(module: torch.nn.Module, inputs: Any, prior: List[torch.Tensor]) -> List[torch.Tensor]:
-    if len(prior[0]) < 2:
-        raise UserError(
-            'a batch of one image has no other prior to be shown: set test_dataloader.batch_size '
-            'such that the last batch has two images at least'
-        )
     return [level.roll(1, 0) for level in prior]

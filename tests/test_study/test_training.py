@@ -6,6 +6,7 @@ import math
 import pytest
 
 from mmspd.errors import UserError
+from mmspd.study import training
 from mmspd.study.plan import Row, Study
 from mmspd.study.record import read_record
 from mmspd.study.training import run_row
@@ -64,3 +65,14 @@ def test_all_variants_see_the_same_batches_and_failures_are_recorded(study, tmp_
     assert 'none' in broken['error']
     missing = run_row(study, Row('shuffled', 0), tmp_path, FOREVER)
     assert missing['error'] == 'guided seed 0 must be trained before: run it too'
+
+
+def test_swapped_priors_come_from_another_part_of_the_test_set(monkeypatch):
+    monkeypatch.setattr(training.DATASETS, 'build', lambda config: range(12))
+    order = training._far_apart('val', dict(type='Pairs'), 4)['indices']
+    assert sorted(order) == list(range(12))
+    for start in range(0, 12, 4):
+        batch = order[start : start + 4]
+        assert all(abs(a - b) >= 3 for a in batch for b in batch if a != b)
+    with pytest.raises(UserError, match='val has 12 of them and test_dataloader.batch_size is 5'):
+        training._far_apart('val', dict(type='Pairs'), 5)

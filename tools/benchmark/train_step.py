@@ -148,6 +148,8 @@ class PlainLoop:
         if config.model.get('teacher'):
             config.model.teacher.pop('dtype', None)
         self.model = build_training(config, device)[0]
+        if hasattr(self.model.generator, 'with_embedding_cp'):
+            self.model.generator.with_embedding_cp = False
         hcl = getattr(self.model.prior_loss, 'hcl', None)
         if hcl is not None and hcl.reading == 'mse':
             self.model.prior_loss.hcl = PlainHCL(hcl.factors)
