@@ -65,7 +65,9 @@ def main(argv: List[str]) -> None:
 
         inferencer = DeblurInferencer(args.config, args.weights, args.device)
         app = make_app(inferencer, round(args.max_megabytes * 1e6), RestoreOptions(tile=args.tile))
-        server = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
+        # its own configuration of logging would close the log files of this process
+        config = uvicorn.Config(app, log_level='warning', log_config=None)
+        server = uvicorn.Server(config)
         # in a thread of its own it leaves Ctrl-C to us
         serving = threading.Thread(target=server.run, kwargs=dict(sockets=[address]), daemon=True)
         serving.start()

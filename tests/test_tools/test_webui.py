@@ -58,7 +58,7 @@ def serve():
         from mmspd.apis.webui import make_app
 
         app = make_app(inferencer, max_bytes, RestoreOptions(tile=64))
-        server = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
+        server = uvicorn.Server(uvicorn.Config(app, log_level='warning', log_config=None))
         listening = socket.create_server(('127.0.0.1', 0))
         thread = threading.Thread(target=server.run, kwargs=dict(sockets=[listening]))
         thread.start()
