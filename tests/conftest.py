@@ -1,7 +1,9 @@
 """Fixtures that the whole suite shares: a tiny data set, tiny configs, tools in other processes."""
 
+import logging
 import multiprocessing
 import os
+import sys
 import textwrap
 from pathlib import Path
 
@@ -22,6 +24,19 @@ multiprocessing.set_forkserver_preload(
     ['support', 'mmspd.engine', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.models']
     + ['torch.utils.tensorboard', 'mmengine.runner']
 )
+
+
+@pytest.fixture(autouse=True)
+def log_files_end_with_their_test():
+    """Take the log file of a run from MMEngine's loggers, which outlive the test that made them."""
+    yield
+    if 'mmengine.logging' not in sys.modules:
+        return
+    for logger in sys.modules['mmengine.logging'].MMLogger._instance_dict.values():
+        for handler in list(logger.handlers):
+            if isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+                handler.close()
 
 
 @pytest.fixture(scope='session')
