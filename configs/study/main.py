@@ -60,9 +60,9 @@ variants = [
     ),
     dict(name='net6', about='CLC, MLA, SAT', base='unet_sp.py'),
     # is the budget long enough for Net0, and does the precision matter?
-    dict(name='net0-short', about='net0, half the steps', base='unet.py', epochs=10),
-    dict(name='net0-long', about='net0, twice the steps', base='unet.py', epochs=40),
-    dict(name='net6-long', about='net6, twice the steps', base='unet_sp.py', epochs=40),
+    dict(name='net0-short', about='net0, half the steps', base='unet.py', length=0.5),
+    dict(name='net0-long', about='net0, twice the steps', base='unet.py', length=2),
+    dict(name='net6-long', about='net6, twice the steps', base='unet_sp.py', length=2),
     dict(name='net0-float32', about='net0 in float32', base='unet.py', options=float32),
     dict(name='net6-float32', about='net6 in float32', base='unet_sp.py', options=float32),
     # more controls
@@ -126,11 +126,17 @@ variants = [
     ),
     dict(
         name='student-started-star',
-        about='the same without distillation',
+        about="the teacher's architecture from its weights, no distillation",
         base='unet_sp.py',
         options=dict(
             model=dict(generator=dict(prior=dict(extractor=teacher_as_student)), **no_teacher)
         ),
+    ),
+    dict(
+        name='student-scratch-star',
+        about="the teacher's architecture, from scratch, no distillation",
+        base='unet_sp.py',
+        options=dict(model=dict(generator=dict(prior=dict(extractor=scratch)), **no_teacher)),
     ),
     dict(
         name='net0-wide-started',
@@ -281,14 +287,14 @@ variants = [
         name='prior-first',
         about='the prior alone learns (first part of net6-warm)',
         base='unet_sp.py',
-        epochs=5,
+        length=0.3,
         options=dict(model=dict(losses=dict(_delete_=True))),
     ),
     dict(
         name='net6-warm',
         about='net6 after prior-first',
         base='unet_sp.py',
-        epochs=15,
+        length=0.7,
         start_from='prior-first',
     ),
     # another restorer, and one that is trained already
@@ -322,23 +328,21 @@ variants = [
 
 main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']
 budget = ['net0-short', 'net0-long', 'net6-long', 'net0-float32', 'net6-float32']
-controls = ['blurry-teacher', 'shuffled', 'shuffled-star']
-students = ['student-started', 'student-started-star', 'net0-wide-started', 'student-scratch']
-mimounet = ['mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star']
-remedies = ['normalised', 'weight1.0', 'normalised-weight1.0', 'prior-first', 'net6-warm']
+controls = ['blurry-teacher', 'shuffled', 'shuffled-star', 'detached']
+students = ['student-started', 'student-started-star', 'student-scratch-star', 'net0-wide-started']
+restorers = ['mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star']
+tuned = ['mimounet-tuned', 'mimounet-tuned-sp']
+remedies = ['normalised', 'normalised-weight1.0', 'weight0.01', 'prior-first', 'net6-warm']
 others = [
-    *('net1', 'net2', 'net3', 'net4', 'net5'),
-    *('weight0.3', 'weight0.03', 'weight0.01', 'hcl-reviewkd', 'hcl-literal'),
-    *('detached', 'gated', 'teacher-scale1', 'levels1', 'levels2'),
+    *('net1', 'net2', 'net3', 'net4', 'net5', 'student-scratch'),
+    *('weight0.03', 'weight0.3', 'weight1.0', 'hcl-reviewkd', 'hcl-literal'),
+    *('gated', 'teacher-scale1', 'levels1', 'levels2'),
     *('teacher-seg', 'segmap', 'teacher-lite1', 'teacher-lite2'),
 ]
+seeds = [0, 1, 2]
 order = [
-    dict(variants=main, seeds=[0, 1, 2]),
-    dict(variants=[*remedies, *students], seeds=[0]),
-    dict(variants=[*controls, *budget], seeds=[0]),
-    dict(variants=mimounet, seeds=[0, 1, 2]),
-    dict(variants=[*remedies, *students], seeds=[1, 2]),
-    dict(variants=[*controls, *budget], seeds=[1, 2]),
-    dict(variants=['mimounet-tuned', 'mimounet-tuned-sp'], seeds=[0, 1, 2]),
-    dict(variants=others, seeds=[0, 1, 2]),
+    dict(variants=main, seeds=seeds),
+    dict(variants=[*budget, *controls, *students, *remedies], seeds=seeds),
+    dict(variants=[*restorers, *tuned], seeds=seeds),
+    dict(variants=others, seeds=seeds),
 ]

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import operator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from mmspd.utils.launch import merge_options, read_config
 
 __all__ = ['Row', 'Study', 'cost_of', 'digest_of']
 
-_KEYS = {'name', 'about', 'base', 'options', 'epochs', 'match_macs', 'start_from', 'shuffle'}
+_KEYS = {'name', 'about', 'base', 'options', 'length', 'match_macs', 'start_from', 'shuffle'}
 _PLACES = ('work_dir', 'data_root', 'packed', 'filename')  # they differ between machines
 
 
@@ -47,7 +48,7 @@ class Variant:
         about: One line for the report.
         base: Config that is trained, relative to the study's file.
         options: What the variant changes in it: merged as a child config is.
-        epochs: Length of its training; by default the study's.
+        length: How many times the study's epochs it is trained; a whole number of them.
         match_macs: ``dict(to=VARIANT, key=...)``: the integer config value ``key``, a width, is
             raised until the network costs as many multiply-accumulates as that variant's.
         start_from: Variant whose trained weights, of the same seed, training starts with.
@@ -60,7 +61,7 @@ class Variant:
     about: str = ''
     base: str = ''
     options: Optional[Dict[str, Any]] = None
-    epochs: Optional[int] = None
+    length: float = 1
     match_macs: Optional[Dict[str, str]] = None
     start_from: Optional[str] = None
     shuffle: Optional[str] = None
@@ -117,6 +118,12 @@ class Study:
         variant = Variant(**entry)
         if bool(variant.base) == bool(variant.shuffle):
             raise UserError(f"{self.path}: the variant '{variant.name}' needs base or shuffle")
+        epochs = self.epochs * variant.length
+        if epochs < 1 or not math.isclose(epochs, round(epochs)):
+            raise UserError(
+                f"{self.path}: the variant '{variant.name}' is trained length={variant.length} times "
+                f'{self.epochs} epochs; let that be a whole number'
+            )
         for key in variant.options or ():
             if any(other.startswith(f'{key}.') for other in variant.options):
                 raise UserError(
@@ -169,7 +176,7 @@ class Study:
         return config
 
     def _make_config(self, variant: Variant) -> Config:
-        epochs = variant.epochs or self.epochs
+        epochs = round(self.epochs * variant.length)
         path = str(Path(self.path).parent / variant.base)
         config = read_config(path, {})
         budget = dict(

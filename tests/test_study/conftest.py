@@ -26,7 +26,7 @@ variants = [
     dict(name='guided', base='guided.py'),
     dict(name='slow', base='guided.py', options={'optim_wrapper.optimizer.lr': 1e-4}),
     dict(name='shuffled', shuffle='guided'),
-    dict(name='tuned', base='guided.py', start_from='plain', epochs=1),
+    dict(name='tuned', base='guided.py', start_from='plain', length=0.5),
     dict(name='broken', base='plain.py', options=dict(model=dict(pyramid='none'))),
 ]
 order = [dict(variants=['plain', 'guided'], seeds=[0, 1]), dict(variants=['shuffled'], seeds=[0])]

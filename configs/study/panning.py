@@ -1,0 +1,30 @@
+# The same variants on blur that is quickly learnt: a camera that pans, see docs/study.md for its
+# data. STUDY_PANNING names their folder.
+#   python tools/study/run.py configs/study/panning.py --jobs 2 --minutes 60
+_base_ = './main.py'
+
+epochs = 10
+root = '{{$STUDY_PANNING:data/study_panning}}'
+train, val, kodak24, reds = [
+    dict(data_root=f'{root}/pairs/{name}', packed=f'{root}/packs/{name}')
+    for name in ('train', 'val', 'kodak24', 'reds')
+]
+options = dict(
+    train_dataloader=dict(dataset=train),
+    val_dataloader=dict(dataset=val),
+    test_sets=dict(val=val, kodak24=kodak24, reds=reds),
+)
+main, students, restorers, tuned, remedies, controls, budget, others, seeds = [
+    _base_[name]
+    for name in (
+        *('main', 'students', 'restorers', 'tuned', 'remedies', 'controls', 'budget', 'others'),
+        'seeds',
+    )
+]
+order = [
+    dict(variants=main, seeds=seeds),
+    dict(variants=students, seeds=seeds),
+    dict(variants=restorers, seeds=seeds),
+    dict(variants=[*remedies, *controls], seeds=seeds),
+    dict(variants=[*tuned, *budget, *others], seeds=seeds),
+]
