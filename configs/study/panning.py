@@ -10,7 +10,8 @@ train, val, kodak24, reds = [
     for name in ('train', 'val', 'kodak24', 'reds')
 ]
 options = dict(
-    train_dataloader=dict(dataset=train),
+    # nothing is transposed: the blur is horizontal
+    train_dataloader=dict(dataset=dict(train, pipeline={'4': dict(transpose_ratio=0.0)})),
     val_dataloader=dict(dataset=val),
     test_sets=dict(val=val, kodak24=kodak24, reds=reds),
 )

@@ -231,7 +231,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             outputs = as_list(self._run_generator(self.generator, inputs, **kwargs))
             return self._restoration_losses(outputs, sharp)
         # the teacher first: what it needs in passing is freed before the generator's memory grows
-        wanted = self._teach(inputs, sharp)
+        wanted = self.teach(self._shown(inputs, sharp))
         forward = self.generator.forward_with_prior
         outputs, prior = self._run_generator(forward, inputs, **kwargs)
         losses = self._restoration_losses(outputs, sharp)
@@ -245,14 +245,23 @@ class SemanticPriorDeblurrer(BaseEditModel):
             for name, loss in self.losses.items()
         }
 
-    def _teach(self, blurry: Tensor, sharp: Tensor) -> Tuple[Tensor, ...]:
-        """What the teacher sees in the sharp images, or in whatever it is shown."""
-        teacher = self._teacher.get(sharp.device)
-        shown = sharp if self.teacher_sees == 'sharp' else blurry
-        # padded as the prior's image was, so that their grids agree at any size
-        shown = pad_to_multiple(shown, self.generator.multiple)
-        shown = shown.contiguous(memory_format=self.memory_format)
-        return self._run_teacher(teacher, shown)
+    def _shown(self, blurry: Tensor, sharp: Tensor) -> Tensor:
+        """Return what the teacher is shown."""
+        return sharp if self.teacher_sees == 'sharp' else blurry
+
+    def teach(self, img: Tensor) -> Tuple[Tensor, ...]:
+        """Show images to the teacher, which is built for that at the first call.
+
+        Args:
+            img: ``(N, 3, H, W)``, RGB, [0, 1].
+
+        Returns:
+            f_gt^1 ... f_gt^L, of the images padded as the prior's are, so that their grids agree
+            at any size.
+        """
+        img = pad_to_multiple(img, self.generator.multiple)
+        teacher = self._teacher.get(img.device)
+        return self._run_teacher(teacher, img.contiguous(memory_format=self.memory_format))
 
     @torch.no_grad()
     def prior_distance(self, blurry: Tensor, sharp: Tensor) -> Tensor:
@@ -270,7 +279,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """
         if self.prior_loss is None:
             raise UserError('This model has no teacher to compare its prior with.')
-        return self.prior_loss(self.generator.compute_prior(blurry), self._teach(blurry, sharp))
+        wanted = self.teach(self._shown(blurry, sharp))
+        return self.prior_loss(self.generator.compute_prior(blurry), wanted)
 
     def view_prior(self, blurry: Tensor, sharp: Optional[Tensor] = None) -> PriorView:
         """Look at what the prior of an image is and does.

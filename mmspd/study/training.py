@@ -24,7 +24,7 @@ from mmspd.utils.cli import sentence_of
 from mmspd.utils.launch import build_runner
 from mmspd.utils.measure import describe_machine
 
-__all__ = ['DONE', 'check_record', 'run_row']
+__all__ = ['DONE', 'check_record', 'last_checkpoint', 'run_row']
 
 DONE = 'done'
 
@@ -118,7 +118,7 @@ def _train_and_test(
     else:
         if not _train(config, folder, record, deadline, _start_of(variant, row, results)):
             return False
-        checkpoint, hooks = _last_checkpoint(folder), []
+        checkpoint, hooks = last_checkpoint(folder), []
     tests = record.setdefault('tests', {})
     for name, dataset in config.test_sets.items():
         if name not in tests:
@@ -155,11 +155,15 @@ def _weights_of(row: Row, results: Path) -> str:
     record = read_record(row.folder(results))
     if record is None or record['status'] != DONE:
         raise UserError(f'{row} must be trained before: run it too')
-    return _last_checkpoint(row.folder(results))
+    return last_checkpoint(row.folder(results))
 
 
-def _last_checkpoint(folder: Path) -> str:
-    """Return the newest checkpoint of a run."""
+def last_checkpoint(folder: Path) -> str:
+    """Return the newest checkpoint in the folder of a run.
+
+    Raises:
+        UserError: There is none.
+    """
     path = find_resumable(folder)
     if path is None:
         raise UserError(f"the checkpoint in '{folder}' is gone: delete the folder and run it again")

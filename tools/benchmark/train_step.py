@@ -178,7 +178,7 @@ class PlainLoop:
         }
         if prior is not None:
             with torch.no_grad():
-                features = model._teach(blurry, sharp)
+                features = model.teach(sharp)
             losses['loss_prior'] = model.prior_loss(prior, features)
         sum(losses.values()).backward()
         if self.clip is not None:

@@ -1,0 +1,53 @@
+"""Measure how much of the teacher's view of the sharp images the priors of a study hold.
+
+python tools/study/prior_fit.py configs/study/main.py work_dirs/study/main --only net6 normalised
+"""
+
+import argparse
+from pathlib import Path
+from typing import List
+
+from mmengine.logging import MMLogger
+
+from mmspd.errors import UserError
+from mmspd.study.plan import Study
+from mmspd.study.prior_fit import fit_of_prior
+from mmspd.study.record import read_record
+from mmspd.study.training import DONE, last_checkpoint
+from mmspd.utils.cli import run_main
+from mmspd.utils.tables import text_table
+
+
+def main(argv: List[str]) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog='R2: 1 is perfect, 0 as good as the mean of every channel. In brackets: the '
+        "teacher's own features of the blurry image. Levels fine to coarse.",
+    )
+    parser.add_argument('study', help="the study's file, e.g. configs/study/main.py")
+    parser.add_argument('results', type=Path, help='folder of the results of tools/study/run.py')
+    parser.add_argument('--only', nargs='+', metavar='VARIANT', required=True)
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument('--on', default='val', metavar='SET', help='test set (default: val)')
+    args = parser.parse_args(argv)
+    MMLogger.get_current_instance().setLevel('WARNING')
+    study = Study(args.study)
+    cells = []
+    for row in study.rows(args.only, args.seeds):
+        config, record = study.config(row), read_record(row.folder(args.results))
+        if record is None or record['status'] != DONE:
+            raise UserError(f"'{args.results}' has no result of {row}: run it first")
+        if args.on not in config.test_sets:
+            sets = ', '.join(config.test_sets)
+            raise UserError(f'--on {args.on}: the study has the test sets {sets}')
+        checkpoint = last_checkpoint(row.folder(args.results))
+        fits = fit_of_prior(config, checkpoint, config.test_sets[args.on])
+        for group, fit in fits.items():
+            levels = [f'{own:.2f} ({raw:.2f})' for own, raw in zip(*fit)]
+            cells.append([str(row), group, ', '.join(levels)])
+    print(text_table(['run', 'blur', 'R2 of the prior (of the teacher), by level'], cells))
+
+
+if __name__ == '__main__':
+    run_main(main)
