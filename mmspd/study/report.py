@@ -22,6 +22,8 @@ Record = Dict[str, Any]
 Records = Dict[str, Dict[int, Record]]
 
 _METRIC = 'PSNR'
+_COLOURS = 10  # of matplotlib's cycle; then the lines change
+_STYLES = ('-', '--', ':', '-.')
 _GROUPINGS = ('record', 'blur extent')  # the first that a test set has
 
 
@@ -42,28 +44,29 @@ class Gain(NamedTuple):
     interval: Optional[Sequence[float]]
 
 
-def load_records(results: Path, reference: str) -> Records:
+def load_records(results: Path, references: Sequence[str]) -> Records:
     """Read all records below a study's results.
 
     Args:
         results: Folder of the results.
-        reference: Variant that comes first.
+        references: Variants that come first.
 
     Raises:
-        UserError: There is none that is done, or none of the reference.
+        UserError: There is none that is done, or none of a reference.
     """
     found: Records = {}
     for path in sorted(results.glob(f'*/seed*/{RECORD_NAME}')):
         record = read_record(path.parent)
         if record['status'] == 'done':
             found.setdefault(record['variant'], {})[record['seed']] = record
-    if reference not in found:
-        held = ', '.join(found) or 'no run that is done'
-        raise UserError(
-            f"'{results}' has no result of the reference '{reference}' (it holds {held}): run it, "
-            'or choose another --reference'
-        )
-    return {reference: found.pop(reference), **found}
+    held = ', '.join(found) or 'no run that is done'
+    for reference in references:
+        if reference not in found:
+            raise UserError(
+                f"'{results}' has no result of the reference '{reference}' (it holds {held}): run "
+                'it, or choose another --reference'
+            )
+    return {**{reference: found[reference] for reference in references}, **found}
 
 
 def paired_gain(
@@ -102,27 +105,28 @@ def _values(record: Record, test: str) -> Dict[str, float]:
     return {image['key']: image[_METRIC] for image in record['tests'][test]['images']}
 
 
-def write_report(records: Records, out: Path) -> Path:
+def write_report(records: Records, out: Path, references: Sequence[str]) -> Path:
     """Write ``README.md`` with the tables, and the plots that it shows.
 
     Args:
-        records: From :func:`load_records`; the first variant is the reference.
+        records: From :func:`load_records`.
         out: Folder; it is made.
+        references: The variants that the others are compared with, the first before all.
 
     Returns:
         The page.
     """
-    reference = next(iter(records))
-    tests = list(next(iter(records[reference].values()))['tests'])
+    first = records[references[0]]
     parts = [
-        f'# Results\n\nMean and standard deviation over the seeds. The gain over `{reference}` is '
+        '# Results\n\nMean and standard deviation over the seeds. A gain over another variant is '
         'paired by seed and image; its 95 % interval is over photos.',
         *_warnings(records),
         _costs(records),
     ]
-    for test in tests:
+    for test in next(iter(first.values()))['tests']:
         plot = _plot_gains(records, test, out)
-        parts += [f'## {test}', _results(records, test), _by_severity(records, test)]
+        parts += [f'## {test}', _results(records, test, references)]
+        parts += [_by_severity(records, test, reference) for reference in references]
         parts += [f'![Gain over the blurry image by severity]({plot})'] if plot else []
     _plot_curves(records, out / 'curves.png')
     parts += ['## Learning curves', '![PSNR on part of val while training](curves.png)']
@@ -174,17 +178,22 @@ def _costs(records: Records) -> str:
     return text_table([*header, 'minutes', 'prior loss'], rows)
 
 
-def _results(records: Records, test: str) -> str:
-    """Tabulate the metrics on a test set and the gain over the reference."""
-    reference, *others = records
+def _results(records: Records, test: str, references: Sequence[str]) -> str:
+    """Tabulate the metrics on a test set and the gains over the references."""
     rows = []
     for variant, runs in records.items():
         metrics = [record['tests'][test]['metrics'] for record in runs.values()]
         psnr, ssim = ([m[name] for m in metrics] for name in (_METRIC, 'SSIM-2d'))
-        gain = paired_gain(records[reference], runs, test) if variant in others else None
-        rows.append([f'`{variant}`', _spread(psnr, 2), _spread(ssim, 4), *_gain_cells(gain)])
-    blurry = next(iter(records[reference].values()))['tests'][test]
-    header = ['variant', 'PSNR', 'SSIM', f'gain over {reference}', '95 % interval']
+        gains = [
+            paired_gain(records[reference], runs, test) if variant != reference else None
+            for reference in references
+        ]
+        cells = [cell for gain in gains for cell in _gain_cells(gain)]
+        rows.append([f'`{variant}`', _spread(psnr, 2), _spread(ssim, 4), *cells])
+    blurry = next(iter(records[references[0]].values()))['tests'][test]
+    header = ['variant', 'PSNR', 'SSIM']
+    for reference in references:
+        header += [f'gain over {reference}', '95 % interval']
     told = f'{len(blurry["images"])} images, {blurry["metrics"]["PSNR-input"]:.2f} dB blurry.'
     return f'{told}\n\n{text_table(header, rows)}'
 
@@ -206,9 +215,9 @@ def _gain_cells(gain: Optional[Gain]) -> List[str]:
     return [f'{gain.mean:+.3f}{spread}', f'{low:+.3f} to {high:+.3f}']
 
 
-def _by_severity(records: Records, test: str) -> str:
-    """Tabulate the gain over the reference by severity."""
-    reference, *others = records
+def _by_severity(records: Records, test: str, reference: str) -> str:
+    """Tabulate the gain over a reference by severity."""
+    others = [variant for variant in records if variant != reference]
     images = next(iter(records[reference].values()))['tests'][test]['images']
     groups: Dict[str, List[str]] = {}
     for image in images:
@@ -264,7 +273,8 @@ def _plot_curves(records: Records, path: Path) -> None:
         if not steps:
             continue
         values = np.array([[curve[step] for step in steps] for curve in curves])
-        (line,) = axes.plot(steps, values.mean(0), label=variant)
+        style = _STYLES[len(axes.lines) // _COLOURS % len(_STYLES)]
+        (line,) = axes.plot(steps, values.mean(0), style, label=variant)
         axes.fill_between(steps, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
     axes.set_xlabel('steps')
     axes.set_ylabel('PSNR (dB)')

@@ -54,7 +54,7 @@ def results(tmp_path):
 
 
 def test_gains_are_paired_by_seed_and_image(results):
-    records = load_records(results, 'net0')
+    records = load_records(results, ['net0'])
     gain = paired_gain(records['net0'], records['net6'], 'kodak')
     assert gain.seeds == 2  # the third has no partner
     assert gain.mean == pytest.approx(2.5)
@@ -68,9 +68,9 @@ def test_gains_are_paired_by_seed_and_image(results):
 
 
 def test_the_page_holds_the_numbers_and_the_plots(results, tmp_path):
-    records = load_records(results, 'net0')
+    records = load_records(results, ['net0'])
     assert list(records) == ['net0', 'net6']  # what is not done has no numbers
-    page = write_report(records, tmp_path / 'report')
+    page = write_report(records, tmp_path / 'report', ['net0'])
     text = page.read_text()
     assert '24 images, 20.00 dB blurry' in text
     assert '+2.500 ± 0.707' in text
@@ -83,15 +83,29 @@ def test_the_page_holds_the_numbers_and_the_plots(results, tmp_path):
         assert (page.parent / name).read_bytes().startswith(b'\x89PNG')
 
 
+def test_there_may_be_two_references(results, tmp_path):
+    write_record(results / 'wide' / 'seed0', record('wide', 0, [23.0] * 24))
+    records = load_records(results, ['net0', 'wide'])
+    assert list(records) == ['net0', 'wide', 'net6']
+    text = write_report(records, tmp_path / 'report', ['net0', 'wide']).read_text()
+    tables = [line.split('|') for line in text.splitlines() if line.startswith('|')]
+    header = next(cells for cells in tables if cells[2].strip() == 'PSNR')
+    column = next(i for i, cell in enumerate(header) if 'gain over wide' in cell)
+    gain = paired_gain(records['wide'], records['net6'], 'kodak')
+    cells = [cells[column].strip() for cells in tables if len(cells) == len(header)]
+    assert cells[2:] == [cells[2], '-', f'{gain.mean:+.3f}']
+    assert sum('gain over' in cells[1] for cells in tables) == 2  # by severity
+
+
 def test_other_batches_are_told(results, tmp_path):
     write_record(results / 'odd' / 'seed0', record('odd', 0, [22.0] * 24, batch='b'))
-    page = write_report(load_records(results, 'net0'), tmp_path / 'report')
+    page = write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
     assert '**Not trained on the same batches as net0: odd seed 0.**' in page.read_text()
 
 
 def test_a_missing_reference_and_a_damaged_record_end_in_one_sentence(results):
     with pytest.raises(UserError, match=r"no result of the reference 'net7' \(it holds net0, net6"):
-        load_records(results, 'net7')
+        load_records(results, ['net0', 'net7'])
     (results / 'net6' / 'seed0' / 'result.json').write_text('{')
     with pytest.raises(UserError, match='is damaged: delete its folder'):
-        load_records(results, 'net0')
+        load_records(results, ['net0'])

@@ -18,7 +18,11 @@ def main(argv: List[str]) -> None:
     parser.add_argument('results', type=Path, help='folder of the results of tools/study/run.py')
     parser.add_argument('--out', type=Path, required=True, help='folder for README.md and plots')
     parser.add_argument(
-        '--reference', default='net0', help='variant to compare with (default: net0)'
+        '--reference',
+        nargs='+',
+        default=['net0'],
+        metavar='VARIANT',
+        help='variants to compare with (default: net0)',
     )
     parser.add_argument('--only', nargs='+', metavar='VARIANT', help='only these beside it')
     args = parser.parse_args(argv)
@@ -29,8 +33,8 @@ def main(argv: List[str]) -> None:
             raise UserError(
                 f"'{args.results}' has no result of '{missing[0]}', only {', '.join(records)}"
             )
-        records = {name: records[name] for name in dict.fromkeys([args.reference, *args.only])}
-    page = write_report(records, args.out)
+        records = {name: records[name] for name in dict.fromkeys([*args.reference, *args.only])}
+    page = write_report(records, args.out, args.reference)
     runs = sum(map(len, records.values()))
     print(f"the report of {runs} runs of {len(records)} variants is in '{page}'")
 
