@@ -74,6 +74,11 @@ variants = [
     ),
     dict(name='shuffled', about="net6, shown another image's prior", shuffle='net6'),
     dict(name='shuffled-star', about="net0-star, another image's prior", shuffle='net0-star'),
+    dict(
+        name='shuffled-started',
+        about="student-started, another image's prior",
+        shuffle='student-started',
+    ),
     # Table 4
     dict(
         name='net1',
@@ -328,7 +333,7 @@ variants = [
 
 main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']
 budget = ['net0-short', 'net0-long', 'net6-long', 'net0-float32', 'net6-float32']
-controls = ['blurry-teacher', 'shuffled', 'shuffled-star', 'detached']
+controls = ['shuffled', 'shuffled-star', 'shuffled-started', 'blurry-teacher', 'detached']
 students = ['student-started', 'student-started-star', 'student-scratch-star', 'net0-wide-started']
 restorers = ['mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star']
 tuned = ['mimounet-tuned', 'mimounet-tuned-sp']
