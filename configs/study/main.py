@@ -318,16 +318,30 @@ variants = [
     ),
     dict(name='mimounet-sp', about='MIMO-UNet, guided', base='mimounet_sp.py'),
     dict(
+        name='mimounet-normalised',
+        about="MIMO-UNet, guided, teacher's features normalised",
+        base='mimounet_sp.py',
+        options={'model.prior_loss.normalise': True},
+    ),
+    dict(
         name='mimounet-tuned',
         about='mimounet, trained on',
         base='mimounet.py',
         start_from='mimounet',
     ),
     dict(
+        name='mimounet-tuned-star',
+        about='mimounet, trained on with a prior branch, no distillation',
+        base='mimounet_sp.py',
+        start_from='mimounet',
+        options=dict(model=no_teacher),
+    ),
+    dict(
         name='mimounet-tuned-sp',
         about='mimounet, trained on with a prior',
         base='mimounet_sp.py',
         start_from='mimounet',
+        options={'model.prior_loss.normalise': True},
     ),
 ]
 
@@ -335,8 +349,8 @@ main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']
 budget = ['net0-short', 'net0-long', 'net6-long', 'net0-float32', 'net6-float32']
 controls = ['shuffled', 'shuffled-star', 'shuffled-started', 'blurry-teacher', 'detached']
 students = ['student-started', 'student-started-star', 'student-scratch-star', 'net0-wide-started']
-restorers = ['mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star']
-tuned = ['mimounet-tuned', 'mimounet-tuned-sp']
+restorers = [*('mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star', 'mimounet-normalised')]
+tuned = ['mimounet-tuned', 'mimounet-tuned-star', 'mimounet-tuned-sp']
 remedies = ['normalised', 'normalised-weight1.0', 'weight0.01', 'prior-first', 'net6-warm']
 others = [
     *('net1', 'net2', 'net3', 'net4', 'net5', 'student-scratch'),
