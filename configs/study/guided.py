@@ -13,4 +13,5 @@ guided = dict(
 efficientnet_lite0 = dict(
     weights='{{$STUDY_WEIGHTS:checkpoints}}/tf_efficientnet_lite0.pth',
 )
-prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1)
+# as the paper prints it; the variant 'normalised' has mmspd's default
+prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1, normalise=False)

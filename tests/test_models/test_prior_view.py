@@ -16,7 +16,7 @@ TEACHER = dict(
     channels=(64, 128, 256),
     weights='random',
 )
-DISTIL = dict(type='mmspd.PriorDistillationLoss')
+DISTIL = dict(type='mmspd.PriorDistillationLoss', normalise=False)
 SIZE = (37, 43)  # padded by the restorer, and further for the prior
 GRIDS = [(19, 22), (10, 11), (5, 6)]
 

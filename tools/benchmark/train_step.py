@@ -220,7 +220,7 @@ def timed_parts(
         (wrapper, 'zero_grad', 'optimiser'),
     ]
     if model.prior_loss is not None:
-        seams += [(model, '_teach', 'teacher'), (model.prior_loss, 'forward', 'losses')]
+        seams += [(model, 'teach', 'teacher'), (model.prior_loss, 'forward', 'losses')]
     if model.prior_loss is None or is_compiled(model):
         seams += [(model, '_run_generator', 'restorer')]
     else:

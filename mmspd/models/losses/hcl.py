@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.models.losses.feature_norm import FeatureNorm
 from mmspd.registry import MODELS
 
 __all__ = ['HCLLoss', 'PriorDistillationLoss']
@@ -121,9 +122,10 @@ class PriorDistillationLoss(nn.Module):
         hcl: config of the loss of one level.
         loss_weight: beta of Eq. 7.
         normalise: bring every channel of the teacher's features to mean 0 and variance 1 first
-            (batch normalisation without weights: over the batch in training, by the running
-            statistics otherwise), so that neither a level nor a channel counts more than another
-            because its numbers are larger. Without it the features are compared as they are.
+            (:class:`~mmspd.models.losses.feature_norm.FeatureNorm`), so that neither a level nor a
+            channel counts more than another because its numbers are larger. ``False`` compares the
+            features as they are, as Eq. 4 is printed: a prior that takes over their scale drives
+            the modulation of the decoder out of its range, see ``configs/spd/STUDY.md``.
 
     Raises:
         UserError: prior and teacher differ in the number of levels.
@@ -135,7 +137,7 @@ class PriorDistillationLoss(nn.Module):
         teacher_channels: Sequence[int],
         hcl: Dict[str, Any] = PLAIN_HCL,
         loss_weight: float = 0.1,
-        normalise: bool = False,
+        normalise: bool = True,
     ) -> None:
         super().__init__()
         if len(prior_channels) != len(teacher_channels):
@@ -150,9 +152,7 @@ class PriorDistillationLoss(nn.Module):
         )
         self.norms: Optional[nn.ModuleList] = None
         if normalise:
-            self.norms = nn.ModuleList(
-                nn.BatchNorm2d(wide, affine=False) for wide in teacher_channels
-            )
+            self.norms = nn.ModuleList(FeatureNorm(wide) for wide in teacher_channels)
 
     def forward(self, prior: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
         """Compare the prior with the teacher's features.
@@ -165,7 +165,7 @@ class PriorDistillationLoss(nn.Module):
             Scalar, times ``loss_weight``.
         """
         if self.norms is not None:
-            features = [norm(target.float()) for norm, target in zip(self.norms, features)]
+            features = [norm(target) for norm, target in zip(self.norms, features)]
         found = [head(own) for head, own in zip(self.heads, prior)]
         levels = [self.hcl(own, target) for own, target in zip(found, features)]
         return self.loss_weight * torch.stack(levels).mean()
@@ -182,10 +182,4 @@ class PriorDistillationLoss(nn.Module):
         found = [head(own) for head, own in zip(self.heads, prior)]
         if self.norms is None:
             return found
-        return [_in_scale(level, norm) for level, norm in zip(found, self.norms)]
-
-
-def _in_scale(level: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    """Undo a normalisation by its running statistics."""
-    scale = (norm.running_var + norm.eps).sqrt()
-    return level * scale[:, None, None] + norm.running_mean[:, None, None]
+        return [norm.undo(level) for norm, level in zip(self.norms, found)]

@@ -63,7 +63,7 @@ def test_hcl_factors():
 
 def test_eq4_mean_over_levels_times_beta():
     loss = build_model(
-        dict(type='mmspd.PriorDistillationLoss', loss_weight=0.3),
+        dict(type='mmspd.PriorDistillationLoss', normalise=False, loss_weight=0.3),
         prior_channels=(4, 3),
         teacher_channels=(7, 5),
     ).double()
