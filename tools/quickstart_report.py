@@ -83,6 +83,8 @@ def main(argv: List[str]) -> None:
 
     before, after = np.transpose([view.psnr() for view in views.values()])
     gains = after - before
+    # the teacher's features in the same scale for both
+    untrained.prior_loss.norms = trained.prior_loss.norms
     distances = [prior_distance(model, pairs) for model in (untrained, trained)]
     print(f'{len(pairs)} images of photos that were not trained on:')
     print(

@@ -5,7 +5,6 @@
 # A variant is a config of this folder with what it changes in it; docs/study.md tells more.
 epochs = 20  # of 150 steps
 val_interval = 2
-reference = 'net0'  # what the report compares with
 # half the time of float32 on a CPU that computes in bfloat16; net0-float32 and net6-float32 tell
 # what that changes
 options = dict(
@@ -199,7 +198,9 @@ variants = [
                 weights=espnetv2,
                 **imagenet_input,
             ),
-            'model.prior_loss.type': 'mmspd.SegmapDistillationLoss',
+            'model.prior_loss': dict(
+                _delete_=True, type='mmspd.SegmapDistillationLoss', loss_weight=0.1
+            ),
         },
     ),
     dict(
@@ -338,7 +339,7 @@ variants = [
     ),
     dict(
         name='mimounet-tuned-sp',
-        about='mimounet, trained on with a prior',
+        about="mimounet, trained on with a prior, teacher's features normalised",
         base='mimounet_sp.py',
         start_from='mimounet',
         options={'model.prior_loss.normalise': True},

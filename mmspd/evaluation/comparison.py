@@ -119,7 +119,7 @@ def check_comparable(results: Mapping[str, Result]) -> None:
     for label, result in others:
         try:
             _check_stamps(reference.stamp, result.stamp)
-            _check_images(reference, result)
+            check_images(reference.images, result.images)
             _check_versions(reference.stamp, result.stamp, compared_metrics(results))
         except UserError as error:
             raise UserError(f'{first} and {label} cannot be compared: {error}') from error
@@ -154,17 +154,27 @@ def _check_equal(name: str, first: Any, second: Any, cure: str) -> None:
         raise UserError(f'{name} is {first!r} in one and {second!r} in the other; {cure}')
 
 
-def _check_images(reference: Result, other: Result) -> None:
-    """Refuse other images: other keys, or other values of the blurry ones under the same keys."""
+def check_images(
+    reference: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]
+) -> None:
+    """Make sure that two results are of the same images.
+
+    Args:
+        reference: The ``images`` of a :class:`Result`.
+        other: Likewise.
+
+    Raises:
+        UserError: Other keys, or other values of the blurry images under the same keys.
+    """
     inputs = []
-    for result in (reference, other):
-        keys = [image['key'] for image in result.images]
+    for images in (reference, other):
+        keys = [image['key'] for image in images]
         if len(set(keys)) < len(keys) or '' in keys:
             raise UserError(
                 "not all images have a name of their own: add meta_keys=['key'] to PackInputs in "
                 'test_dataloader.dataset.pipeline and test again'
             )
-        inputs.append({image['key']: image.get('PSNR-input') for image in result.images})
+        inputs.append({image['key']: image.get('PSNR-input') for image in images})
     for here, there, which in ((*inputs, 'first'), (*inputs[::-1], 'second')):
         alone = [key for key in here if key not in there]
         if alone:

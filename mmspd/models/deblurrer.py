@@ -231,7 +231,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             outputs = as_list(self._run_generator(self.generator, inputs, **kwargs))
             return self._restoration_losses(outputs, sharp)
         # the teacher first: what it needs in passing is freed before the generator's memory grows
-        wanted = self.teach(self._shown(inputs, sharp))
+        wanted = self.teach(self.shown_to_teacher(inputs, sharp))
         forward = self.generator.forward_with_prior
         outputs, prior = self._run_generator(forward, inputs, **kwargs)
         losses = self._restoration_losses(outputs, sharp)
@@ -245,8 +245,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             for name, loss in self.losses.items()
         }
 
-    def _shown(self, blurry: Tensor, sharp: Tensor) -> Tensor:
-        """Return what the teacher is shown."""
+    def shown_to_teacher(self, blurry: Tensor, sharp: Tensor) -> Tensor:
+        """Return the images that ``teacher_sees`` names."""
         return sharp if self.teacher_sees == 'sharp' else blurry
 
     def teach(self, img: Tensor) -> Tuple[Tensor, ...]:
@@ -258,7 +258,12 @@ class SemanticPriorDeblurrer(BaseEditModel):
         Returns:
             f_gt^1 ... f_gt^L, of the images padded as the prior's are, so that their grids agree
             at any size.
+
+        Raises:
+            UserError: this model has no teacher, or its weights cannot be had.
         """
+        if self._teacher is None:
+            raise UserError('This model has no teacher to compare its prior with.')
         img = pad_to_multiple(img, self.generator.multiple)
         teacher = self._teacher.get(img.device)
         return self._run_teacher(teacher, img.contiguous(memory_format=self.memory_format))
@@ -272,14 +277,13 @@ class SemanticPriorDeblurrer(BaseEditModel):
             sharp: likewise.
 
         Returns:
-            The prior loss of Eq. 7, beta included, as a scalar.
+            The prior loss of Eq. 7, beta included, as a scalar; where the loss normalises the
+            teacher's features and the model is in eval mode, by their running averages.
 
         Raises:
             UserError: this model has no teacher.
         """
-        if self.prior_loss is None:
-            raise UserError('This model has no teacher to compare its prior with.')
-        wanted = self.teach(self._shown(blurry, sharp))
+        wanted = self.teach(self.shown_to_teacher(blurry, sharp))
         return self.prior_loss(self.generator.compute_prior(blurry), wanted)
 
     def view_prior(self, blurry: Tensor, sharp: Optional[Tensor] = None) -> PriorView:

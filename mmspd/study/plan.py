@@ -77,8 +77,7 @@ class Study:
 
     ``variants`` is a list of dicts, see :class:`Variant`; ``options`` is merged into all of them.
     ``order`` is a list of ``dict(variants=[...], seeds=[...])``, the most valuable first; within
-    an entry all variants of a seed come before the next seed. ``reference`` names the variant that
-    the report compares with.
+    an entry all variants of a seed come before the next seed.
 
     Args:
         path: The file.
@@ -90,17 +89,17 @@ class Study:
     def __init__(self, path: str) -> None:
         self.path = path
         config = read_config(path, {})
-        for key in ('variants', 'order', 'epochs', 'reference'):
+        for key in ('variants', 'order', 'epochs'):
             if key not in config:
                 raise UserError(f'{path} is no study: it lacks {key} = ...')
         self.epochs: int = config.epochs
         self.val_interval: int = config.get('val_interval', 1)
         self.options: Dict[str, Any] = config.get('options', {})
-        self.reference: str = config.reference
         self._configs: Dict[str, Config] = {}
         self.variants = {entry['name']: self._variant(entry) for entry in config.variants}
-        for name in (self.reference, *(v.needs for v in self.variants.values() if v.needs)):
-            self.variant(name)
+        for variant in self.variants.values():
+            if variant.needs:
+                self.variant(variant.needs)
         self.order = [
             Row(self.variant(name).name, seed)
             for part in config.order

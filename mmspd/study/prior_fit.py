@@ -70,7 +70,10 @@ def fit_of_prior(config: Config, checkpoint: str, dataset: Dict[str, Any]) -> Di
     teacher = config.model.get('teacher')
     if teacher is None or teacher.get('weights') == 'random':
         lacking = 'no teacher' if teacher is None else 'a teacher of random weights'
-        raise UserError(f'{checkpoint}: there is {lacking} to compare the prior with')
+        raise UserError(
+            f'{checkpoint}: there is {lacking} to compare the prior with; choose a variant whose '
+            'model.teacher.weights is a file'
+        )
     init_default_scope(config.get('default_scope', 'mmagic'))
     model = build_model(config.model)
     load_checkpoint(model, checkpoint, map_location='cpu', strict=True)

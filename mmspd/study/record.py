@@ -75,7 +75,8 @@ class Recorder(Hook):
         self.record.setdefault('batches', [])
         loop = runner.train_loop
         validated = {point['epoch'] for point in self.record['curve']}
-        if done and done not in validated and done % loop.val_interval == 0:
+        due = done % loop.val_interval == 0 or done == loop.max_epochs
+        if done and due and done not in validated:
             runner.val_loop.run()
 
     def before_train_epoch(self, runner: Any) -> None:

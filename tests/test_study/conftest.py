@@ -18,7 +18,6 @@ visualizer = dict(
 
 STUDY = """
 epochs = 2
-reference = 'plain'
 variants = [
     dict(name='plain', about='no prior', base='plain.py'),
     dict(name='seven', base='plain.py', options={'model.generator.base': 7}),

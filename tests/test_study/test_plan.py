@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from mmengine.registry import init_default_scope
 
 from mmspd.errors import UserError
+from mmspd.registry import build_model
 from mmspd.study.plan import Row, Study, digest_of
 
 MAIN = Path(__file__).resolve().parents[2] / 'configs' / 'study' / 'main.py'
@@ -56,7 +58,7 @@ def test_the_digest_tells_configs_apart_but_not_places(study):
     ('extra', 'message'),
     [
         ('del order', 'it lacks order'),
-        ("reference = 'none'", "no variant 'none'"),
+        ("variants[6]['start_from'] = 'none'", "no variant 'none'"),
         ("variants[0]['sed'] = 1", "the variant 'plain' has the key 'sed'; it knows about"),
         (
             "variants[0]['length'] = 0.3",
@@ -88,6 +90,14 @@ def test_the_panning_study_differs_in_data_and_length_alone():
     )
     assert config.val_dataloader.dataset.packed == config.test_sets.val.packed
     assert config.model == main.config(Row('net6', 0)).model
+
+
+def test_every_variant_of_the_main_study_can_be_built():
+    init_default_scope('mmagic')
+    study = Study(str(MAIN))
+    for name, variant in study.variants.items():
+        if not variant.shuffle:
+            build_model(study.config(Row(name, 0)).model)
 
 
 def test_no_two_variants_of_the_main_study_are_alike():

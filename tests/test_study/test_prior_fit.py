@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmspd.datasets import PairedFolderDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS, build_model
 from mmspd.study.prior_fit import fit_of_prior
@@ -34,38 +35,63 @@ def config_with(write_config, weights, normalise=False):
     return config
 
 
+@DATASETS.register_module()
+class GradedPairs(PairedFolderDataset):
+    """Pairs of which the first is mildly blurred and the others are severely."""
+
+    def get_data_info(self, idx):
+        return dict(super().get_data_info(idx), severity='severe' if idx else 'mild')
+
+
 @pytest.mark.parametrize('normalise', [False, True])
 def test_the_fit_is_the_explained_share_of_the_variance(write_config, tmp_path, normalise):
     config = config_with(write_config, 'random', normalise)
     torch.manual_seed(0)
-    model = build_model(config.model)
+    model = build_model(config.model).eval()
+    for norm in model.prior_loss.norms or ():
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
     teacher = model._teacher.get(torch.device('cpu'))
     torch.save(teacher.backbone.state_dict(), tmp_path / 't.pth')
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'model.pth')
     config = config_with(write_config, tmp_path / 't.pth', normalise)
-    dataset = config.test_dataloader.dataset
-    (group, fit), *others = fit_of_prior(config, str(tmp_path / 'model.pth'), dataset).items()
-    assert (group, [name for name, _ in others]) == ('unknown', ['all'])
-    assert others[0][1] == fit
+    dataset = dict(config.test_dataloader.dataset, type='mmspd.GradedPairs')
+    dataset['pipeline'][-1].meta_keys = ['key', 'severity']
+    fits = fit_of_prior(config, str(tmp_path / 'model.pth'), dataset)
+    assert list(fits) == ['mild', 'severe', 'all']
 
-    maps = {name: ([], [], []) for name in ('wanted', 'prior', 'seen')}
-    model.eval()
-    pairs = DATASETS.build(dataset)
-    for index in range(len(pairs)):
-        data = model.data_preprocessor(
-            dict(inputs=[pairs[index]['inputs']], data_samples=[pairs[index]['data_samples']]), True
-        )
-        blurry, sharp = data['inputs'], data['data_samples'].gt_img
-        with torch.no_grad():
-            prior = model.prior_loss.project(model.generator.prior(blurry))
-            found = dict(wanted=model.teach(sharp), prior=prior, seen=model.teach(blurry))
-        for name, levels in found.items():
-            for level, feature in enumerate(levels):
-                maps[name][level].append(feature.numpy()[0].reshape(feature.shape[1], -1).T)
-    for level in range(3):
-        wanted, prior, seen = (np.concatenate(maps[name][level]) for name in maps)
-        assert fit.prior[level] == pytest.approx(explained(wanted, prior), rel=1e-4)
-        assert fit.teacher[level] == pytest.approx(explained(wanted, seen), rel=1e-4)
+    pairs = [features_by_hand(model, pair) for pair in DATASETS.build(dataset)]
+    assert len(pairs) == 2
+    for group, own in (('mild', pairs[:1]), ('severe', pairs[1:]), ('all', pairs)):
+        for level in range(3):
+            wanted, prior, seen = (
+                np.concatenate([pair[kind][level] for pair in own]) for kind in range(3)
+            )
+            fit = fits[group]
+            assert fit.prior[level] == pytest.approx(explained(wanted, prior), rel=1e-4)
+            assert fit.teacher[level] == pytest.approx(explained(wanted, seen), rel=1e-4)
+
+
+def features_by_hand(model, pair):
+    """The teacher's of the sharp image, the prior's, the teacher's of the blurry: (pixels, C)."""
+    blurry, sharp = (
+        img[None].float() / 255 for img in (pair['inputs'], pair['data_samples'].gt_img)
+    )
+    loss = model.prior_loss
+    with torch.no_grad():
+        found = []
+        for level, own in enumerate(model.generator.prior(blurry)):
+            head = loss.heads[level]
+            own = torch.einsum('oi,nihw->nohw', head.weight[:, :, 0, 0], own)
+            own = own + head.bias[:, None, None]
+            if loss.norms is not None:
+                norm = loss.norms[level]
+                own = own * (norm.running_var + 1e-5).sqrt()[:, None, None]
+                own = own + norm.running_mean[:, None, None]
+            found.append(own)
+        teacher = model._teacher.get(torch.device('cpu'))
+        kinds = (teacher(sharp), found, teacher(blurry))
+    return [[f.numpy()[0].reshape(f.shape[1], -1).T for f in levels] for levels in kinds]
 
 
 def test_a_variant_without_a_teacher_that_is_kept_is_refused(write_config):

@@ -97,6 +97,15 @@ def test_there_may_be_two_references(results, tmp_path):
     assert sum('gain over' in cells[1] for cells in tables) == 2  # by severity
 
 
+def test_results_on_other_images_are_refused(results, tmp_path):
+    odd = record('odd', 0, [22.0] * 24)
+    odd['tests']['kodak']['images'][3]['PSNR-input'] = 19.0
+    write_record(results / 'odd' / 'seed0', odd)
+    message = r"net0 seed 0 and odd seed 0 cannot be compared on kodak: the blurry image 'photo1/0'"
+    with pytest.raises(UserError, match=message):
+        write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
+
+
 def test_other_batches_are_told(results, tmp_path):
     write_record(results / 'odd' / 'seed0', record('odd', 0, [22.0] * 24, batch='b'))
     page = write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])

@@ -8,7 +8,7 @@ import pytest
 from mmspd.errors import UserError
 from mmspd.study import training
 from mmspd.study.plan import Row, Study
-from mmspd.study.record import read_record
+from mmspd.study.record import read_record, write_record
 from mmspd.study.training import run_row
 
 FOREVER = math.inf
@@ -53,6 +53,17 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(study, tmp_path):
     changed.write_text(changed.read_text() + "optim_wrapper['optimizer']['lr'] = 1e-5\n")
     with pytest.raises(UserError, match='another config of guided seed 0: delete that folder'):
         run_row(Study(study.path), GUIDED, tmp_path / 'b', FOREVER)
+
+
+def test_the_last_point_of_an_odd_length_is_not_lost(study, tmp_path):
+    study.val_interval, row = 2, Row('seven', 0)
+    study.epochs = 3
+    whole = run_row(study, row, tmp_path, FOREVER)
+    assert [point['epoch'] for point in whole['curve']] == [2, 3]
+    # as if the run had been killed between the last checkpoint and the last validation
+    record = dict(whole, status='running', tests={}, curve=whole['curve'][:1])
+    write_record(row.folder(tmp_path), record)
+    assert run_row(study, row, tmp_path, FOREVER)['curve'] == whole['curve']
 
 
 def test_all_variants_see_the_same_batches_and_failures_are_recorded(study, tmp_path):

@@ -11,7 +11,6 @@ pytestmark = pytest.mark.slow
 
 STUDY = """
 epochs = 1
-reference = 'net0'
 variants = [
     dict(name='net0', base='plain.py'),
     dict(name='broken', base='plain.py', options=dict(model=dict(pyramid='none'))),

@@ -178,7 +178,7 @@ class PlainLoop:
         }
         if prior is not None:
             with torch.no_grad():
-                features = model.teach(sharp)
+                features = model.teach(model.shown_to_teacher(blurry, sharp))
             losses['loss_prior'] = model.prior_loss(prior, features)
         sum(losses.values()).backward()
         if self.clip is not None:

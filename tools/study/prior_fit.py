@@ -12,8 +12,7 @@ from mmengine.logging import MMLogger
 from mmspd.errors import UserError
 from mmspd.study.plan import Study
 from mmspd.study.prior_fit import fit_of_prior
-from mmspd.study.record import read_record
-from mmspd.study.training import DONE, last_checkpoint
+from mmspd.study.training import DONE, check_record, last_checkpoint
 from mmspd.utils.cli import run_main
 from mmspd.utils.tables import text_table
 
@@ -35,7 +34,10 @@ def main(argv: List[str]) -> None:
     study = Study(args.study)
     cells = []
     for row in study.rows(args.only, args.seeds):
-        config, record = study.config(row), read_record(row.folder(args.results))
+        if study.variant(row.variant).shuffle:
+            trained = study.variant(row.variant).shuffle
+            raise UserError(f"'{row.variant}' trains nothing: measure '{trained}' instead")
+        config, record = study.config(row), check_record(study, row, args.results)
         if record is None or record['status'] != DONE:
             raise UserError(f"'{args.results}' has no result of {row}: run it first")
         if args.on not in config.test_sets:

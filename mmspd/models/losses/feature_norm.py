@@ -3,24 +3,31 @@
 from typing import Tuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 __all__ = ['FeatureNorm']
 
+_MOMENTUM = 0.1
+_EPS = 1e-5
 
-class FeatureNorm(nn.BatchNorm2d):
+
+class FeatureNorm(nn.Module):
     """Normalise every channel of features that need no gradient.
 
     In training by mean and variance over the images of all ranks, so that two ranks of two images
-    get what one of four gets; otherwise by their running averages.
+    get what one of four gets; otherwise by their running averages. (MMEngine's ``sync_bn`` would
+    turn a BatchNorm into one that knows neither float32 under autocast nor :meth:`undo`.)
 
     Args:
         channels: channels of the features.
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, affine=False)
+        super().__init__()
+        self.register_buffer('running_mean', torch.zeros(channels))
+        self.register_buffer('running_var', torch.ones(channels))
 
     @torch.no_grad()
     def forward(self, features: Tensor) -> Tensor:
@@ -32,18 +39,26 @@ class FeatureNorm(nn.BatchNorm2d):
         Returns:
             The same shape, float32.
         """
-        features = features.float()
+        features, running = features.float(), (self.running_mean, self.running_var)
         if not self.training or get_world_size() == 1:
-            return super().forward(features)
+            return F.batch_norm(
+                features, *running, training=self.training, momentum=_MOMENTUM, eps=_EPS
+            )
         mean, var, count = _moments_of_all_ranks(features)
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(var * count / (count - 1), self.momentum)
-        return (features - _as_map(mean)) * _as_map((var + self.eps).rsqrt())
+        self.running_mean.lerp_(mean, _MOMENTUM)
+        self.running_var.lerp_(var * count / (count - 1), _MOMENTUM)
+        return (features - _as_map(mean)) * _as_map((var + _EPS).rsqrt())
 
     def undo(self, features: Tensor) -> Tensor:
-        """Bring normalised features ``(N, C, H, W)`` back, by the running averages."""
-        scale = (self.running_var + self.eps).sqrt()
+        """Bring normalised features back to their scale, by the running averages.
+
+        Args:
+            features: ``(N, C, H, W)``.
+
+        Returns:
+            The same shape.
+        """
+        scale = (self.running_var + _EPS).sqrt()
         return features * _as_map(scale) + _as_map(self.running_mean)
 
 

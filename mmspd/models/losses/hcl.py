@@ -111,10 +111,10 @@ class PriorDistillationLoss(nn.Module):
     r"""Distillation of the prior towards the teacher's features (Eq. 4; without CLC, Eq. 2).
 
     .. math::
-        L_{prior} = \frac{1}{L} \sum_i HCL(head_i(f_{pri}^i), f_{gt}^i)
+        L_{prior} = \frac{1}{L} \sum_i HCL(head_i(f_{pri}^i), norm_i(f_{gt}^i))
 
     ``head_i`` is a 1x1 convolution to the teacher's channels. It exists for this loss alone: the
-    restorer is guided by the feature before it.
+    restorer is guided by the feature before it. ``norm_i`` is not in the paper, see ``normalise``.
 
     Args:
         prior_channels: channels of the prior's levels; from the prior branch, not stated.
