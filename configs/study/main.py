@@ -274,6 +274,40 @@ variants = [
         options={'model.prior_loss': dict(normalise=True, loss_weight=1.0)},
     ),
     dict(
+        name='prior-norm',
+        about='net6, every pixel of the prior normalised where the restorer takes it',
+        base='unet_sp.py',
+        options={'model.generator.prior.normalise': True},
+    ),
+    dict(
+        name='started-norm',
+        about='student-started, likewise',
+        base='unet_sp.py',
+        options={
+            'model.generator.prior': dict(extractor=teacher_as_student, normalise=True),
+        },
+    ),
+    dict(
+        name='started-norm-star',
+        about='the same without distillation',
+        base='unet_sp.py',
+        options=dict(
+            model=dict(
+                generator=dict(prior=dict(extractor=teacher_as_student, normalise=True)),
+                **no_teacher,
+            )
+        ),
+    ),
+    dict(
+        name='started-normalised',
+        about="student-started, teacher's features normalised",
+        base='unet_sp.py',
+        options={
+            'model.generator.prior.extractor': teacher_as_student,
+            'model.prior_loss.normalise': True,
+        },
+    ),
+    dict(
         name='detached',
         about='the prior learns from the teacher alone',
         base='unet_sp.py',
@@ -352,11 +386,14 @@ controls = ['shuffled', 'shuffled-star', 'shuffled-started', 'blurry-teacher', '
 students = ['student-started', 'student-started-star', 'student-scratch-star', 'net0-wide-started']
 restorers = [*('mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star', 'mimounet-normalised')]
 tuned = ['mimounet-tuned', 'mimounet-tuned-star', 'mimounet-tuned-sp']
-remedies = ['normalised', 'normalised-weight1.0', 'weight0.01', 'prior-first', 'net6-warm']
+remedies = [
+    *('normalised', 'prior-norm', 'started-norm', 'started-norm-star', 'started-normalised'),
+    *('normalised-weight1.0', 'weight0.01', 'gated', 'prior-first', 'net6-warm'),
+]
 others = [
     *('net1', 'net2', 'net3', 'net4', 'net5', 'student-scratch'),
     *('weight0.03', 'weight0.3', 'weight1.0', 'hcl-reviewkd', 'hcl-literal'),
-    *('gated', 'teacher-scale1', 'levels1', 'levels2'),
+    *('teacher-scale1', 'levels1', 'levels2'),
     *('teacher-seg', 'segmap', 'teacher-lite1', 'teacher-lite2'),
 ]
 seeds = [0, 1, 2]

@@ -1,6 +1,6 @@
 """SPL: the student half of the semantic prior learning branch (section 3.1)."""
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from torch import Tensor
 
@@ -21,6 +21,9 @@ class SPL(PriorBranch):
         extractor: config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
         clc: config of the cross-level connection; ``None`` leaves it out (the prior is then m
             itself, distilled by Eq. 2 instead of Eq. 4: Net1-3 and Net5 of the paper's Table 4).
+        normalise: show the restorer the prior with the channels of every pixel brought to mean 0
+            and variance 1, so that its scale is not that of the teacher's features; the loss
+            compares the prior itself. Not in the paper.
 
     Attributes:
         channels: channels of the prior's levels, fine to coarse.
@@ -32,10 +35,12 @@ class SPL(PriorBranch):
         self,
         extractor: Dict[str, Any] = CONV_EXTRACTOR,
         clc: Optional[Dict[str, Any]] = CROSS_LEVEL,
+        normalise: bool = False,
     ) -> None:
         super().__init__(extractor)
         self.channels = self.extractor.channels
         self.clc = None if clc is None else build_model(clc, channels=self.channels)
+        self.normalise = normalise
 
     def forward(self, img: Tensor) -> List[Tensor]:
         """Extract the prior.
@@ -48,3 +53,20 @@ class SPL(PriorBranch):
         """
         features = list(self.extractor(img))
         return features if self.clc is None else self.clc(features)
+
+    def guidance(self, prior: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Turn the prior into what the restorer is shown; see ``normalise``.
+
+        Args:
+            prior: what ``forward`` returned.
+
+        Returns:
+            Maps of the same shapes.
+        """
+        return [_normalise(level) for level in prior] if self.normalise else prior
+
+
+def _normalise(level: Tensor) -> Tensor:
+    """Bring the channels of every pixel to mean 0 and variance 1."""
+    centred = level - level.mean(1, keepdim=True)
+    return centred * (centred.square().mean(1, keepdim=True) + 1e-5).rsqrt()

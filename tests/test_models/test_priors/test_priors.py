@@ -172,3 +172,12 @@ def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
     assert trained
     assert all(p.grad is not None for p in trained)
     assert sum(p.numel() for p in trained) > 0.9 * sum(p.numel() for p in extractor.parameters())
+
+
+def test_a_normalised_prior_is_shown_in_a_scale_of_its_own():
+    spl = MODELS.build(dict(type='mmspd.SPL', normalise=True))
+    prior = [torch.rand(2, 5, 4, 6) * 40 - 3, torch.randn(2, 5, 2, 3)]
+    for level, shown in zip(prior, spl.guidance(prior)):
+        wanted = torch.nn.functional.layer_norm(level.permute(0, 2, 3, 1), (5,))
+        torch.testing.assert_close(shown, wanted.permute(0, 3, 1, 2))
+    assert MODELS.build(dict(type='mmspd.SPL')).guidance(prior) is prior
