@@ -48,8 +48,8 @@ def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_config, tmp
     assert (tmp_path / 'report' / 'README.md').is_file()
     code, output = run_tool('study/report.py', out, '--out', tmp_path / 'report', '--only', 'net9')
     assert (code, "has no result of 'net9', only net0" in output) == (1, True)
-    code, output = run_tool('study/prior_fit.py', study, out, '--only', 'net0')
-    assert (code, 'there is no teacher to compare the prior with' in output) == (1, True)
+    code, output = run_tool('study/prior.py', study, out, '--only', 'net0')
+    assert (code, 'model.generator is a plain restorer without a prior' in output) == (1, True)
 
 
 def test_data_has_every_severity_of_every_photo_and_is_packed(run_tool, pairs_root, tmp_path):

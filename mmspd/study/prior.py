@@ -1,7 +1,9 @@
-"""How much of the teacher's view of the sharp image a trained prior holds."""
+"""What a trained prior holds of the teacher's view of the sharp image, and what it does."""
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+import math
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -9,10 +11,10 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.registry import build_model
+from mmspd.registry import DATASETS, build_model
 from mmspd.utils.severity import SEVERITIES
 
-__all__ = ['Fit', 'fit_of_prior']
+__all__ = ['Effect', 'Fit', 'effect_of_prior', 'fit_of_prior']
 
 
 class Fit(NamedTuple):
@@ -27,6 +29,22 @@ class Fit(NamedTuple):
 
     prior: List[float]
     teacher: List[float]
+
+
+class Effect(NamedTuple):
+    """How large the prior is where the restorer takes it, and what SAT makes of it.
+
+    Attributes:
+        aggregated: Standard deviation of M_pri, level by level, over pixels and channels, averaged
+            over images; NaN where no seam takes the level.
+        mu_change: Mean of ``|mu - 1|`` by seam, likewise.
+        mu_spread: By seam, how much of mu depends on the place in the image, see
+            :class:`~mmspd.utils.prior_view.SeamView`.
+    """
+
+    aggregated: List[float]
+    mu_change: Dict[str, float]
+    mu_spread: Dict[str, float]
 
 
 class _Sums:
@@ -74,13 +92,9 @@ def fit_of_prior(config: Config, checkpoint: str, dataset: Dict[str, Any]) -> Di
             f'{checkpoint}: there is {lacking} to compare the prior with; choose a variant whose '
             'model.teacher.weights is a file'
         )
-    init_default_scope(config.get('default_scope', 'mmagic'))
-    model = build_model(config.model)
-    load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
-    model.eval()
+    model = _load(config, checkpoint)
     sums: Dict[str, List[_Sums]] = {}
-    loader = Runner.build_dataloader(dict(config.test_dataloader, dataset=dataset))
-    for batch in loader:
+    for batch in _batches(config, dataset):
         wanted, found, seen = _features(model, batch)
         for index, sample in enumerate(batch['data_samples']):
             for group in (str(sample.metainfo.get('severity', 'unknown')), 'all'):
@@ -93,6 +107,59 @@ def fit_of_prior(config: Config, checkpoint: str, dataset: Dict[str, Any]) -> Di
         group: Fit(*map(list, zip(*(level.explained() for level in levels))))
         for group, levels in ((name, sums[name]) for name in order if name in sums)
     }
+
+
+def effect_of_prior(
+    config: Config, checkpoint: str, dataset: Dict[str, Any], images: int = 24
+) -> Effect:
+    """Measure the prior of a trained variant where the restorer takes it.
+
+    Args:
+        config: Of the variant.
+        checkpoint: Its weights.
+        dataset: Config of the pairs.
+        images: How many of them to look at, from all over the set.
+
+    Returns:
+        The means over those images.
+
+    Raises:
+        UserError: The variant has no prior.
+    """
+    model = _load(config, checkpoint)
+    number = len(DATASETS.build(dataset))
+    chosen = np.linspace(0, number - 1, min(images, number)).round().astype(int).tolist()
+    views = []
+    for batch in _batches(config, dict(dataset, indices=chosen)):
+        blurry = model.data_preprocessor(batch, training=False)['inputs']
+        views += [model.view_prior(image[None]) for image in blurry]
+    sizes = [
+        [math.nan if level.aggregated is None else level.aggregated.std() for level in view.levels]
+        for view in views
+    ]
+    seams = {name: [view.seams[name] for view in views] for name in views[0].seams}
+    return Effect(
+        aggregated=np.mean(sizes, axis=0).tolist(),
+        mu_change={name: _mean(seam.mu_change for seam in own) for name, own in seams.items()},
+        mu_spread={name: _mean(seam.mu_spread for seam in own) for name, own in seams.items()},
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _load(config: Config, checkpoint: str) -> nn.Module:
+    """Build a trained variant, for evaluation."""
+    init_default_scope(config.get('default_scope', 'mmagic'))
+    model = build_model(config.model)
+    load_checkpoint(model, checkpoint, map_location='cpu', strict=True, logger='silent')
+    return model.eval()
+
+
+def _batches(config: Config, dataset: Dict[str, Any]) -> Iterable[Dict[str, Any]]:
+    """Read pairs as the config's tests do."""
+    return Runner.build_dataloader(dict(config.test_dataloader, dataset=dataset))
 
 
 def _features(model: nn.Module, batch: Dict[str, Any]) -> Tuple[Sequence[Tensor], ...]:

@@ -1,6 +1,6 @@
-"""Measure how much of the teacher's view of the sharp images the priors of a study hold.
+"""Measure what the priors of a study hold of the teacher's view of sharp images, and what they do.
 
-python tools/study/prior_fit.py configs/study/main.py work_dirs/study/main --only net6 normalised
+python tools/study/prior.py configs/study/main.py work_dirs/study/main --only net6 normalised
 """
 
 import argparse
@@ -11,18 +11,20 @@ from mmengine.logging import MMLogger
 
 from mmspd.errors import UserError
 from mmspd.study.plan import Study
-from mmspd.study.prior_fit import fit_of_prior
+from mmspd.study.prior import effect_of_prior, fit_of_prior
 from mmspd.study.training import DONE, check_record, last_checkpoint
 from mmspd.utils.cli import run_main
 from mmspd.utils.tables import text_table
 
 
 def main(argv: List[str]) -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog='R2: 1 is perfect, 0 as good as the mean of every channel. In brackets: the '
-        "teacher's own features of the blurry image. Levels fine to coarse.",
+        epilog="R2: explained share of the variance of the teacher's features of the sharp images, "
+        'where there is a teacher of given weights; 1 is perfect, 0 as good as the mean of every '
+        "channel. In brackets: the teacher's own features of the blurry image. The size is a "
+        'standard deviation. Levels fine to coarse, seams as the restorer meets them.',
     )
     parser.add_argument('study', help="the study's file, e.g. configs/study/main.py")
     parser.add_argument('results', type=Path, help='folder of the results of tools/study/run.py')
@@ -32,7 +34,7 @@ def main(argv: List[str]) -> None:
     args = parser.parse_args(argv)
     MMLogger.get_current_instance().setLevel('WARNING')
     study = Study(args.study)
-    cells = []
+    fits, effects = [], []
     for row in study.rows(args.only, args.seeds):
         if study.variant(row.variant).shuffle:
             trained = study.variant(row.variant).shuffle
@@ -44,11 +46,19 @@ def main(argv: List[str]) -> None:
             sets = ', '.join(config.test_sets)
             raise UserError(f'--on {args.on}: the study has the test sets {sets}')
         checkpoint = last_checkpoint(row.folder(args.results))
-        fits = fit_of_prior(config, checkpoint, config.test_sets[args.on])
-        for group, fit in fits.items():
-            levels = [f'{own:.2f} ({raw:.2f})' for own, raw in zip(*fit)]
-            cells.append([str(row), group, ', '.join(levels)])
-    print(text_table(['run', 'blur', 'R2 of the prior (of the teacher), by level'], cells))
+        pairs = config.test_sets[args.on]
+        effect = effect_of_prior(config, checkpoint, pairs)
+        cells = [effect.aggregated, effect.mu_change.values(), effect.mu_spread.values()]
+        effects.append([str(row), *(', '.join(f'{size:.2f}' for size in cell) for cell in cells)])
+        if config.model.get('teacher') and config.model.teacher.weights != 'random':
+            for group, fit in fit_of_prior(config, checkpoint, pairs).items():
+                levels = [f'{own:.2f} ({raw:.2f})' for own, raw in zip(*fit)]
+                fits.append([str(row), group, ', '.join(levels)])
+    header = ['run', 'size of M_pri, by level', 'mean |mu - 1|, by seam', 'spread of mu, by seam']
+    print(text_table(header, effects))
+    if fits:
+        header = ['run', 'blur', 'R2 of the prior (of the teacher), by level']
+        print(f'\n{text_table(header, fits)}')
 
 
 if __name__ == '__main__':

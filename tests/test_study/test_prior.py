@@ -1,4 +1,4 @@
-"""How much of the teacher a prior holds, against the same computed with numpy."""
+"""What a prior holds of the teacher and what it does, against the same computed with numpy."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from mmspd.datasets import PairedFolderDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS, build_model
-from mmspd.study.prior_fit import fit_of_prior
+from mmspd.study.prior import effect_of_prior, fit_of_prior
 
 TEACHER = """
 model['teacher'] = dict(
@@ -92,6 +92,28 @@ def features_by_hand(model, pair):
         teacher = model._teacher.get(torch.device('cpu'))
         kinds = (teacher(sharp), found, teacher(blurry))
     return [[f.numpy()[0].reshape(f.shape[1], -1).T for f in levels] for levels in kinds]
+
+
+def test_the_effect_is_the_mean_over_images_of_what_show_prior_tells(write_config, tmp_path):
+    config = config_with(write_config, 'random')
+    torch.manual_seed(0)
+    model = build_model(config.model).eval()
+    for weight in model.generator.embedding.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'model.pth')
+    dataset = config.test_dataloader.dataset
+    effect = effect_of_prior(config, str(tmp_path / 'model.pth'), dataset)
+    views = [model.view_prior(pair['inputs'][None] / 255) for pair in DATASETS.build(dataset)]
+    assert len(views) == 2
+    for level in range(3):
+        sizes = [view.levels[level].aggregated.std() for view in views]
+        assert effect.aggregated[level] == pytest.approx(np.mean(sizes), rel=1e-4)
+    assert list(effect.mu_change) == list(views[0].seams)
+    for name, change in effect.mu_change.items():
+        seams = [view.seams[name] for view in views]
+        assert change == pytest.approx(np.mean([seam.mu_change for seam in seams]), rel=1e-4)
+        spread = np.mean([seam.mu_spread for seam in seams])
+        assert effect.mu_spread[name] == pytest.approx(spread, rel=1e-4)
 
 
 def test_a_variant_without_a_teacher_that_is_kept_is_refused(write_config):
