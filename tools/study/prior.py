@@ -54,7 +54,12 @@ def main(argv: List[str]) -> None:
             for group, fit in fit_of_prior(config, checkpoint, pairs).items():
                 levels = [f'{own:.2f} ({raw:.2f})' for own, raw in zip(*fit)]
                 fits.append([str(row), group, ', '.join(levels)])
-    header = ['run', 'size of M_pri, by level', 'mean |mu - 1|, by seam', 'spread of mu, by seam']
+    header = [
+        'run',
+        'size of M_pri, by level',
+        'mean abs(mu - 1), by seam',
+        'spread of mu, by seam',
+    ]
     print(text_table(header, effects))
     if fits:
         header = ['run', 'blur', 'R2 of the prior (of the teacher), by level']
