@@ -73,6 +73,19 @@ variants = [
     ),
     dict(name='shuffled', about="net6, shown another image's prior", shuffle='net6'),
     dict(name='shuffled-star', about="net0-star, another image's prior", shuffle='net0-star'),
+    dict(name='shuffled-normalised', about="normalised, another's prior", shuffle='normalised'),
+    dict(
+        name='random-teacher-normalised',
+        about='teacher of random weights, features normalised',
+        base='unet_sp.py',
+        options=dict(model=dict(teacher=dict(weights='random'), prior_loss=dict(normalise=True))),
+    ),
+    dict(
+        name='blurry-teacher-normalised',
+        about='teacher shown the blurry image, features normalised',
+        base='unet_sp.py',
+        options=dict(model=dict(teacher_sees='blurry', prior_loss=dict(normalise=True))),
+    ),
     dict(
         name='shuffled-started',
         about="student-started, another image's prior",
@@ -382,7 +395,10 @@ variants = [
 
 main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']
 budget = ['net0-short', 'net0-long', 'net6-long', 'net0-float32', 'net6-float32']
-controls = ['shuffled', 'shuffled-star', 'shuffled-started', 'blurry-teacher', 'detached']
+controls = [
+    *('random-teacher-normalised', 'shuffled-normalised', 'blurry-teacher-normalised'),
+    *('shuffled', 'shuffled-star', 'shuffled-started', 'blurry-teacher', 'detached'),
+]
 students = ['student-started', 'student-started-star', 'student-scratch-star', 'net0-wide-started']
 restorers = [*('mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star', 'mimounet-normalised')]
 tuned = ['mimounet-tuned', 'mimounet-tuned-star', 'mimounet-tuned-sp']
