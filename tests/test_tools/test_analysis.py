@@ -39,13 +39,15 @@ def test_complexity_json_and_size(run_tool):
 
 def test_converter(run_tool, tmp_path):
     source = {'_conv_stem.weight': torch.ones(2), '_blocks.3._bn2.bias': torch.zeros(1)}
+    source['_blocks.15._bn2.bias'] = torch.zeros(1)  # Lite0 has 16 blocks
     torch.save(source, tmp_path / 'in.pth')
     out = tmp_path / 'new' / 'out.pth'
     code, output = run_tool(
         'model_converters/efficientnet_lite2timm.py', out, '--weights', tmp_path / 'in.pth'
     )
     assert code == 0, output
-    assert set(torch.load(out, weights_only=True)) == {'conv_stem.weight', 'blocks.2.0.bn3.bias'}
+    names = {'conv_stem.weight', 'blocks.2.0.bn3.bias', 'blocks.6.0.bn3.bias'}
+    assert set(torch.load(out, weights_only=True)) == names
     code, output = run_tool(
         'model_converters/efficientnet_lite2timm.py', out, '--weights', tmp_path / 'none.pth'
     )
