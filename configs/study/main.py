@@ -1,7 +1,6 @@
 # Does the prior help? Run what is not done yet, the most valuable first:
 #   python tools/study/run.py configs/study/main.py --jobs 2 --minutes 60
-# or one row:
-#   python tools/study/run.py configs/study/main.py --only net6 --seeds 0
+# (one row: --only net6 --seeds 0).
 # A variant is a config of this folder with what it changes in it; docs/study.md tells more.
 epochs = 20  # of 150 steps
 val_interval = 2
@@ -35,6 +34,8 @@ teacher_as_student = dict(
 espnetv2 = f'{weights}/espnetv2_s_2.0_city_1024x512.pth'
 no_teacher = dict(teacher=None, prior_loss=None)
 scratch = dict(teacher_as_student, weights='random')
+shown_in_its_scale = dict(extractor=teacher_as_student, normalise=True)
+normalised = {'model.prior_loss.normalise': True}
 
 variants = [
     # the main comparison
@@ -86,11 +87,7 @@ variants = [
         base='unet_sp.py',
         options=dict(model=dict(teacher_sees='blurry', prior_loss=dict(normalise=True))),
     ),
-    dict(
-        name='shuffled-started',
-        about="student-started, another image's prior",
-        shuffle='student-started',
-    ),
+    dict(name='shuffled-started', about="student-started, another's", shuffle='student-started'),
     # Table 4
     dict(
         name='net1',
@@ -137,7 +134,7 @@ variants = [
     ),
     dict(
         name='student-started',
-        about="F_S: the same, from the teacher's weights",
+        about="F_S: the teacher's architecture, from its weights",
         base='unet_sp.py',
         options={'model.generator.prior.extractor': teacher_as_student},
     ),
@@ -253,23 +250,20 @@ variants = [
         },
     ),
     # the prior loss
-    dict(
-        name='hcl-reviewkd',
-        about="ReviewKD's HCL",
-        base='unet_sp.py',
-        options={'model.prior_loss.hcl': dict(type='mmspd.HCLLoss', reading='reviewkd')},
-    ),
-    dict(
-        name='hcl-literal',
-        about='Eq. 2 as printed',
-        base='unet_sp.py',
-        options={'model.prior_loss.hcl': dict(type='mmspd.HCLLoss', reading='literal')},
-    ),
+    *[
+        dict(
+            name=f'hcl-{reading}',
+            about=about,
+            base='unet_sp.py',
+            options={'model.prior_loss.hcl': dict(type='mmspd.HCLLoss', reading=reading)},
+        )
+        for reading, about in (('reviewkd', "ReviewKD's HCL"), ('literal', 'Eq. 2 as printed'))
+    ],
     dict(
         name='normalised',
         about="teacher's features normalised",
         base='unet_sp.py',
-        options={'model.prior_loss.normalise': True},
+        options=normalised,
     ),
     *[
         dict(
@@ -294,31 +288,21 @@ variants = [
     ),
     dict(
         name='started-norm',
-        about='student-started, likewise',
+        about='student-started, prior normalised where it is taken',
         base='unet_sp.py',
-        options={
-            'model.generator.prior': dict(extractor=teacher_as_student, normalise=True),
-        },
+        options={'model.generator.prior': shown_in_its_scale},
     ),
     dict(
         name='started-norm-star',
-        about='the same without distillation',
+        about='started-norm without distillation',
         base='unet_sp.py',
-        options=dict(
-            model=dict(
-                generator=dict(prior=dict(extractor=teacher_as_student, normalise=True)),
-                **no_teacher,
-            )
-        ),
+        options=dict(model=dict(generator=dict(prior=shown_in_its_scale), **no_teacher)),
     ),
     dict(
         name='started-normalised',
         about="student-started, teacher's features normalised",
         base='unet_sp.py',
-        options={
-            'model.generator.prior.extractor': teacher_as_student,
-            'model.prior_loss.normalise': True,
-        },
+        options={'model.generator.prior.extractor': teacher_as_student, **normalised},
     ),
     dict(
         name='detached',
@@ -369,14 +353,9 @@ variants = [
         name='mimounet-normalised',
         about="MIMO-UNet, guided, teacher's features normalised",
         base='mimounet_sp.py',
-        options={'model.prior_loss.normalise': True},
+        options=normalised,
     ),
-    dict(
-        name='mimounet-tuned',
-        about='mimounet, trained on',
-        base='mimounet.py',
-        start_from='mimounet',
-    ),
+    dict(name='mimounet-tuned', about='trained on', base='mimounet.py', start_from='mimounet'),
     dict(
         name='mimounet-tuned-star',
         about='mimounet, trained on with a prior branch, no distillation',
@@ -389,7 +368,7 @@ variants = [
         about="mimounet, trained on with a prior, teacher's features normalised",
         base='mimounet_sp.py',
         start_from='mimounet',
-        options={'model.prior_loss.normalise': True},
+        options=normalised,
     ),
 ]
 
