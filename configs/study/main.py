@@ -35,6 +35,7 @@ espnetv2 = f'{weights}/espnetv2_s_2.0_city_1024x512.pth'
 no_teacher = dict(teacher=None, prior_loss=None)
 scratch = dict(teacher_as_student, weights='random')
 shown_in_its_scale = dict(extractor=teacher_as_student, normalise=True)
+scratch_in_its_scale = dict(extractor=scratch, normalise=True)
 normalised = {'model.prior_loss.normalise': True}
 
 variants = [
@@ -145,12 +146,6 @@ variants = [
         options=dict(
             model=dict(generator=dict(prior=dict(extractor=teacher_as_student)), **no_teacher)
         ),
-    ),
-    dict(
-        name='student-scratch-star',
-        about="the teacher's architecture, from scratch, no distillation",
-        base='unet_sp.py',
-        options=dict(model=dict(generator=dict(prior=dict(extractor=scratch)), **no_teacher)),
     ),
     dict(
         name='net0-wide-started',
@@ -299,6 +294,12 @@ variants = [
         options=dict(model=dict(generator=dict(prior=shown_in_its_scale), **no_teacher)),
     ),
     dict(
+        name='scratch-norm-star',
+        about='started-norm-star from random weights',
+        base='unet_sp.py',
+        options=dict(model=dict(generator=dict(prior=scratch_in_its_scale), **no_teacher)),
+    ),
+    dict(
         name='started-normalised',
         about="student-started, teacher's features normalised",
         base='unet_sp.py',
@@ -334,42 +335,6 @@ variants = [
         length=0.7,
         start_from='prior-first',
     ),
-    # another restorer, and one that is trained already
-    dict(name='mimounet', about='MIMO-UNet alone', base='mimounet.py'),
-    dict(
-        name='mimounet-wide',
-        about='MIMO-UNet as costly as mimounet-sp',
-        base='mimounet.py',
-        match_macs=dict(to='mimounet-sp', key='model.generator.base'),
-    ),
-    dict(
-        name='mimounet-star',
-        about='MIMO-UNet, prior branch, no distillation',
-        base='mimounet_sp.py',
-        options=dict(model=no_teacher),
-    ),
-    dict(name='mimounet-sp', about='MIMO-UNet, guided', base='mimounet_sp.py'),
-    dict(
-        name='mimounet-normalised',
-        about="MIMO-UNet, guided, teacher's features normalised",
-        base='mimounet_sp.py',
-        options=normalised,
-    ),
-    dict(name='mimounet-tuned', about='trained on', base='mimounet.py', start_from='mimounet'),
-    dict(
-        name='mimounet-tuned-star',
-        about='mimounet, trained on with a prior branch, no distillation',
-        base='mimounet_sp.py',
-        start_from='mimounet',
-        options=dict(model=no_teacher),
-    ),
-    dict(
-        name='mimounet-tuned-sp',
-        about="mimounet, trained on with a prior, teacher's features normalised",
-        base='mimounet_sp.py',
-        start_from='mimounet',
-        options=normalised,
-    ),
 ]
 
 main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']
@@ -378,12 +343,11 @@ controls = [
     *('random-teacher-normalised', 'shuffled-normalised', 'blurry-teacher-normalised'),
     *('shuffled', 'shuffled-star', 'shuffled-started', 'blurry-teacher', 'detached'),
 ]
-students = ['student-started', 'student-started-star', 'student-scratch-star', 'net0-wide-started']
-restorers = [*('mimounet', 'mimounet-sp', 'mimounet-wide', 'mimounet-star', 'mimounet-normalised')]
-tuned = ['mimounet-tuned', 'mimounet-tuned-star', 'mimounet-tuned-sp']
+students = ['student-started', 'student-started-star', 'net0-wide-started']
 remedies = [
-    *('normalised', 'prior-norm', 'started-norm', 'started-norm-star', 'started-normalised'),
-    *('normalised-weight1.0', 'weight0.01', 'gated', 'prior-first', 'net6-warm'),
+    *('normalised', 'prior-norm', 'started-norm', 'started-norm-star', 'scratch-norm-star'),
+    *('started-normalised', 'normalised-weight1.0', 'weight0.01', 'gated'),
+    *('prior-first', 'net6-warm'),
 ]
 others = [
     *('net1', 'net2', 'net3', 'net4', 'net5', 'student-scratch'),
@@ -395,6 +359,5 @@ seeds = [0, 1, 2]
 order = [
     dict(variants=main, seeds=seeds),
     dict(variants=[*budget, *controls, *students, *remedies], seeds=seeds),
-    dict(variants=[*restorers, *tuned], seeds=seeds),
     dict(variants=others, seeds=seeds),
 ]

@@ -15,17 +15,13 @@ options = dict(
     val_dataloader=dict(dataset=val),
     test_sets=dict(val=val, kodak24=kodak24, reds=reds),
 )
-main, students, restorers, tuned, remedies, controls, budget, others, seeds = [
+main, students, remedies, controls, budget, others, seeds = [
     _base_[name]
-    for name in (
-        *('main', 'students', 'restorers', 'tuned', 'remedies', 'controls', 'budget', 'others'),
-        'seeds',
-    )
+    for name in ('main', 'students', 'remedies', 'controls', 'budget', 'others', 'seeds')
 ]
 order = [
     dict(variants=main, seeds=seeds),
     dict(variants=students, seeds=seeds),
-    dict(variants=restorers, seeds=seeds),
     dict(variants=[*remedies, *controls], seeds=seeds),
-    dict(variants=[*tuned, *budget, *others], seeds=seeds),
+    dict(variants=[*budget, *others], seeds=seeds),
 ]

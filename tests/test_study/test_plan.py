@@ -92,16 +92,18 @@ def test_the_panning_study_differs_in_data_and_length_alone():
     assert config.model == main.config(Row('net6', 0)).model
 
 
-def test_every_variant_of_the_main_study_can_be_built():
+@pytest.mark.parametrize('name', ['main', 'restorers'])
+def test_every_variant_of_a_study_can_be_built(name):
     init_default_scope('mmagic')
-    study = Study(str(MAIN))
-    for name, variant in study.variants.items():
+    study = Study(str(MAIN.with_name(f'{name}.py')))
+    for variant in study.variants.values():
         if not variant.shuffle:
-            build_model(study.config(Row(name, 0)).model)
+            build_model(study.config(Row(variant.name, 0)).model)
 
 
-def test_no_two_variants_of_the_main_study_are_alike():
-    study = Study(str(MAIN))
+@pytest.mark.parametrize('name', ['main', 'restorers'])
+def test_no_two_variants_of_a_study_are_alike(name):
+    study = Study(str(MAIN.with_name(f'{name}.py')))
     names = [
         name
         for name, variant in study.variants.items()
