@@ -294,6 +294,12 @@ variants = [
         options=dict(model=dict(generator=dict(prior=shown_in_its_scale), **no_teacher)),
     ),
     dict(
+        name='started-both',
+        about="started-norm, teacher's features normalised too",
+        base='unet_sp.py',
+        options={'model.generator.prior': shown_in_its_scale, **normalised},
+    ),
+    dict(
         name='scratch-norm-star',
         about='started-norm-star from random weights',
         base='unet_sp.py',
@@ -347,7 +353,7 @@ students = ['student-started', 'student-started-star', 'net0-wide-started']
 remedies = [
     *('normalised', 'prior-norm', 'started-norm', 'started-norm-star', 'scratch-norm-star'),
     *('started-normalised', 'normalised-weight1.0', 'weight0.01', 'gated'),
-    *('prior-first', 'net6-warm'),
+    *('started-both', 'prior-first', 'net6-warm'),
 ]
 others = [
     *('net1', 'net2', 'net3', 'net4', 'net5', 'student-scratch'),
