@@ -2,7 +2,7 @@
 #   python tools/study/run.py configs/study/restorers.py --jobs 2 --minutes 60
 _base_ = './main.py'
 
-epochs = 10
+epochs = 6
 normalised, no_teacher, started = _base_.normalised, _base_.no_teacher, _base_.shown_in_its_scale
 untaught = dict(generator=dict(prior=started), **no_teacher)
 
@@ -57,10 +57,11 @@ variants = [
         options=dict(model=untaught),
     ),
 ]
+main = [
+    *('mimounet', 'mimounet-wide', 'mimounet-normalised', 'mimounet-started'),
+    *('tuned', 'tuned-normalised', 'tuned-started'),
+]
 order = [
-    dict(
-        variants=['mimounet', 'mimounet-wide', 'mimounet-normalised', 'tuned', 'tuned-normalised'],
-        seeds=_base_.seeds,
-    ),
-    dict(variants=[row['name'] for row in variants], seeds=_base_.seeds),
+    dict(variants=main, seeds=_base_.seeds),
+    dict(variants=['mimounet-star', 'mimounet-sp', 'tuned-star'], seeds=_base_.seeds),
 ]
