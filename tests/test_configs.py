@@ -31,6 +31,7 @@ SMALL_RESTORERS = {
     'mmagic.Restormer': dict(dim=8, num_blocks=[1, 1, 1, 1], num_refinement_blocks=1),
     'mmagic.NAFNetLocal': dict(mid_channels=4, enc_blk_nums=[1, 1, 1, 1]),
 }
+STARTED = '_sp-started_'  # F_S starts from another task's weights, nothing is distilled
 VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's statistics
 
 
@@ -72,7 +73,11 @@ def promises_prior(path):
     """Whether place and name of a config say that its restorer is guided."""
     if path.parent.name == 'ablation':
         return path.stem != 'net0'
-    return path.parent.name == 'prior_type' or '_sp_' in path.stem or path.stem == 'quickstart'
+    return path.parent.name == 'prior_type' or is_guided(path.stem) or path.stem == 'quickstart'
+
+
+def is_guided(name):
+    return '_sp_' in name or STARTED in name
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
@@ -92,16 +97,20 @@ def test_what_it_says(path):
         assert dataset.data_root == innermost(config.train_dataloader.dataset).data_root
     guided = config.model.generator.type == 'mmspd.SemanticGuided'
     assert guided == promises_prior(path)
-    distilled = guided and path.stem != 'net0-star'
+    distilled = guided and path.stem != 'net0-star' and STARTED not in path.stem
     assert distilled == bool(config.model.get('teacher')) == bool(config.model.get('prior_loss'))
 
 
+def plain_twin(name):
+    return name.replace(STARTED, '_').replace('_sp_', '_')
+
+
 @pytest.mark.parametrize(
-    'name', [name for name in NAMES if '_sp_' in name and name.replace('_sp', '') in NAMES]
+    'name', [name for name in NAMES if is_guided(name) and plain_twin(name) in NAMES]
 )
 def test_guided_twin_differs_by_generator_and_distillation_alone(name):
     guided = Config.fromfile(REPOSITORY / f'configs/spd/{name}.py')
-    plain = Config.fromfile(REPOSITORY / f'configs/spd/{name.replace("_sp", "")}.py')
+    plain = Config.fromfile(REPOSITORY / f'configs/spd/{plain_twin(name)}.py')
     assert guided.model.generator.restorer == plain.model.generator
     # what starts the restorer is the guided one's own too: the paper fine-tunes MIMO-UNet+
     added = ('teacher', 'prior_loss', 'generator', 'load_official')
@@ -134,6 +143,9 @@ def shrink(config, gopro, work_dir):
     restorer.update(SMALL_RESTORERS[restorer.type])
     if config.model.get('teacher'):
         config.model.teacher.weights = 'random'
+    extractor = generator.get('prior', {}).get('extractor', {})
+    if 'weights' in extractor:
+        extractor.weights = 'random'
     for loss in config.model.losses.values():
         if 'weights' in loss:
             loss.weights = 'random'
