@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,7 +33,7 @@ class Twins(NamedTuple):
     """The configs of a restorer without and with the prior.
 
     Attributes:
-        name: Of both, such as ``'mprnet-s1'``.
+        name: Of both, such as ``'mprnet-s1'``, or ``'unet_sp-started'``.
         plain: Path of the config without the prior.
         guided: Path of its ``_sp`` twin.
     """
@@ -46,8 +47,9 @@ def find_twins(config: Union[str, Path], folder: Path) -> Twins:
     """Find the configs of a restorer with and without the prior, by the name of either.
 
     Args:
-        config: Path of a config ``<restorer>_<dataset>.py`` or ``<restorer>_sp_<dataset>.py``; or
-            the name of a restorer, whose GoPro config in ``folder`` is meant.
+        config: Path of a config ``<restorer>_<dataset>.py`` or ``<restorer>_sp_<dataset>.py`` (or
+            ``_sp-<kind>_``, another kind of prior, which the twins' name tells then); or the name
+            of a restorer, whose GoPro config in ``folder`` is meant.
         folder: The repository's ``configs/spd``.
 
     Raises:
@@ -57,15 +59,16 @@ def find_twins(config: Union[str, Path], folder: Path) -> Twins:
     if path.suffix != '.py':
         path = folder / f'{config}_gopro.py'
     check_file(str(path), 'config')
-    name, _, dataset = path.stem.replace('_sp_', '_').rpartition('_')
-    plain, guided = (path.with_name(f'{name}{sp}_{dataset}.py') for sp in ('', '_sp'))
+    name, _, dataset = path.stem.rpartition('_')
+    name, kind = re.fullmatch(r'(.*?)(?:_sp(-[^_]+)?)?', name).groups(default='')
+    plain, guided = (path.with_name(f'{name}{sp}_{dataset}.py') for sp in ('', f'_sp{kind}'))
     for twin in (plain, guided):
         if not name or not twin.is_file():
             raise UserError(
                 f'{twin}, the twin of {path}, does not exist: a benchmark compares '
                 '<restorer>_<dataset>.py with <restorer>_sp_<dataset>.py in one folder'
             )
-    return Twins(name, plain, guided)
+    return Twins(f'{name}_sp{kind}' if kind else name, plain, guided)
 
 
 def awake(generator: nn.Module, seed: int = 0) -> nn.Module:

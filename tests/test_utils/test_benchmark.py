@@ -28,6 +28,15 @@ def test_twins_are_found_by_either_name(config):
     assert found.guided == CONFIGS / 'mprnet-s1_sp_gopro.py'
 
 
+def test_another_kind_of_prior_is_told_by_its_name():
+    found = find_twins(CONFIGS / 'unet_sp-started_gopro.py', CONFIGS)
+    assert found == (
+        'unet_sp-started',
+        CONFIGS / 'unet_gopro.py',
+        CONFIGS / 'unet_sp-started_gopro.py',
+    )
+
+
 def test_a_config_without_a_twin(tmp_path):
     (tmp_path / 'mine_gopro.py').write_text('')
     with pytest.raises(
