@@ -1,5 +1,6 @@
 # What recipes share whose F_S starts from another task's weights and then learns with the restorer
-# alone, without a teacher: EfficientNet-Lite0's first four stages, ImageNet weights.
+# alone, without a teacher: EfficientNet-Lite0 up to stride 16, ImageNet weights. Their file is made
+# as teachers/efficientnet_lite0.py says; MMSPD_PRIOR names it if it is elsewhere.
 _base_ = './teachers/efficientnet_lite0.py'
 
 started = dict(
@@ -10,7 +11,7 @@ started = dict(
         extractor=dict(
             type='mmspd.BackboneExtractor',
             backbone=_base_.efficientnet_lite0.backbone,
-            weights=_base_.efficientnet_lite0.weights,
+            weights='{{$MMSPD_PRIOR:checkpoints/tf_efficientnet_lite0.pth}}',
             mean=_base_.efficientnet_lite0.mean,
             std=_base_.efficientnet_lite0.std,
             scale=_base_.efficientnet_lite0.scale,

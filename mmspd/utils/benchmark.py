@@ -66,7 +66,7 @@ def find_twins(config: Union[str, Path], folder: Path) -> Twins:
         if not name or not twin.is_file():
             raise UserError(
                 f'{twin}, the twin of {path}, does not exist: a benchmark compares '
-                '<restorer>_<dataset>.py with <restorer>_sp_<dataset>.py in one folder'
+                '<restorer>_<dataset>.py with <restorer>_sp[-<kind>]_<dataset>.py in one folder'
             )
     return Twins(f'{name}_sp{kind}' if kind else name, plain, guided)
 

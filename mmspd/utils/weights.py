@@ -187,8 +187,8 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
         state = _remote_state(weights)
     else:
         cure = (
-            'correct the path (MMSPD_TEACHER, if set, names it) or make the file as the head of '
-            'its config in configs/_base_/teachers says'
+            'correct the path (MMSPD_TEACHER or MMSPD_PRIOR, if set, names it) or make the file as '
+            'the head of its config in configs/_base_/teachers says'
         )
         state = read_state(weights, f'weights of {name}', cure)
     own = backbone.state_dict()
