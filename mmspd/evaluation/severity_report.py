@@ -29,6 +29,7 @@ _PSNR_NAMES = (
 )
 _UNKNOWN = 'unknown'
 _COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00')  # Okabe and Ito
+_HATCHES = ('', '//', '..')  # after each round of the colours
 
 
 def group_by_severity(images: Sequence[Dict[str, Any]]) -> Groups:
@@ -106,7 +107,9 @@ def plot_severity(
     if not panels:
         raise UserError(f"no group by severity has a '{metric}' to draw: evaluate it as well")
     rows, columns = math.ceil(len(panels) / 2), min(len(panels), 2)
-    figure = Figure(figsize=(5.5 * columns, 3.4 * rows + 0.4), layout='constrained')
+    crowded = len(results) > len(_COLOURS)
+    size = (5.5 * columns + (0.3 * len(results) + 2 if crowded else 0), 3.4 * rows + 0.4)
+    figure = Figure(figsize=size, layout='constrained')
     for index, grouping in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
         _draw(axes, {label: groups.get(grouping, []) for label, groups in results.items()}, metric)
@@ -114,8 +117,8 @@ def plot_severity(
     if len(results) > 1:
         figure.legend(
             *figure.axes[0].get_legend_handles_labels(),
-            loc='outside upper center',
-            ncols=3,
+            loc='outside right upper' if crowded else 'outside upper center',
+            ncols=1 if crowded else 3,
             frameon=False,
         )
     content = io.BytesIO()
@@ -130,9 +133,15 @@ def _draw(axes: Axes, results: Dict[str, List[Dict[str, Any]]], metric: str) -> 
     for index, (label, groups) in enumerate(results.items()):
         drawn = [group for group in groups if metric in group]
         places = [names.index(group['name']) - 0.4 + width * (index + 0.5) for group in drawn]
-        colour = _COLOURS[index % len(_COLOURS)]
+        hatch, colour = divmod(index, len(_COLOURS))
         bars = axes.bar(
-            places, [group[metric] for group in drawn], width, label=label, color=colour
+            places,
+            [group[metric] for group in drawn],
+            width,
+            label=label,
+            color=_COLOURS[colour],
+            edgecolor='white' if hatch else None,
+            hatch=_HATCHES[hatch % len(_HATCHES)],
         )
         if len(results) <= 2:
             axes.bar_label(bars, fmt='%.2f', fontsize=8, padding=2)
