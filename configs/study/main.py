@@ -38,6 +38,177 @@ shown_in_its_scale = dict(extractor=teacher_as_student, normalise=True)
 scratch_in_its_scale = dict(extractor=scratch, normalise=True)
 normalised = {'model.prior_loss.normalise': True}
 
+table4 = [
+    dict(
+        name='net1',
+        about='no CLC, no MLA, sum',
+        base='unet_sp.py',
+        options={
+            'model.generator.prior.clc': None,
+            'model.generator.embedding': dict(mla=None, fusion=dict(type='mmspd.AddFusion')),
+        },
+    ),
+    dict(
+        name='net2',
+        about='no CLC, no MLA, concatenation',
+        base='unet_sp.py',
+        options={
+            'model.generator.prior.clc': None,
+            'model.generator.embedding': dict(mla=None, fusion=dict(type='mmspd.ConcatFusion')),
+        },
+    ),
+    dict(
+        name='net3',
+        about='no CLC, no MLA, SAT',
+        base='unet_sp.py',
+        options={'model.generator.prior.clc': None, 'model.generator.embedding.mla': None},
+    ),
+    dict(
+        name='net4',
+        about='CLC, SAT',
+        base='unet_sp.py',
+        options={'model.generator.embedding.mla': None},
+    ),
+    dict(
+        name='net5',
+        about='MLA, SAT',
+        base='unet_sp.py',
+        options={'model.generator.prior.clc': None},
+    ),
+]
+# one change each to the variant 'normalised'
+choices = [
+    # F_S
+    dict(
+        name='student-scratch',
+        about="F_S: the teacher's architecture, from scratch",
+        base='unet_sp.py',
+        options={'model.generator.prior.extractor': scratch},
+    ),
+    # the teacher
+    dict(
+        name='teacher-lite1',
+        about='EfficientNet-Lite1',
+        base='unet_sp.py',
+        options={
+            'model.teacher.backbone.model_name': 'tf_efficientnet_lite1',
+            'model.teacher.weights': f'{weights}/tf_efficientnet_lite1.pth',
+        },
+    ),
+    dict(
+        name='teacher-lite2',
+        about='EfficientNet-Lite2',
+        base='unet_sp.py',
+        options={
+            'model.teacher.backbone.model_name': 'tf_efficientnet_lite2',
+            'model.teacher.channels': (24, 48, 120),
+            'model.teacher.weights': f'{weights}/tf_efficientnet_lite2.pth',
+        },
+    ),
+    dict(
+        name='teacher-seg',
+        about='segmentation network (ESPNetv2)',
+        base='unet_sp.py',
+        options={
+            'model.teacher': dict(
+                _delete_=True,
+                type='mmspd.FeatureTeacher',
+                backbone=dict(type='mmspd.ESPNetv2Backbone', out_indices=(1, 2, 3)),
+                channels=(128, 256, 512),
+                weights=espnetv2,
+                scale=2,
+                **imagenet_input,
+            ),
+        },
+    ),
+    dict(
+        name='teacher-scale1',
+        about='teacher shown the image as it is, prior at strides 4/8/16',
+        base='unet_sp.py',
+        options={
+            'model.teacher.scale': 1,
+            'model.generator.prior.extractor.strides': (4, 8, 16),
+        },
+    ),
+    # levels
+    dict(
+        name='levels1',
+        about='one level, stride 4',
+        base='unet_sp.py',
+        options={
+            'model.teacher.backbone.out_indices': (2,),
+            'model.teacher.channels': (40,),
+            'model.generator.prior.extractor': dict(strides=(4,), num_blocks=(6,)),
+            'model.generator.at': [dict(name=f'dec{i}', level=0) for i in (3, 2, 1)],
+        },
+    ),
+    dict(
+        name='levels2',
+        about='two levels, strides 2 and 4',
+        base='unet_sp.py',
+        options={
+            'model.teacher.backbone.out_indices': (1, 2),
+            'model.teacher.channels': (24, 40),
+            'model.generator.prior.extractor': dict(strides=(2, 4), num_blocks=(1, 5)),
+            'model.generator.at': [
+                dict(name='dec3', level=1),
+                dict(name='dec2', level=1),
+                dict(name='dec1', level=0),
+            ],
+        },
+    ),
+    # the prior loss
+    *[
+        dict(
+            name=f'hcl-{reading}',
+            about=about,
+            base='unet_sp.py',
+            options={'model.prior_loss.hcl': dict(type='mmspd.HCLLoss', reading=reading)},
+        )
+        for reading, about in (('reviewkd', "ReviewKD's HCL"), ('literal', 'Eq. 2 as printed'))
+    ],
+    *[
+        dict(
+            name=f'weight{weight}',
+            about=f'prior loss times {weight}',
+            base='unet_sp.py',
+            options={'model.prior_loss.loss_weight': weight},
+        )
+        for weight in (0.01, 0.03, 0.3, 1.0)
+    ],
+    # how the prior learns and is taken
+    dict(
+        name='detached',
+        about='the prior learns from the teacher alone',
+        base='unet_sp.py',
+        options={'model.generator.detach_prior': True},
+    ),
+    dict(
+        name='gated',
+        about='sigmoid on the attention of CLC and MLA',
+        base='unet_sp.py',
+        options={
+            'model.generator.prior.clc': dict(type='mmspd.CLC', gate='sigmoid'),
+            'model.generator.embedding.mla': dict(type='mmspd.MLA', gate='sigmoid'),
+        },
+    ),
+    # distillation first, then all: as many epochs in sum
+    dict(
+        name='prior-first',
+        about='the prior alone learns (first part of warm)',
+        base='unet_sp.py',
+        length=0.3,
+        options={'model.losses': dict(_delete_=True)},
+    ),
+    dict(
+        name='warm',
+        about='all after prior-first',
+        base='unet_sp.py',
+        length=0.7,
+        start_from='prior-first',
+    ),
+]
+
 variants = [
     # the main comparison
     dict(name='net0', about='UNet alone', base='unet.py'),
@@ -89,50 +260,7 @@ variants = [
         options=dict(model=dict(teacher_sees='blurry', prior_loss=dict(normalise=True))),
     ),
     dict(name='shuffled-started', about="student-started, another's", shuffle='student-started'),
-    # Table 4
-    dict(
-        name='net1',
-        about='no CLC, no MLA, sum',
-        base='unet_sp.py',
-        options={
-            'model.generator.prior.clc': None,
-            'model.generator.embedding': dict(mla=None, fusion=dict(type='mmspd.AddFusion')),
-        },
-    ),
-    dict(
-        name='net2',
-        about='no CLC, no MLA, concatenation',
-        base='unet_sp.py',
-        options={
-            'model.generator.prior.clc': None,
-            'model.generator.embedding': dict(mla=None, fusion=dict(type='mmspd.ConcatFusion')),
-        },
-    ),
-    dict(
-        name='net3',
-        about='no CLC, no MLA, SAT',
-        base='unet_sp.py',
-        options={'model.generator.prior.clc': None, 'model.generator.embedding.mla': None},
-    ),
-    dict(
-        name='net4',
-        about='CLC, SAT',
-        base='unet_sp.py',
-        options={'model.generator.embedding.mla': None},
-    ),
-    dict(
-        name='net5',
-        about='MLA, SAT',
-        base='unet_sp.py',
-        options={'model.generator.prior.clc': None},
-    ),
-    # F_S
-    dict(
-        name='student-scratch',
-        about="F_S: the teacher's architecture, from scratch",
-        base='unet_sp.py',
-        options={'model.generator.prior.extractor': scratch},
-    ),
+    # F_S, and what mends net6
     dict(
         name='student-started',
         about="F_S: the teacher's architecture, from its weights",
@@ -153,127 +281,17 @@ variants = [
         base='unet.py',
         match_macs=dict(to='student-started', key='model.generator.base'),
     ),
-    # the teacher
-    dict(
-        name='teacher-lite1',
-        about='EfficientNet-Lite1',
-        base='unet_sp.py',
-        options={
-            'model.teacher.backbone.model_name': 'tf_efficientnet_lite1',
-            'model.teacher.weights': f'{weights}/tf_efficientnet_lite1.pth',
-        },
-    ),
-    dict(
-        name='teacher-lite2',
-        about='EfficientNet-Lite2',
-        base='unet_sp.py',
-        options={
-            'model.teacher.backbone.model_name': 'tf_efficientnet_lite2',
-            'model.teacher.channels': (24, 48, 120),
-            'model.teacher.weights': f'{weights}/tf_efficientnet_lite2.pth',
-        },
-    ),
-    dict(
-        name='teacher-seg',
-        about='segmentation network (ESPNetv2)',
-        base='unet_sp.py',
-        options={
-            'model.teacher': dict(
-                _delete_=True,
-                type='mmspd.FeatureTeacher',
-                backbone=dict(type='mmspd.ESPNetv2Backbone', out_indices=(1, 2, 3)),
-                channels=(128, 256, 512),
-                weights=espnetv2,
-                scale=2,
-                **imagenet_input,
-            ),
-        },
-    ),
-    dict(
-        name='segmap',
-        about='segmentation map as the prior',
-        base='unet_sp.py',
-        options={
-            'model.generator.prior': dict(type='mmspd.SegmapSPL', num_classes=20),
-            'model.teacher': dict(
-                _delete_=True,
-                type='mmspd.SegmapTeacher',
-                segmentor=dict(type='mmspd.ESPNetv2', num_classes=20),
-                channels=(20, 20, 20),
-                weights=espnetv2,
-                **imagenet_input,
-            ),
-            'model.prior_loss': dict(
-                _delete_=True, type='mmspd.SegmapDistillationLoss', loss_weight=0.1
-            ),
-        },
-    ),
-    dict(
-        name='teacher-scale1',
-        about='teacher shown the image as it is, prior at strides 4/8/16',
-        base='unet_sp.py',
-        options={
-            'model.teacher.scale': 1,
-            'model.generator.prior.extractor.strides': (4, 8, 16),
-        },
-    ),
-    # levels
-    dict(
-        name='levels1',
-        about='one level, stride 4',
-        base='unet_sp.py',
-        options={
-            'model.teacher.backbone.out_indices': (2,),
-            'model.teacher.channels': (40,),
-            'model.generator.prior.extractor': dict(strides=(4,), num_blocks=(6,)),
-            'model.generator.at': [dict(name=f'dec{i}', level=0) for i in (3, 2, 1)],
-        },
-    ),
-    dict(
-        name='levels2',
-        about='two levels, strides 2 and 4',
-        base='unet_sp.py',
-        options={
-            'model.teacher.backbone.out_indices': (1, 2),
-            'model.teacher.channels': (24, 40),
-            'model.generator.prior.extractor': dict(strides=(2, 4), num_blocks=(1, 5)),
-            'model.generator.at': [
-                dict(name='dec3', level=1),
-                dict(name='dec2', level=1),
-                dict(name='dec1', level=0),
-            ],
-        },
-    ),
-    # the prior loss
-    *[
-        dict(
-            name=f'hcl-{reading}',
-            about=about,
-            base='unet_sp.py',
-            options={'model.prior_loss.hcl': dict(type='mmspd.HCLLoss', reading=reading)},
-        )
-        for reading, about in (('reviewkd', "ReviewKD's HCL"), ('literal', 'Eq. 2 as printed'))
-    ],
     dict(
         name='normalised',
         about="teacher's features normalised",
         base='unet_sp.py',
         options=normalised,
     ),
-    *[
-        dict(
-            name=f'weight{weight}',
-            about=f'prior loss times {weight}',
-            base='unet_sp.py',
-            options={'model.prior_loss.loss_weight': weight},
-        )
-        for weight in (0.01, 0.03, 0.3, 1.0)
-    ],
     dict(
-        name='normalised-weight1.0',
-        about="teacher's features normalised, prior loss times 1",
+        name='net6-weight0.01',
+        about='net6, prior loss times 0.01',
         base='unet_sp.py',
-        options={'model.prior_loss': dict(normalise=True, loss_weight=1.0)},
+        options={'model.prior_loss.loss_weight': 0.01},
     ),
     dict(
         name='prior-norm',
@@ -312,54 +330,47 @@ variants = [
         options={'model.generator.prior.extractor': teacher_as_student, **normalised},
     ),
     dict(
-        name='detached',
-        about='the prior learns from the teacher alone',
-        base='unet_sp.py',
-        options={'model.generator.detach_prior': True},
-    ),
-    dict(
-        name='gated',
-        about='sigmoid on the attention of CLC and MLA',
+        name='segmap',
+        about='segmentation map as the prior',
         base='unet_sp.py',
         options={
-            'model.generator.prior.clc': dict(type='mmspd.CLC', gate='sigmoid'),
-            'model.generator.embedding.mla': dict(type='mmspd.MLA', gate='sigmoid'),
+            'model.generator.prior': dict(type='mmspd.SegmapSPL', num_classes=20),
+            'model.teacher': dict(
+                _delete_=True,
+                type='mmspd.SegmapTeacher',
+                segmentor=dict(type='mmspd.ESPNetv2', num_classes=20),
+                channels=(20, 20, 20),
+                weights=espnetv2,
+                **imagenet_input,
+            ),
+            'model.prior_loss': dict(
+                _delete_=True, type='mmspd.SegmapDistillationLoss', loss_weight=0.1
+            ),
         },
     ),
-    # distillation first, then all: as many epochs in sum
-    dict(
-        name='prior-first',
-        about='the prior alone learns (first part of net6-warm)',
-        base='unet_sp.py',
-        length=0.3,
-        options=dict(model=dict(losses=dict(_delete_=True))),
-    ),
-    dict(
-        name='net6-warm',
-        about='net6 after prior-first',
-        base='unet_sp.py',
-        length=0.7,
-        start_from='prior-first',
-    ),
+    *table4,
+    *[
+        dict(entry, name=f'{entry["name"]}-normalised', options={**entry['options'], **normalised})
+        for entry in table4
+    ],
+    *[dict(entry, options={**entry.get('options', {}), **normalised}) for entry in choices],
 ]
 
 main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']
 budget = ['net0-short', 'net0-long', 'net6-long', 'net0-float32', 'net6-float32']
 controls = [
     *('random-teacher-normalised', 'shuffled-normalised', 'blurry-teacher-normalised'),
-    *('shuffled', 'shuffled-star', 'shuffled-started', 'blurry-teacher', 'detached'),
+    *('shuffled', 'shuffled-star', 'shuffled-started', 'blurry-teacher'),
 ]
 students = ['student-started', 'student-started-star', 'net0-wide-started']
 remedies = [
     *('normalised', 'prior-norm', 'started-norm', 'started-norm-star', 'scratch-norm-star'),
-    *('started-normalised', 'normalised-weight1.0', 'weight0.01', 'gated'),
-    *('started-both', 'prior-first', 'net6-warm'),
+    *('started-normalised', 'started-both', 'net6-weight0.01'),
 ]
 others = [
-    *('net1', 'net2', 'net3', 'net4', 'net5', 'student-scratch'),
-    *('weight0.03', 'weight0.3', 'weight1.0', 'hcl-reviewkd', 'hcl-literal'),
-    *('teacher-scale1', 'levels1', 'levels2'),
-    *('teacher-seg', 'segmap', 'teacher-lite1', 'teacher-lite2'),
+    *[f'{entry["name"]}-normalised' for entry in table4],
+    *[entry['name'] for entry in choices],
+    *('segmap', *[entry['name'] for entry in table4]),
 ]
 seeds = [0, 1, 2]
 order = [
