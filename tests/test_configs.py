@@ -17,7 +17,11 @@ from mmspd.models.teacher import FeatureTeacher
 from mmspd.registry import build_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((REPOSITORY / 'configs' / 'spd').rglob('*.py'))
+CONFIGS = [
+    path
+    for folder in ('spd', 'own_data')
+    for path in sorted((REPOSITORY / 'configs' / folder).rglob('*.py'))
+]
 NAMES = [config.stem for config in CONFIGS]
 
 # Nothing but data, crop, batch, iterations, width and depth, and random weights is overridden.
@@ -32,21 +36,26 @@ SMALL_RESTORERS = {
     'mmagic.NAFNetLocal': dict(mid_channels=4, enc_blk_nums=[1, 1, 1, 1]),
 }
 STARTED = '_sp-started_'  # F_S starts from another task's weights, nothing is distilled
+OWN = 'own'  # folder of the user's own pairs
 VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's statistics
 
 
 @pytest.fixture(scope='module')
 def gopro(tmp_path_factory):
-    """A small folder in the raw GOPRO_Large layout, with the lists of RealBlur beside it."""
+    """A small GOPRO_Large as it is unpacked; in it lists of RealBlur and a user's own pairs."""
     root = tmp_path_factory.mktemp('GOPRO_Large')
     rng = np.random.default_rng(0)
     for split, count in (('train', 4), ('test', VAL_IMAGES)):
         for number in range(count):
             sharp = cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (64, 48))
-            for kind, image in (('blur', cv2.blur(sharp, (5, 1))), ('sharp', sharp)):
-                folder = root / split / 'GOPR0001_11_00' / kind
-                folder.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(folder / f'{number:06d}.png'), image)
+            pair = (cv2.blur(sharp, (5, 1)), sharp)
+            for image, *kinds in zip(pair, ('blur', 'sharp'), ('input', 'target')):
+                for folder in (
+                    root / split / 'GOPR0001_11_00' / kinds[0],
+                    root / OWN / split / kinds[1],
+                ):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    cv2.imwrite(str(folder / f'{number:06d}.png'), image)
         names = [f'{split}/GOPR0001_11_00/{{}}/{number:06d}.png' for number in range(count)]
         lines = [f'{name.format("sharp")} {name.format("blur")}' for name in names]
         (root / f'RealBlur_J_{split}_list.txt').write_text('\n'.join(lines))
@@ -150,7 +159,11 @@ def shrink(config, gopro, work_dir):
         if 'weights' in loss:
             loss.weights = 'random'
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        innermost(loader.dataset).data_root = str(gopro)
+        dataset = innermost(loader.dataset)
+        own = dataset.type in ('mmspd.PairedFolderDataset', 'mmspd.SharpFolderDataset')
+        dataset.data_root = str(gopro / OWN if own else gopro)
+        if dataset.type == 'mmspd.SharpFolderDataset':
+            dataset.only_in = 'target'
         loader.update(num_workers=0, persistent_workers=False)
     for step in innermost(config.train_dataloader.dataset).pipeline:
         if 'gt_patch_size' in step:

@@ -19,6 +19,7 @@ from mmspd.datasets.blur_folder import write_png
 from mmspd.datasets.gopro import GoProDataset
 from mmspd.datasets.image_io import read_rgb
 from mmspd.utils.cli import run_main
+from mmspd.utils.launch import read_config
 from mmspd.utils.pictures import picture_row, stack_rows
 from mmspd.utils.prior_picture import Palette, colour_panel
 from mmspd.utils.prior_view import PriorView
@@ -75,7 +76,7 @@ def main(argv: List[str]) -> None:
     parser.add_argument('checkpoint', help='its trained checkpoint')
     parser.add_argument('--out-dir', type=Path, required=True, help='folder for the pictures')
     args = parser.parse_args(argv)
-    config = Config.fromfile(args.config)
+    config = read_config(args.config, {})
     pairs = read_pairs(config)
     set_random_seed(config.randomness.seed)
     untrained, trained = load_model(config), load_model(config, args.checkpoint)

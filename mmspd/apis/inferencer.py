@@ -77,7 +77,7 @@ class DeblurInferencer:
         compile: bool = False,
     ) -> None:
         self.cfg = model if isinstance(model, Config) else read_config(_find_config(model), {})
-        self.model = load_model(self.cfg, weights, device or get_device())
+        self.model = load_model(self.cfg, weights, device or get_device(), distillation=False)
         # the teacher has no part in a result, nor have its heads
         self._identity = _digest(self.model.generator, str(self.cfg.model.generator))
         # convolutions are faster in it, and the results are equal but for rounding

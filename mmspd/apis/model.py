@@ -8,11 +8,11 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_state_dict
 
 from mmspd.errors import UserError
 from mmspd.registry import build_model
-from mmspd.utils.official import load_official
+from mmspd.utils.launch import read_config
+from mmspd.utils.official import check_fit, load_official
 from mmspd.utils.weights import read_state
 
 __all__ = ['check_device', 'load_model']
@@ -22,6 +22,7 @@ def load_model(
     config: Union[str, Path, Config],
     checkpoint: Optional[Union[str, Path]] = None,
     device: Union[str, torch.device] = 'cpu',
+    distillation: bool = True,
 ) -> BaseModel:
     """Build the model of a config and load a checkpoint into it.
 
@@ -31,6 +32,9 @@ def load_model(
             them (file, http(s) address, or for DMPHN folder), beside which a prior does nothing
             yet; ``None`` leaves the weights at their start.
         device: where the model shall be.
+        distillation: also load what only comparing the prior with the teacher needs, the heads of
+            the prior loss; without it, a checkpoint fits whose generator does, however its prior
+            was taught.
 
     Returns:
         The model in evaluation mode. Its teacher, if it has one, is not built.
@@ -41,11 +45,11 @@ def load_model(
     """
     device = check_device(device)
     if not isinstance(config, Config):
-        config = Config.fromfile(config)
+        config = read_config(str(config), {})
     init_default_scope(config.get('default_scope', 'mmagic'))
     model = build_model(config.model)
     if checkpoint is not None:
-        _load_weights(model, str(checkpoint), config.filename)
+        _load_weights(model, str(checkpoint), config.filename or 'the config', distillation)
     return model.to(device).eval()
 
 
@@ -64,7 +68,7 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
         ) from error
 
 
-def _load_weights(model: BaseModel, source: str, config: Optional[str]) -> None:
+def _load_weights(model: BaseModel, source: str, config: str, distillation: bool) -> None:
     is_file = '://' not in source and not Path(source).is_dir()
     state = read_state(source, 'checkpoint') if is_file else {}
     if not any(name.startswith('generator.') for name in state):
@@ -73,9 +77,11 @@ def _load_weights(model: BaseModel, source: str, config: Optional[str]) -> None:
         loaded = load_official(restorer, source, 'checkpoint')
         print_log(f'The restorer has {loaded}.', 'current')
         return
-    try:
-        load_state_dict(model, state, strict=True)
-    except RuntimeError as error:
-        raise UserError(
-            f'{source} does not fit the model of {config}; use the config it was trained with.'
-        ) from error
+    wanted = ('generator.', 'prior_loss.') if distillation else ('generator.',)
+    own = model.state_dict()
+    have, want = (
+        {name: weight for name, weight in weights.items() if name.startswith(wanted)}
+        for weights in (state, own)
+    )
+    check_fit(have, want, source, config)
+    model.load_state_dict({**own, **have})

@@ -6,6 +6,7 @@ from typing import Any, Dict, List
 from mmspd.datasets.image_io import images_by_stem, list_names
 from mmspd.datasets.layouts import BLURRY_NAMES
 from mmspd.datasets.paired import Pair, PairedImageDataset
+from mmspd.datasets.transforms.synthesis import SynthesizeBlur
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -27,7 +28,8 @@ class SharpFolderDataset(PairedImageDataset):
         **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
-        UserError: The folder is missing or has no photo, or seems to hold blurry ones as well.
+        UserError: The folder is missing or has no photo, or seems to hold blurry ones as well, or
+            nothing of the pipeline blurs the photos.
     """
 
     ROOT_VARIABLE = 'SHARP_ROOT'
@@ -42,6 +44,13 @@ class SharpFolderDataset(PairedImageDataset):
         self.only_in = only_in
         self.split = split
         super().__init__(data_root, **common)
+        steps = self.pipeline.transforms
+        if steps and not any(isinstance(step, SynthesizeBlur) for step in steps):
+            raise UserError(
+                'the pipeline of a SharpFolderDataset has no mmspd.SynthesizeBlur, so that nothing '
+                'would be blurred: take the data set of configs/_base_/datasets/sharp_photos.py '
+                'with its pipeline'
+            )
 
     def describe(self) -> str:
         """Name the folder."""

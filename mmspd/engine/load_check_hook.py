@@ -11,7 +11,7 @@ from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
-from mmspd.utils.official import describe_faults, fit_official, official_names
+from mmspd.utils.official import check_fit, fit_official, official_names
 from mmspd.utils.published import recognise
 
 __all__ = ['LoadCheckHook']
@@ -62,12 +62,7 @@ class LoadCheckHook(Hook):
                 f'{file} holds a guided model ({_RESTORER}*) but {config} describes a plain '
                 'restorer: use its _sp twin'
             )
-        faults = describe_faults(_generator_weights(have), want)
-        if faults:
-            raise UserError(
-                f'{file} does not fit the model of {config}: {"; ".join(faults)}; '
-                'use the config that the checkpoint was trained with'
-            )
+        check_fit(_generator_weights(have), want, file, config)
 
     @staticmethod
     def _start_guided(

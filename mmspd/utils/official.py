@@ -11,7 +11,14 @@ from mmspd.errors import UserError
 from mmspd.utils.published import recognise
 from mmspd.utils.weights import download_file, read_state, unwrap_state
 
-__all__ = ['describe_faults', 'fit_official', 'load_official', 'official_names', 'read_official']
+__all__ = [
+    'check_fit',
+    'describe_faults',
+    'fit_official',
+    'load_official',
+    'official_names',
+    'read_official',
+]
 
 State = Dict[str, Tensor]
 
@@ -174,6 +181,26 @@ def describe_faults(have: State, want: State, most: int = 3) -> List[str]:
         for kind, names in kinds.items()
         if names
     ]
+
+
+def check_fit(have: State, want: State, source: str, config: str) -> None:
+    """Refuse weights of a checkpoint that are not exactly those of a model.
+
+    Args:
+        have: weights of the checkpoint.
+        want: the model's.
+        source: the checkpoint's file, for the error.
+        config: the model's config, likewise.
+
+    Raises:
+        UserError: weights are missing, unexpected or of another shape; it names the first.
+    """
+    faults = describe_faults(have, want)
+    if faults:
+        raise UserError(
+            f'{source} does not fit the model of {config}: {"; ".join(faults)}; use the config '
+            'that the checkpoint was trained with, a copy of which is in its work folder'
+        )
 
 
 def _title(state: State, otherwise: str) -> str:

@@ -35,7 +35,8 @@ def test_wrong_checkpoints(tmp_path, small):
     with pytest.raises(ValueError, match=r'checkpoint: the file .*none.pth does not exist'):
         load_model(small, tmp_path / 'none.pth')
     torch.save({'state_dict': {'generator.x': torch.zeros(1)}}, tmp_path / 'other.pth')
-    with pytest.raises(ValueError, match=r'does not fit the model of .*mimounet_gopro.py'):
+    message = r'other\.pth does not fit the model of .*mimounet_gopro\.py: .* missing \(generator\.'
+    with pytest.raises(ValueError, match=message):
         load_model(small, tmp_path / 'other.pth')
 
 
@@ -59,3 +60,28 @@ def test_published_weights_of_another_restorer(tmp_path, small):
     torch.save({'model': {'x.weight': torch.zeros(1)}}, tmp_path / 'other.pkl')
     with pytest.raises(ValueError, match=r'checkpoint: .*other.pkl does not fit MIMO-UNet'):
         load_model(small, tmp_path / 'other.pkl')
+
+
+def guided(normalise):
+    config = Config.fromfile(CONFIGS / 'mimounet_sp_gopro.py')
+    config.model.generator.restorer.update(base=4, num_res=1)
+    extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
+    config.model.generator.prior.extractor = extractor
+    config.model.prior_loss.normalise = normalise
+    return config
+
+
+def test_restoring_needs_no_weights_of_the_distillation(tmp_path):
+    source = load_model(guided(normalise=False))
+    torch.save({'state_dict': source.state_dict()}, tmp_path / 'raw.pth')
+    with pytest.raises(ValueError, match=r'raw\.pth .*missing \(prior_loss\.norms\.0\.running_me'):
+        load_model(guided(normalise=True), tmp_path / 'raw.pth')
+    model = load_model(guided(normalise=True), tmp_path / 'raw.pth', distillation=False)
+    img = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(model(img), source(img))
+    weights = source.state_dict()
+    del weights[next(name for name in weights if name.startswith('generator.'))]
+    torch.save({'state_dict': weights}, tmp_path / 'broken.pth')
+    with pytest.raises(ValueError, match=r'broken\.pth .* 1 missing \(generator\.'):
+        load_model(guided(normalise=True), tmp_path / 'broken.pth', distillation=False)

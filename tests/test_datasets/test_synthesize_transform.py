@@ -151,7 +151,7 @@ def test_every_epoch_is_fresh_and_workers_change_nothing(photos):
 def test_a_sharp_photo_is_decoded_once(photos, monkeypatch):
     read = []
     monkeypatch.setattr(loading, 'read_rgb', lambda path: read.append(path) or read_rgb(path))
-    made = SharpFolderDataset(str(photos), pipeline=[LoadImagePair()])[0]
+    made = LoadImagePair()(SharpFolderDataset(str(photos))[0])
     assert len(read) == 1
     made['img'][:] = 0
     assert made['gt'].any()
@@ -185,6 +185,11 @@ def test_bad_folders_are_refused(photos, tmp_path, write_image):
         SharpFolderDataset(str(tmp_path))
     with pytest.raises(UserError, match="there is no photo in a folder 'sharp' of"):
         SharpFolderDataset(str(tmp_path), only_in='sharp')
+
+
+def test_a_pipeline_that_blurs_nothing_is_refused(photos):
+    with pytest.raises(UserError, match=r'no mmspd\.SynthesizeBlur.*sharp_photos\.py'):
+        SharpFolderDataset(str(photos), pipeline=[dict(type='mmspd.LoadImagePair')])
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,8 @@ def main(argv: List[str]) -> None:
     args = parse_args(argv)
     config = read_config(args.config, args.cfg_options or {})
     photos = read_photos(args)
-    model = load_model(config, args.weights, args.device or get_device())
+    device = args.device or get_device()
+    model = load_model(config, args.weights, device, distillation=bool(args.sharp))
     views = [look(model, photo) for photo in photos]
     palette = Palette(views)
     for photo, view in zip(photos, views):

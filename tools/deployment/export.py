@@ -77,7 +77,7 @@ def main(argv: List[str]) -> None:
     from mmspd.apis.model import load_model
 
     config = read_config(args.config, args.cfg_options or {})
-    model = load_model(config, args.weights)
+    model = load_model(config, args.weights, distillation=False)
     exported = export_network(
         model.generator,
         args.out,

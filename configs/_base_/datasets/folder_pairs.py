@@ -1,29 +1,17 @@
-# Any pairs of folders: <PAIRS_ROOT>/{train,test}/{input,target}, matched by name, any depth.
-# Other names: set blur_dir and sharp_dir, relative to the root. Everything else is gopro.py's.
-
-_base_ = './gopro.py'
+# Any pairs of folders, with everything else as in gopro.py.
+_base_ = ['./gopro.py', './own_pairs.py']
 
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='mmspd.PairedFolderDataset',
-        data_root='{{$PAIRS_ROOT:data/pairs}}',
-        packed='{{$MMSPD_PACKED:raw}}',
-        blur_dir='train/input',
-        sharp_dir='train/target',
+        **_base_.own_pairs_train,
         pipeline=_base_.train_dataloader.dataset.pipeline,
     ),
 )
-
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='mmspd.PairedFolderDataset',
-        data_root='{{$PAIRS_ROOT:data/pairs}}',
-        packed='{{$MMSPD_PACKED:raw}}',
-        blur_dir='test/input',
-        sharp_dir='test/target',
-        test_mode=True,
+        **_base_.own_pairs_test,
         pipeline=_base_.val_dataloader.dataset.pipeline,
     ),
 )
