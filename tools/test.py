@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
@@ -22,7 +23,7 @@ from mmspd.utils.launch import (
 BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
 #: What a data set's file replaces in a config.
 REPLACED = ('test_dataloader', 'test_evaluator', 'protocol')
-MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile')
+MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile', 'tile')
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -71,6 +72,13 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--compile',
         action='store_true',
         help='compile the network for each size of image, a minute or more each: for many images',
+    )
+    parser.add_argument(
+        '--tile',
+        type=int,
+        metavar='PIXELS',
+        help='restore in tiles of this side, for what the memory does not hold whole; the result '
+        'says so, and no published table does it',
     )
     return parser.parse_args(argv)
 
@@ -129,6 +137,20 @@ def use_model_options(config: Config, args: argparse.Namespace) -> None:
     config.merge_from_dict(dict(model=dict(test_cfg=chosen)))
 
 
+def check_checkpoint(path: str) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        UserError: It is missing, or published weights of another form.
+    """
+    if '://' in path or Path(path).is_dir():
+        raise UserError(
+            f'the checkpoint {path} is no file: make one of published weights by '
+            f'tools/model_converters/official2mmspd.py RESTORER {path} OUT.pth'
+        )
+    check_file(path, 'checkpoint')
+
+
 def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
     """Make the config of one test, on the config's own data or on another data set."""
     options = args.cfg_options or {}
@@ -155,7 +177,7 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
 def main(argv: List[str]) -> None:
     """Test as the command line says."""
     args = parse_args(argv)
-    check_file(args.checkpoint, 'checkpoint')
+    check_checkpoint(args.checkpoint)
     names = [dataset and Path(dataset).stem for dataset in args.test_on]
     twice = [name for name in names if names.count(name) > 1]
     if twice:

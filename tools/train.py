@@ -1,9 +1,13 @@
+#!/usr/bin/env python
 """Train a model: ``python tools/train.py CONFIG``."""
 
 import argparse
+import logging
 from typing import List
 
 from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
@@ -47,6 +51,22 @@ def prepare_resume(config: Config, checkpoint: str) -> None:
         hook.start_from = start
 
 
+def warn_of_batch(config: Config) -> None:
+    """Say in the log where the batch is not that which the learning rate is meant for."""
+    meant = config.get('auto_scale_lr', {}).get('base_batch_size')
+    size = config.train_dataloader.get('batch_size')
+    if meant is None or size is None:
+        return
+    batch = size * get_world_size() * config.optim_wrapper.get('accumulative_counts', 1)
+    if batch != meant:
+        print_log(
+            f'A step has {batch} images and the learning rate is meant for {meant}: add '
+            '--auto-scale-lr, or make up for it by optim_wrapper.accumulative_counts.',
+            'current',
+            logging.WARNING,
+        )
+
+
 def main(argv: List[str]) -> None:
     """Train as the command line says."""
     args = parse_args(argv)
@@ -68,7 +88,10 @@ def main(argv: List[str]) -> None:
                 'add the batch size that its learning rate is meant for'
             )
         config.auto_scale_lr.enable = True
-    build_runner(config).train()
+    runner = build_runner(config)
+    if not args.auto_scale_lr:
+        warn_of_batch(config)
+    runner.train()
 
 
 if __name__ == '__main__':

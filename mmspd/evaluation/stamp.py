@@ -46,7 +46,7 @@ def make_stamp(runner: Any) -> Dict[str, Any]:
         rounding='uint8',
         colour='RGB',
         self_ensemble=bool(test_cfg.get('self_ensemble')),
-        tiling=None,
+        tiling=test_cfg.get('tile'),
         precision=_describe_precision(runner, test_cfg, model),
         checkpoint=dict(path=runner._load_from, sha256=_hash(runner._load_from)),
         config=dict(path=config.filename, recipe=Path(config.filename or 'config').stem),

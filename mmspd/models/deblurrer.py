@@ -12,6 +12,7 @@ from mmengine.model import BaseModel, ModuleDict
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.models import tiling
 from mmspd.models.compiled import Compiled
 from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.holder import TrainingOnly
@@ -26,7 +27,7 @@ from mmspd.utils.prior_view import PriorView
 
 __all__ = ['SemanticPriorDeblurrer']
 
-TEST_CFG = ('self_ensemble', 'precision', 'compile')
+TEST_CFG = ('self_ensemble', 'precision', 'compile', 'tile')
 TO_UNIT_RANGE = dict(type='mmagic.DataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3)
 
 
@@ -60,11 +61,13 @@ class SemanticPriorDeblurrer(BaseEditModel):
             authors published, from which training starts: loaded strictly into the restorer, with
             or without a prior. ``'none'`` says in the log that there are none. Not read for
             testing, and a checkpoint that is loaded or resumed has the last word.
-        train_cfg: kept for MMagic.
+        train_cfg: not used; MMagic's models have it.
         test_cfg: for validation and testing. ``self_ensemble=True`` restores every image from its
             eight sides (:func:`~mmspd.models.self_ensemble.self_ensemble`); ``precision``, one of
             :data:`~mmspd.utils.precision.PRECISIONS`, is what is computed in; ``compile``
-            is as the argument of that name, for the first eight sizes of images.
+            is as the argument of that name, for the first eight sizes of images; ``tile`` is the
+            side in pixels of tiles for what the memory does not hold whole
+            (:func:`~mmspd.models.tiling.restore`), of which published tables know nothing.
         init_cfg: initialisation config of MMEngine.
         data_preprocessor: config; by default MMagic's, to [0, 1].
 
@@ -96,6 +99,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if unknown:
             known = ', '.join(TEST_CFG)
             raise UserError(f'model.test_cfg has the key {unknown[0]!r}; it knows {known}.')
+        if self.test_cfg.get('tile') and self.test_cfg.get('compile'):
+            raise UserError('model.test_cfg has tile and compile: leave one of them out.')
         self._run_test = Compiled(self.test_cfg.get('compile', False))
         self.pyramid = get_pyramid(pyramid)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -203,14 +208,27 @@ class SemanticPriorDeblurrer(BaseEditModel):
         Returns:
             The restored images as ``pred_img``, BGR, [0, 255], on the CPU.
         """
-        restore = partial(self._run_test, self.forward_tensor, **kwargs)
-        if self.test_cfg.get('self_ensemble'):
-            restore = partial(self_ensemble, restore)
-        precision = self.test_cfg.get('precision')
-        with autocast(inputs.device, precision) if precision else nullcontext():
-            restored = restore(inputs)
+        if self.test_cfg.get('tile'):
+            restored = self._restore_tiles(inputs)
+        else:
+            restore = partial(self._run_test, self.forward_tensor, **kwargs)
+            if self.test_cfg.get('self_ensemble'):
+                restore = partial(self_ensemble, restore)
+            precision = self.test_cfg.get('precision')
+            with autocast(inputs.device, precision) if precision else nullcontext():
+                restored = restore(inputs)
         restored = self.data_preprocessor.destruct(restored, data_samples)
         return DataSample(pred_img=restored.cpu())
+
+    def _restore_tiles(self, inputs: Tensor) -> Tensor:
+        """Restore a batch image by image, each in tiles that share its prior."""
+        options = dict(
+            tile=self.test_cfg['tile'],
+            self_ensemble=bool(self.test_cfg.get('self_ensemble')),
+            precision=self.test_cfg.get('precision') or 'float32',
+        )
+        images = inputs.float().cpu().split(1)
+        return torch.cat([tiling.restore(self, image, **options) for image in images])
 
     def forward_train(
         self, inputs: Tensor, data_samples: DataSample, **kwargs: Any

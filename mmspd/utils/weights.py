@@ -1,6 +1,7 @@
 """Reading weight files, and loading backbones of other projects strictly."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Dict, List
 from urllib.parse import urlparse
@@ -187,8 +188,8 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
         state = _remote_state(weights)
     else:
         cure = (
-            'correct the path (MMSPD_TEACHER or MMSPD_PRIOR, if set, names it) or make the file as '
-            'the head of its config in configs/_base_/teachers says'
+            f'correct the path{_set_by(weights)} or make the file as the head of its config in '
+            'configs/_base_/teachers says'
         )
         state = read_state(weights, f'weights of {name}', cure)
     own = backbone.state_dict()
@@ -206,10 +207,17 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
         if is_inplace_abn(state):
             cure = 'convert it first, by tools/model_converters/asl_tresnet2timm.py'
         raise UserError(
-            f'{weights} does not fit {name}: {len(missing)} of its {len(own)} tensors are missing '
-            f'or of another shape, first {missing[0]}; {cure}.'
+            f'{weights}{_set_by(weights)} does not fit {name}: {len(missing)} of its {len(own)} '
+            f'tensors are missing or of another shape, first {missing[0]}; {cure}.'
         )
     backbone.load_state_dict(matched, strict=False)
+
+
+def _set_by(value: str) -> str:
+    """Name the environment variable that a recipe has a value from, for an error."""
+    names = [name for name in sorted(os.environ) if name.startswith('MMSPD_')]
+    found = [name for name in names if os.environ[name] == value]
+    return f' ({" and ".join(found)} names it)' if found else ''
 
 
 def _canonical(key: str) -> str:

@@ -355,3 +355,24 @@ def test_precision_and_compiling_are_for_testing_too(pair):
         assert torch.equal(predict(pair[0], precision='float32'), want)
     with pytest.raises(UserError, match="precision='half' is unknown"):
         predict(pair[0], precision='half')
+
+
+@torch.no_grad()
+def test_a_test_in_tiles(pair):
+    def predict(images, **test_cfg):
+        torch.manual_seed(0)
+        model = deblurrer(generator=MIMO, teacher=None, prior_loss=None, test_cfg=test_cfg).eval()
+        return model.forward_inference(images).pred_img
+
+    images = torch.rand(2, 3, 96, 160)
+    want = predict(images)
+    tiled = predict(images, tile=64)
+    assert tiled.shape == want.shape
+    assert not torch.equal(tiled, want)  # neighbouring tiles are faded into each other
+    assert (tiled - want).abs().mean() < 1
+    torch.testing.assert_close(predict(images, tile=160), want)  # one tile
+    torch.testing.assert_close(
+        predict(images, tile=160, self_ensemble=True), predict(images, self_ensemble=True)
+    )
+    with pytest.raises(UserError, match='tile and compile'):
+        predict(images, tile=64, compile=True)

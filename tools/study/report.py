@@ -1,6 +1,6 @@
 """Make the tables and plots of a study from the results of its runs.
 
-python tools/study/report.py work_dirs/study/main --out configs/spd/study
+python tools/study/report.py work_dirs/study/main --out configs/spd/study/trajectory
 """
 
 import argparse

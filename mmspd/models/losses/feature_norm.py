@@ -65,7 +65,9 @@ class FeatureNorm(nn.Module):
 def _moments_of_all_ranks(features: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
     """Mean and variance of every channel over all ranks' images, and of how many pixels."""
     pixels = (0, 2, 3)
-    sums = torch.cat([features.sum(pixels), features.new_tensor([features[:, 0].numel()])])
+    # filled on the device: a copy from the host would wait for it
+    count = features.new_full((1,), features[:, 0].numel())
+    sums = torch.cat([features.sum(pixels), count])
     all_reduce(sums)
     count, mean = sums[-1], sums[:-1] / sums[-1]
     squares = (features - _as_map(mean)).square().sum(pixels)

@@ -33,7 +33,7 @@ def _build_vgg(arch: str, layer: str, weights: str) -> nn.Module:
     if weights == 'random':
         return features
     names = {own: f'features.{own}' for own in features.state_dict()}
-    load_renamed(features, names, weights, URLS[arch], 'VGGLoss weights')
+    load_renamed(features, names, weights, URLS[arch], 'VGGLoss weights (MMSPD_VGG in the recipes)')
     return features
 
 

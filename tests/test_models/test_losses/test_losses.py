@@ -162,7 +162,9 @@ def test_vgg_errors(tmp_path, vgg_file, monkeypatch):
     def first_use(**kwargs):
         MODELS.build(dict(type='mmspd.VGGLoss', **kwargs)).init_weights()
 
-    with pytest.raises(ValueError, match=r'VGGLoss weights: the file .*nothing.pth does not exist'):
+    with pytest.raises(
+        ValueError, match=r'VGGLoss weights .*: the file .*nothing.pth does not exist'
+    ):
         first_use(weights=str(tmp_path / 'nothing.pth'))
     with pytest.raises(ValueError, match='is not a vgg19|lacks'):
         first_use(arch='vgg19', layer='conv5_4', weights=str(vgg_file[0]))
