@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-# before torch is imported: the tests' tensors are too small to share between threads
+# before torch is imported: the tests' tensors are too small to share between threads; and bit-equal
+# runs, forked processes and two ranks are a matter of the CPU, whatever else the machine has
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 import cv2
 import numpy as np
@@ -105,8 +107,6 @@ def start_tool(processes, tmp_path):
     started = []
 
     def start(tool, *arguments, **environment):
-        # bit-equal runs and two processes are a matter of the CPU, whatever else the machine has
-        environment = {'CUDA_VISIBLE_DEVICES': '', **environment}
         log = tmp_path / f'output_{len(started)}.log'
         process = processes.Process(
             target=support.run_tool,

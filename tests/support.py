@@ -72,6 +72,15 @@ model['generator'] = dict(
         type='mmspd.SPE', mla=dict(type='mmspd.MLA'), fusion=dict(type='mmspd.SAT')))
 """
 
+#: Appended to a guided one: a teacher of random weights, its features normalised over the ranks.
+TAUGHT = """
+model['teacher'] = dict(
+    type='mmspd.FeatureTeacher', channels=(8, 16, 32), weights='random', scale=2,
+    backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=4, base_channels=8,
+                  out_indices=(0, 1, 2)))
+model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalise=True)
+"""
+
 EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
 
 

@@ -22,6 +22,8 @@ default_hooks = dict(
     logger=dict(type='mmengine.LoggerHook', interval=100),
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),
     sampler_seed=dict(type='mmengine.DistSamplerSeedHook'),
+    # or every rank would validate with running averages of its own
+    sync_buffers=dict(type='mmengine.SyncBuffersHook'),
     iteration_seed=dict(type='mmspd.IterationSeedHook'),
     finite_loss=dict(type='mmspd.FiniteLossHook'),
     load_check=dict(type='mmspd.LoadCheckHook'),

@@ -4,11 +4,12 @@ import difflib
 import inspect
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, Iterator, List, Optional, Union
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.model import is_model_wrapper
+from torch import Tensor
 
 from mmspd.engine.atomic_backend import BACKEND, AtomicBackend
 from mmspd.errors import UserError
@@ -89,6 +90,15 @@ class CheckpointHook(_CheckpointHook):
         else:
             runner._load_from = path
 
+    def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
+        """Keep the optimiser's step counters on the host, as those of a new run are.
+
+        MMEngine loads them to the device, where each step of Adam would wait to read them; an
+        optimiser that counts on the device (``fused``) moves them back.
+        """
+        for values in _counted(checkpoint.get('optimizer')):
+            values['step'] = values['step'].cpu()
+
     def before_train(self, runner: Any) -> None:
         """Prepare the folder and delete what a killed run left half-written."""
         super().before_train(runner)
@@ -143,6 +153,16 @@ class CheckpointHook(_CheckpointHook):
         path = self.file_backend.join_path(self.out_dir, name)
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
+
+
+def _counted(state: Any) -> Iterator[Dict[str, Any]]:
+    """Yield what has a step counter in the state of one optimiser, or of several by name."""
+    if not isinstance(state, dict):
+        return
+    if isinstance(state.get('step'), Tensor):
+        yield state
+    for part in state.values():
+        yield from _counted(part)
 
 
 def _unwrap(model: Any) -> Any:

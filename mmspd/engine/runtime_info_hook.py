@@ -17,7 +17,7 @@ Fetched = Tuple[int, Dict[str, float]]
 
 @HOOKS.register_module()
 class RuntimeInfoHook(_RuntimeInfoHook):
-    """MMEngine's hook of the same name, but training never waits for the device to log a value.
+    """MMEngine's hook of the same name, but training does not wait for the device to log a value.
 
     MMEngine reads every loss in every iteration, and each read waits until the device has finished
     what it was given. Here the values stay there until the log needs them: at the interval of

@@ -28,10 +28,18 @@ class Compiled:
         if not isinstance(options, (bool, dict)):
             raise UserError(
                 f'compile={options!r} is not known: give True, False, or a dict of arguments of '
-                "torch.compile such as dict(mode='max-autotune')."
+                "torch.compile such as dict(mode='max-autotune-no-cudagraphs')."
             )
         self.options = dict(dynamic=False) if options is True else options
         self._compiled: Optional[Callable[..., Any]] = None
+
+    @property
+    def reuses_memory(self) -> bool:
+        """Whether a result is overwritten by the next call of any such function (CUDA graphs)."""
+        if self.options is False:
+            return False
+        graphs = self.options.get('mode') in ('reduce-overhead', 'max-autotune')
+        return graphs or bool((self.options.get('options') or {}).get('triton.cudagraphs'))
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call the function, which must be the same one in every call.

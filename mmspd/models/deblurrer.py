@@ -284,7 +284,10 @@ class SemanticPriorDeblurrer(BaseEditModel):
             raise UserError('This model has no teacher to compare its prior with.')
         img = pad_to_multiple(img, self.generator.multiple)
         teacher = self._teacher.get(img.device)
-        return self._run_teacher(teacher, img.contiguous(memory_format=self.memory_format))
+        features = self._run_teacher(teacher, img.contiguous(memory_format=self.memory_format))
+        if self._run_teacher.reuses_memory:  # the generator's call is the next
+            features = tuple(feature.clone() for feature in features)
+        return features
 
     @torch.no_grad()
     def prior_distance(self, blurry: Tensor, sharp: Tensor) -> Tensor:

@@ -129,5 +129,5 @@ def _hash(batch: Dict[str, List[Any]]) -> str:
     digest = hashlib.sha256()
     for blurry, sample in zip(batch['inputs'], batch['data_samples']):
         for image in (blurry, sample.gt_img):
-            digest.update(image.contiguous().numpy().tobytes())
+            digest.update(image.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]

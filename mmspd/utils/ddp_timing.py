@@ -42,7 +42,8 @@ def time_processes(
     Returns:
         Bytes of the gradients, and seconds by number of processes, each the median over the rounds
         of the slowest process: of a ``step``; of its ``compute``, all at once but without
-        communication; of the ``backward`` pass in that; and of ``all_reduce``, by bytes.
+        the exchange of gradients; of the ``backward`` pass in that; and of ``all_reduce``, by
+        bytes.
     """
     rank = distributed.get_rank()
     cases: Dict[int, _Process] = {}
@@ -82,6 +83,9 @@ class _Process:
         self, config: Config, batch: Dict[str, Any], device: torch.device, group: Any
     ) -> None:
         model, self.wrapper = build_training(config, device)
+        for part in model.modules():
+            if hasattr(part, 'process_group'):  # what normalises over the ranks
+                part.process_group = group
         # as the Runner and mmspd.compat wrap it
         self.model = MMDistributedDataParallel(
             module=model,
@@ -110,7 +114,7 @@ class _Process:
         return found
 
     def step(self, alone: bool = False) -> None:
-        """Train for one step; ``alone`` without communication."""
+        """Train for one step; ``alone`` without the exchange of gradients."""
         with self.model.no_sync() if alone else nullcontext():
             self.model.train_step(self.batch, self.wrapper)
 

@@ -137,7 +137,9 @@ def prepare_config(args: argparse.Namespace) -> Config:
     Raises:
         UserError: See :func:`read_config`.
     """
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    # MMEngine tells the wrapper of the model by LOCAL_RANK alone, which Open MPI does not set
+    local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', str(args.local_rank))
+    os.environ.setdefault('LOCAL_RANK', local_rank)
     config = read_config(args.config, args.cfg_options or {})
     if config.get('compile'):
         raise UserError(
@@ -162,10 +164,27 @@ def prepare_config(args: argparse.Namespace) -> Config:
 def build_runner(config: Config) -> Any:
     """Build the config's runner: MMEngine's, or the registered one of ``runner_type``."""
     if 'runner_type' not in config:
-        return _runner().from_cfg(config)
-    from mmengine.registry import RUNNERS
+        runner = _runner().from_cfg(config)
+    else:
+        from mmengine.registry import RUNNERS
 
-    return RUNNERS.build(config)
+        runner = RUNNERS.build(config)
+    if config.get('sync_bn'):
+        _check_sync_bn(runner.model)
+    return runner
+
+
+def _check_sync_bn(model: Any) -> None:
+    """Refuse a model in which MMEngine's ``sync_bn`` has replaced more than a normalisation."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for name, part in model.named_modules():
+        # timm's BatchNormAct2d holds the activation that follows it; nothing would call it any more
+        if isinstance(part, _BatchNorm) and next(part.children(), None) is not None:
+            raise UserError(
+                f'sync_bn would lose the activation in {name}: remove sync_bn, or take a backbone '
+                'whose normalisation and activation are layers of their own'
+            )
 
 
 def _runner() -> Any:

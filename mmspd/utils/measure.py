@@ -54,7 +54,7 @@ def synchronise(device: torch.device) -> None:
     """Wait until a device has done what it was told."""
     backend = getattr(torch, device.type)
     if hasattr(backend, 'synchronize'):
-        backend.synchronize()
+        backend.synchronize(device)
 
 
 def time_in_turns(

@@ -137,3 +137,24 @@ class TestFindResumable:
         torch.save(Hostile(), tmp_path / 'epoch_1.pth')
         assert find_resumable(tmp_path) is not None
         assert not (tmp_path / 'marker').exists()
+
+
+def test_step_counters_come_to_the_host():
+    """Those of one optimiser and of several; SGD has none."""
+
+    class OnDevice(torch.Tensor):
+        """Stands for a tensor on an accelerator."""
+
+        def cpu(self):
+            return self.as_subclass(torch.Tensor) + 100
+
+    def adam():
+        step = torch.tensor(7.0).as_subclass(OnDevice)
+        return dict(state={0: dict(step=step, exp_avg=torch.zeros(2))}, param_groups=[])
+
+    sgd = dict(state={0: dict(momentum_buffer=None)}, param_groups=[])
+    for state in (adam(), dict(generator=adam(), other=sgd)):
+        CheckpointHook().after_load_checkpoint(None, dict(optimizer=state))
+        moved = state.get('generator', state)['state'][0]['step']
+        assert moved == 107
+    CheckpointHook().after_load_checkpoint(None, dict(state_dict={}))

@@ -11,6 +11,7 @@ from contracts.restorer import EMBEDDING, PRIOR
 from mmengine.config import ConfigDict
 
 from mmspd.errors import UserError
+from mmspd.models.compiled import Compiled
 from mmspd.models.teacher import FeatureTeacher
 from mmspd.registry import build_model
 
@@ -376,3 +377,17 @@ def test_a_test_in_tiles(pair):
     )
     with pytest.raises(UserError, match='tile and compile'):
         predict(images, tile=64, compile=True)
+
+
+@pytest.mark.parametrize(
+    ('options', 'reused'),
+    [
+        (False, False),
+        (True, False),
+        (dict(mode='max-autotune'), True),
+        (dict(mode='max-autotune-no-cudagraphs'), False),
+        (dict(options={'triton.cudagraphs': True}), True),
+    ],
+)
+def test_results_in_memory_of_cuda_graphs_are_known(options, reused):
+    assert Compiled(options).reuses_memory == reused

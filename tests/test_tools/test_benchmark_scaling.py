@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import support
 
 from mmspd.errors import UserError
 from mmspd.utils.cost_model import Link, Step, step_seconds
@@ -78,8 +79,9 @@ def torchrun(tool, start_tool, monkeypatch):
 @pytest.mark.usefixtures('torchrun')
 def test_two_processes_are_measured_and_compared(tool, write_config, tmp_path, capsys):
     found = tmp_path / 'found.json'
+    config = write_config(support.GUIDED + support.TAUGHT)
     tool.main(
-        ['measure', write_config(), '--batch', '1', '--crop', '16', '--rounds', '1']
+        ['measure', config, '--batch', '1', '--crop', '16', '--rounds', '1']
         + ['--processes', '1', '2', '--samples', '2', '--json', str(found)]
     )
     assert '| 2         |' in capsys.readouterr().out

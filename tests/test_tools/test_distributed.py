@@ -9,23 +9,16 @@ import pytest
 import support
 import torch
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(torch.cuda.is_available(), reason='two processes need two GPUs here'),
-]
+pytestmark = pytest.mark.slow
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 #: One step per epoch, on the first four pairs, whole images, nothing random in it.
 ONE_STEP = (
     support.GUIDED
+    + support.TAUGHT
     + support.EMA
     + """
 model['generator']['restorer']['dropout'] = 0.0
-model['teacher'] = dict(
-    type='mmspd.FeatureTeacher', channels=(8, 16, 32), weights='random', scale=2,
-    backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=4, base_channels=8,
-                  out_indices=(0, 1, 2)))
-model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalise=True)
 model['losses']['loss_pix']['loss_weight'] = 2.0
 loader = train_dataloader
 loader['batch_size'] = 4

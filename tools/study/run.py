@@ -154,6 +154,10 @@ def main(argv: List[str]) -> Optional[int]:
         return None
     if args.jobs < 1 or args.threads < 1:
         raise UserError('--jobs and --threads are at least 1')
+    if args.device != 'cpu':
+        from mmspd.apis.model import check_device
+
+        check_device(args.device)
     args.deadline = args.until or (time.time() + 60 * args.minutes if args.minutes else _FOREVER)
     ended = run_all(study, _left(study, rows, args.out), args)
     left = sum(1 for row in rows if not _is_done(row, args.out))

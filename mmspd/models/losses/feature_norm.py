@@ -1,6 +1,6 @@
 """FeatureNorm: the teacher's features with every channel at mean 0 and variance 1."""
 
-from typing import Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +22,14 @@ class FeatureNorm(nn.Module):
 
     Args:
         channels: channels of the features.
+
+    Attributes:
+        process_group: the ranks that train together, as SyncBatchNorm has it; None for all.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.process_group: Optional[Any] = None
         self.register_buffer('running_mean', torch.zeros(channels))
         self.register_buffer('running_var', torch.ones(channels))
 
@@ -40,11 +44,11 @@ class FeatureNorm(nn.Module):
             The same shape, float32.
         """
         features, running = features.float(), (self.running_mean, self.running_var)
-        if not self.training or get_world_size() == 1:
+        if not self.training or get_world_size(self.process_group) == 1:
             return F.batch_norm(
                 features, *running, training=self.training, momentum=_MOMENTUM, eps=_EPS
             )
-        mean, var, count = _moments_of_all_ranks(features)
+        mean, var, count = _moments_of_all_ranks(features, self.process_group)
         self.running_mean.lerp_(mean, _MOMENTUM)
         self.running_var.lerp_(var * count / (count - 1), _MOMENTUM)
         return (features - _as_map(mean)) * _as_map((var + _EPS).rsqrt())
@@ -62,16 +66,16 @@ class FeatureNorm(nn.Module):
         return features * _as_map(scale) + _as_map(self.running_mean)
 
 
-def _moments_of_all_ranks(features: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance of every channel over all ranks' images, and of how many pixels."""
+def _moments_of_all_ranks(features: Tensor, group: Optional[Any]) -> Tuple[Tensor, Tensor, Tensor]:
+    """Mean and variance of every channel over the ranks' images, and of how many pixels."""
     pixels = (0, 2, 3)
     # filled on the device: a copy from the host would wait for it
     count = features.new_full((1,), features[:, 0].numel())
     sums = torch.cat([features.sum(pixels), count])
-    all_reduce(sums)
+    all_reduce(sums, group=group)
     count, mean = sums[-1], sums[:-1] / sums[-1]
     squares = (features - _as_map(mean)).square().sum(pixels)
-    all_reduce(squares)
+    all_reduce(squares, group=group)
     return mean, squares / count, count
 
 

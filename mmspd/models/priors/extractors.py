@@ -130,9 +130,11 @@ class BackboneExtractor(BaseModule):
     ) -> None:
         super().__init__()
         self.net = FeatureNet(backbone, weights, mean, std, scale)
+        self.net.eval()  # SyncBatchNorm in training refuses the shapes alone
         channels, self.strides = self.net.spec()
         self.net.cut_unused()
         self.net.freeze_unused()
+        self.net.train()
         self.channels = (width,) * len(channels)
         self.reduce = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels)
 

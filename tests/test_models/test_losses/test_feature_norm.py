@@ -32,7 +32,8 @@ def test_ranks_with_other_numbers_of_images_get_what_one_gets(features, monkeypa
     # two ranks, of one image and of three, as threads that wait for each other
     barrier, sums = Barrier(2), []
 
-    def all_reduce(values):
+    def all_reduce(values, group):
+        assert group == 'some'
         sums.append(values.clone())
         barrier.wait()
         total = sum(sums)
@@ -41,9 +42,11 @@ def test_ranks_with_other_numbers_of_images_get_what_one_gets(features, monkeypa
         barrier.wait()
         values.copy_(total)
 
-    monkeypatch.setattr(feature_norm, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(feature_norm, 'get_world_size', lambda group: 2)
     monkeypatch.setattr(feature_norm, 'all_reduce', all_reduce)
     norms = [FeatureNorm(3), FeatureNorm(3)]
+    for norm in norms:
+        norm.process_group = 'some'
     with ThreadPoolExecutor(2) as pool:
         got = list(pool.map(lambda norm, part: norm(part), norms, features.split([1, 3])))
     torch.testing.assert_close(torch.cat(got), wanted)
