@@ -81,6 +81,18 @@ model['teacher'] = dict(
 model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalise=True)
 """
 
+#: What makes the restorer of a recipe small, by its type: width and depth.
+SMALL_RESTORERS = {
+    'mmspd.DMPHN': dict(base=4),
+    'mmspd.DeepDeblur': dict(base=4, num_res=1),
+    'mmspd.UNet': dict(base=4, num_res=1),
+    'mmspd.MIMOUNet': dict(base=4, num_res=1),
+    'mmspd.MPRNet': dict(base=8, growth=4, orsnet_growth=4, num_cab=1),
+    'mmspd.MSSNet': dict(base=4, growth=4, coarse_growth=4),
+    'mmagic.Restormer': dict(dim=8, num_blocks=[1, 1, 1, 1], num_refinement_blocks=1),
+    'mmagic.NAFNetLocal': dict(mid_channels=4, enc_blk_nums=[1, 1, 1, 1]),
+}
+
 EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
 
 

@@ -24,17 +24,6 @@ CONFIGS = [
 ]
 NAMES = [config.stem for config in CONFIGS]
 
-# Nothing but data, crop, batch, iterations, width and depth, and random weights is overridden.
-SMALL_RESTORERS = {
-    'mmspd.DMPHN': dict(base=4),
-    'mmspd.DeepDeblur': dict(base=4, num_res=1),
-    'mmspd.UNet': dict(base=4, num_res=1),
-    'mmspd.MIMOUNet': dict(base=4, num_res=1),
-    'mmspd.MPRNet': dict(base=8, growth=4, orsnet_growth=4, num_cab=1),
-    'mmspd.MSSNet': dict(base=4, growth=4, coarse_growth=4),
-    'mmagic.Restormer': dict(dim=8, num_blocks=[1, 1, 1, 1], num_refinement_blocks=1),
-    'mmagic.NAFNetLocal': dict(mid_channels=4, enc_blk_nums=[1, 1, 1, 1]),
-}
 STARTED = '_sp-started_'  # F_S starts from another task's weights, nothing is distilled
 OWN = 'own'  # folder of the user's own pairs
 VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's statistics
@@ -146,10 +135,10 @@ def test_builds_as_it_is(path, monkeypatch):
 
 
 def shrink(config, gopro, work_dir):
-    """Override data root, crop, batch, iterations, width/depth and weights of a config."""
+    """Override data root, crop, batch, iterations, width/depth and weights, and nothing else."""
     generator = config.model.generator
     restorer = generator.get('restorer', generator)
-    restorer.update(SMALL_RESTORERS[restorer.type])
+    restorer.update(support.SMALL_RESTORERS[restorer.type])
     if config.model.get('teacher'):
         config.model.teacher.weights = 'random'
     extractor = generator.get('prior', {}).get('extractor', {})

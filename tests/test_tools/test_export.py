@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import support
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from mmspd.apis import export
@@ -76,6 +78,23 @@ def test_onnx_file_restores_without_mmspd(write_config, run_tool, tmp_path):
         want = model.generator(blurry)[-1][0].clamp(0, 1).permute(1, 2, 0).numpy()
     got = np.asarray(Image.open(tmp_path / 'restored.png')) / 255
     assert np.abs(got - want).max() < 0.51 / 255
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('recipe', ['mimounet', 'mprnet'])  # a minute each
+def test_recipes_export_with_their_prior(recipe, tmp_path):
+    config = Config.fromfile(ROOT / 'configs' / 'spd' / f'{recipe}_sp_gopro.py')
+    generator = config.model.generator
+    generator.restorer.update(support.SMALL_RESTORERS[generator.restorer.type])
+    generator.prior.extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
+    network = load_model(config).generator
+    torch.manual_seed(0)
+    for parameter in network.embedding.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)  # a prior that has learnt something
+    path = tmp_path / 'network.onnx'
+    exported = export.export_network(network, path, {}, sizes=[(49, 70)])
+    assert exported.differences[49, 70] < 1e-4
+    assert path.stat().st_size > 10_000
 
 
 def test_program_of_pytorch(plain, tmp_path):
