@@ -19,6 +19,11 @@ TOP = ('mmspd.apis', 'mmspd.study')
 LAYERS = {part: (*(other for other in PARTS if other != part), *TOP) for part in PARTS}
 LAYERS['mmspd.utils'] = (*PARTS, *TOP)
 LAYERS['mmspd.apis'] = ('mmspd.study',)
+#: Of the models, from the top: what is trained, what runs it in tiles, what is guided, its parts.
+_MODELS = [f'mmspd.models.{name}' for name in ('deblurrer', 'tiling', 'guided')]
+_OF_GUIDED = ('seams', 'priors', 'embeddings', 'restorers', 'losses', 'teacher', 'feature_net')
+LAYERS.update({layer: tuple(_MODELS[:place]) for place, layer in enumerate(_MODELS) if place})
+LAYERS.update({f'mmspd.models.{name}': tuple(_MODELS) for name in _OF_GUIDED})
 
 #: The only module that derives from MMagic's classes.
 MMAGIC = {'mmspd.models.deblurrer'}
