@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional, Union
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import weights_to_cpu
 from torch import Tensor
 
 from mmspd.engine.atomic_backend import BACKEND, AtomicBackend
@@ -98,6 +99,10 @@ class CheckpointHook(_CheckpointHook):
         """
         for values in _counted(checkpoint.get('optimizer')):
             values['step'] = values['step'].cpu()
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
+        """Bring the weights to the host: EMAHook puts those of the device in their place."""
+        checkpoint['state_dict'] = weights_to_cpu(checkpoint['state_dict'])
 
     def before_train(self, runner: Any) -> None:
         """Prepare the folder and delete what a killed run left half-written."""

@@ -1,5 +1,6 @@
 import os
 import time
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -139,17 +140,28 @@ class TestFindResumable:
         assert not (tmp_path / 'marker').exists()
 
 
+class OnDevice(torch.Tensor):
+    """Stands for a tensor on an accelerator."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor) + 100
+
+
+def on_device(value):
+    return torch.tensor(value).as_subclass(OnDevice)
+
+
+def test_averaged_weights_are_saved_from_the_host():
+    checkpoint = dict(state_dict=OrderedDict(weight=on_device(7.0)))
+    CheckpointHook().before_save_checkpoint(None, checkpoint)
+    assert checkpoint['state_dict']['weight'] == 107
+
+
 def test_step_counters_come_to_the_host():
     """Those of one optimiser and of several; SGD has none."""
 
-    class OnDevice(torch.Tensor):
-        """Stands for a tensor on an accelerator."""
-
-        def cpu(self):
-            return self.as_subclass(torch.Tensor) + 100
-
     def adam():
-        step = torch.tensor(7.0).as_subclass(OnDevice)
+        step = on_device(7.0)
         return dict(state={0: dict(step=step, exp_avg=torch.zeros(2))}, param_groups=[])
 
     sgd = dict(state={0: dict(momentum_buffer=None)}, param_groups=[])
