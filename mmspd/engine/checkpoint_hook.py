@@ -8,13 +8,13 @@ from typing import Any, Dict, Iterator, List, Optional, Union
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import weights_to_cpu
 from torch import Tensor
 
 from mmspd.engine.atomic_backend import BACKEND, AtomicBackend
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
+from mmspd.utils.wrapper import unwrap
 
 __all__ = ['CheckpointHook', 'find_resumable']
 
@@ -67,7 +67,7 @@ class CheckpointHook(_CheckpointHook):
             self._choose(runner)
         if runner._resume:
             # a run that continues has its weights; published ones need not even be there any more
-            _unwrap(runner.model).official_weights = None
+            unwrap(runner.model).official_weights = None
 
     def _choose(self, runner: Any) -> None:
         folder = Path(runner.work_dir)
@@ -168,10 +168,6 @@ def _counted(state: Any) -> Iterator[Dict[str, Any]]:
         yield state
     for part in state.values():
         yield from _counted(part)
-
-
-def _unwrap(model: Any) -> Any:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _check_arguments(keep: int, out_dir: Optional[str], others: Dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from typing import Any, Dict, Optional
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from torch import nn
 
@@ -13,6 +12,7 @@ from mmspd.errors import UserError
 from mmspd.registry import HOOKS
 from mmspd.utils.official import check_fit, fit_official, official_names
 from mmspd.utils.published import recognise
+from mmspd.utils.wrapper import unwrap
 
 __all__ = ['LoadCheckHook']
 
@@ -44,7 +44,7 @@ class LoadCheckHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
         """Check, and rename in place, the loaded ``checkpoint['state_dict']``."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         want = _generator_weights(model.state_dict())
         if not want:
             return

@@ -5,12 +5,12 @@ from typing import Any, List, Optional, Sequence, Tuple
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
 from mmspd.utils.prior_picture import Palette, draw_rows
 from mmspd.utils.prior_view import PriorView
+from mmspd.utils.wrapper import unwrap
 
 __all__ = ['PriorViewHook']
 
@@ -62,7 +62,7 @@ class PriorViewHook(Hook):
         chosen = {index * length // self.num_images for index in range(self.num_images)}
         if batch_idx not in chosen:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if not hasattr(model, 'view_prior'):
             raise UserError(
                 f'mmspd.PriorViewHook looks at a mmspd.SemanticPriorDeblurrer, but the model is a '

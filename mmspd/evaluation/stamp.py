@@ -9,9 +9,9 @@ from typing import Any, Dict, Optional
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.model import is_model_wrapper
 
 from mmspd.errors import UserError
+from mmspd.utils.wrapper import unwrap
 from mmspd.version import __version__
 
 __all__ = ['make_stamp']
@@ -37,7 +37,7 @@ def make_stamp(runner: Any) -> Dict[str, Any]:
         Plain values for JSON; ``protocol`` is ``'custom'`` where the config names none.
     """
     config = runner.cfg
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap(runner.model)
     test_cfg = getattr(model, 'test_cfg', None) or {}
     return dict(
         protocol=config.get('protocol', 'custom'),

@@ -6,11 +6,18 @@ import errno
 import re
 import signal
 import sys
-from typing import Any, Callable, Iterator, List, Optional, Union
+from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
 
 from mmspd.errors import UserError
 
-__all__ = ['at_least_one', 'positive', 'run_main', 'sentence_of', 'tile_argument']
+__all__ = [
+    'at_least_one',
+    'positive',
+    'run_main',
+    'sentence_of',
+    'size_argument',
+    'tile_argument',
+]
 
 # A DataLoader worker's error arrives with the worker's traceback in its message.
 _WORKER = re.compile(r'^Caught \w+ in .*?Traceback \(most recent call last\)', re.DOTALL)
@@ -87,6 +94,14 @@ def positive(text: str) -> float:
     if not float(text) > 0:
         raise argparse.ArgumentTypeError(f'{text} is not more than 0')
     return float(text)
+
+
+def size_argument(text: str) -> Tuple[int, int]:
+    """Read height and width."""
+    found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f'{text!r} is no HEIGHTxWIDTH, such as 720x1280')
+    return int(found[1]), int(found[2])
 
 
 def tile_argument(text: str) -> Union[str, int]:

@@ -28,7 +28,7 @@ from mmspd.apis.inferencer import RestoreOptions
 from mmspd.apis.model import check_device
 from mmspd.models.guided import as_list
 from mmspd.utils.benchmark import Twins, add_arguments, awake, find_twins, make_photo, write_record
-from mmspd.utils.cli import at_least_one, run_main, tile_argument
+from mmspd.utils.cli import at_least_one, run_main, size_argument, tile_argument
 from mmspd.utils.launch import read_config
 from mmspd.utils.measure import allocated_peak, paired_ratio, summarise, time_in_turns
 from mmspd.utils.precision import PRECISIONS
@@ -62,14 +62,6 @@ class Way(NamedTuple):
 
 
 Ways = Dict[Way, Callable[[np.ndarray], np.ndarray]]
-
-
-def size_argument(text: str) -> Tuple[int, int]:
-    """Read height and width."""
-    height, _, width = text.partition('x')
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f'{text!r} is no HEIGHTxWIDTH, such as 720x1280')
-    return int(height), int(width)
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:

@@ -6,20 +6,11 @@ python tools/deployment/export.py configs/spd/mimounet_sp_gopro.py CHECKPOINT mi
 import argparse
 import hashlib
 import json
-import re
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List
 
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import run_main, size_argument
 from mmspd.utils.launch import add_cfg_options, read_config
-
-
-def parse_size(text: str) -> Tuple[int, int]:
-    """Read ``HxW``."""
-    found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f'{text!r} is not rows x columns, such as 720x1280')
-    return int(found[1]), int(found[2])
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -31,7 +22,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument('--opset', type=int, help="version of ONNX's operators, from 18")
     parser.add_argument(
         '--sizes',
-        type=parse_size,
+        type=size_argument,
         nargs='+',
         metavar='HxW',
         help='image sizes on which the file is compared with the network',
@@ -44,7 +35,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         help='pad images to multiples of N by reflection first; Restormer needs 8',
     )
     parser.add_argument(
-        '--time', type=parse_size, metavar='HxW', help='measure the time for an image on the CPU'
+        '--time', type=size_argument, metavar='HxW', help='measure the time for an image on the CPU'
     )
     add_cfg_options(parser)
     return parser.parse_args(argv)

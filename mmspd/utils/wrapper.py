@@ -1,0 +1,11 @@
+"""The model inside a data-parallel wrapper."""
+
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+__all__ = ['unwrap']
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model that a wrapper holds, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
