@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import run_main, tile_argument
 from mmspd.utils.launch import (
     add_common_arguments,
     build_runner,
@@ -75,10 +75,10 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--tile',
-        type=int,
+        type=tile_argument,
         metavar='PIXELS',
-        help='restore in tiles of this side, for what the memory does not hold whole; the result '
-        'says so, and no published table does it',
+        help='restore in tiles of this side, or auto, for what the memory does not hold whole; the '
+        'result says so, and no published table does it',
     )
     return parser.parse_args(argv)
 
@@ -143,10 +143,16 @@ def check_checkpoint(path: str) -> None:
     Raises:
         UserError: It is missing, or published weights of another form.
     """
-    if '://' in path or Path(path).is_dir():
+    convert = 'tools/model_converters/official2mmspd.py RESTORER'
+    if '://' in path:
         raise UserError(
-            f'the checkpoint {path} is no file: make one of published weights by '
-            f'tools/model_converters/official2mmspd.py RESTORER {path} OUT.pth'
+            f'the checkpoint {path} is no file: download it, or make a file of published weights '
+            f'by {convert} {path} OUT.pth'
+        )
+    if Path(path).is_dir():
+        raise UserError(
+            f'the checkpoint {path} is a folder: name the file in it, or make one of the six of '
+            f'DMPHN by {convert} {path} OUT.pth'
         )
     check_file(path, 'checkpoint')
 

@@ -53,18 +53,25 @@ def prepare_resume(config: Config, checkpoint: str) -> None:
 
 def warn_of_batch(config: Config) -> None:
     """Say in the log where the batch is not that which the learning rate is meant for."""
-    meant = config.get('auto_scale_lr', {}).get('base_batch_size')
-    size = config.train_dataloader.get('batch_size')
-    if meant is None or size is None:
+    scale = config.get('auto_scale_lr') or {}
+    meant, size = scale.get('base_batch_size'), config.train_dataloader.get('batch_size')
+    if meant is None or size is None or scale.get('enable'):
         return
-    batch = size * get_world_size() * config.optim_wrapper.get('accumulative_counts', 1)
-    if batch != meant:
-        print_log(
-            f'A step has {batch} images and the learning rate is meant for {meant}: add '
-            '--auto-scale-lr, or make up for it by optim_wrapper.accumulative_counts.',
-            'current',
-            logging.WARNING,
-        )
+    accumulated = config.optim_wrapper.get('accumulative_counts', 1)
+    batch = size * get_world_size() * accumulated
+    if batch == meant:
+        return
+    cures = ['--auto-scale-lr'] if accumulated == 1 else []
+    if batch < meant:
+        cures.append('a larger optim_wrapper.accumulative_counts')
+    elif accumulated > 1:
+        cures.append('a smaller optim_wrapper.accumulative_counts')
+    print_log(
+        f'A step has {batch} images and the learning rate is meant for {meant}: '
+        f'{" or ".join(cures)} makes up for it.',
+        'current',
+        logging.WARNING,
+    )
 
 
 def main(argv: List[str]) -> None:
@@ -82,15 +89,14 @@ def main(argv: List[str]) -> None:
 
         print(f'mixed precision: {use_mixed_precision(config)}')
     if args.auto_scale_lr:
-        if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
             raise UserError(
                 f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}: '
                 'add the batch size that its learning rate is meant for'
             )
         config.auto_scale_lr.enable = True
     runner = build_runner(config)
-    if not args.auto_scale_lr:
-        warn_of_batch(config)
+    warn_of_batch(config)
     runner.train()
 
 

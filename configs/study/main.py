@@ -80,7 +80,7 @@ table4 = [
 choices = [
     # F_S
     dict(
-        name='student-scratch',
+        name='scratch-normalised',
         about="F_S: the teacher's architecture, from scratch",
         base='unet_sp.py',
         options={'model.generator.prior.extractor': scratch},
@@ -325,7 +325,7 @@ variants = [
     ),
     dict(
         name='started-normalised',
-        about="student-started, teacher's features normalised",
+        about="normalised, F_S: the teacher's architecture, from its weights",
         base='unet_sp.py',
         options={'model.generator.prior.extractor': teacher_as_student, **normalised},
     ),
@@ -350,10 +350,22 @@ variants = [
     ),
     *table4,
     *[
-        dict(entry, name=f'{entry["name"]}-normalised', options={**entry['options'], **normalised})
+        dict(
+            entry,
+            name=f'{entry["name"]}-normalised',
+            about=f'normalised, {entry["about"]}',
+            options={**entry['options'], **normalised},
+        )
         for entry in table4
     ],
-    *[dict(entry, options={**entry.get('options', {}), **normalised}) for entry in choices],
+    *[
+        dict(
+            entry,
+            about=f'normalised, {entry["about"]}',
+            options={**entry.get('options', {}), **normalised},
+        )
+        for entry in choices
+    ],
 ]
 
 main = ['net0', 'net6', 'net0-wide', 'net0-star', 'random-teacher']

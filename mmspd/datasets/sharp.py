@@ -6,11 +6,16 @@ from typing import Any, Dict, List
 from mmspd.datasets.image_io import images_by_stem, list_names
 from mmspd.datasets.layouts import BLURRY_NAMES
 from mmspd.datasets.paired import Pair, PairedImageDataset
-from mmspd.datasets.transforms.synthesis import SynthesizeBlur
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
 __all__ = ['SharpFolderDataset']
+
+#: What the pipelines of pairs consist of.
+_BLUR_NOTHING = {
+    *('LoadImagePair', 'PairedRandomCrop', 'ProgressiveCrop', 'SevereCrop'),
+    *('Flip', 'RandomTransposeHW', 'PackInputs'),
+}
 
 
 @DATASETS.register_module()
@@ -44,8 +49,8 @@ class SharpFolderDataset(PairedImageDataset):
         self.only_in = only_in
         self.split = split
         super().__init__(data_root, **common)
-        steps = self.pipeline.transforms
-        if steps and not any(isinstance(step, SynthesizeBlur) for step in steps):
+        steps = {type(step).__name__ for step in self.pipeline.transforms}
+        if steps and steps <= _BLUR_NOTHING:  # a transform of the user's own may blur
             raise UserError(
                 'the pipeline of a SharpFolderDataset has no mmspd.SynthesizeBlur, so that nothing '
                 'would be blurred: take the data set of configs/_base_/datasets/sharp_photos.py '

@@ -73,7 +73,9 @@ def _describe_dataset(dataset: Any) -> Dict[str, Any]:
 
 def _describe_precision(runner: Any, test_cfg: Dict[str, Any], model: torch.nn.Module) -> str:
     """Name what the network computed in."""
-    looped = 'mixed' if getattr(runner.test_loop, 'fp16', False) else 'float32'
+    # tiles are restored in what test_cfg says alone
+    mixed = getattr(runner.test_loop, 'fp16', False) and not test_cfg.get('tile')
+    looped = 'mixed' if mixed else 'float32'
     precision = test_cfg.get('precision') or looped
     on_cuda = next(model.parameters(), torch.empty(0)).is_cuda
     if precision == 'float32' and on_cuda and torch.backends.cudnn.allow_tf32:

@@ -38,8 +38,11 @@ class Compiled:
         """Whether a result is overwritten by the next call of any such function (CUDA graphs)."""
         if self.options is False:
             return False
-        graphs = self.options.get('mode') in ('reduce-overhead', 'max-autotune')
-        return graphs or bool((self.options.get('options') or {}).get('triton.cudagraphs'))
+        return (
+            self.options.get('mode') in ('reduce-overhead', 'max-autotune')
+            or self.options.get('backend') == 'cudagraphs'
+            or bool((self.options.get('options') or {}).get('triton.cudagraphs'))
+        )
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call the function, which must be the same one in every call.

@@ -66,8 +66,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             eight sides (:func:`~mmspd.models.self_ensemble.self_ensemble`); ``precision``, one of
             :data:`~mmspd.utils.precision.PRECISIONS`, is what is computed in; ``compile``
             is as the argument of that name, for the first eight sizes of images; ``tile`` is the
-            side in pixels of tiles for what the memory does not hold whole
-            (:func:`~mmspd.models.tiling.restore`), of which published tables know nothing.
+            side in pixels of tiles for what the memory does not hold whole, or ``'auto'``
+            (:func:`~mmspd.models.tiling.restore`); published tables know nothing of tiles.
         init_cfg: initialisation config of MMEngine.
         data_preprocessor: config; by default MMagic's, to [0, 1].
 
@@ -99,8 +99,11 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if unknown:
             known = ', '.join(TEST_CFG)
             raise UserError(f'model.test_cfg has the key {unknown[0]!r}; it knows {known}.')
-        if self.test_cfg.get('tile') and self.test_cfg.get('compile'):
+        tile = self.test_cfg.get('tile')
+        if tile and self.test_cfg.get('compile'):
             raise UserError('model.test_cfg has tile and compile: leave one of them out.')
+        if tile not in (None, 'auto') and not (isinstance(tile, int) and tile > 0):
+            raise UserError(f"model.test_cfg.tile is a number of pixels or 'auto', not {tile!r}.")
         self._run_test = Compiled(self.test_cfg.get('compile', False))
         self.pyramid = get_pyramid(pyramid)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -228,7 +231,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             precision=self.test_cfg.get('precision') or 'float32',
         )
         images = inputs.float().cpu().split(1)
-        return torch.cat([tiling.restore(self, image, **options) for image in images])
+        restored = [tiling.restore(self, image, **options) for image in images]
+        return torch.cat(restored).to(inputs.device)
 
     def forward_train(
         self, inputs: Tensor, data_samples: DataSample, **kwargs: Any

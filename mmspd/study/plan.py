@@ -22,7 +22,8 @@ from mmspd.utils.launch import merge_options, read_config
 __all__ = ['Row', 'Study', 'cost_of', 'digest_of']
 
 _KEYS = {'name', 'about', 'base', 'options', 'length', 'match_macs', 'start_from', 'shuffle'}
-_PLACES = ('work_dir', 'data_root', 'packed', 'filename')  # they differ between machines
+# they differ between machines, or do nothing in one process
+_LEFT_OUT = ('work_dir', 'data_root', 'packed', 'filename', 'sync_buffers')
 
 
 class Row(NamedTuple):
@@ -220,6 +221,6 @@ def _placeless(value: Any) -> Any:
         return {
             key: Path(item).name if key == 'weights' else _placeless(item)
             for key, item in value.items()
-            if key not in _PLACES
+            if key not in _LEFT_OUT
         }
     return [_placeless(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -96,7 +96,15 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
     check_file(path, 'config')
     try:
         config = Config.fromfile(path)
-    except (OSError, SyntaxError, NameError, KeyError, ValueError, TypeError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        LookupError,
+        AttributeError,
+        NameError,
+        ValueError,
+        TypeError,
+    ) as error:
         raise UserError(f'{path} is not a valid config: {error}') from error
     merge_options(config, options, path)
     return config
@@ -176,11 +184,10 @@ def build_runner(config: Config) -> Any:
 
 def _check_sync_bn(model: Any) -> None:
     """Refuse a model in which MMEngine's ``sync_bn`` has replaced more than a normalisation."""
-    from torch.nn.modules.batchnorm import _BatchNorm
-
     for name, part in model.named_modules():
         # timm's BatchNormAct2d holds the activation that follows it; nothing would call it any more
-        if isinstance(part, _BatchNorm) and next(part.children(), None) is not None:
+        # torch's and mmcv's have the same name
+        if type(part).__name__ == 'SyncBatchNorm' and next(part.children(), None) is not None:
             raise UserError(
                 f'sync_bn would lose the activation in {name}: remove sync_bn, or take a backbone '
                 'whose normalisation and activation are layers of their own'

@@ -1,5 +1,6 @@
 """Measuring time and memory so that ratios hold on a noisy machine."""
 
+import inspect
 import platform
 import statistics
 import time
@@ -54,7 +55,8 @@ def synchronise(device: torch.device) -> None:
     """Wait until a device has done what it was told."""
     backend = getattr(torch, device.type)
     if hasattr(backend, 'synchronize'):
-        backend.synchronize(device)
+        takes_device = inspect.signature(backend.synchronize).parameters  # MPS has but one
+        backend.synchronize(*([device] if takes_device else []))
 
 
 def time_in_turns(

@@ -387,6 +387,7 @@ def test_a_test_in_tiles(pair):
         (dict(mode='max-autotune'), True),
         (dict(mode='max-autotune-no-cudagraphs'), False),
         (dict(options={'triton.cudagraphs': True}), True),
+        (dict(backend='cudagraphs'), True),
     ],
 )
 def test_results_in_memory_of_cuda_graphs_are_known(options, reused):

@@ -298,9 +298,10 @@ def test_sharp_photos(root, out):
     arguments = [str(root), str(out), '--workers', '0', '--sharp-photos']
     main([*arguments, 'target'])
     assert listed(out) == ['sharp_target.pack']
-    read = SharpFolderDataset(str(root), 'target', pipeline=[LoadImagePair()], packed=str(out))
+    read = SharpFolderDataset(str(root), 'target', packed=str(out))
     assert len(read) == PAIRS
-    np.testing.assert_array_equal(read[1]['img'], read[1]['gt'])
+    sample = LoadImagePair()(read[1])
+    np.testing.assert_array_equal(sample['img'], sample['gt'])
     with pytest.raises(UserError, match='holds blurry photos too'):
         main(arguments)
     with pytest.raises(UserError, match=r'packs --sharp-photos input, or set'):

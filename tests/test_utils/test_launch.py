@@ -97,5 +97,6 @@ def test_mmengines_compile_is_refused(write, tmp_path):
 def test_synchronised_normalisation_that_would_lose_activations_is_refused():
     plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
     launch._check_sync_bn(convert_sync_batchnorm(plain))
+    launch._check_sync_bn(BatchNormAct2d(4))  # as it stays in one process
     with pytest.raises(UserError, match=r'sync_bn would lose the activation in 0: remove sync_bn'):
         launch._check_sync_bn(convert_sync_batchnorm(nn.Sequential(BatchNormAct2d(4))))

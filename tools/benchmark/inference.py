@@ -230,9 +230,10 @@ def main(argv: List[str]) -> None:
     MMLogger.get_current_instance().setLevel('WARNING')
     found: List[Dict[str, Any]] = []
     for pair in twins:
-        # PyTorch counts the programs of all networks and sizes together, and stops at a limit
-        torch.compiler.reset()
-        torch._dynamo.config.recompile_limit = MOST_PROGRAMS
+        if args.compile:
+            # PyTorch counts the programs of all networks and sizes together, and stops at a limit
+            torch.compiler.reset()
+            torch._dynamo.config.cache_size_limit = MOST_PROGRAMS
         ways = ways_of(pair, args, device)
         for size in args.sizes:
             rows = measure(ways, size, args.rounds, device)
