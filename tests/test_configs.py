@@ -212,7 +212,8 @@ def test_metafile_lists_every_recipe():
     metafile = yaml.safe_load((REPOSITORY / path).read_text())
     collections = {collection['Name'] for collection in metafile['Collections']}
     listed = {model['Config']: model for model in metafile['Models']}
-    recipes = [path for path in CONFIGS if path.stem != 'quickstart']
+    # one's own data have no results to list
+    recipes = [p for p in CONFIGS if p.stem != 'quickstart' and p.parent.name != 'own_data']
     assert set(listed) == {path.relative_to(REPOSITORY).as_posix() for path in recipes}
     table = (REPOSITORY / 'configs' / 'spd' / 'README.md').read_text()
     for config, model in listed.items():
