@@ -6,8 +6,6 @@ import logging
 from typing import List
 
 from mmengine.config import Config
-from mmengine.dist import get_world_size
-from mmengine.logging import print_log
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
@@ -57,6 +55,10 @@ def warn_of_batch(config: Config) -> None:
     meant, size = scale.get('base_batch_size'), config.train_dataloader.get('batch_size')
     if meant is None or size is None or scale.get('enable'):
         return
+    # imported late: --help should not wait for it
+    from mmengine.dist import get_world_size
+    from mmengine.logging import print_log
+
     accumulated = config.optim_wrapper.get('accumulative_counts', 1)
     batch = size * get_world_size() * accumulated
     if batch == meant:
