@@ -156,15 +156,9 @@ def init_cpu_distributed(cfg: Any, launcher: str) -> bool:
     Raises:
         UserError: If the launcher is not ``pytorch`` and there is no accelerator.
     """
-    from mmengine import device
+    from mmspd.utils.device import has_accelerator
 
-    has_accelerator = (
-        device.is_cuda_available()
-        or device.is_npu_available()
-        or device.is_mlu_available()
-        or device.is_musa_available()
-    )
-    if launcher == 'none' or has_accelerator:
+    if launcher == 'none' or has_accelerator():
         return False
     if launcher != 'pytorch':
         raise UserError(

@@ -48,7 +48,10 @@ DATA_SAMPLERS = Registry(
 )
 METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmspd', locations=['mmspd.evaluation'])
 HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope='mmspd', locations=['mmspd.engine', 'mmspd.evaluation']
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='mmspd',
+    locations=['mmspd.engine', 'mmspd.evaluation', 'mmspd.visualization'],
 )
 OPTIM_WRAPPERS = Registry(
     'optimizer wrapper',

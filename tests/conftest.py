@@ -23,7 +23,14 @@ TRAIN_PAIRS, VAL_PAIRS = 6, 2
 
 # one server forks every process of the session, also those of the package's own pools
 multiprocessing.set_forkserver_preload(
-    ['support', 'mmspd.engine', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.models']
+    [
+        'support',
+        'mmspd.engine',
+        'mmspd.datasets',
+        'mmspd.evaluation',
+        'mmspd.models',
+        'mmspd.visualization',
+    ]
     + ['torch.utils.tensorboard', 'mmengine.runner']
 )
 
@@ -78,6 +85,23 @@ def write_config(tmp_path, pairs_root):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def make_runner(write_config, tmp_path):
+    """Return a function that builds the tiny config's runner, with Python text appended."""
+
+    from mmengine.config import Config
+    from mmengine.runner import Runner
+
+    def make(extra='', work='work', **changes):
+        config = Config.fromfile(write_config(extra))
+        config.work_dir = str(tmp_path / work)
+        config.experiment_name = f'{tmp_path.name}_{work}'  # the runners of a process share names
+        config.merge_from_dict(changes)
+        return Runner.from_cfg(config)
+
+    return make
 
 
 @pytest.fixture

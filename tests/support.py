@@ -72,13 +72,13 @@ model['generator'] = dict(
         type='mmspd.SPE', mla=dict(type='mmspd.MLA'), fusion=dict(type='mmspd.SAT')))
 """
 
-#: Appended to a guided one: a teacher of random weights, its features normalised over the ranks.
+#: Appended to a guided one: a teacher of random weights, its features normalized over the ranks.
 TAUGHT = """
 model['teacher'] = dict(
     type='mmspd.FeatureTeacher', channels=(8, 16, 32), weights='random', scale=2,
     backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=4, base_channels=8,
                   out_indices=(0, 1, 2)))
-model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalise=True)
+model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalize=True)
 """
 
 #: What makes the restorer of a recipe small, by its type: width and depth.
@@ -113,6 +113,7 @@ def run_tool(path, arguments, log, **environment):
         os.environ.update(environment)
         torch.set_num_threads(1)
         sys.argv = [path, *arguments]
+        sys.path.insert(0, str(Path(path).parent))  # as of a script of its own
         runpy.run_path(path, run_name='__main__')
 
 

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmspd.models.teacher import FeatureTeacher
+from mmspd.models.teachers.feature_teacher import FeatureTeacher
 from mmspd.registry import build_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ CONFIGS = [
 ]
 NAMES = [config.stem for config in CONFIGS]
 
-STARTED = '_sp-started_'  # F_S starts from another task's weights, nothing is distilled
+PRETRAINED = '_sp-pretrained_'  # F_S starts from another task's weights, nothing is distilled
 OWN = 'own'  # folder of the user's own pairs
 VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's statistics
 
@@ -75,7 +75,7 @@ def promises_prior(path):
 
 
 def is_guided(name):
-    return '_sp_' in name or STARTED in name
+    return '_sp_' in name or PRETRAINED in name
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
@@ -95,12 +95,12 @@ def test_what_it_says(path):
         assert dataset.data_root == innermost(config.train_dataloader.dataset).data_root
     guided = config.model.generator.type == 'mmspd.SemanticGuided'
     assert guided == promises_prior(path)
-    distilled = guided and path.stem != 'net0-star' and STARTED not in path.stem
+    distilled = guided and path.stem != 'net0-star' and PRETRAINED not in path.stem
     assert distilled == bool(config.model.get('teacher')) == bool(config.model.get('prior_loss'))
 
 
 def plain_twin(name):
-    return name.replace(STARTED, '_').replace('_sp_', '_')
+    return name.replace(PRETRAINED, '_').replace('_sp_', '_')
 
 
 @pytest.mark.parametrize(

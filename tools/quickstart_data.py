@@ -14,15 +14,15 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 import cv2
 import numpy as np
 
-from mmspd.datasets.blur_folder import claim_folder, write_png
+from mmspd.datasets.blur.folder import claim_folder, write_png
+from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.gopro import RECORDS_NAME
 from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb
-from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 from mmspd.utils.files import write_text
 
-#: A camera that pans: one family of blur, narrow enough to be learnt in minutes.
+#: A camera that pans: one family of blur, narrow enough to be learned in minutes.
 BLUR = BlurSpec(severity=(5.0, 11.0), kind='panning', noise=(0.002, 0.002))
 MARGIN = 8  # pixels around a tile that the blur reaches into
 TILE = {'train': 170, 'test': 200}  # sides are divided into about so many pixels

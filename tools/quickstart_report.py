@@ -1,4 +1,4 @@
-"""What the quick start learnt: numbers on photos it was not trained on, and pictures of them.
+"""What the quick start learned: numbers on photos it was not trained on, and pictures of them.
 
 python tools/quickstart_report.py configs/spd/quickstart.py CHECKPOINT --out-dir FOLDER
 """
@@ -14,15 +14,15 @@ from mmengine.model import BaseModel
 from mmengine.runner import set_random_seed
 from torch import Tensor
 
-from mmspd.apis import load_model
-from mmspd.datasets.blur_folder import write_png
+from mmspd.apis import init_model
+from mmspd.datasets.blur.folder import write_png
 from mmspd.datasets.gopro import GoProDataset
 from mmspd.datasets.image_io import read_rgb
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import read_config
-from mmspd.utils.pictures import picture_row, stack_rows
-from mmspd.utils.prior_picture import Palette, colour_panel
-from mmspd.utils.prior_view import PriorView
+from mmspd.visualization.pictures import picture_row, stack_rows
+from mmspd.visualization.prior_picture import Palette, color_panel
+from mmspd.visualization.prior_view import PriorView, view_prior
 
 NUM_PICTURES = 6
 
@@ -58,7 +58,7 @@ def write_pictures(views: Dict[str, PriorView], folder: Path) -> List[Path]:
     rows, files = [], []
     for key, view in views.items():
         panels = [panel for row in palette.rows(view)[:2] for panel in row]
-        images = [colour_panel(panel, view.blurry.shape[:2]) for panel in panels]
+        images = [color_panel(panel, view.blurry.shape[:2]) for panel in panels]
         captions = [panel.title for panel in panels[:3]]
         captions += [f'prior, stride {panel.stride}' for panel in panels[3:]]
         rows.append(picture_row(images, captions))
@@ -79,8 +79,8 @@ def main(argv: List[str]) -> None:
     config = read_config(args.config, {})
     pairs = read_pairs(config)
     set_random_seed(config.randomness.seed)
-    untrained, trained = load_model(config), load_model(config, args.checkpoint)
-    views = {pair.key: trained.view_prior(pair.blurry, pair.sharp) for pair in pairs}
+    untrained, trained = init_model(config), init_model(config, args.checkpoint)
+    views = {pair.key: view_prior(trained, pair.blurry, pair.sharp) for pair in pairs}
 
     before, after = np.transpose([view.psnr() for view in views.values()])
     gains = after - before

@@ -87,7 +87,7 @@ def main(argv: List[str]) -> None:
     if args.resume is not None:
         prepare_resume(config, args.resume)
     if args.amp:
-        from mmspd.utils.amp import use_mixed_precision
+        from mmspd.engine.mixed_precision import use_mixed_precision
 
         print(f'mixed precision: {use_mixed_precision(config)}')
     if args.auto_scale_lr:

@@ -25,7 +25,7 @@ default_hooks = dict(
     # or every rank would validate with running averages of its own
     sync_buffers=dict(type='mmengine.SyncBuffersHook'),
     iteration_seed=dict(type='mmspd.IterationSeedHook'),
-    finite_loss=dict(type='mmspd.FiniteLossHook'),
+    invalid_loss=dict(type='mmspd.InvalidLossHook'),
     load_check=dict(type='mmspd.LoadCheckHook'),
     checkpoint=dict(
         type='mmspd.CheckpointHook',

@@ -1,6 +1,6 @@
 # DeepDeblur with its official recipe: 1000 epochs, batch 16, L1 on 0..255 summed over three scales.
-# Left out of its augmentation: the shuffle of the colour channels, the HSV saturation times 0.5 to
-# 1.5, and the noise on the blurry image (its sigma, in grey levels, is twice a normal number).
+# Left out of its augmentation: the shuffle of the color channels, the HSV saturation times 0.5 to
+# 1.5, and the noise on the blurry image (its sigma, in gray levels, is twice a normal number).
 # Its blur folder was GoPro's blur_gamma; here it is blur, as for all restorers.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
@@ -10,7 +10,7 @@ model = dict(
     type='mmspd.SemanticPriorDeblurrer',
     generator=dict(type='mmspd.DeepDeblur'),
     losses=dict(loss_pix=dict(type='mmagic.L1Loss', loss_weight=255.0)),
-    pyramid='gaussian',
+    multi_scale_targets='gaussian',
 )
 
 train_dataloader = dict(batch_size=16)

@@ -10,5 +10,5 @@ model = dict(
         loss_pix=dict(type='mmagic.L1Loss'),
         loss_freq=dict(type='mmspd.FrequencyLoss', loss_weight=0.1),
     ),
-    pyramid='bilinear_corners',
+    multi_scale_targets='bilinear_corners',
 )

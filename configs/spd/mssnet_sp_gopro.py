@@ -7,7 +7,7 @@ model = dict(
         _delete_=True,
         restorer=_base_.model.generator,
         # the last U-Net of each scale; without at, all six take the prior
-        at=[
+        seams=[
             *['D1_1.dec3', 'D1_1.dec2', 'D1_1.dec1'],
             *['D2_2.dec3', 'D2_2.dec2', 'D2_2.dec1'],
             *['D3_3.dec3', 'D3_3.dec2', 'D3_3.dec1'],

@@ -6,7 +6,7 @@ model = dict(
     generator=dict(
         _delete_=True,
         restorer=_base_.model.generator,
-        at=['decoders.1', 'decoders.2', 'decoders.3'],  # strides 4, 2 and 1
+        seams=['decoders.1', 'decoders.2', 'decoders.3'],  # strides 4, 2 and 1
         **_base_.guided,
     ),
     teacher=_base_.tresnet_l,

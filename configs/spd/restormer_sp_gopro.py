@@ -7,7 +7,7 @@ model = dict(
         _delete_=True,
         restorer=_base_.model.generator,
         # strides 4, 2 and 1
-        at=['decoder_level3', 'decoder_level2', 'decoder_level1'],
+        seams=['decoder_level3', 'decoder_level2', 'decoder_level1'],
         **_base_.guided,
     ),
     teacher=_base_.tresnet_l,

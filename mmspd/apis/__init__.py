@@ -1,6 +1,6 @@
 """What programs built on mmspd call."""
 
 from mmspd.apis.inferencer import DeblurInferencer, RestoreOptions
-from mmspd.apis.model import load_model
+from mmspd.apis.model import init_model
 
-__all__ = ['DeblurInferencer', 'RestoreOptions', 'load_model']
+__all__ = ['DeblurInferencer', 'RestoreOptions', 'init_model']

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from mmspd.apis.exportable import Exportable, export_graph
 from mmspd.errors import UserError
-from mmspd.models.exportable import Exportable, export_graph
 from mmspd.models.guided import as_list
 from mmspd.utils.files import write_bytes
 
@@ -64,7 +64,7 @@ def export_network(
         sizes: rows and columns of the random images on which the file is compared with the
             network, the first one as a batch of two.
         opset: version of ONNX's operators; the exporter's choice by default.
-        pad_to: see :class:`~mmspd.models.exportable.Exportable`.
+        pad_to: see :class:`~mmspd.apis.exportable.Exportable`.
         time_size: measure how long an image of this size takes.
 
     Raises:

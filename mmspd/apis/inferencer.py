@@ -1,24 +1,27 @@
 """Deblurring photos, folders and videos with a trained model."""
 
 import hashlib
+import logging
 import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from PIL import Image
 from tqdm import tqdm
 
 import mmspd
 from mmspd.apis.jobs import Job, RestoredRecord, find_jobs
-from mmspd.apis.model import load_model
+from mmspd.apis.model import init_model
 from mmspd.apis.photo_io import like_pixels, read_photo, to_tensor
 from mmspd.apis.video import VIDEO_SUFFIXES, read_video_info, restore_video
 from mmspd.errors import UserError
-from mmspd.models.tiling import TileNetwork, restore
+from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.utils.files import write_bytes
 from mmspd.utils.launch import check_file, read_config
 
@@ -26,15 +29,18 @@ __all__ = ['DeblurInferencer', 'RestoreOptions']
 
 Input = Union[str, Path, np.ndarray]
 
+# a blur moves light about within a few cells of so many pixels, so their means hardly change
+_CELL, _LARGEST_CHANGE = 64, 0.3
+
 
 class RestoreOptions(NamedTuple):
-    """How to restore; see :func:`mmspd.models.tiling.restore`.
+    """How to restore; see :func:`mmspd.models.tiling.restore_images`.
 
     Attributes:
         tile: Side of the tiles in pixels, 0 for the whole image at once, ``'auto'`` for the largest
             that the memory allows.
         memory_budget: Bytes that may be used; by default a share of what is free.
-        self_ensemble: Restore from eight sides and average, in eight times the time.
+        self_ensemble: Average over the eight flips and quarter turns, in eight times the time.
         precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
         batch: How many tiles to restore at a time.
     """
@@ -77,7 +83,7 @@ class DeblurInferencer:
         compile: bool = False,
     ) -> None:
         self.cfg = model if isinstance(model, Config) else read_config(_find_config(model), {})
-        self.model = load_model(self.cfg, weights, device or get_device(), distillation=False)
+        self.model = init_model(self.cfg, weights, device or get_device(), distillation=False)
         # the teacher has no part in a result, nor have its heads
         self._identity = _digest(self.model.generator, str(self.cfg.model.generator))
         # convolutions are faster in it, and the results are equal but for rounding
@@ -100,7 +106,7 @@ class DeblurInferencer:
 
         Args:
             inputs: A photo or video, a folder of them, a glob pattern, an array as for
-                :meth:`restore`, or a list of these.
+                :meth:`deblur`, or a list of these.
             out_dir: Folder for the results, see :func:`~mmspd.apis.jobs.find_jobs`; each is in the
                 format of its input. With ``None`` they are returned; a video cannot be.
             suffix: Added to the names of the results.
@@ -156,7 +162,7 @@ class DeblurInferencer:
             del settings[key]
         return settings
 
-    def restore(
+    def deblur(
         self,
         pixels: np.ndarray,
         options: Optional[RestoreOptions] = None,
@@ -194,7 +200,9 @@ class DeblurInferencer:
                 told = height * width * done // total
 
         try:
-            restored = restore(self._network, to_tensor(planes), progress=tell, **options._asdict())
+            image = to_tensor(planes)
+            restored = restore_images(self._network, image, progress=tell, **options._asdict())
+            _warn_of_implausible(image, restored)
             return like_pixels(restored, planes).reshape(pixels.shape)
         except (RuntimeError, MemoryError) as error:
             # on the CPU PyTorch has no exception of its own for it
@@ -212,7 +220,7 @@ class DeblurInferencer:
             raise UserError(
                 'arrays are returned, not written, and not mixed with files: leave out_dir out'
             )
-        predictions = [self.restore(array, options) for array in arrays]
+        predictions = [self.deblur(array, options) for array in arrays]
         return dict(predictions=predictions, sources=list(arrays), failures={}, skipped=[])
 
     def _restore_file(
@@ -226,11 +234,11 @@ class DeblurInferencer:
                     'give a folder for it (out_dir)'
                 )
             restore_video(
-                job.source, job.target, lambda frame: self.restore(frame, options, progress)
+                job.source, job.target, lambda frame: self.deblur(frame, options, progress)
             )
             return job.target
         photo = read_photo(job.source)
-        pixels = self.restore(photo.pixels, options, progress)
+        pixels = self.deblur(photo.pixels, options, progress)
         if job.target is None:
             return pixels[..., 0] if pixels.shape[2] == 1 else pixels
         write_bytes(job.target, photo.encode(pixels))
@@ -295,3 +303,22 @@ def _digest(generator: torch.nn.Module, config: str) -> str:
     for tensor in generator.state_dict().values():
         digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def _warn_of_implausible(image: torch.Tensor, restored: torch.Tensor) -> None:
+    """Log a warning where the result has values that no deblurring gives."""
+    cells = [-(-side // _CELL) for side in image.shape[-2:]]
+    before, after = (F.interpolate(x, size=cells, mode='area') for x in (image, restored))
+    change = (after - before).abs().max().item()  # nan where any pixel is
+    if not np.isfinite(change):
+        fault = 'has values that are not finite'
+    elif change > _LARGEST_CHANGE:
+        fault = f'is far from its input ({change:.2f} of the full range in some part)'
+    else:
+        return
+    print_log(
+        f"The restored image {fault}. Try precision='float32', then another tile size, then a "
+        'restorer without local pooling (NAFNet for NAFNetLocal); a wrong checkpoint does it too.',
+        'current',
+        logging.WARNING,
+    )

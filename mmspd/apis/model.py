@@ -9,16 +9,16 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 
-from mmspd.errors import UserError
 from mmspd.registry import build_model
+from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
-from mmspd.utils.official import check_fit, load_official
-from mmspd.utils.weights import read_state
+from mmspd.weights.loading import read_state
+from mmspd.weights.official import check_fit, load_official
 
-__all__ = ['check_device', 'load_model']
+__all__ = ['init_model']
 
 
-def load_model(
+def init_model(
     config: Union[str, Path, Config],
     checkpoint: Optional[Union[str, Path]] = None,
     device: Union[str, torch.device] = 'cpu',
@@ -51,21 +51,6 @@ def load_model(
     if checkpoint is not None:
         _load_weights(model, str(checkpoint), config.filename or 'the config', distillation)
     return model.to(device).eval()
-
-
-def check_device(device: Union[str, torch.device]) -> torch.device:
-    """Return a device that this machine has.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch is built without it
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f'the device {device} cannot be used here ({reason}): name another'
-        ) from error
 
 
 def _load_weights(model: BaseModel, source: str, config: str, distillation: bool) -> None:

@@ -36,12 +36,12 @@ _ORIENTATION = 274  # the EXIF and TIFF tag
 _UPRIGHT = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3)}
 _UPRIGHT[8] = (False, 1)
 
-# Chunks that hold for the restored pixels too: colour, density, EXIF and texts.
+# Chunks that hold for the restored pixels too: color, density, EXIF and texts.
 _PNG_KEPT = tuple(b'cHRM gAMA iCCP sRGB cICP pHYs eXIf tEXt zTXt iTXt'.split())
 _PNG_HEADER = 33  # the signature and IHDR, which comes first and has one size
 
 # Likewise: description, make, model, density, software, date, artist, host, XMP, copyright, IPTC,
-# Photoshop and the colour profile.
+# Photoshop and the color profile.
 _TIFF_KEPT = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, 34675)
 _TIFF_EXIF = 34665
 _TIFF_LOSSLESS = ('tiff_lzw', 'tiff_adobe_deflate', 'packbits')
@@ -69,7 +69,7 @@ class Photo:
 
         Gray stays gray, alpha alpha, 16 bits stay 16 bits and CMYK is CMYK again; a palette comes
         back in GIF only, which has nothing else. JPEG and lossy WebP and AVIF are written with
-        quality 95 at full colour resolution. Colour profile, EXIF, XMP, texts and density are
+        quality 95 at full color resolution. Color profile, EXIF, XMP, texts and density are
         carried over, except the EXIF of 16-bit TIFF; a TIFF with EXIF is not compressed. The
         pixels lie as they lay, so that an orientation tag stays true (TIFF: upright, without).
 
@@ -102,7 +102,7 @@ def read_photo(path: Union[str, Path]) -> Photo:
     """Read a photo of any size up to 178 megapixels, whatever its mode and bit depth.
 
     PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and PPM, told by the content and not by the suffix, and
-    HEIC where the package pillow-heif is installed. CMYK is converted by its colour profile, or
+    HEIC where the package pillow-heif is installed. CMYK is converted by its color profile, or
     without one by the simple formula. RGB is taken as it is stored, whatever its profile.
 
     Raises:
@@ -186,7 +186,7 @@ def _register_heif() -> None:
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
-    """Tell 16 bits per channel from 8 and fewer, which Pillow's modes do not for colour."""
+    """Tell 16 bits per channel from 8 and fewer, which Pillow's modes do not for color."""
     if image.format == 'PNG':
         return data[24]  # in IHDR
     if image.format == 'TIFF':
@@ -199,7 +199,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
 
 
 def _decode16(path: Union[str, Path], image: Image.Image, data: bytes) -> np.ndarray:
-    """Decode 16 bits per channel by OpenCV; Pillow would cut colour to 8."""
+    """Decode 16 bits per channel by OpenCV; Pillow would cut color to 8."""
     found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     known = image.format != 'TIFF' or (
         image.tag_v2.get(262) in (1, 2) and image.tag_v2.get(339, (1,))[0] == 1
@@ -302,7 +302,7 @@ def _png_metadata(data: bytes) -> bytes:
 
 
 def _encode_by_opencv(pixels: np.ndarray, suffix: str) -> bytes:
-    """Encode 16 bits per channel as PNG or PPM; Pillow would cut colour to 8."""
+    """Encode 16 bits per channel as PNG or PPM; Pillow would cut color to 8."""
     order = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[pixels.shape[2]]
     bgr = pixels if order is None else cv2.cvtColor(pixels, order)
     done, data = cv2.imencode(suffix, bgr)
@@ -340,8 +340,8 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     Returns:
         ``(1, 3, H, W)``, RGB, [0, 1], float32; three equal channels of gray, no alpha.
     """
-    colour = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2)
-    planes = np.moveaxis(colour, 2, 0).astype(np.float32, order='C')
+    color = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2)
+    planes = np.moveaxis(color, 2, 0).astype(np.float32, order='C')
     planes /= np.iinfo(pixels.dtype).max
     return torch.from_numpy(planes)[None]
 

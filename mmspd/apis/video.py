@@ -22,7 +22,7 @@ _ENCODERS: Dict[str, Any] = {
     'vp9': ('libvpx-vp9', {'crf': '20', 'b:v': '0'}),
     'av1': ('libsvtav1', {'crf': '22'}),
 }
-_COLOUR = ('color_range', 'colorspace', 'color_primaries', 'color_trc')
+_COLOR = ('color_range', 'colorspace', 'color_primaries', 'color_trc')
 
 
 class VideoInfo(NamedTuple):
@@ -63,7 +63,7 @@ def read_video_info(path: Path) -> VideoInfo:
 def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.ndarray]) -> None:
     """Restore a video frame by frame into a file that is whole or absent.
 
-    Container, codec (of H.264, HEVC, VP9 and AV1), pixel format, colour range and space, rotation,
+    Container, codec (of H.264, HEVC, VP9 and AV1), pixel format, color range and space, rotation,
     times of the frames, chapters and metadata are the source's, and its sound and subtitles are
     copied as they are. Each frame is restored by itself.
 
@@ -145,7 +145,7 @@ def _add_video(av: ModuleType, writer: Any, source: Any, turns: int) -> Any:
     new.sample_aspect_ratio = source.sample_aspect_ratio or Fraction(1)
     # what RGB says of its own range and space is not true of the YUV it becomes
     same = not old.format.is_rgb or av.VideoFormat(new.pix_fmt).is_rgb
-    for key in _COLOUR if same else _COLOUR[2:]:
+    for key in _COLOR if same else _COLOR[2:]:
         setattr(new, key, getattr(old, key))
     if turns:
         stream.set_display_rotation(90 * turns)

@@ -11,6 +11,7 @@ from typing import Any, AsyncIterator, Callable
 
 import cv2
 import numpy as np
+from mmengine.model import BaseModel
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -21,9 +22,8 @@ from mmspd.apis.inferencer import DeblurInferencer, RestoreOptions
 from mmspd.apis.photo_io import decode_photo, to_tensor
 from mmspd.errors import UserError
 from mmspd.models.guided import SemanticGuided
-from mmspd.models.prior_view import view_prior
 from mmspd.utils.cli import sentence_of
-from mmspd.utils.prior_picture import Palette, draw_rows
+from mmspd.visualization import Palette, draw_rows, view_prior
 
 __all__ = ['make_app']
 
@@ -37,7 +37,7 @@ _POLICY = (
 )
 
 # by the number of channels
-_COLOURS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGB with alpha'}
+_COLORS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGB with alpha'}
 
 #: Sends a frame: a line of JSON, and as many bytes after it as its ``bytes`` says.
 Emit = Callable[..., None]
@@ -147,7 +147,7 @@ def _restore(
         type='image/jpeg',
         width=width,
         height=height,
-        kind=f'{photo.format}, {_COLOURS[channels]}, {8 * photo.pixels.itemsize} bit',
+        kind=f'{photo.format}, {_COLORS[channels]}, {8 * photo.pixels.itemsize} bit',
     )
     done = 0
 
@@ -157,7 +157,7 @@ def _restore(
         emit('progress', share=done / (height * width))
 
     start = time.perf_counter()
-    restored = inferencer.restore(photo.pixels, options, progress)
+    restored = inferencer.deblur(photo.pixels, options, progress)
     seconds = time.perf_counter() - start
     emit('restored', _preview(restored), type='image/jpeg', seconds=seconds)
     path = Path(name)
@@ -168,7 +168,7 @@ def _restore(
         name=f'{path.stem}_restored{path.suffix}',
     )
     if isinstance(inferencer.model.generator, SemanticGuided):
-        picture = _draw_prior(inferencer.model.generator, photo.pixels)
+        picture = _draw_prior(inferencer.model, photo.pixels)
         emit('prior', picture, type='image/png')
 
 
@@ -186,14 +186,14 @@ def _preview(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_prior(generator: SemanticGuided, pixels: np.ndarray) -> bytes:
+def _draw_prior(model: BaseModel, pixels: np.ndarray) -> bytes:
     """Draw the prior of a photo, reduced to what is quickly done, as a PNG."""
     height, width, channels = pixels.shape
     scale = min(1, PRIOR_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     image = to_tensor(small.reshape(*size[::-1], channels))
-    view = view_prior(generator, image.to(next(generator.parameters()).device))
+    view = view_prior(model, image.to(next(model.parameters()).device))
     heading = f'{width}x{height} pixels'
     if scale < 1:
         heading += f', here reduced to {size[0]}x{size[1]}'

@@ -57,10 +57,10 @@ class HIDEDataset(PairedImageDataset):
         blur = images_by_stem(split)
         if not blur:
             raise UserError(f"there is no image in '{split}' (it holds {list_names(split)})")
-        lonely = [str(path) for stem, path in blur.items() if Path(stem).name not in sharp]
-        if lonely:
+        unpaired = [str(path) for stem, path in blur.items() if Path(stem).name not in sharp]
+        if unpaired:
             raise UserError(
-                f"{len(lonely)} images in '{split}' have no sharp image of the same name in "
-                f"'{sharp_dir}' (first {lonely[0]}): unpack the data set again"
+                f"{len(unpaired)} images in '{split}' have no sharp image of the same name in "
+                f"'{sharp_dir}' (first {unpaired[0]}): unpack the data set again"
             )
         return [Pair(stem, path, sharp[Path(stem).name]) for stem, path in blur.items()]

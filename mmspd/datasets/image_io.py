@@ -1,4 +1,4 @@
-"""Reading 8-bit colour images, and the folders that hold them."""
+"""Reading 8-bit color images, and the folders that hold them."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from mmspd.errors import UserError
 
 __all__ = [
     'IMAGE_SUFFIXES',
-    'ColourError',
+    'ColorError',
     'images_by_stem',
     'list_names',
     'read_rgb',
@@ -26,12 +26,12 @@ _JPEG_MAGIC = b'\xff\xd8'
 _ORIENTATION = 0x0112  # EXIF tag
 
 
-class ColourError(UserError):
+class ColorError(UserError):
     """An image is gray, has alpha or more than 8 bits per channel."""
 
 
 def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray:
-    """Read an image file as a fresh array, refusing what is not 8-bit colour.
+    """Read an image file as a fresh array, refusing what is not 8-bit color.
 
     The EXIF orientation of JPEG files is applied, as image viewers do.
 
@@ -45,7 +45,7 @@ def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray
 
     Raises:
         UserError: The file is missing or unreadable.
-        ColourError: It is gray, has alpha or more than 8 bits.
+        ColorError: It is gray, has alpha or more than 8 bits.
     """
     try:
         data = np.fromfile(path, np.uint8)
@@ -62,14 +62,14 @@ def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray
             'copy it again or remove it'
         )
     if convert:
-        image = _to_8_bit_colour(image)
+        image = _to_8_bit_color(image)
     if image.dtype != np.uint8:
-        raise ColourError(
+        raise ColorError(
             f"'{path}' has {8 * image.dtype.itemsize} bits per channel: convert it to 8-bit RGB"
         )
     if image.ndim != 3 or image.shape[2] != 3:
-        kind = 'an alpha channel' if image.ndim == 3 and image.shape[2] == 4 else 'no colour (gray)'
-        raise ColourError(f"'{path}' has {kind}: convert it to 8-bit RGB")
+        kind = 'an alpha channel' if image.ndim == 3 and image.shape[2] == 4 else 'no color (gray)'
+        raise ColorError(f"'{path}' has {kind}: convert it to 8-bit RGB")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -104,7 +104,7 @@ def upright_size(image: Image.Image) -> Tuple[int, int]:
     return image.size if turned else image.size[::-1]
 
 
-def _to_8_bit_colour(image: np.ndarray) -> np.ndarray:
+def _to_8_bit_color(image: np.ndarray) -> np.ndarray:
     """Turn what OpenCV decoded, gray or with alpha, 8 or 16 bits, into 8-bit BGR."""
     if image.dtype == np.uint16:
         # the nearest of 8 bits, with white 65535 / 257 = 255; dropping the low byte would darken

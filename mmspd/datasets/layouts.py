@@ -1,4 +1,4 @@
-"""Recognising the layout of a data set that has been unpacked somewhere."""
+"""Recognizing the layout of a data set that has been unpacked somewhere."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NamedTuple
 from mmspd.datasets.image_io import list_names
 from mmspd.errors import UserError
 
-__all__ = ['SplitFound', 'recognise']
+__all__ = ['SplitFound', 'recognize']
 
 #: Names of the folders of a pair of folders, in lower case.
 BLURRY_NAMES = ('input', 'blur', 'blurry', 'lq', 'blur_gamma')
@@ -38,13 +38,13 @@ class SplitFound(NamedTuple):
     dataset: Dict[str, Any]
 
 
-def recognise(root: Path) -> List[SplitFound]:
+def recognize(root: Path) -> List[SplitFound]:
     """Find what a folder holds, by the names of its folders and lists; no image is opened.
 
-    Known are GOPRO_Large (and all in its layout, as synthesised data), HIDE and RealBlur as they
+    Known are GOPRO_Large (and all in its layout, as synthesized data), HIDE and RealBlur as they
     are unpacked, and folder pairs: flat (``<split>/{blur,sharp}/*.png``), with sub-folders
     (``<split>/{blur,sharp}/<sequence>/*.png``) or without splits (``{input,target}/*.png``). The
-    folder of a single GoPro split is recognised too.
+    folder of a single GoPro split is recognized too.
 
     Args:
         root: The folder.
@@ -64,7 +64,7 @@ def recognise(root: Path) -> List[SplitFound]:
         return found
     inner = next((path for path in _folders(root) if _find(path)), None)
     cure = f"give '{inner}'" if inner else _KNOWN
-    raise UserError(f"no data set is recognised in '{root}' (it holds {list_names(root)}): {cure}")
+    raise UserError(f"no data set is recognized in '{root}' (it holds {list_names(root)}): {cure}")
 
 
 def _find(root: Path) -> List[SplitFound]:

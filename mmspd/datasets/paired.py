@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmspd.datasets.image_io import images_by_stem, list_names
-from mmspd.datasets.packed import SUFFIX, Pack, PackedPair, PairPlace, read_pack
+from mmspd.datasets.packs.pack import SUFFIX, Pack, PackedPair, PairPlace, read_pack
 from mmspd.datasets.records import read_severities
 from mmspd.datasets.samplers import SampleIndex
 from mmspd.datasets.seeding import seeded
@@ -301,12 +301,12 @@ def match_pairs(blur_dir: Path, sharp_dir: Path, prefix: str = '') -> List[Pair]
     for folder, images in ((blur_dir, blur), (sharp_dir, sharp)):
         if not images:
             raise UserError(f"there is no image in '{folder}' (it holds {list_names(folder)})")
-    lonely = [str(blur[stem]) for stem in blur if stem not in sharp]
-    lonely += [str(sharp[stem]) for stem in sharp if stem not in blur]
-    if lonely:
-        names = ', '.join(lonely[:3]) + (', ...' if len(lonely) > 3 else '')
+    unpaired = [str(blur[stem]) for stem in blur if stem not in sharp]
+    unpaired += [str(sharp[stem]) for stem in sharp if stem not in blur]
+    if unpaired:
+        names = ', '.join(unpaired[:3]) + (', ...' if len(unpaired) > 3 else '')
         raise UserError(
-            f"{len(lonely)} images in '{blur_dir}' and '{sharp_dir}' have no partner of the same "
+            f"{len(unpaired)} images in '{blur_dir}' and '{sharp_dir}' have no partner of the same "
             f'name ({names}): add the partners or remove these files'
         )
     return [Pair(prefix + stem, blur[stem], sharp[stem]) for stem in blur]

@@ -1,24 +1,22 @@
-"""Hooks, schedules and optimiser step of the training run, and its checkpoint loader."""
+"""Hooks, schedules and optimizer step of the training run, and its checkpoint loader."""
 
 from mmspd.engine.checkpoint_hook import CheckpointHook
-from mmspd.engine.finite_loss_hook import FiniteLossHook
+from mmspd.engine.invalid_loss_hook import InvalidLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook
 from mmspd.engine.local_loader import load_local
 from mmspd.engine.optim_wrapper import OptimWrapper
 from mmspd.engine.prefetch_hook import PrefetchHook
-from mmspd.engine.prior_view_hook import PriorViewHook
 from mmspd.engine.progressive_lr import ProgressiveCosineLR
 from mmspd.engine.runtime_info_hook import RuntimeInfoHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
 __all__ = [
     'CheckpointHook',
-    'FiniteLossHook',
+    'InvalidLossHook',
     'IterationSeedHook',
     'LoadCheckHook',
     'OptimWrapper',
     'PrefetchHook',
-    'PriorViewHook',
     'ProgressiveCosineLR',
     'RuntimeInfoHook',
     'load_local',

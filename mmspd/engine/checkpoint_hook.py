@@ -14,7 +14,7 @@ from torch import Tensor
 from mmspd.engine.atomic_backend import BACKEND, AtomicBackend
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
-from mmspd.utils.wrapper import unwrap
+from mmspd.utils.model_wrapper import unwrap
 
 __all__ = ['CheckpointHook', 'find_resumable']
 
@@ -92,10 +92,10 @@ class CheckpointHook(_CheckpointHook):
             runner._load_from = path
 
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Keep the optimiser's step counters on the host, as those of a new run are.
+        """Keep the optimizer's step counters on the host, as those of a new run are.
 
         MMEngine loads them to the device, where each step of Adam would wait to read them; an
-        optimiser that counts on the device (``fused``) moves them back.
+        optimizer that counts on the device (``fused``) moves them back.
         """
         for values in _counted(checkpoint.get('optimizer')):
             values['step'] = values['step'].cpu()
@@ -161,7 +161,7 @@ class CheckpointHook(_CheckpointHook):
 
 
 def _counted(state: Any) -> Iterator[Dict[str, Any]]:
-    """Yield what has a step counter in the state of one optimiser, or of several by name."""
+    """Yield what has a step counter in the state of one optimizer, or of several by name."""
     if not isinstance(state, dict):
         return
     if isinstance(state.get('step'), Tensor):
@@ -202,7 +202,7 @@ def find_resumable(
     Args:
         folder: The run's checkpoint folder; it need not exist.
         filename_tmpl: Names of the run's checkpoints, ``{}`` stands for the number. Best
-            checkpoints hold no optimiser state and are not looked at.
+            checkpoints hold no optimizer state and are not looked at.
         warn: Called with a sentence for every checkpoint that is passed over.
 
     Returns:

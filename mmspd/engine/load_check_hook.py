@@ -10,9 +10,9 @@ from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
-from mmspd.utils.official import check_fit, fit_official, official_names
-from mmspd.utils.published import recognise
-from mmspd.utils.wrapper import unwrap
+from mmspd.utils.model_wrapper import unwrap
+from mmspd.weights.official import check_fit, fit_official, official_names
+from mmspd.weights.published import recognize
 
 __all__ = ['LoadCheckHook']
 
@@ -100,7 +100,7 @@ def _published_weights(
 ) -> Dict[str, Any]:
     """Return the weights of a published file under the names of a plain restorer, for testing."""
     state = official_names(checkpoint, file)
-    found = recognise(state)
+    found = recognize(state)
     if found is None:
         raise UserError(
             f"{file} has no 'state_dict' with generator.* weights: load_from and --resume take "

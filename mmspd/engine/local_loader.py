@@ -5,7 +5,7 @@ from typing import Any, Optional
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 
-from mmspd.utils.torch_file import unreadable
+from mmspd.weights.torch_file import unreadable
 
 __all__ = ['load_local']
 

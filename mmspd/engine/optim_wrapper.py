@@ -1,4 +1,4 @@
-"""The optimiser step: in bfloat16 on any device, and without waiting for the device."""
+"""The optimizer step: in bfloat16 on any device, and without waiting for the device."""
 
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional
@@ -15,7 +15,7 @@ __all__ = ['OptimWrapper']
 
 @OPTIM_WRAPPERS.register_module()
 class OptimWrapper(_OptimWrapper):
-    """MMEngine's optimiser wrapper, with bfloat16, that waits for nothing in a step.
+    """MMEngine's optimizer wrapper, with bfloat16, that waits for nothing in a step.
 
     bfloat16 has the range of float32, so there is no loss scaling. float16, which needs it, is the
     business of ``mmengine.AmpOptimWrapper``.

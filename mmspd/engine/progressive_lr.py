@@ -22,7 +22,7 @@ class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
     over its epochs.
 
     Args:
-        optimizer: optimiser, or wrapper of one; given by the runner.
+        optimizer: optimizer, or wrapper of one; given by the runner.
         milestones: epochs, counted from 0, at which the stages after the first begin.
         max_epochs: epochs of the whole training.
         stage_iters: iterations of each stage in the recipe.

@@ -33,7 +33,7 @@ _NOT_COMPARED = ('-input', '-gain')
 _SHARED = {
     'protocol': 'test both with the same --protocol',
     'rounding': 'test both with the same version of mmspd',
-    'colour': 'test both with the same version of mmspd',
+    'color': 'test both with the same version of mmspd',
     'self_ensemble': 'test both with --self-ensemble, or both without',
     'tiling': 'test both with the same tiles',
 }
@@ -118,18 +118,18 @@ def check_comparable(results: Mapping[str, Result]) -> None:
     (first, reference), *others = results.items()
     for label, result in others:
         try:
-            _check_stamps(reference.stamp, result.stamp)
+            _check_provenance(reference.provenance, result.provenance)
             check_images(reference.images, result.images)
-            _check_versions(reference.stamp, result.stamp, compared_metrics(results))
+            _check_versions(reference.provenance, result.provenance, compared_metrics(results))
         except UserError as error:
             raise UserError(f'{first} and {label} cannot be compared: {error}') from error
 
 
-def _check_stamps(reference: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+def _check_provenance(reference: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     """Refuse other protocols and other test sets."""
     for name, cure in _SHARED.items():
         _check_equal(name, reference.get(name), other.get(name), cure)
-    sets = [stamp.get('dataset', {}) for stamp in (reference, other)]
+    sets = [provenance.get('dataset', {}) for provenance in (reference, other)]
     for name in dict.fromkeys(key for dataset in sets for key in dataset):
         if name not in _PLACES:
             values = [dataset.get(name) for dataset in sets]
@@ -143,7 +143,9 @@ def _check_versions(
     for part, package in _DECISIVE.items():
         for metric in metrics:
             if part in metric:
-                values = [stamp.get('versions', {}).get(package) for stamp in (reference, other)]
+                values = [
+                    provenance.get('versions', {}).get(package) for provenance in (reference, other)
+                ]
                 cure = f'{metric} depends on it, test both in one environment'
                 _check_equal(f'versions.{package}', *values, cure)
 

@@ -81,7 +81,7 @@ def _compare_groups(
         for group in groups:
             keys = members[grouping, group['name']]
             parts = [
-                Result(r.stamp, {}, [image for image in r.images if image['key'] in keys])
+                Result(r.provenance, {}, [image for image in r.images if image['key'] in keys])
                 for r in (reference, other)
             ]
             difference = compare(*parts, metric)
@@ -123,18 +123,20 @@ def comparison_text(
 
 def _provenance(results: Mapping[str, Result]) -> str:
     """Say what was tested, and what differs without making a comparison wrong."""
-    stamps = {label: result.stamp for label, result in results.items()}
-    first = next(iter(stamps.values()))
+    provenances = {label: result.provenance for label, result in results.items()}
+    first = next(iter(provenances.values()))
     dataset = first['dataset']
     choices = [f'{key} {value}' for key, value in dataset.items() if key not in ('type', 'root')]
     choices += ['self-ensemble'] if first['self_ensemble'] else []
     lines = [f'* Protocol {first["protocol"]} on {dataset["type"]}: {", ".join(choices)}.']
-    for label, stamp in stamps.items():
-        checkpoint = stamp['checkpoint']
+    for label, provenance in provenances.items():
+        checkpoint = provenance['checkpoint']
         digest = (checkpoint['sha256'] or 'no file')[:8]
-        lines.append(f'* {label}: {stamp["config"]["recipe"]}, {checkpoint["path"]} ({digest}).')
+        lines.append(
+            f'* {label}: {provenance["config"]["recipe"]}, {checkpoint["path"]} ({digest}).'
+        )
     for name in ('precision', 'device'):
-        values = {label: stamp.get(name) for label, stamp in stamps.items()}
+        values = {label: provenance.get(name) for label, provenance in provenances.items()}
         if len(set(values.values())) > 1:
             said = ', '.join(f'{value} in {label}' for label, value in values.items())
             lines.append(f'* Note: {name} is {said}.')

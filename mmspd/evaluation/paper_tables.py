@@ -64,7 +64,7 @@ NOTES = {
     'ssim': "The paper does not name its SSIM. Its own rows are about 0.004 above MATLAB's 3-D "
     'convention (SSIM-matlab), those it took from other papers follow it: compare the gain of the '
     'prior, not the values.',
-    'ssim-2d': 'The SSIM of DeepDeblur fits the 2-D convention (SSIM-2d), unlike its neighbours.',
+    'ssim-2d': 'The SSIM of DeepDeblur fits the 2-D convention (SSIM-2d), unlike its neighbors.',
     'ssim-mixed': "The SSIM of plain MIMO-UNet+ is taken from that network's paper, that with the "
     "prior is the authors' own measure: its gain in SSIM is mostly this change.",
     'lpips': 'The paper does not say which network its LPIPS uses.',
@@ -209,8 +209,8 @@ def paper_dataset(dataset: Mapping[str, Any]) -> Optional[str]:
     """Name the paper's test set that a result was measured on.
 
     Args:
-        dataset: From the stamp of a result: ``type``, ``split``, ``images`` (their number) and,
-            where the data set has it, ``blur_key`` or ``subset``.
+        dataset: From the provenance of a result: ``type``, ``split``, ``images`` (their number)
+            and, where the data set has it, ``blur_key`` or ``subset``.
 
     Returns:
         ``'gopro'``, ``'hide'`` or ``'realblur-j'`` if all images of that test set, and no others,
@@ -268,10 +268,10 @@ def measured_of(label: str, result: Result) -> Optional[Measured]:
     Returns:
         None where it was not measured on one of the paper's test sets, whole.
     """
-    dataset = paper_dataset(result.stamp['dataset'])
+    dataset = paper_dataset(result.provenance['dataset'])
     if dataset is None:
         return None
-    return Measured(label, result.stamp['config']['recipe'], dataset, result.metrics)
+    return Measured(label, result.provenance['config']['recipe'], dataset, result.metrics)
 
 
 def beside_paper(measured: Measured) -> Optional[str]:

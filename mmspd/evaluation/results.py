@@ -24,7 +24,7 @@ class Result:
     """What a test run measured.
 
     Args:
-        stamp: What the numbers depend on: ``protocol`` (a name), ``dataset`` (a dict), the
+        provenance: What the numbers depend on: ``protocol`` (a name), ``dataset`` (a dict), the
             ``checkpoint`` and its hash, self-ensemble, rounding, versions of libraries, ...
         metrics: Means over the images by name.
         images: A dict per image of its ``key``, values by the names in ``metrics``, and, where it
@@ -32,7 +32,7 @@ class Result:
         severity: Groups of images by severity; see ``mmspd.evaluation.severity_report``.
     """
 
-    stamp: Dict[str, Any]
+    provenance: Dict[str, Any]
     metrics: Dict[str, float]
     images: List[Dict[str, Any]]
     severity: Dict[str, List[Dict[str, Any]]] = field(default_factory=dict)

@@ -12,9 +12,9 @@ from mmengine.hooks import Hook
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import ImageMetric, key_of
 from mmspd.evaluation.paper_tables import beside_paper, measured_of
+from mmspd.evaluation.provenance import make_provenance
 from mmspd.evaluation.results import RESULT_NAME, Result
 from mmspd.evaluation.severity_report import group_by_severity, plot_severity, severity_table
-from mmspd.evaluation.stamp import make_stamp
 from mmspd.registry import HOOKS
 
 __all__ = ['ResultsHook']
@@ -27,10 +27,10 @@ PICTURES = 'images'
 class ResultsHook(Hook):
     """Write the result of a test run into a folder, and log it by severity of the blur.
 
-    ``result.json`` holds the means, the values of every image, groups by severity and the stamp:
-    all that the numbers depend on. ``per_image.csv`` is the table of the images, ``severity.png``
-    the gain by severity, and ``images/<key of the pair>.png``, if asked, the restored images:
-    8 bits, clamped and rounded as the metrics see them.
+    ``result.json`` holds the means, the values of every image, groups by severity and the
+    provenance: all that the numbers depend on. ``per_image.csv`` is the table of the images,
+    ``severity.png`` the gain by severity, and ``images/<key of the pair>.png``, if asked, the
+    restored images: 8 bits, clamped and rounded as the metrics see them.
 
     Args:
         out_dir: The folder, made where it is missing; by default
@@ -84,10 +84,10 @@ class ResultsHook(Hook):
         folder = self._folder(runner)
         images = _join(runner.test_loop.evaluator.metrics)
         groups = group_by_severity(images)
-        stamp = dict(make_stamp(runner), pictures=PICTURES if self.save_images else None)
+        provenance = dict(make_provenance(runner), pictures=PICTURES if self.save_images else None)
         means = {name: float(value) for name, value in (metrics or {}).items()}
         images = _with_paths(images, runner.test_dataloader.dataset)
-        result = Result(stamp, means, images, groups)
+        result = Result(provenance, means, images, groups)
         result.save(folder)
         if groups:
             runner.logger.info(f'By severity of the blur:\n{severity_table(groups)}')
@@ -146,7 +146,7 @@ def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, An
     for image in images:
         values = {name: value for name, value in image.items() if not name.startswith('_')}
         blurry, sharp = files.get(image['key'], ('', ''))
-        blurry = '' if blurry == sharp else blurry  # it was synthesised
+        blurry = '' if blurry == sharp else blurry  # it was synthesized
         found.append(dict(values, blurry=blurry, sharp=sharp))
     return found
 

@@ -28,8 +28,8 @@ _PSNR_NAMES = (
     f'< {_PSNR_EDGES[-1]} dB',
 )
 _UNKNOWN = 'unknown'
-_COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00')  # Okabe and Ito
-_HATCHES = ('', '//', '..')  # after each round of the colours
+_COLORS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00')  # Okabe and Ito
+_HATCHES = ('', '//', '..')  # after each round of the colors
 
 
 def group_by_severity(images: Sequence[Dict[str, Any]]) -> Groups:
@@ -107,7 +107,7 @@ def plot_severity(
     if not panels:
         raise UserError(f"no group by severity has a '{metric}' to draw: evaluate it as well")
     rows, columns = math.ceil(len(panels) / 2), min(len(panels), 2)
-    crowded = len(results) > len(_COLOURS)
+    crowded = len(results) > len(_COLORS)
     size = (5.5 * columns + (0.3 * len(results) + 2 if crowded else 0), 3.4 * rows + 0.4)
     figure = Figure(figsize=size, layout='constrained')
     for index, grouping in enumerate(panels):
@@ -133,13 +133,13 @@ def _draw(axes: Axes, results: Dict[str, List[Dict[str, Any]]], metric: str) -> 
     for index, (label, groups) in enumerate(results.items()):
         drawn = [group for group in groups if metric in group]
         places = [names.index(group['name']) - 0.4 + width * (index + 0.5) for group in drawn]
-        hatch, colour = divmod(index, len(_COLOURS))
+        hatch, color = divmod(index, len(_COLORS))
         bars = axes.bar(
             places,
             [group[metric] for group in drawn],
             width,
             label=label,
-            color=_COLOURS[colour],
+            color=_COLORS[color],
             edgecolor='white' if hatch else None,
             hatch=_HATCHES[hatch % len(_HATCHES)],
         )

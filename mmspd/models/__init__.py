@@ -15,9 +15,7 @@ from mmspd.models.losses import (
 from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor, SegmapSPL
 from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, MSSNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
-from mmspd.models.segmap_teacher import SegmapTeacher
-from mmspd.models.segmentors import ESPNetv2, ESPNetv2Backbone
-from mmspd.models.teacher import FeatureTeacher
+from mmspd.models.teachers import ESPNetv2, ESPNetv2Backbone, FeatureTeacher, SegmapTeacher
 
 compat.let_nafnet_compile()  # the deblurrer has imported MMagic
 

@@ -1,6 +1,5 @@
 """SemanticPriorDeblurrer: the model that the runner trains, validates and tests (Eq. 7)."""
 
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -12,18 +11,14 @@ from mmengine.model import BaseModel, ModuleDict
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.models import tiling
-from mmspd.models.compiled import Compiled
 from mmspd.models.guided import SemanticGuided, as_list
-from mmspd.models.holder import TrainingOnly
-from mmspd.models.padding import pad_to_multiple
-from mmspd.models.prior_view import view_prior
-from mmspd.models.pyramids import get_pyramid
-from mmspd.models.self_ensemble import self_ensemble
+from mmspd.models.layers.compilation import Compiled
+from mmspd.models.layers.multi_scale_targets import get_multi_scale_targets
+from mmspd.models.layers.padding import pad_to_multiple
+from mmspd.models.layers.training_only import TrainingOnly
+from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.registry import MODELS, build_model
-from mmspd.utils import official
-from mmspd.utils.precision import autocast
-from mmspd.utils.prior_view import PriorView
+from mmspd.weights import official
 
 __all__ = ['SemanticPriorDeblurrer']
 
@@ -50,25 +45,23 @@ class SemanticPriorDeblurrer(BaseEditModel):
             built when training starts, never for testing, and is in no checkpoint.
         prior_loss: config of the distillation loss; with ``teacher``, or neither.
         teacher_sees: ``'sharp'``, the sharp image; or ``'blurry'``, the image that the student
-            sees, a control: what is then learnt is the task, and nothing of what blur took away.
+            sees, a control: what is then learned is the task, and nothing of what blur took away.
         pyramid: how the sharp image is reduced: ``'bilinear'`` as MIMO-UNet, or another of
-            :data:`~mmspd.models.pyramids.PYRAMIDS`.
+            :data:`~mmspd.models.layers.multi_scale_targets.MULTI_SCALE_TARGETS`.
         channels_last: keep generator, teacher and images in the channels-last memory format.
         compile: ``True`` or a dict of arguments for ``torch.compile``: generator and teacher are
-            compiled for training (:class:`~mmspd.models.compiled.Compiled`). Validation and
-            testing, with images of other sizes, run as without it.
+            compiled for training (:class:`~mmspd.models.layers.compilation.Compiled`), not for
+            validation and testing, whose images have other sizes.
         load_official: file, http(s) address, or for DMPHN folder, of weights that the restorer's
             authors published, from which training starts: loaded strictly into the restorer, with
             or without a prior. ``'none'`` says in the log that there are none. Not read for
             testing, and a checkpoint that is loaded or resumed has the last word.
         train_cfg: not used; MMagic's models have it.
-        test_cfg: for validation and testing. ``self_ensemble=True`` restores every image from its
-            eight sides (:func:`~mmspd.models.self_ensemble.self_ensemble`); ``precision``, one of
-            :data:`~mmspd.utils.precision.PRECISIONS`, is what is computed in; ``compile``
-            is as the argument of that name, for the first eight sizes of images; ``tile`` is the
-            side in pixels of tiles for what the memory does not hold whole, or ``'auto'``
-            (:func:`~mmspd.models.tiling.restore`); published tables know nothing of tiles.
-        init_cfg: initialisation config of MMEngine.
+        test_cfg: options of validation and testing, those of
+            :func:`~mmspd.models.tiling.restore_images`: ``tile``, ``self_ensemble`` and
+            ``precision``; and ``compile``, as the argument of that name, for the first eight
+            sizes of images. Published results are not tiled.
+        init_cfg: initialization config of MMEngine.
         data_preprocessor: config; by default MMagic's, to [0, 1].
 
     Raises:
@@ -82,7 +75,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         teacher: Optional[Dict[str, Any]] = None,
         prior_loss: Optional[Dict[str, Any]] = None,
         teacher_sees: str = 'sharp',
-        pyramid: str = 'bilinear',
+        multi_scale_targets: str = 'bilinear',
         channels_last: bool = False,
         compile: Union[bool, Dict[str, Any]] = False,
         load_official: Optional[str] = None,
@@ -100,20 +93,18 @@ class SemanticPriorDeblurrer(BaseEditModel):
             known = ', '.join(TEST_CFG)
             raise UserError(f'model.test_cfg has the key {unknown[0]!r}; it knows {known}.')
         tile = self.test_cfg.get('tile')
-        if tile and self.test_cfg.get('compile'):
-            raise UserError('model.test_cfg has tile and compile: leave one of them out.')
         if tile not in (None, 'auto') and not (isinstance(tile, int) and tile > 0):
             raise UserError(f"model.test_cfg.tile is a number of pixels or 'auto', not {tile!r}.")
-        self._run_test = Compiled(self.test_cfg.get('compile', False))
-        self.pyramid = get_pyramid(pyramid)
+        self._compiled_test = Compiled(self.test_cfg.get('compile', False))
+        self.multi_scale_targets = get_multi_scale_targets(multi_scale_targets)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self._run_generator, self._run_teacher = Compiled(compile), Compiled(compile)
+        self._compiled_generator, self._compiled_teacher = Compiled(compile), Compiled(compile)
         self.generator = build_model(generator).to(memory_format=self.memory_format)
         unnamed = [name for name in losses if 'loss' not in name]
         if unnamed:
             raise UserError(
                 f'model.losses has the key {unnamed[0]!r}, which MMEngine would log but not '
-                f"optimise; let it contain 'loss', as in loss_{unnamed[0]}."
+                f"optimize; let it contain 'loss', as in loss_{unnamed[0]}."
             )
         self.official_weights = load_official
         self.losses = ModuleDict({name: build_model(cfg) for name, cfg in losses.items()})
@@ -153,7 +144,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         self._teacher = TrainingOnly(partial(build_model, teacher), self.memory_format)
 
     def init_weights(self) -> None:
-        """Initialise the trainable parts, then build the teacher and load its weights.
+        """Initialize the trainable parts, then build the teacher and load its weights.
 
         Raises:
             UserError: the official or the teacher's weights cannot be had or do not fit, or the
@@ -201,38 +192,25 @@ class SemanticPriorDeblurrer(BaseEditModel):
     def forward_inference(
         self, inputs: Tensor, data_samples: Optional[DataSample] = None, **kwargs: Any
     ) -> DataSample:
-        """Restore a batch for validation or testing.
+        """Restore a batch for validation or testing, as ``test_cfg`` says.
 
         Args:
             inputs: blurry images ``(N, 3, H, W)``, RGB, [0, 1].
             data_samples: their metadata.
-            **kwargs: arguments for the generator.
+            **kwargs: not used.
 
         Returns:
             The restored images as ``pred_img``, BGR, [0, 255], on the CPU.
         """
-        if self.test_cfg.get('tile'):
-            restored = self._restore_tiles(inputs)
-        else:
-            restore = partial(self._run_test, self.forward_tensor, **kwargs)
-            if self.test_cfg.get('self_ensemble'):
-                restore = partial(self_ensemble, restore)
-            precision = self.test_cfg.get('precision')
-            with autocast(inputs.device, precision) if precision else nullcontext():
-                restored = restore(inputs)
+        restored = restore_images(
+            TileNetwork(self, self._compiled_test),
+            inputs,
+            tile=self.test_cfg.get('tile'),
+            self_ensemble=bool(self.test_cfg.get('self_ensemble')),
+            precision=self.test_cfg.get('precision'),
+        )
         restored = self.data_preprocessor.destruct(restored, data_samples)
         return DataSample(pred_img=restored.cpu())
-
-    def _restore_tiles(self, inputs: Tensor) -> Tensor:
-        """Restore a batch image by image, each in tiles that share its prior."""
-        options = dict(
-            tile=self.test_cfg['tile'],
-            self_ensemble=bool(self.test_cfg.get('self_ensemble')),
-            precision=self.test_cfg.get('precision') or 'float32',
-        )
-        images = inputs.float().cpu().split(1)
-        restored = [tiling.restore(self, image, **options) for image in images]
-        return torch.cat(restored).to(inputs.device)
 
     def forward_train(
         self, inputs: Tensor, data_samples: DataSample, **kwargs: Any
@@ -245,51 +223,52 @@ class SemanticPriorDeblurrer(BaseEditModel):
             **kwargs: arguments for the generator.
 
         Returns:
-            The losses by name; MMEngine optimises their sum.
+            The losses by name; MMEngine optimizes their sum.
         """
         inputs = inputs.contiguous(memory_format=self.memory_format)
         sharp = data_samples.gt_img
         if self.prior_loss is None:
-            outputs = as_list(self._run_generator(self.generator, inputs, **kwargs))
+            outputs = as_list(self._compiled_generator(self.generator, inputs, **kwargs))
             return self._restoration_losses(outputs, sharp)
         # the teacher first: what it needs in passing is freed before the generator's memory grows
-        wanted = self.teach(self.shown_to_teacher(inputs, sharp))
+        features = self.teacher_features(inputs, sharp)
         forward = self.generator.forward_with_prior
-        outputs, prior = self._run_generator(forward, inputs, **kwargs)
+        outputs, prior = self._compiled_generator(forward, inputs, **kwargs)
         losses = self._restoration_losses(outputs, sharp)
-        losses['loss_prior'] = self.prior_loss(prior, wanted)
+        losses['loss_prior'] = self.prior_loss(prior, features)
         return losses
 
     def _restoration_losses(self, outputs: List[Tensor], sharp: Tensor) -> Dict[str, Tensor]:
-        targets = self.pyramid(sharp, outputs)
+        targets = self.multi_scale_targets(sharp, outputs)
         return {
             name: sum(loss(output, target) for output, target in zip(outputs, targets))
             for name, loss in self.losses.items()
         }
 
-    def shown_to_teacher(self, blurry: Tensor, sharp: Tensor) -> Tensor:
-        """Return the images that ``teacher_sees`` names."""
-        return sharp if self.teacher_sees == 'sharp' else blurry
-
-    def teach(self, img: Tensor) -> Tuple[Tensor, ...]:
-        """Show images to the teacher, which is built for that at the first call.
+    def teacher_features(self, blurry: Tensor, sharp: Tensor) -> Tuple[Tensor, ...]:
+        """Extract the teacher's features; the first call builds the teacher.
 
         Args:
-            img: ``(N, 3, H, W)``, RGB, [0, 1].
+            blurry: ``(N, 3, H, W)``, RGB, [0, 1].
+            sharp: likewise; the teacher sees these, or ``blurry`` with ``teacher_sees='blurry'``.
 
         Returns:
-            f_gt^1 ... f_gt^L, of the images padded as the prior's are, so that their grids agree
-            at any size.
+            f_gt^1 ... f_gt^L of the images, padded as the prior's are, so that their grids agree
+            at any size. The teacher is compiled in training mode only.
 
         Raises:
             UserError: this model has no teacher, or its weights cannot be had.
         """
         if self._teacher is None:
             raise UserError('This model has no teacher to compare its prior with.')
+        img = sharp if self.teacher_sees == 'sharp' else blurry
         img = pad_to_multiple(img, self.generator.multiple)
+        img = img.contiguous(memory_format=self.memory_format)
         teacher = self._teacher.get(img.device)
-        features = self._run_teacher(teacher, img.contiguous(memory_format=self.memory_format))
-        if self._run_teacher.reuses_memory:  # the generator's call is the next
+        if not self.training:
+            return teacher(img)
+        features = self._compiled_teacher(teacher, img)
+        if self._compiled_teacher.reuses_memory:  # the generator's call is the next
             features = tuple(feature.clone() for feature in features)
         return features
 
@@ -302,35 +281,11 @@ class SemanticPriorDeblurrer(BaseEditModel):
             sharp: likewise.
 
         Returns:
-            The prior loss of Eq. 7, beta included, as a scalar; where the loss normalises the
+            The prior loss of Eq. 7, beta included, as a scalar; where the loss normalizes the
             teacher's features and the model is in eval mode, by their running averages.
 
         Raises:
             UserError: this model has no teacher.
         """
-        wanted = self.teach(self.shown_to_teacher(blurry, sharp))
-        return self.prior_loss(self.generator.compute_prior(blurry), wanted)
-
-    def view_prior(self, blurry: Tensor, sharp: Optional[Tensor] = None) -> PriorView:
-        """Look at what the prior of an image is and does.
-
-        Args:
-            blurry: ``(1, 3, H, W)``, RGB, [0, 1], any size.
-            sharp: likewise; with it the prior is compared with the teacher's features, which is
-                built for that, if this model has one.
-
-        Returns:
-            Maps and numbers; :mod:`mmspd.utils.prior_picture` draws them.
-
-        Raises:
-            UserError: the generator has no prior, or the teacher's weights cannot be had.
-        """
-        if not isinstance(self.generator, SemanticGuided):
-            raise UserError(
-                'model.generator is a plain restorer without a prior to look at: use the config '
-                'of a guided one (*_sp*).'
-            )
-        distillation = None
-        if sharp is not None and self.prior_loss is not None:
-            distillation = self.prior_loss, self._teacher.get(sharp.device)
-        return view_prior(self.generator, blurry, sharp, distillation)
+        features = self.teacher_features(blurry, sharp)
+        return self.prior_loss(self.generator.compute_prior(blurry), features)

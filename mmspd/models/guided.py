@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.models.embeddings.spe import SeamSpec
-from mmspd.models.padding import pad_to_multiple
-from mmspd.models.recompute import run
+from mmspd.models.layers.activation_checkpointing import checkpointed
+from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.models.restorers.base import check_outputs
 from mmspd.models.seams import HookSeams, Seam, probe_seams, takes_fuse
 from mmspd.registry import MODELS, build_model
@@ -36,20 +36,18 @@ class SemanticGuided(BaseModule):
     Args:
         restorer: config or module. One that takes ``fuse`` has seams of its own; any other gets
             them through :class:`~mmspd.models.seams.HookSeams`, at the inputs of the modules
-            that ``at`` names.
-        at: the seams: names, or ``dict(name=..., level=..., enc=...)``. ``level`` is the prior's
+            that ``seams`` names.
+        seams: their names, or ``dict(name=..., level=...)``. ``level`` is the prior's
             level, 0 the finest; by default the rank of the seam's stride among all of them
             (finest seam, finest prior), for a restorer of several U-Nets within the seam's own
-            (its ``seam_groups``). ``enc`` names the module whose output is ``f_en``, for a
-            hooked restorer that leaves the skip sum of Eq. 6 to the seam. All seams of the
-            restorer where ``at`` is ``None``.
+            (its ``seam_groups``). ``None`` for all seams of the restorer.
         prior: config of the prior branch, ``mmspd.SPL`` or ``mmspd.SegmapSPL``.
         embedding: config of the embedding layer, ``mmspd.SPE``; its channels and strides are
             read from the restorer, not stated.
         outputs: ``'all'`` for every output of the restorer, ``'last'`` for the full-resolution
             image alone, which plain MMagic models expect.
         with_cp: recompute activations in the backward pass to save memory: those of the restorer,
-            of the prior branch (whose batch normalisations, where an F_S has any, then note the
+            of the prior branch (whose batch normalizations, where an F_S has any, then note the
             statistics of a step twice) and of the embedding.
         with_embedding_cp: recompute those of the embedding alone while training. It takes a
             third of what the prior adds to the memory of a step for 1 to 4 % of its time.
@@ -68,7 +66,7 @@ class SemanticGuided(BaseModule):
         restorer: Union[Dict[str, Any], nn.Module],
         prior: Dict[str, Any],
         embedding: Dict[str, Any],
-        at: Optional[Sequence[SeamEntry]] = None,
+        seams: Optional[Sequence[SeamEntry]] = None,
         outputs: str = 'all',
         with_cp: bool = False,
         with_embedding_cp: bool = True,
@@ -77,7 +75,7 @@ class SemanticGuided(BaseModule):
         super().__init__()
         self.detach_prior = detach_prior
         self.outputs = check_outputs(outputs)
-        entries = None if at is None else _as_entries(at)
+        entries = None if seams is None else _as_entries(seams)
         self.restorer = _with_seams(build_model(restorer), entries)
         self.with_cp = with_cp
         self.with_embedding_cp = with_embedding_cp
@@ -86,17 +84,17 @@ class SemanticGuided(BaseModule):
         self.prior = build_model(prior)
         probe = probe_seams(self.restorer, entries and [entry['name'] for entry in entries])
         stated = {entry['name']: entry.get('level') for entry in entries or []}
-        seams = _assign_levels(
+        specs = _assign_levels(
             probe.seams,
             stated,
             len(self.prior.channels),
             getattr(self.restorer, 'seam_groups', ()),
         )
-        told = [f'{name} (stride {s.stride}) level {s.level}' for name, s in seams.items()]
-        print_log(f'The prior enters at {", ".join(told)}', 'current')
+        places = [f'{name} (stride {s.stride}) level {s.level}' for name, s in specs.items()]
+        print_log(f'The prior enters at {", ".join(places)}', 'current')
         self.embedding = build_model(
             embedding,
-            seams=seams,
+            seams=specs,
             prior_channels=self.prior.channels,
             prior_strides=self.prior.strides,
         )
@@ -123,7 +121,7 @@ class SemanticGuided(BaseModule):
             padded to :attr:`multiple`.
         """
         prior = self.compute_prior(img)
-        return self.restore(img, prior), prior
+        return self.restore_with_prior(img, prior), prior
 
     def compute_prior(self, img: Tensor) -> List[Tensor]:
         """Extract the prior of an image.
@@ -134,9 +132,9 @@ class SemanticGuided(BaseModule):
         Returns:
             f_pri^1 ... f_pri^L, fine to coarse, of the image padded to :attr:`multiple`.
         """
-        return run(self.with_cp, self.prior, pad_to_multiple(img, self.multiple))
+        return checkpointed(self.with_cp, self.prior, pad_to_multiple(img, self.multiple))
 
-    def restore(self, img: Tensor, prior: Sequence[Tensor]) -> List[Tensor]:
+    def restore_with_prior(self, img: Tensor, prior: Sequence[Tensor]) -> List[Tensor]:
         """Restore an image with a prior that is at hand.
 
         Args:
@@ -150,30 +148,31 @@ class SemanticGuided(BaseModule):
         if self.detach_prior:
             prior = [level.detach() for level in prior]
         with_cp = self.with_cp or (self.with_embedding_cp and self.training)
-        fuse = run(with_cp, self.embedding, self.prior.guidance(prior))
-        return as_list(self.restorer(img, partial(run, with_cp, fuse)))
+        fuse = checkpointed(with_cp, self.embedding, self.prior.guidance(prior))
+        return as_list(self.restorer(img, partial(checkpointed, with_cp, fuse)))
 
 
-def _as_entries(at: Sequence[SeamEntry]) -> List[Dict[str, Any]]:
-    """Entries of ``at`` as dicts, each seam once."""
-    if isinstance(at, str):
-        raise UserError(f'at must be a list of seams, but got {at!r}; write at=[{at!r}].')
-    entries = [_as_entry(entry) for entry in at]
+def _as_entries(seams: Sequence[SeamEntry]) -> List[Dict[str, Any]]:
+    """Entries of ``seams`` as dicts, each seam once."""
+    if isinstance(seams, str):
+        raise UserError(
+            f'seams must be a list of seams, but got {seams!r}; write seams=[{seams!r}].'
+        )
+    entries = [_as_entry(entry) for entry in seams]
     names = [entry['name'] for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f'at names the seam {twice[0]!r} more than once; name each seam once.')
+        raise UserError(f'seams names the seam {twice[0]!r} more than once; name each seam once.')
     return entries
 
 
 def _as_entry(entry: SeamEntry) -> Dict[str, Any]:
-    """One entry of ``at`` as a dict with a name."""
+    """One entry of ``seams`` as a dict with a name."""
     entry = {'name': entry} if isinstance(entry, str) else dict(entry)
-    unknown = sorted(set(entry) - {'name', 'level', 'enc'})
+    unknown = sorted(set(entry) - {'name', 'level'})
     if unknown or 'name' not in entry:
         raise UserError(
-            f'An entry of at must be a seam name or dict(name=..., level=..., enc=...), but got '
-            f'{entry!r}.'
+            f'An entry of seams must be a name or dict(name=..., level=...), but got {entry!r}.'
         )
     return entry
 
@@ -181,19 +180,13 @@ def _as_entry(entry: SeamEntry) -> Dict[str, Any]:
 def _with_seams(restorer: nn.Module, entries: Optional[List[Dict[str, Any]]]) -> nn.Module:
     """Give seams to a restorer that has none."""
     if takes_fuse(restorer):
-        hooked = [entry['name'] for entry in entries or [] if entry.get('enc')]
-        if hooked:
-            raise UserError(
-                f'{type(restorer).__name__} has seams of its own and sums its skips itself; remove '
-                f'enc from the seams {", ".join(hooked)}.'
-            )
         return restorer
     if entries is None:
         raise UserError(
-            f'{type(restorer).__name__} has no seams of its own; state at=[...], the names of its '
-            'decoder modules.'
+            f'{type(restorer).__name__} has no seams of its own; state seams=[...], the names of '
+            'its decoder modules.'
         )
-    return HookSeams(restorer, {entry['name']: entry.get('enc') for entry in entries})
+    return HookSeams(restorer, [entry['name'] for entry in entries])
 
 
 def _assign_levels(
@@ -216,7 +209,7 @@ def _assign_levels(
         if not 0 <= level < num_levels:
             raise UserError(
                 f'Seam {name!r} at stride {seam.stride} would take level {level} of a prior with '
-                f'{num_levels} levels; leave it out of at, or state '
+                f'{num_levels} levels; leave it out of seams, or state '
                 f'dict(name={name!r}, level=0...{num_levels - 1}).'
             )
         specs[name] = SeamSpec(seam.channels, seam.stride, level)

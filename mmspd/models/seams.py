@@ -14,8 +14,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.models.meta import shapes_only
-from mmspd.models.recompute import run
+from mmspd.models.layers.activation_checkpointing import checkpointed
+from mmspd.models.layers.shape_inference import shapes_only
 from mmspd.registry import MODELS, build_model
 
 __all__ = ['FuseFn', 'HookSeams', 'Probe', 'Seam', 'no_fuse', 'probe_seams', 'takes_fuse']
@@ -27,22 +27,20 @@ PROBE_SIDE = 128
 class FuseFn(Protocol):
     """Signature of a seam function."""
 
-    def __call__(self, seam: str, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+    def __call__(self, seam: str, dec: Tensor) -> Tensor:
         """Fuse the prior into the decoder feature at a seam.
 
         Args:
             seam: name of the seam.
-            dec: decoder feature ``(N, C, H, W)``; where the restorer fuses its skip connection
-                itself, the result of that fusion.
-            enc: encoder feature of the same shape, where the restorer leaves the sum
-                ``f_de + f_en`` of Eq. 6 to the seam.
+            dec: decoder feature ``(N, C, H, W)``, in which the restorer has fused its skip
+                connection: ``f_de + f_en`` of Eq. 6.
 
         Returns:
             The feature that goes on through the decoder, of the shape of ``dec``.
         """
 
 
-def no_fuse(seam: str, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+def no_fuse(seam: str, dec: Tensor) -> Tensor:
     """Leave the decoder feature as it is: the restorer without a prior."""
     return dec
 
@@ -67,7 +65,7 @@ class _Recorder:
     def __init__(self) -> None:
         self.shapes: Dict[str, List[torch.Size]] = {}
 
-    def __call__(self, seam: str, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+    def __call__(self, seam: str, dec: Tensor) -> Tensor:
         if not isinstance(dec, Tensor) or dec.dim() != 4:
             found = tuple(dec.shape) if isinstance(dec, Tensor) else type(dec).__name__
             raise UserError(
@@ -119,7 +117,9 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
         UserError: a seam does not exist, never runs or runs more than once in a forward.
     """
     if names is not None and not names:
-        raise UserError('at is empty; name the seams that take the prior, or leave it out for all.')
+        raise UserError(
+            'seams is empty; name the seams that take the prior, or leave it out for all.'
+        )
     shapes = _record_shapes(restorer, PROBE_SIDE)
     names = list(shapes) if names is None else list(names)
     usable = [name for name, seen in shapes.items() if len(seen) == 1]
@@ -154,19 +154,7 @@ class _Inject:
                 f'Seam {self.seam!r} ran outside HookSeams.forward; wrap activation checkpointing '
                 'around HookSeams (with_cp=True), not around the restorer inside it.'
             )
-        enc = owner._encoded.get(self.seam)
-        return (owner._fuse(self.seam, inputs[0], enc), *inputs[1:])
-
-
-class _Remember:
-    """Forward hook of a skip module: keeps its output for the seam that asked for it."""
-
-    def __init__(self, owner: 'HookSeams', seam: str) -> None:
-        self.owner = (owner,)
-        self.seam = seam
-
-    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        self.owner[0]._encoded[self.seam] = output
+        return (owner._fuse(self.seam, inputs[0]), *inputs[1:])
 
 
 @MODELS.register_module()
@@ -178,9 +166,7 @@ class HookSeams(BaseModule):
 
     Args:
         restorer: config or module; ``(N, 3, H, W)`` to ``(N, 3, H, W)`` or a list of such.
-        at: names of the seam modules; or a mapping from the seam module to the module whose
-            output is the encoder feature ``f_en`` to be summed at that seam (``None``: the
-            restorer fuses its skip itself).
+        seams: names of the seam modules.
         with_cp: recompute the activations in the backward pass to save memory.
 
     Raises:
@@ -190,19 +176,16 @@ class HookSeams(BaseModule):
     def __init__(
         self,
         restorer: Union[dict, nn.Module],
-        at: Union[Sequence[str], Dict[str, Optional[str]]],
+        seams: Sequence[str],
         with_cp: bool = False,
     ) -> None:
         super().__init__()
         self.restorer = build_model(restorer)
         self.with_cp = with_cp
         self._fuse: Optional[FuseFn] = None
-        self._encoded: Dict[str, Tensor] = {}
-        self.seams = dict(at) if isinstance(at, dict) else dict.fromkeys(at)
-        for name, enc in self.seams.items():
+        self.seams = tuple(seams)
+        for name in self.seams:
             self._module(name).register_forward_pre_hook(_Inject(self, name))
-            if enc is not None:
-                self._module(enc).register_forward_hook(_Remember(self, name))
         self._check_seams_run()
         self._register_state_dict_hook(_strip_prefix)
         self._register_load_state_dict_pre_hook(_add_prefix, with_module=True)
@@ -238,7 +221,7 @@ class HookSeams(BaseModule):
         Returns:
             What the bare restorer returns.
         """
-        return run(self.with_cp, self._forward, img, fuse)
+        return checkpointed(self.with_cp, self._forward, img, fuse)
 
     def _forward(self, img: Tensor, fuse: FuseFn) -> Union[Tensor, List[Tensor]]:
         self._fuse = fuse
@@ -246,7 +229,6 @@ class HookSeams(BaseModule):
             return self.restorer(img)
         finally:
             self._fuse = None
-            self._encoded = {}
 
 
 def _strip_prefix(module: nn.Module, state: dict, prefix: str, metadata: dict) -> None:

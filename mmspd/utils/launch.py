@@ -24,7 +24,7 @@ __all__ = [
 
 # Keys that the Runner reads from the config without being an argument of its constructor.
 # activation_checkpointing is missing: MMEngine's version of it loses gradients silently; and so is
-# compile, which compiles the whole training step, optimiser and log included.
+# compile, which compiles the whole training step, optimizer and log included.
 _RUNNER_KEYS = (
     'custom_imports',
     'efficient_conv_bn_eval',
@@ -151,7 +151,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
     config = read_config(args.config, args.cfg_options or {})
     if config.get('compile'):
         raise UserError(
-            f'compile at the top of {args.config} would compile the optimiser and the log too: '
+            f'compile at the top of {args.config} would compile the optimizer and the log too: '
             'set model.compile instead'
         )
     config.launcher = args.launcher
@@ -183,14 +183,14 @@ def build_runner(config: Config) -> Any:
 
 
 def _check_sync_bn(model: Any) -> None:
-    """Refuse a model in which MMEngine's ``sync_bn`` has replaced more than a normalisation."""
+    """Refuse a model in which MMEngine's ``sync_bn`` has replaced more than a normalization."""
     for name, part in model.named_modules():
         # timm's BatchNormAct2d holds the activation that follows it; nothing would call it any more
         # torch's and mmcv's have the same name
         if type(part).__name__ == 'SyncBatchNorm' and next(part.children(), None) is not None:
             raise UserError(
                 f'sync_bn would lose the activation in {name}: remove sync_bn, or take a backbone '
-                'whose normalisation and activation are layers of their own'
+                'whose normalization and activation are layers of their own'
             )
 
 

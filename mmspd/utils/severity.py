@@ -16,7 +16,7 @@ __all__ = ['SEVERITIES', 'Severity', 'measure_severity', 'severity_of']
 #: and 31-61 pixels, at 481x321 3-6, 6-13 and 13-25.
 SEVERITIES = {'mild': (0.008, 0.016), 'moderate': (0.016, 0.032), 'severe': (0.032, 0.064)}
 
-# Chosen on synthesised blur of BSDS500, of which nine images of ten get the right severity.
+# Chosen on synthesized blur of BSDS500, of which nine images of ten get the right severity.
 _PATCH = 0.25  # side of a patch, as a share of sqrt(H * W): four times the most severe extent
 _MIN_SIDE = 32  # of a patch, in pixels; smaller ones say too little
 _NOISE = 1e-4  # variance, in linear light with white at 1, of what no blur explains
@@ -104,7 +104,7 @@ def _light(photo: np.ndarray) -> np.ndarray:
 
 
 def _patches(size: Tuple[int, ...], side: int) -> Iterator[Tuple[slice, slice]]:
-    """Return squares that cover an image evenly, neighbours overlapping by half at least."""
+    """Return squares that cover an image evenly, neighbors overlapping by half at least."""
     starts = []
     for length in size:
         count = math.ceil((length - side) / (side / 2)) + 1
@@ -151,7 +151,7 @@ def _path(kernel: np.ndarray) -> np.ndarray:
 
 
 def _diameter(path: np.ndarray) -> float:
-    """Return the diameter of a mask in pixels, from centre to centre."""
+    """Return the diameter of a mask in pixels, from center to center."""
     y, x = np.nonzero(path)
     along = np.outer(np.cos(_DIRECTIONS), x) + np.outer(np.sin(_DIRECTIONS), y)
     return float(np.ptp(along, axis=1).max())

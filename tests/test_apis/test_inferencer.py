@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -145,8 +146,8 @@ def test_an_interrupted_run_goes_on(inferencer, folder, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return restore(*_, **__)
 
-    restore = module.restore
-    monkeypatch.setattr(module, 'restore', interrupted)
+    restore = module.restore_images
+    monkeypatch.setattr(module, 'restore_images', interrupted)
     with pytest.raises(KeyboardInterrupt):
         inferencer(folder, out, recursive=True)
     assert sorted(path.name for path in out.iterdir()) == ['a.png', RestoredRecord.NAME]
@@ -176,14 +177,14 @@ def test_want_of_memory_is_one_sentence(inferencer, monkeypatch):
     def full(*_, **__):
         raise RuntimeError('DefaultCPUAllocator: not enough memory: you tried to allocate')
 
-    monkeypatch.setattr(module, 'restore', full)
+    monkeypatch.setattr(module, 'restore_images', full)
     with pytest.raises(UserError, match='not enough memory for 32x24 pixels'):
         inferencer(photo())
 
 
 def test_progress_counts_every_pixel_once(inferencer):
     told = []
-    inferencer.restore(photo(200, 150), module.RestoreOptions(tile=64), told.append)
+    inferencer.deblur(photo(200, 150), module.RestoreOptions(tile=64), told.append)
     assert len(told) > 4
     assert sum(told) == 200 * 150
 
@@ -217,7 +218,7 @@ def test_convolutions_run_in_channels_last(inferencer):
     layouts = []
     layer = inferencer.model.generator.restorer.Encoder[0]
     hook = layer.register_forward_hook(lambda _, args, out: layouts.append(out.stride(1)))
-    inferencer.restore(photo())
+    inferencer.deblur(photo())
     hook.remove()
     assert layouts[-1] == 1
 
@@ -233,3 +234,25 @@ def test_the_record_says_how(inferencer, folder, tmp_path):
 def test_devices_that_are_not_there(config, device):
     with pytest.raises(UserError, match=f'the device {device} cannot be used here'):
         DeblurInferencer(config, device=device)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (float('nan'), 'has values that are not finite. Try'),
+        (3.0, r'is far from its input \(3.00 of the full range in some part\). Try'),
+        (None, None),  # one column of light
+    ],
+)
+def test_an_implausible_result_is_told(change, message, monkeypatch):
+    told = []
+    monkeypatch.setattr(module, 'print_log', lambda text, *_: told.append(text))
+    image = torch.zeros(1, 3, 128, 192)
+    restored = image.clone()
+    if change is None:
+        restored[..., -1:] += 1
+    else:
+        restored += change
+    module._warn_of_implausible(image, restored)
+    assert bool(told) == (message is not None)
+    assert message is None or re.search(message, told[0])

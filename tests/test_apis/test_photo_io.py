@@ -18,20 +18,20 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
 EXACT = ('png', 'tif', 'bmp', 'ppm', 'pgm')
 
 
-def colours(height=20, width=24, seed=0):
+def colors(height=20, width=24, seed=0):
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height))
 
 
-def colours16():
-    return colours().astype(np.uint16) * 257 + 5
+def colors16():
+    return colors().astype(np.uint16) * 257 + 5
 
 
 def saved(path, mode='RGB', **options):
     """Save a small picture in a mode of Pillow."""
-    image = Image.fromarray(colours())
+    image = Image.fromarray(colors())
     if mode in ('LA', 'RGBA'):
-        image.putalpha(Image.fromarray(colours(seed=1)[..., 0]))
+        image.putalpha(Image.fromarray(colors(seed=1)[..., 0]))
     image.convert(mode).save(path, **options)
     return path
 
@@ -43,7 +43,7 @@ def rewritten(path):
 
 
 def inverted(path):
-    """The photo and what becomes of it with its colours inverted, alpha untouched."""
+    """The photo and what becomes of it with its colors inverted, alpha untouched."""
     photo = read_photo(path)
     return photo, photo.encode(like_pixels(1 - to_tensor(photo.pixels), photo.pixels))
 
@@ -88,7 +88,7 @@ def test_a_photo_keeps_its_format_and_mode(tmp_path, name, mode, shape, written)
 
 def test_transparent_palette(tmp_path):
     path = tmp_path / 'a.png'
-    Image.fromarray(colours()).quantize(8).save(path, transparency=3)
+    Image.fromarray(colors()).quantize(8).save(path, transparency=3)
     before = np.asarray(Image.open(path).convert('RGBA'))
     assert 0 < (before[..., 3] == 0).sum() < before[..., 3].size
     assert np.array_equal(np.asarray(rewritten(path)), before)
@@ -102,7 +102,7 @@ def test_webp_stays_lossless(tmp_path):
 @pytest.mark.parametrize('name', ['a.png', 'a.tif', 'a.ppm'])
 @pytest.mark.parametrize('channels', [1, 3, 4])
 def test_sixteen_bits_stay_sixteen(tmp_path, name, channels):
-    pixels = np.dstack([colours16(), colours16()[..., :1]])[..., :channels]
+    pixels = np.dstack([colors16(), colors16()[..., :1]])[..., :channels]
     path = tmp_path / name
     if path.suffix == '.ppm' and channels != 3:
         path = path.with_suffix('.pgm')
@@ -152,7 +152,7 @@ def test_metadata_of_png(tmp_path):
     assert rewritten(path).info == Image.open(path).info
     assert rewritten(path).info['Ort'] == 'Zürich'
     # with 16 bits other code writes it
-    deep = cv2.imencode('.png', colours16())[1].tobytes()
+    deep = cv2.imencode('.png', colors16())[1].tobytes()
     chunks = path.read_bytes()[33 : path.read_bytes().index(b'IDAT') - 4]
     path.write_bytes(deep[:33] + chunks + deep[33:])
     assert read_photo(path).pixels.dtype == np.uint16
@@ -178,7 +178,7 @@ def test_metadata_of_16_bit_tiff(tmp_path):
     path = tmp_path / 'a.tif'
     extra = [(271, 's', 0, 'Maker', True)]
     tifffile.imwrite(
-        path, colours16(), photometric='rgb', iccprofile=PROFILE, resolution=(300, 200),
+        path, colors16(), photometric='rgb', iccprofile=PROFILE, resolution=(300, 200),
         resolutionunit=2, extratags=extra,
     )  # fmt: skip
     after = rewritten(path)
@@ -189,9 +189,9 @@ def test_metadata_of_16_bit_tiff(tmp_path):
 
 def test_the_first_image_of_a_phones_jpeg(tmp_path):
     path = tmp_path / 'a.jpg'
-    first, second = Image.fromarray(colours()), Image.fromarray(colours(seed=1))
+    first, second = Image.fromarray(colors()), Image.fromarray(colors(seed=1))
     first.save(path, 'MPO', save_all=True, append_images=[second], quality=95)
-    assert np.abs(read_photo(path).pixels.astype(int) - colours()).max() < 60
+    assert np.abs(read_photo(path).pixels.astype(int) - colors()).max() < 60
     assert rewritten(path).format == 'JPEG'
 
 
@@ -205,14 +205,14 @@ def test_conversion_to_the_network_and_back():
     restored[..., 1] = 1.5
     back = like_pixels(restored, pixels)
     assert back.tolist() == [[[round(0.3 * 255), 200], [255, 7]]]
-    colour = like_pixels(
+    color = like_pixels(
         torch.tensor([-0.2, 0.5, 0.9999]).view(1, 3, 1, 1), pixels[:, :1].repeat(2, 2)[..., :3]
     )
-    assert colour.tolist() == [[[0, 128, 255]]]
+    assert color.tolist() == [[[0, 128, 255]]]
 
 
 def cmyk_profile():
-    """A press without colours: black ink darkens, the other inks do as a third of it each."""
+    """A press without colors: black ink darkens, the other inks do as a third of it each."""
 
     def table(inputs, outputs, corners):
         # of 8 bits, with two nodes for each input and straight curves
@@ -296,11 +296,11 @@ def test_cut_off_files(tmp_path, name):
 
 
 def test_kinds_that_are_refused(tmp_path):
-    frames = [Image.fromarray(colours(seed=seed)) for seed in (0, 1)]
+    frames = [Image.fromarray(colors(seed=seed)) for seed in (0, 1)]
     frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:])
     with pytest.raises(UserError, match=r"a\.gif' holds 2 images"):
         read_photo(tmp_path / 'a.gif')
-    Image.fromarray(colours()[..., 0].astype(np.float32)).save(tmp_path / 'a.tif')
+    Image.fromarray(colors()[..., 0].astype(np.float32)).save(tmp_path / 'a.tif')
     with pytest.raises(UserError, match='has pixels of type F'):
         read_photo(tmp_path / 'a.tif')
     with pytest.raises(UserError, match='cannot read the photo .*none'):
@@ -308,7 +308,7 @@ def test_kinds_that_are_refused(tmp_path):
 
 
 def test_photo_is_a_plain_record():
-    photo = Photo(colours(), 'PNG')
+    photo = Photo(colors(), 'PNG')
     assert np.array_equal(
-        np.asarray(Image.open(io.BytesIO(photo.encode(255 - colours())))), 255 - colours()
+        np.asarray(Image.open(io.BytesIO(photo.encode(255 - colors())))), 255 - colors()
     )

@@ -100,7 +100,7 @@ def test_a_video_keeps_its_sound_times_and_kind(av, make_video, tmp_path, name, 
     assert after_times == times == [tick / 1000 for tick in TICKS]
     assert after_sound == sound
     assert len(sound) >= 5
-    assert np.abs(after[:, 4:12, 4:12] - (0, 255, 0)).max() < 12  # away from soft edges of colour
+    assert np.abs(after[:, 4:12, 4:12] - (0, 255, 0)).max() < 12  # away from soft edges of color
     assert np.abs(after - before[..., [1, 0, 2]]).mean() < 5
     assert [path.name for path in target.parent.iterdir()] == [name]
 
@@ -121,7 +121,7 @@ def test_odd_sides_in_codecs_that_become_h264(av, make_video, tmp_path, codec, p
     assert np.abs(after - before).mean() < 3
 
 
-def test_rgb_keeps_its_colours_as_yuv(av, make_video, tmp_path):
+def test_rgb_keeps_its_colors_as_yuv(av, make_video, tmp_path):
     source, target = make_video('in.mov', 'png', 'rgb24'), tmp_path / 'out.mov'
     restore_video(source, target, lambda frame: frame)
     assert properties(av, target)[:2] == ('h264', 'yuv420p')

@@ -1,10 +1,10 @@
-"""Which layouts are recognised, and that the configs given for them can be built."""
+"""Which layouts are recognized, and that the configs given for them can be built."""
 
 from pathlib import Path
 
 import pytest
 
-from mmspd.datasets.layouts import recognise
+from mmspd.datasets.layouts import recognize
 from mmspd.registry import DATASETS
 
 
@@ -25,7 +25,7 @@ def make(tmp_path, write_image):
 
 
 def summary(root):
-    found = recognise(root)
+    found = recognize(root)
     for entry in found:
         assert len(DATASETS.build(entry.dataset)) == 1
     keys = ('type', 'data_root')
@@ -54,7 +54,7 @@ def test_gopro_gives_an_entry_per_split_and_blur(make):
     found = [gopro('test'), gopro('train'), gopro('train', 'blur_gamma')]
     assert summary(root) == found
     assert summary(root / 'train') == found[1:]
-    assert Path(recognise(root / 'test')[0].dataset['data_root']) == root
+    assert Path(recognize(root / 'test')[0].dataset['data_root']) == root
 
 
 def test_hide(make):
@@ -85,11 +85,11 @@ def test_folder_pairs_with_sequences_are_not_taken_for_gopro(make):
     assert summary(root) == [pairs('val', 'val/blur', 'val/sharp')]
 
 
-def test_what_is_not_recognised_is_told(make, tmp_path):
+def test_what_is_not_recognized_is_told(make, tmp_path):
     root = make('set/train/A/blur/1.png', 'set/train/A/sharp/1.png', 'photos/1.png')
     with pytest.raises(ValueError, match=r"\(it holds photos, set\): give '.*set'"):
-        recognise(root)
+        recognize(root)
     with pytest.raises(ValueError, match=r'it holds 1\.png\): the known layouts are <split>/<seq'):
-        recognise(root / 'photos')
+        recognize(root / 'photos')
     with pytest.raises(ValueError, match='absent. does not exist: correct the path'):
-        recognise(tmp_path / 'absent')
+        recognize(tmp_path / 'absent')

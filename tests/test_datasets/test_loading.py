@@ -59,12 +59,12 @@ def test_jpeg_orientation_is_applied(tmp_path):
 @pytest.mark.parametrize(
     ('channels', 'dtype', 'message'),
     [
-        (1, np.uint8, r'no colour \(gray\): convert it to 8-bit RGB'),
+        (1, np.uint8, r'no color \(gray\): convert it to 8-bit RGB'),
         (4, np.uint8, 'an alpha channel: convert it to 8-bit RGB'),
         (3, np.uint16, '16 bits per channel: convert it to 8-bit RGB'),
     ],
 )
-def test_refuses_what_is_not_8_bit_colour(pair, write_image, channels, dtype, message):
+def test_refuses_what_is_not_8_bit_color(pair, write_image, channels, dtype, message):
     write_image(pair['root'] / 'input' / 'a.png', channels=channels, dtype=dtype)
     with pytest.raises(UserError, match=rf"input/a\.png' has {message}"):
         load(pair['root'])

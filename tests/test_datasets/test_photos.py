@@ -56,7 +56,7 @@ def test_errors(photos, tmp_path):
         PhotoFolderDataset(str(tmp_path / 'empty'))
     cv2.imwrite(str(root / 'gray.png'), images['b'][..., 0])
     dataset = PhotoFolderDataset(str(root), pipeline=[LoadPhoto()])
-    with pytest.raises(UserError, match=r"gray.png' has no colour \(gray\)"):
+    with pytest.raises(UserError, match=r"gray.png' has no color \(gray\)"):
         dataset[1]
     (root / 'b.png').write_bytes(b'')
     with pytest.raises(UserError, match=r'cannot decode .*b.png'):

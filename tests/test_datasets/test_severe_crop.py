@@ -8,7 +8,7 @@ from skimage import data
 
 import mmspd  # noqa: F401
 from mmspd.datasets import SevereCrop
-from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
+from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.transforms.crop import crop_severity
 from mmspd.errors import UserError
 from mmspd.registry import TRANSFORMS

@@ -158,7 +158,7 @@ def test_averaged_weights_are_saved_from_the_host():
 
 
 def test_step_counters_come_to_the_host():
-    """Those of one optimiser and of several; SGD has none."""
+    """Those of one optimizer and of several; SGD has none."""
 
     def adam():
         step = on_device(7.0)

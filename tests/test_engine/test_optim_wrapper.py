@@ -1,4 +1,4 @@
-"""The optimiser step: precision, accumulation, clipping, and nothing that waits for the device."""
+"""The optimizer step: precision, accumulation, clipping, and nothing that waits for the device."""
 
 import copy
 

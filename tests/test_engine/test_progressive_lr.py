@@ -14,7 +14,7 @@ CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'spd' / 'restormer_go
 
 @pytest.fixture
 def schedule():
-    """The recipe's schedule on an optimiser of rate 3e-4."""
+    """The recipe's schedule on an optimizer of rate 3e-4."""
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=3e-4)
     cfg = Config.fromfile(CONFIG)

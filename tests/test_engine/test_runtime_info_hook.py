@@ -45,7 +45,7 @@ def test_log_is_that_of_mmengine(make_runner, interval, loop):
             work='theirs',
             **logs,
             **{'default_hooks.runtime_info.type': 'mmengine.RuntimeInfoHook'},
-            **{'default_hooks.finite_loss.type': 'mmengine.SyncBuffersHook'},
+            **{'default_hooks.invalid_loss.type': 'mmengine.SyncBuffersHook'},
         ),
     )
     ours.train()
@@ -106,7 +106,7 @@ def test_histories_stay_short(make_runner):
     assert {k: v[-4:] for k, v in scalars(whole).items()} == scalars(runner)
 
 
-def test_finite_loss_hook_needs_it(make_runner):
+def test_invalid_loss_hook_needs_it(make_runner):
     runner = make_runner(**{'default_hooks.runtime_info.type': 'mmengine.RuntimeInfoHook'})
     with pytest.raises(UserError, match='set default_hooks.runtime_info=dict'):
         runner.train()

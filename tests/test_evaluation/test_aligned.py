@@ -25,7 +25,7 @@ WARPS = {
 
 @pytest.fixture(scope='module')
 def photo():
-    """Smooth colours with soft edges, shape (H, W, 3), uint8."""
+    """Smooth colors with soft edges, shape (H, W, 3), uint8."""
     rng = np.random.default_rng(3)
     coarse = rng.uniform(20, 235, (SIZE[0] // 9, SIZE[1] // 9, 3)).astype(np.float32)
     return (

@@ -16,11 +16,11 @@ from mmspd.evaluation.comparison import (
 from mmspd.evaluation.comparison_report import compare_all, comparison_text, ranked_keys
 from mmspd.evaluation.results import Result
 
-STAMP = dict(
+PROVENANCE = dict(
     protocol='gopro',
     dataset=dict(type='GoProDataset', split='test', blur_key='blur', images=4, root='/data'),
     rounding='uint8',
-    colour='RGB',
+    color='RGB',
     self_ensemble=False,
     tiling=None,
     precision='float32',
@@ -32,7 +32,7 @@ STAMP = dict(
 )
 
 
-def make_result(values, sequences=1, **stamp):
+def make_result(values, sequences=1, **provenance):
     """A result with the given PSNR per image; inputs of 24 and 30 dB take turns."""
     images = [
         {
@@ -47,7 +47,9 @@ def make_result(values, sequences=1, **stamp):
         for index, value in enumerate(values)
     ]
     finite = [value for value in values if value is not None]
-    return Result({**copy.deepcopy(STAMP), **stamp}, {'PSNR': float(np.mean(finite))}, images)
+    return Result(
+        {**copy.deepcopy(PROVENANCE), **provenance}, {'PSNR': float(np.mean(finite))}, images
+    )
 
 
 def bca(values, clusters, draws=20000):
@@ -119,30 +121,33 @@ def test_images_are_paired_by_key_and_those_without_a_finite_value_left_out():
 
 
 @pytest.mark.parametrize(
-    ('stamp', 'reason'),
+    ('provenance', 'reason'),
     [
         ({'protocol': 'lpips'}, r"plain and guided cannot .*: protocol is 'gopro' .* 'lpips'"),
         ({'rounding': 'none'}, 'rounding is'),
         ({'self_ensemble': True}, 'self_ensemble is False in one and True in the other; test both'),
         ({'tiling': 256}, 'tiling is None in one and 256'),
         (
-            {'dataset': {**STAMP['dataset'], 'blur_key': 'blur_gamma'}},
+            {'dataset': {**PROVENANCE['dataset'], 'blur_key': 'blur_gamma'}},
             r"dataset.blur_key is 'blur'",
         ),
-        ({'dataset': {**STAMP['dataset'], 'type': 'HIDEDataset'}}, r'dataset.type is'),
-        ({'dataset': {**STAMP['dataset'], 'images': 5}}, r'dataset.images is 4 in one and 5'),
-        ({'versions': {**STAMP['versions'], 'lpips': '0.1.3'}}, 'versions.lpips .* LPIPS-alex'),
+        ({'dataset': {**PROVENANCE['dataset'], 'type': 'HIDEDataset'}}, r'dataset.type is'),
+        ({'dataset': {**PROVENANCE['dataset'], 'images': 5}}, r'dataset.images is 4 in one and 5'),
+        (
+            {'versions': {**PROVENANCE['versions'], 'lpips': '0.1.3'}},
+            'versions.lpips .* LPIPS-alex',
+        ),
     ],
 )
-def test_results_of_different_tests_are_refused(stamp, reason):
-    results = {'plain': make_result([30, 31]), 'guided': make_result([30, 31], **stamp)}
+def test_results_of_different_tests_are_refused(provenance, reason):
+    results = {'plain': make_result([30, 31]), 'guided': make_result([30, 31], **provenance)}
     with pytest.raises(UserError, match=reason):
         check_comparable(results)
 
 
 def test_what_does_not_change_the_numbers_is_no_reason_to_refuse():
-    moved = {**STAMP['dataset'], 'root': '/elsewhere'}
-    versions = {**STAMP['versions'], 'torch': '2.1', 'cv2': '4.9'}
+    moved = {**PROVENANCE['dataset'], 'root': '/elsewhere'}
+    versions = {**PROVENANCE['versions'], 'torch': '2.1', 'cv2': '4.9'}
     other = make_result([30, 31], dataset=moved, versions=versions, device='cuda')
     check_comparable({'plain': make_result([30, 31]), 'guided': other})
 
@@ -152,7 +157,7 @@ def test_cv2_decides_on_aligned_metrics():
     for result in results.values():
         for image in result.images:
             image['PSNR-aligned'] = 31.0
-    results['guided'].stamp['versions']['cv2'] = '4.9'
+    results['guided'].provenance['versions']['cv2'] = '4.9'
     with pytest.raises(UserError, match='versions.cv2 .* PSNR-aligned depends on it'):
         check_comparable(results)
 
@@ -218,11 +223,11 @@ def test_images_are_ranked_from_the_best():
 
 def test_the_text_names_what_was_tested_and_which_interval_to_trust():
     values = np.random.default_rng(0).normal(30, 1, 1111)
-    stamp = {'dataset': {**STAMP['dataset'], 'images': 1111}}
+    provenance = {'dataset': {**PROVENANCE['dataset'], 'images': 1111}}
     results = {
-        'plain': make_result(values, 11, **stamp),
+        'plain': make_result(values, 11, **provenance),
         'guided': make_result(
-            values + 0.5, 11, **stamp, config={'recipe': 'unet_sp_gopro'}, precision='mixed'
+            values + 0.5, 11, **provenance, config={'recipe': 'unet_sp_gopro'}, precision='mixed'
         ),
     }
     results['guided'].images[0]['PSNR'] = None

@@ -113,8 +113,8 @@ def test_a_config_that_trains_on_other_data_has_no_row():
     ],
 )
 def test_only_the_whole_test_set_is_the_papers(change, name):
-    stamp = {'type': 'mmspd.GoProDataset', 'split': 'test', 'blur_key': 'blur', 'images': 1111}
-    assert paper_dataset({**stamp, **change}) == name
+    provenance = {'type': 'mmspd.GoProDataset', 'split': 'test', 'blur_key': 'blur', 'images': 1111}
+    assert paper_dataset({**provenance, **change}) == name
 
 
 def test_each_metric_finds_the_number_it_can_be_compared_with():

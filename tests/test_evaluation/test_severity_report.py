@@ -126,8 +126,8 @@ def test_plot_shows_every_result(tmp_path):
     one, two = (cv2.imread(str(tmp_path / name)) for name in ('one.png', 'deep/two.png'))
     assert one.shape == two.shape
 
-    def area(picture, colour):
-        return np.all(picture == colour[::-1], axis=2).sum()
+    def area(picture, color):
+        return np.all(picture == color[::-1], axis=2).sum()
 
     blue, orange = (0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00)
     assert area(one, blue) > 20000

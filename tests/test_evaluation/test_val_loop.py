@@ -14,7 +14,7 @@ IMAGES = 13
 
 @pytest.fixture
 def pairs(tmp_path):
-    """More pairs than the loop's timer needs to fail, which differ in colour, and their values."""
+    """More pairs than the loop's timer needs to fail, which differ in color, and their values."""
     rng = np.random.default_rng(0)
     found = []
     for number in range(IMAGES):

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from contracts.restorer import EMBEDDING, PRIOR, backward, guide, image, randomise
+from restorer_contract import EMBEDDING, PRIOR, backward, guide, image, randomize
 from torch import nn
 
-from mmspd.models.padding import pad_to_multiple
+from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.models.seams import no_fuse
 from mmspd.registry import MODELS
 
@@ -22,13 +22,13 @@ NAFNET = dict(
 
 def test_finest_seam_takes_the_finest_level():
     assert guide(UNET).embedding.levels == {'dec3': 2, 'dec2': 1, 'dec1': 0}
-    assert guide(UNET, at=['dec1', 'dec3']).embedding.levels == {'dec1': 0, 'dec3': 1}
-    nafnet = guide(NAFNET, at=['decoders.1', 'decoders.2', 'decoders.3'])
+    assert guide(UNET, seams=['dec1', 'dec3']).embedding.levels == {'dec1': 0, 'dec3': 1}
+    nafnet = guide(NAFNET, seams=['decoders.1', 'decoders.2', 'decoders.3'])
     assert nafnet.embedding.levels == {'decoders.1': 2, 'decoders.2': 1, 'decoders.3': 0}
 
 
 def test_level_can_be_stated():
-    guided = guide(UNET, at=['dec1', dict(name='dec2', level=2)])
+    guided = guide(UNET, seams=['dec1', dict(name='dec2', level=2)])
     assert guided.embedding.levels == {'dec1': 0, 'dec2': 2}
     assert guided.embedding.fusions['dec2'].scale == 4  # prior at stride 8, seam at stride 2
     assert guided.embedding.fusions['dec1'].scale == 2
@@ -36,7 +36,7 @@ def test_level_can_be_stated():
 
 def test_the_priors_padding_covers_the_restorers():
     """NAFNet pads to 16, the prior needs 8: the prior sees an image padded to 16."""
-    guided = randomise(guide(NAFNET, at=['decoders.2', 'decoders.3'])).eval()
+    guided = randomize(guide(NAFNET, seams=['decoders.2', 'decoders.3'])).eval()
     assert guided.multiple == 16
     seen = {}
     guided.prior.register_forward_pre_hook(lambda m, args: seen.update(size=args[0].shape))
@@ -47,7 +47,7 @@ def test_the_priors_padding_covers_the_restorers():
 
 def test_an_odd_size_equals_its_padded_image():
     """Where both pad alike, padding by hand and cropping gives the very same picture."""
-    guided = randomise(guide(UNET)).eval()
+    guided = randomize(guide(UNET)).eval()
     img = image(37, 43)  # to 40 and 44 for the restorer, 40 and 48 for the prior
     seen = {}
 
@@ -63,23 +63,22 @@ def test_an_odd_size_equals_its_padded_image():
 
 def test_a_part_is_restored_with_its_part_of_the_prior():
     """Deep in the part, where neither run sees a border, the two agree."""
-    guided = randomise(guide(UNET)).eval()
+    guided = randomize(guide(UNET)).eval()
     img = image(32, 256)
     with torch.no_grad():
         prior = guided.compute_prior(img)
         part = [level[..., 64 // stride :] for level, stride in zip(prior, (2, 4, 8))]
-        found = guided.restore(img[..., 64:], part)[-1]
+        found = guided.restore_with_prior(img[..., 64:], part)[-1]
         want, whole = guided.forward_with_prior(img)
     assert all(torch.equal(a, b) for a, b in zip(prior, whole))
     torch.testing.assert_close(found[..., 96:], want[-1][..., 160:], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
-    ('restorer', 'at', 'message'),
+    ('restorer', 'seams', 'message'),
     [
         (UNET, ['dec9'], "Seam 'dec9' does not exist in UNet; its seams are dec3, dec2, dec1"),
-        (UNET, [dict(name='dec1', enc='encoders.0')], 'has seams of its own .* remove enc'),
-        (UNET, 'dec1', r"at must be a list of seams, but got 'dec1'; write at=\['dec1'\]"),
+        (UNET, 'dec1', r"seams must be a list of seams, but got 'dec1'; write seams=\['dec1'\]"),
         (UNET, ['dec1', 'dec2', 'dec1'], "names the seam 'dec1' more than once"),
         (
             NAFNET,
@@ -87,9 +86,9 @@ def test_a_part_is_restored_with_its_part_of_the_prior():
             r'try one of ending \(stride 1\), decoders.3 \(stride 1\), .*decoders.0',
         ),
         (NAFNET, ['decoders'], r'runs 0 times .* decoders.2 \(stride 2\)'),
-        (UNET, [dict(name='dec1', depth=1)], r'must be a seam name or dict\(name='),
+        (UNET, [dict(name='dec1', depth=1)], r'must be a name or dict\(name='),
         (UNET, [dict(name='dec1', level=3)], 'would take level 3 of a prior with 3 levels'),
-        (NAFNET, None, r'NAFNet has no seams of its own; state at=\[...\]'),
+        (NAFNET, None, r'NAFNet has no seams of its own; state seams=\[...\]'),
         (
             NAFNET,
             ['decoder.1'],
@@ -98,13 +97,13 @@ def test_a_part_is_restored_with_its_part_of_the_prior():
         (
             NAFNET,
             [f'decoders.{i}' for i in range(4)],
-            "'decoders.0' at stride 8 would take level 3 .* leave it out of at",
+            "'decoders.0' at stride 8 would take level 3 .* leave it out of seams",
         ),
     ],
 )
-def test_wrong_seams_end_in_one_sentence(restorer, at, message):
+def test_wrong_seams_end_in_one_sentence(restorer, seams, message):
     with pytest.raises(ValueError, match=message):
-        guide(restorer, at)
+        guide(restorer, seams)
 
 
 def test_leaked_restorer_arguments_are_refused():
@@ -139,7 +138,7 @@ def test_guided_nafnet_inside_a_plain_base_edit_model():
             generator=dict(
                 type='mmspd.SemanticGuided',
                 restorer=NAFNET,
-                at=['decoders.2', 'decoders.3'],
+                seams=['decoders.2', 'decoders.3'],
                 prior=PRIOR,
                 embedding=EMBEDDING,
                 outputs='last',
@@ -187,7 +186,7 @@ def test_with_cp_recomputes_the_prior_and_its_embedding_too():
 def test_the_embedding_is_recomputed_while_training_unless_told_not_to():
     config = dict(type='mmspd.SemanticGuided', restorer=UNET, prior=PRIOR, embedding=EMBEDDING)
     kept, recomputed = MODELS.build(dict(config, with_embedding_cp=False)), MODELS.build(config)
-    randomise(kept)
+    randomize(kept)
     recomputed.load_state_dict(kept.state_dict())
     img = image(64, 64)
     alone = saved_bytes(kept.restorer, img)

@@ -49,7 +49,7 @@ def img():
 
 
 def scale_by(factor):
-    return lambda seam, dec, enc=None: dec * factor
+    return lambda seam, dec: dec * factor
 
 
 def test_hook_equals_explicit_seam(host, img):
@@ -65,21 +65,6 @@ def test_hook_equals_explicit_seam(host, img):
 def test_without_fuse_it_is_the_bare_restorer(host, img):
     want = host(img)
     assert torch.equal(HookSeams(host, ['dec'])(img), want)
-
-
-def test_enc_is_the_output_of_the_named_module(host, img):
-    hooked = HookSeams(host, {'dec': 'enc'})
-    seen = {}
-
-    def record(seam, dec, enc=None):
-        seen.update(enc=enc)
-        return dec + enc
-
-    out = hooked(img, record)
-    with torch.no_grad():
-        assert torch.equal(seen['enc'], host.enc(img))
-    assert not torch.equal(out, hooked(img))
-    assert not hooked._encoded
 
 
 def test_probe_reads_channels_strides_and_multiple(host):
@@ -113,7 +98,7 @@ def test_probe_spares_a_module_that_stands_at_two_places():
         (['deck'], "Module 'deck' does not exist in Host; try one of dec"),
         (['never'], "Seam 'never' of Host runs 0 times in one forward and must run once"),
         (['dec', 'twice'], "Seam 'twice' of Host runs 2 times .* modules that do are .*enc"),
-        ({'dec': 'encoder'}, "Module 'encoder' does not exist in Host; try one of enc"),
+        (['encoder'], "Module 'encoder' does not exist in Host; try one of enc"),
     ],
 )
 def test_wrong_seams_are_refused_by_name(host, names, message):
@@ -181,7 +166,7 @@ def test_recomputing_the_inner_restorer_alone_is_refused(host, img):
 def test_a_failed_forward_leaves_no_prior_behind(host, img):
     hooked = HookSeams(host, ['dec'])
 
-    def fail(seam, dec, enc=None):
+    def fail(seam, dec):
         raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
@@ -192,24 +177,24 @@ def test_a_failed_forward_leaves_no_prior_behind(host, img):
 
 def test_registered():
     hooked = MODELS.build(
-        dict(type='mmspd.HookSeams', restorer=dict(type='mmspd.UNet', base=4), at=['ending'])
+        dict(type='mmspd.HookSeams', restorer=dict(type='mmspd.UNet', base=4), seams=['ending'])
     )
     assert isinstance(hooked, HookSeams)
 
 
-def test_guided_and_plain_restorers_are_initialised_alike():
+def test_guided_and_plain_restorers_are_initialized_alike():
     """MMEngine's init_weights must reach through to a restorer that has its own."""
     calls = []
 
-    class Initialised(Host):
+    class Initialized(Host):
         def init_weights(self):
             calls.append(self)
 
-    host = Initialised()
+    host = Initialized()
     HookSeams(host, ['dec']).init_weights()
     assert calls == [host]
 
 
 def test_no_seams_at_all_is_refused():
-    with pytest.raises(ValueError, match='at is empty; name the seams'):
+    with pytest.raises(ValueError, match='seams is empty; name the seams'):
         probe_seams(build_model(dict(type='mmspd.UNet', base=4, num_res=1)), [])

@@ -58,7 +58,7 @@ def test_a_run(tool, tmp_path, capsys):
 
 def test_the_prior_has_an_effect_and_both_restorers_are_one(tool):
     args = tool.parse_args(['mimounet', '--precision', 'float32'])
-    twins = tool.find_twins('mimounet', tool.CONFIGS)
+    twins = tool.find_config_pair('mimounet', tool.CONFIGS)
     ways = tool.ways_of(twins, args, torch.device('cpu'))
     networks = {way.network: run.args[0] for way, run in ways.items() if way.name == 'reference'}
     plain = networks['plain'].state_dict()
@@ -73,7 +73,7 @@ def test_a_fast_path_that_is_wrong_does_not_pass(tool, monkeypatch):
     def wrong(self, pixels, options):
         return np.flip(pixels, 0)
 
-    monkeypatch.setattr(DeblurInferencer, 'restore', wrong)
+    monkeypatch.setattr(DeblurInferencer, 'deblur', wrong)
     arguments = ['mimounet', '--sizes', '32x32', '--rounds', '1', '--precision', 'float32']
     with pytest.raises(RuntimeError, match='plain, float32 differs from that of the reference by'):
         tool.main(arguments)
@@ -81,7 +81,7 @@ def test_a_fast_path_that_is_wrong_does_not_pass(tool, monkeypatch):
 
 def test_a_path_that_leaves_the_prior_out_does_not_pass(tool):
     ways = tool.ways_of(
-        tool.find_twins('mimounet', tool.CONFIGS), tool.parse_args([]), torch.device('cpu')
+        tool.find_config_pair('mimounet', tool.CONFIGS), tool.parse_args([]), torch.device('cpu')
     )
     ways[tool.Way('guided', 'float32')] = ways[tool.Way('plain', 'float32')]
     found = tool.measure(ways, (32, 32), 1, torch.device('cpu'))

@@ -4,10 +4,10 @@ import sys
 import pytest
 import torch
 from support import load_tool
+from training_step import build_training, loader_batch
 
 from mmspd.errors import UserError
-from mmspd.models.holder import TrainingOnly
-from mmspd.utils.training import build_training, loader_batch
+from mmspd.models.layers.training_only import TrainingOnly
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +17,7 @@ def tool():
 
 def test_every_restorer_has_a_plain_and_a_guided_config(tool):
     for name in tool.RESTORERS:
-        twins = tool.find_twins(name, tool.CONFIGS / 'spd')
+        twins = tool.find_config_pair(name, tool.CONFIGS / 'spd')
         assert twins.name == name
     assert set(tool.PAPER_SECONDS) < set(tool.RESTORERS)
 

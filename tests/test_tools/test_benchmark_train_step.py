@@ -52,7 +52,7 @@ def test_reference_agrees_and_all_is_written(tool, write_config, tmp_path, capsy
     assert variant['images/s'] > 0
     parts = variant['parts ms']
     assert list(parts) == [*tool.PARTS, 'rest']
-    for part in ('teacher', 'prior', 'restorer', 'losses', 'backward', 'optimiser'):
+    for part in ('teacher', 'prior', 'restorer', 'losses', 'backward', 'optimizer'):
         assert parts[part] > 0, part
     assert -1 < parts['rest'] < parts['backward']
 

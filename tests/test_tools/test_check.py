@@ -43,5 +43,5 @@ def test_command_line(tool, tmp_path, capsys):
         tool.main([*arguments, '--json', str(root / 'report.json')])
     assert tool.main([*arguments, '--quick']) == 0
     assert state_of(root) == before
-    with pytest.raises(UserError, match='no data set is recognised'):
+    with pytest.raises(UserError, match='no data set is recognized'):
         tool.main([str(tmp_path / 'data' / 'train' / 'blur')])

@@ -39,7 +39,7 @@ def folders(tmp_path_factory):
             paths = {part: str(files[part]) for part in ('blurry', 'sharp')}
             images[name].append({'key': f's/{index}', **values, **paths})
     for name, recipe in (('plain', 'unet_gopro'), ('guided', 'unet_sp_gopro')):
-        stamp = dict(
+        provenance = dict(
             protocol='gopro',
             self_ensemble=False,
             dataset=dict(type='GoProDataset', split='test', blur_key='blur', images=1111),
@@ -49,7 +49,7 @@ def folders(tmp_path_factory):
         )
         mean = float(np.mean([image['PSNR'] for image in images[name]]))
         groups = group_by_severity(images[name])
-        Result(stamp, {'PSNR': mean}, images[name], groups).save(root / name)
+        Result(provenance, {'PSNR': mean}, images[name], groups).save(root / name)
     return root
 
 

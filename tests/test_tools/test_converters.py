@@ -13,8 +13,8 @@ from published import SMALL, network, publish
 
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
-from mmspd.utils.published import NAMES
-from mmspd.utils.tresnet import asl_tresnet_to_timm
+from mmspd.weights.published import NAMES
+from mmspd.weights.tresnet import asl_tresnet_to_timm
 
 timm = pytest.importorskip('timm')
 FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters'

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmspd.apis import load_model
+from mmspd.apis import init_model
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'deblur.py'
 
@@ -25,7 +25,7 @@ def tool():
 def setup(write_config, tmp_path):
     """Config, weights, and a folder of a good photo and a file that is none."""
     config = write_config()
-    torch.save({'state_dict': load_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
+    torch.save({'state_dict': init_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
     photos = tmp_path / 'my photos'
     photos.mkdir()
     coarse = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)

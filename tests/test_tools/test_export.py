@@ -17,7 +17,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmspd.apis import export
-from mmspd.apis.model import load_model
+from mmspd.apis.model import init_model
 from mmspd.errors import UserError
 from mmspd.registry import build_model
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SMALL_GUIDED = """
 model = dict(generator=dict(
-    _delete_=True, type='mmspd.SemanticGuided', at=['dec1'],
+    _delete_=True, type='mmspd.SemanticGuided', seams=['dec1'],
     restorer=dict(type='mmspd.UNet', base=4, num_res=1),
     prior=dict(
         type='mmspd.SPL', clc=None,
@@ -45,10 +45,10 @@ def test_onnx_file_restores_without_mmspd(write_config, run_tool, tmp_path):
     base = write_config()
     config = tmp_path / 'guided.py'
     config.write_text(f'_base_ = r"{base}"\n' + SMALL_GUIDED)
-    model = load_model(config)
+    model = init_model(config)
     torch.manual_seed(0)
     for parameter in model.generator.embedding.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)  # a prior that has learnt something
+        torch.nn.init.normal_(parameter, std=0.2)  # a prior that has learned something
     weights = tmp_path / 'weights.pth'
     torch.save(model.state_dict(), weights)
 
@@ -87,10 +87,10 @@ def test_recipes_export_with_their_prior(recipe, tmp_path):
     generator = config.model.generator
     generator.restorer.update(support.SMALL_RESTORERS[generator.restorer.type])
     generator.prior.extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
-    network = load_model(config).generator
+    network = init_model(config).generator
     torch.manual_seed(0)
     for parameter in network.embedding.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)  # a prior that has learnt something
+        torch.nn.init.normal_(parameter, std=0.2)  # a prior that has learned something
     path = tmp_path / 'network.onnx'
     exported = export.export_network(network, path, {}, sizes=[(49, 70)])
     assert exported.differences[49, 70] < 1e-4

@@ -16,11 +16,11 @@ from mmspd.datasets import (
     LoadImagePair,
     PairedFolderDataset,
     SharpFolderDataset,
-    packed_plan,
-    packed_writer,
 )
-from mmspd.datasets.packed_plan import check_space, plan_pack
-from mmspd.datasets.packed_writer import write_pack
+from mmspd.datasets.packs import plan as packed_plan
+from mmspd.datasets.packs import writer as packed_writer
+from mmspd.datasets.packs.plan import check_space, plan_pack
+from mmspd.datasets.packs.writer import write_pack
 from mmspd.errors import UserError
 
 PAIRS = 6
@@ -248,12 +248,12 @@ def test_faults_that_headers_show_are_told_at_once(root, out):
         main([str(root), str(out), '--workers', '0'])
 
 
-def test_colours_are_converted_when_asked_for(root, out):
+def test_colors_are_converted_when_asked_for(root, out):
     gray = write(root / 'input' / '0.png', channels=1)
     alpha = write(root / 'input' / '1.png', (40, 49), channels=4)
     deep = write(root / 'target' / '2.png', dtype=np.uint16)
     with pytest.raises(
-        UserError, match=r'3 images of 6 pairs .*no colour.*alpha.*16 bits.*; give --to-rgb to conv'
+        UserError, match=r'3 images of 6 pairs .*no color.*alpha.*16 bits.*; give --to-rgb to conv'
     ):
         main([str(root), str(out), '--workers', '0'])
     assert listed(out) == []

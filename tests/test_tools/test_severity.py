@@ -11,7 +11,7 @@ import pytest
 from skimage import data
 
 from mmspd.datasets import GoProDataset, SeveritySampler
-from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
+from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'severity.py'
@@ -77,7 +77,7 @@ def test_a_config_names_the_pairs_and_workers_change_nothing(main, root, tmp_pat
     ('arguments', 'message'),
     [
         (['{root}', '--split', 'val'], r"holds 0 data sets of the split 'val' \(its splits are"),
-        (['{root}/train/mild/blur'], 'no data set is recognised'),
+        (['{root}/train/mild/blur'], 'no data set is recognized'),
         (['{root}/absent.py'], 'does not exist'),
         (['{root}/../config.py', '--split', 'test'], 'has no test_dataloader: set --split'),
     ],

@@ -8,7 +8,7 @@ import pytest
 import support
 import torch
 
-from mmspd.apis import load_model
+from mmspd.apis import init_model
 from mmspd.errors import UserError
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'show_prior.py'
@@ -37,7 +37,7 @@ def save(write_config, tmp_path):
 
     def write(extra):
         config = write_config(extra)
-        torch.save({'state_dict': load_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
+        torch.save({'state_dict': init_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
         return [config, str(tmp_path / 'epoch_1.pth'), '--device=cpu', f'--out={tmp_path / "out"}']
 
     return write
@@ -148,5 +148,5 @@ def test_the_checkpoint_of_another_config(main, save, photos, write_config):
 def test_a_plain_restorer_from_the_command_line(run_tool, save, photos):
     code, output = run_tool('analysis/show_prior.py', *save(''), photos[0])
     assert code == 1
-    assert 'error: model.generator is a plain restorer without a prior to look at' in output
+    assert 'error: The SemanticPriorDeblurrer has no guided generator' in output
     assert 'Traceback' not in output

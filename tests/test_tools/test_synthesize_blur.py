@@ -11,10 +11,11 @@ import pytest
 from support import TOOLS, load_tool
 
 import mmspd  # noqa: F401
-from mmspd.datasets import GoProDataset, blur_folder
-from mmspd.datasets.blur_folder import FolderPlan, synthesize_folder, write_png
+from mmspd.datasets import GoProDataset
+from mmspd.datasets.blur import folder as blur_folder
+from mmspd.datasets.blur.folder import FolderPlan, synthesize_folder, write_png
+from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.image_io import read_rgb
-from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import psnr
 

@@ -34,12 +34,16 @@ def test_the_result_lies_in_the_work_folder_and_says_what_it_depends_on(run_tool
     folders = list((tmp_path / 'work' / 'results' / 'random').iterdir())
     assert [folder.name for folder in folders] == ['val_pairs_input_target-tiny']
     result = Result.load(folders[0])
-    stamp = result.stamp
-    assert (stamp['protocol'], stamp['dataset']['images']) == ('tiny', 2)
-    assert (stamp['self_ensemble'], stamp['tiling'], stamp['precision']) == (False, None, 'float32')
-    assert len(stamp['checkpoint']['sha256']) == 64
-    assert stamp['versions']['torch'] == torch.__version__
-    assert stamp['pictures'] is None
+    provenance = result.provenance
+    assert (provenance['protocol'], provenance['dataset']['images']) == ('tiny', 2)
+    assert (provenance['self_ensemble'], provenance['tiling'], provenance['precision']) == (
+        False,
+        None,
+        'float32',
+    )
+    assert len(provenance['checkpoint']['sha256']) == 64
+    assert provenance['versions']['torch'] == torch.__version__
+    assert provenance['pictures'] is None
     assert [Path(image['blurry']).name for image in result.images] == ['00.png', '01.png']
     values = [image['PSNR'] for image in result.images]
     assert result.metrics['PSNR'] == pytest.approx(sum(values) / 2)
@@ -57,16 +61,18 @@ def test_two_data_sets_in_one_call_from_all_sides(run_tool, tested, data_files, 
     assert output.count('By severity of the blur:') == 2
     for name, count in (('first', 6), ('second', 2)):
         result = Result.load(out / name)
-        assert len(result.images) == result.stamp['dataset']['images'] == count
-        assert result.stamp['self_ensemble']
-        assert (result.stamp['precision'], result.stamp['tiling']) == ('bfloat16', 16)
-        assert result.stamp['protocol'] == 'gopro'
+        assert len(result.images) == result.provenance['dataset']['images'] == count
+        assert result.provenance['self_ensemble']
+        assert (result.provenance['precision'], result.provenance['tiling']) == ('bfloat16', 16)
+        assert result.provenance['protocol'] == 'gopro'
         assert {'PSNR', 'PSNR-input', 'SSIM-matlab', 'SSIM-2d', 'blur-extent'} <= {*result.metrics}
         assert result.severity['input PSNR'][0]['count'] <= count
         assert '_patches' not in result.images[0]
         assert len(list((out / name / 'images').glob('*.png'))) == count
         assert (out / name / 'severity.png').stat().st_size > 1000
-        assert json.loads((out / name / 'result.json').read_text())['stamp'] == result.stamp
+        assert (
+            json.loads((out / name / 'result.json').read_text())['provenance'] == result.provenance
+        )
 
 
 def test_missing_data_of_the_last_set_is_told_before_the_first_is_tested(
@@ -93,7 +99,7 @@ def test_options_are_for_what_is_tested_in_the_end(run_tool, tested, tmp_path):
     arguments = ('test.py', *tested, '--out', tmp_path, '--protocol', 'gopro', '--cfg-options')
     code, output = run_tool(*arguments, 'test_evaluator.metrics.3.patch_size=16')
     assert code == 0, output
-    assert Result.load(tmp_path).stamp['metrics']['metrics'][3]['patch_size'] == 16
+    assert Result.load(tmp_path).provenance['metrics']['metrics'][3]['patch_size'] == 16
     code, output = run_tool(*arguments, 'test_evaluator.metrics.4.patch_size=16')
     assert code == 1
     assert 'error: --cfg-options does not fit ' in output
@@ -118,7 +124,7 @@ def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, t
     )
     assert code == 0, output
     result = Result.load(tmp_path / 'out')
-    assert [part['images'] for part in result.stamp['dataset']['parts']] == [4, 2]
+    assert [part['images'] for part in result.provenance['dataset']['parts']] == [4, 2]
     assert [Path(image['blurry']).parts[-3] for image in result.images] == ['train'] * 4 + [
         'val'
     ] * 2

@@ -28,7 +28,7 @@ def test_train_then_test(run_tool, write_config, tmp_path, pairs_root):
     )
     assert code == 0, output
     record = json.loads((tmp_path / 'out' / 'result.json').read_text())
-    assert record['stamp']['checkpoint']['path'] == str(last)
+    assert record['provenance']['checkpoint']['path'] == str(last)
     # the saved images are the ones that were measured
     values = []
     for file in sorted((pairs_root / 'val' / 'target').iterdir()):

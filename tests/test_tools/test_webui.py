@@ -178,7 +178,7 @@ def test_photos_wait_for_each_other_and_stop_when_nobody_waits(serve, write_conf
             ended.append(at_work.pop())
         return pixels
 
-    monkeypatch.setattr(inferencer, 'restore', slow)
+    monkeypatch.setattr(inferencer, 'deblur', slow)
     address = serve(inferencer)
     left = post(address, 'left.png', photo((10, 1000, 3)))
     left.readline()

@@ -94,7 +94,7 @@ def test_mmengines_compile_is_refused(write, tmp_path):
         prepare(path, '--work-dir', tmp_path)
 
 
-def test_synchronised_normalisation_that_would_lose_activations_is_refused():
+def test_synchronised_normalization_that_would_lose_activations_is_refused():
     plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
     launch._check_sync_bn(convert_sync_batchnorm(plain))
     launch._check_sync_bn(BatchNormAct2d(4))  # as it stays in one process

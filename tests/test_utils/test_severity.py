@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import spearmanr
 from skimage import data
 
-from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
+from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.utils.severity import SEVERITIES, measure_severity, severity_of
 
@@ -54,7 +54,7 @@ def test_the_extent_is_the_diameter_of_the_path(photo, make, turn):
     assert extent_of(blurry, photo) == pytest.approx(diameter, abs=1.5)
 
 
-def test_synthesised_blur_is_ranked_and_named_as_recorded(photo):
+def test_synthesized_blur_is_ranked_and_named_as_recorded(photo):
     pairs = []
     for number, severity in enumerate([*SEVERITIES] * 8):
         kind, regions = (('trajectory', 2), ('trajectory', 0), ('panning', 0))[number // 3 % 3]

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import cv2
 import numpy as np
 
-from mmspd.datasets.blur_folder import write_png
+from mmspd.datasets.blur.folder import write_png
 from mmspd.datasets.image_io import read_rgb
 from mmspd.errors import UserError
 from mmspd.evaluation.comparison import check_comparable, compared_metrics
@@ -27,7 +27,7 @@ from mmspd.evaluation.results import Result
 from mmspd.evaluation.severity_report import plot_severity
 from mmspd.utils.cli import run_main
 from mmspd.utils.files import write_text
-from mmspd.utils.pictures import gain_window, picture_row, stack_rows
+from mmspd.visualization.pictures import gain_window, picture_row, stack_rows
 
 NUM_PICTURES = 4
 #: Side of the crops as they are shown; those of small images are enlarged to about this.
@@ -68,7 +68,7 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
     """
     results = [Result.load(path) for path in paths]
     if names is None:
-        names = [result.stamp['config']['recipe'] for result in results]
+        names = [result.provenance['config']['recipe'] for result in results]
         if len(set(names)) < len(names):
             names = [f'{name} ({number})' for number, name in enumerate(names, 1)]
     if len(names) != len(paths) or len(set(names)) < len(names):
@@ -97,7 +97,7 @@ def write_comparison(
     write_text(out / 'comparison.md', text)
     content = dict(
         metric=metric,
-        stamps={label: result.stamp for label, result in results.items()},
+        provenances={label: result.provenance for label, result in results.items()},
         against=next(iter(results)),
         comparisons=[
             dict(
@@ -123,9 +123,9 @@ def find_pictures(paths: List[Path], results: Dict[str, Result]) -> Dict[str, Pa
     """
     folders = {}
     for path, (label, result) in zip(paths, results.items()):
-        if result.stamp['pictures'] is None:
+        if result.provenance['pictures'] is None:
             raise UserError(f'{label} has none, test it with --out FOLDER')
-        folders[label] = (path if path.is_dir() else path.parent) / result.stamp['pictures']
+        folders[label] = (path if path.is_dir() else path.parent) / result.provenance['pictures']
         if not folders[label].is_dir():
             raise UserError(f"those of {label} are no longer in '{folders[label]}'")
     return folders

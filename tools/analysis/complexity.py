@@ -9,9 +9,9 @@ from typing import List
 
 from mmengine.registry import init_default_scope
 
+from mmspd.apis.complexity import costs_of_parts
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
-from mmspd.utils.complexity import costs_of_parts
 from mmspd.utils.launch import add_cfg_options, read_config
 
 

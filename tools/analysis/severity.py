@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 
 from tqdm import tqdm
 
-from mmspd.datasets.layouts import recognise
+from mmspd.datasets.layouts import recognize
 from mmspd.datasets.records import measure_records
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
@@ -53,7 +53,7 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
         while 'dataset' in found:  # a repeating wrapper
             found = found['dataset']
         return dict(found, pipeline=[], records=None)
-    parts = recognise(Path(data))
+    parts = recognize(Path(data))
     chosen = [
         part.dataset
         for part in parts

@@ -14,18 +14,18 @@ from mmengine.device import get_device
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmspd.apis import load_model
+from mmspd.apis import init_model
 from mmspd.apis.photo_io import read_photo, to_tensor
-from mmspd.datasets.blur_folder import write_png
+from mmspd.datasets.blur.folder import write_png
 from mmspd.errors import UserError
 from mmspd.models.tiling.network import TileNetwork
 from mmspd.utils.cli import run_main
+from mmspd.utils.device import free_memory
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import add_cfg_options, read_config
-from mmspd.utils.memory import free_memory
-from mmspd.utils.prior_picture import Palette, Row, colour_panel, draw_rows
-from mmspd.utils.prior_view import PriorView
 from mmspd.utils.tables import text_table
+from mmspd.visualization.prior_picture import Palette, Row, color_panel, draw_rows
+from mmspd.visualization.prior_view import PriorView, view_prior
 
 
 class Photo(NamedTuple):
@@ -154,13 +154,13 @@ def look(model: BaseModel, photo: Photo) -> PriorView:
             f'{width}x{height} pixels of {photo.name} take about {need / 2**30:.1f} GiB of memory, '
             f'but {free / 2**30:.1f} are free: give --crop or a smaller --max-side'
         )
-    return model.view_prior(*(image.to(network.device) for image in photo.images))
+    return view_prior(model, *(image.to(network.device) for image in photo.images))
 
 
 def write_maps(folder: Path, rows: Sequence[Row], size: Tuple[int, int]) -> None:
     """Write every panel as a PNG file of the size of the image."""
     for panel in (panel for row in rows for panel in row if panel is not None):
-        write_png(folder / f'{panel.name}.png', colour_panel(panel, size))
+        write_png(folder / f'{panel.name}.png', color_panel(panel, size))
 
 
 def tables(numbers: Dict[str, Dict[str, Any]]) -> str:
@@ -195,7 +195,7 @@ def main(argv: List[str]) -> None:
     config = read_config(args.config, args.cfg_options or {})
     photos = read_photos(args)
     device = args.device or get_device()
-    model = load_model(config, args.weights, device, distillation=bool(args.sharp))
+    model = init_model(config, args.weights, device, distillation=bool(args.sharp))
     views = [look(model, photo) for photo in photos]
     palette = Palette(views)
     for photo, view in zip(photos, views):

@@ -19,21 +19,21 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 import torch
+from common import write_record
+from measure import Spread, paired_ratio, summarize, time_in_turns
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from mmspd.datasets import PairedFolderDataset, SeededSampler
-from mmspd.datasets.blur_folder import write_png
+from mmspd.datasets.blur.folder import write_png
 from mmspd.datasets.image_io import images_by_stem, read_rgb
-from mmspd.datasets.packed_plan import check_space, plan_pack
-from mmspd.datasets.packed_writer import write_pack
+from mmspd.datasets.packs.plan import check_space, plan_pack
+from mmspd.datasets.packs.writer import write_pack
 from mmspd.datasets.paired import RAW
 from mmspd.errors import UserError
 from mmspd.registry import import_sibling
-from mmspd.utils.benchmark import write_record
 from mmspd.utils.cli import at_least_one, positive, run_main
-from mmspd.utils.measure import Spread, paired_ratio, summarise, time_in_turns
 from mmspd.utils.tables import text_table
 
 SIZE = (720, 1280)
@@ -167,7 +167,7 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset, samples
 
 def rates(seconds: Sequence[float], amount: float = 1) -> Spread:
     """How much of an amount is done a second."""
-    return summarise([amount / value for value in seconds])
+    return summarize([amount / value for value in seconds])
 
 
 def measure_copies(packed: PairedFolderDataset, samples: int) -> dict:
@@ -229,7 +229,7 @@ def measure_loader(dataset: PairedFolderDataset, workers: int) -> dict:
     tables = max(kilobytes(pid, 'status', 'VmPTE') for pid in pids) / 1024
     return dict(
         workers=workers,
-        samples_per_second=summarise(speeds)._asdict(),
+        samples_per_second=summarize(speeds)._asdict(),
         private_mib=private,
         page_table_mib=tables,
     )

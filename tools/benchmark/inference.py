@@ -20,17 +20,24 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
+from common import (
+    ConfigPair,
+    add_arguments,
+    find_config_pair,
+    make_photo,
+    randomize_zero_weights,
+    write_record,
+)
+from measure import allocated_peak, paired_ratio, summarize, time_in_turns
 from mmengine.logging import MMLogger
 from torch import nn
 
 from mmspd.apis import DeblurInferencer
 from mmspd.apis.inferencer import RestoreOptions
-from mmspd.apis.model import check_device
 from mmspd.models.guided import as_list
-from mmspd.utils.benchmark import Twins, add_arguments, awake, find_twins, make_photo, write_record
 from mmspd.utils.cli import at_least_one, run_main, size_argument, tile_argument
+from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
-from mmspd.utils.measure import allocated_peak, paired_ratio, summarise, time_in_turns
 from mmspd.utils.precision import PRECISIONS
 from mmspd.utils.psnr import psnr
 from mmspd.utils.tables import text_table
@@ -113,14 +120,14 @@ def official_loop(generator: nn.Module, device: torch.device, pixels: np.ndarray
     return np.rint(restored[0].cpu().numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
 
 
-def ways_of(twins: Twins, args: argparse.Namespace, device: torch.device) -> Ways:
+def ways_of(twins: ConfigPair, args: argparse.Namespace, device: torch.device) -> Ways:
     """Return the functions that restore a photo, of both networks with equal restorers."""
     ways: Ways = {}
     torch.manual_seed(0)
     for network, path in (('plain', twins.plain), ('guided', twins.guided)):
         config = read_config(str(path), {})
         eager = DeblurInferencer(config, device=device)
-        generator = awake(eager.model.generator)
+        generator = randomize_zero_weights(eager.model.generator)
         if network == 'plain':
             restorer = generator
         else:
@@ -133,7 +140,7 @@ def ways_of(twins: Twins, args: argparse.Namespace, device: torch.device) -> Way
         ways[Way(network, REFERENCE)] = partial(official_loop, published, device)
         for precision, (kind, inferencer) in itertools.product(args.precision, inferencers.items()):
             options = RestoreOptions(tile=args.tile, precision=precision, batch=args.batch)
-            ways[Way(network, precision + kind)] = partial(inferencer.restore, options=options)
+            ways[Way(network, precision + kind)] = partial(inferencer.deblur, options=options)
     return ways
 
 
@@ -154,7 +161,7 @@ def measure(
     found = []
     for way in ways:
         reference = Way(way.network, REFERENCE)
-        taken = summarise(times[way])
+        taken = summarize(times[way])
         plain = times[way._replace(network='plain')]
         overhead = paired_ratio(times[way], plain)._asdict() if way.network == 'guided' else None
         found.append(
@@ -226,7 +233,7 @@ def main(argv: List[str]) -> None:
     """Measure, print a table, write the figures, and refuse outputs that are wrong."""
     args = parse_args(argv)
     device = check_device(args.device)
-    twins = [find_twins(config, CONFIGS) for config in args.configs]
+    twins = [find_config_pair(config, CONFIGS) for config in args.configs]
     MMLogger.get_current_instance().setLevel('WARNING')
     found: List[Dict[str, Any]] = []
     for pair in twins:

@@ -12,13 +12,13 @@ from typing import List
 import cv2
 import numpy as np
 import torch
+from common import write_record
+from measure import paired_ratio, summarize, time_in_turns
 from skimage.metrics import structural_similarity
 
 from mmspd.evaluation import NIQE, BlurEffect
 from mmspd.evaluation.metrics import aligned_scores, psnr, ssim_2d, ssim_matlab
-from mmspd.utils.benchmark import write_record
 from mmspd.utils.cli import at_least_one, run_main
-from mmspd.utils.measure import paired_ratio, summarise, time_in_turns
 
 
 def make_pair(height: int, width: int) -> List[np.ndarray]:
@@ -63,7 +63,7 @@ def main(argv: List[str]) -> None:
     found = [
         dict(
             metric=name,
-            seconds=summarise(seconds)._asdict(),
+            seconds=summarize(seconds)._asdict(),
             ratio=paired_ratio(seconds, times['SSIM-2d'])._asdict(),
         )
         for name, seconds in times.items()

@@ -2,7 +2,7 @@
 
 python tools/benchmark/numerics.py configs/spd/quickstart.py --steps 200 --seeds 3
 
-Every run is one of the real Runner: the config's data, losses, optimiser and schedule, the latter
+Every run is one of the real Runner: the config's data, losses, optimizer and schedule, the latter
 shortened to the steps. Of each way, the PSNR of the last validation is told as mean and standard
 deviation over the seeds, and so is its difference from float32 with the same seed.
 """
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import torch
+from common import write_record
 from mmengine.config import Config
+from training_step import VARIANTS, use_variant
 
 from mmspd.errors import UserError
-from mmspd.utils.benchmark import write_record
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import add_cfg_options, build_runner, read_config
 from mmspd.utils.tables import text_table
-from mmspd.utils.training import VARIANTS, use_variant
 
 REFERENCE = 'float32'
 

@@ -6,7 +6,7 @@ Plain and guided take turns on the same machine, so that its load leaves their r
 networks, the teacher and VGG have random weights: nothing is downloaded. Forward: one float32
 image, eager, in both memory formats; its memory is the weights and what PyTorch allocates at
 most. Training step: the config's whole step in its precision, from a uint8 batch in memory to the
-optimiser, with teacher and losses; its memory is the weights, gradients, optimiser state, teacher,
+optimizer, with teacher and losses; its memory is the weights, gradients, optimizer state, teacher,
 VGG, batch and activations at the worst moment.
 """
 
@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping
 
 import torch
+from common import ConfigPair, add_arguments, find_config_pair, randomize_zero_weights, write_record
+from measure import allocated_peak, paired_ratio, summarize, time_in_turns
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
+from training_memory import bytes_of, held_bytes
+from training_step import build_training, forget_weights, loader_batch
 
-from mmspd.apis.model import check_device
-from mmspd.apis.training_memory import bytes_of, held_bytes
-from mmspd.utils.benchmark import Twins, add_arguments, awake, find_twins, write_record
+from mmspd.apis.complexity import costs_of_parts
 from mmspd.utils.cli import at_least_one, run_main
-from mmspd.utils.complexity import costs_of_parts
+from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
-from mmspd.utils.measure import allocated_peak, paired_ratio, summarise, time_in_turns
 from mmspd.utils.tables import text_table
-from mmspd.utils.training import build_training, forget_weights, loader_batch
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 RESTORERS = (
@@ -98,8 +98,8 @@ def read_twin(path: Path, teacher: str) -> Config:
 def compare(plain: List[float], guided: List[float]) -> Dict[str, Any]:
     """Seconds of both, their spread, and the ratio of the pairs."""
     return dict(
-        plain=summarise(plain)._asdict(),
-        guided=summarise(guided)._asdict(),
+        plain=summarize(plain)._asdict(),
+        guided=summarize(guided)._asdict(),
         ratio=paired_ratio(guided, plain)._asdict(),
     )
 
@@ -143,13 +143,15 @@ def measure_step(
     return dict(seconds=compare(**times), memory=compare_sizes(**peaks))
 
 
-def measure(twins: Twins, args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
+def measure(twins: ConfigPair, args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
     """Compare a restorer with its guided twin in every way."""
     trained = {
         twin: build_training(read_twin(path, args.teacher), device)
         for twin, path in (('plain', twins.plain), ('guided', twins.guided))
     }
-    generators = {twin: awake(model.generator) for twin, (model, _) in trained.items()}
+    generators = {
+        twin: randomize_zero_weights(model.generator) for twin, (model, _) in trained.items()
+    }
     costs = {
         twin: costs_of_parts(generator, *args.size)['total']
         for twin, generator in generators.items()
@@ -200,7 +202,7 @@ def main(argv: List[str]) -> None:
     """Measure, print a table and write the figures."""
     args = parse_args(argv)
     device = check_device(args.device)
-    pairs = [find_twins(restorer, CONFIGS / 'spd') for restorer in args.restorers]
+    pairs = [find_config_pair(restorer, CONFIGS / 'spd') for restorer in args.restorers]
     MMLogger.get_current_instance().setLevel('WARNING')
     found = []
     for twins in pairs:

@@ -1,7 +1,7 @@
 """Measure the training step of a config against a plain loop, and see where its time goes.
 
 A step is what a runner does with a batch: bring it to the device, restore it, look at the sharp
-images with the teacher, compute the losses, backward, optimiser. The batch is noise that lies in
+images with the teacher, compute the losses, backward, optimizer. The batch is noise that lies in
 memory, uint8 as a DataLoader hands it over: loading is not measured, nor are the runner's hooks.
 
 The reference is the same network, from the same weights, in a loop as the official projects of
@@ -21,29 +21,22 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
+from common import add_arguments, write_record
+from measure import (
+    allocated_peak,
+    paired_ratio,
+    summarize,
+    synchronise,
+    time_in_turns,
+)
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIMIZERS
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-
-from mmspd.apis.model import check_device
-from mmspd.apis.training_memory import held_bytes
-from mmspd.errors import UserError
-from mmspd.models.guided import as_list
-from mmspd.utils.benchmark import add_arguments, write_record
-from mmspd.utils.cli import run_main
-from mmspd.utils.launch import add_cfg_options, read_config
-from mmspd.utils.measure import (
-    allocated_peak,
-    paired_ratio,
-    summarise,
-    synchronise,
-    time_in_turns,
-)
-from mmspd.utils.tables import text_table
-from mmspd.utils.training import (
+from training_memory import held_bytes
+from training_step import (
     VARIANTS,
     build_training,
     forget_weights,
@@ -51,11 +44,18 @@ from mmspd.utils.training import (
     use_variant,
 )
 
+from mmspd.errors import UserError
+from mmspd.models.guided import as_list
+from mmspd.utils.cli import run_main
+from mmspd.utils.device import check_device
+from mmspd.utils.launch import add_cfg_options, read_config
+from mmspd.utils.tables import text_table
+
 #: Those of the variants that change no number but by rounding.
 EXACT = {'float32', 'channels_last', 'fused', 'compile'}
 #: How far, relatively, the losses of float32 variants may be from the reference's.
 TOLERANCE = 1e-4
-PARTS = ('data', 'teacher', 'prior', 'restorer', 'losses', 'backward', 'optimiser')
+PARTS = ('data', 'teacher', 'prior', 'restorer', 'losses', 'backward', 'optimizer')
 MIB = 1 << 20
 
 
@@ -171,14 +171,14 @@ class PlainLoop:
         else:
             outputs, prior = model.generator.forward_with_prior(blurry)
         outputs = as_list(outputs)
-        targets = model.pyramid(sharp, outputs)
+        targets = model.multi_scale_targets(sharp, outputs)
         losses = {
             name: sum(loss(output, target) for output, target in zip(outputs, targets))
             for name, loss in self.losses.items()
         }
         if prior is not None:
             with torch.no_grad():
-                features = model.teach(model.shown_to_teacher(blurry, sharp))
+                features = model.teacher_features(blurry, sharp)
             losses['loss_prior'] = model.prior_loss(prior, features)
         sum(losses.values()).backward()
         if self.clip is not None:
@@ -216,17 +216,17 @@ def timed_parts(
         (model.data_preprocessor, 'forward', 'data'),
         (model, '_restoration_losses', 'losses'),
         (wrapper, 'backward', 'backward'),
-        (wrapper, 'step', 'optimiser'),
-        (wrapper, 'zero_grad', 'optimiser'),
+        (wrapper, 'step', 'optimizer'),
+        (wrapper, 'zero_grad', 'optimizer'),
     ]
     if model.prior_loss is not None:
-        seams += [(model, 'teach', 'teacher'), (model.prior_loss, 'forward', 'losses')]
+        seams += [(model, 'teacher_features', 'teacher'), (model.prior_loss, 'forward', 'losses')]
     if model.prior_loss is None or is_compiled(model):
-        seams += [(model, '_run_generator', 'restorer')]
+        seams += [(model, '_compiled_generator', 'restorer')]
     else:
         seams += [
             (model.generator, 'compute_prior', 'prior'),
-            (model.generator, 'restore', 'restorer'),
+            (model.generator, 'restore_with_prior', 'restorer'),
         ]
     with ExitStack() as stack:
         for owner, name, part in seams:
@@ -237,7 +237,7 @@ def timed_parts(
 
 def is_compiled(model: nn.Module) -> bool:
     """Whether the generator is one program."""
-    return model._run_generator.options is not False
+    return model._compiled_generator.options is not False
 
 
 class OurStep:
@@ -313,7 +313,7 @@ def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
     parts = [{name: step.parts() for name, step in ours.items()} for _ in range(args.rounds)]
     found: Dict[str, Any] = dict(config=args.config, batch=batch, crop=args.crop, variants={})
     for name, step in steps.items():
-        middle, low, high = summarise(seconds[name])
+        middle, low, high = summarize(seconds[name])
         figures: Dict[str, Any] = {
             'ms': [1e3 * value for value in (low, middle, high)],
             'images/s': batch / middle,
@@ -326,7 +326,7 @@ def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
             figures['reference / it'] = paired_ratio(seconds['reference'], seconds[name])
             figures['losses off'] = off[name]
             figures['parts ms'] = {
-                part: 1e3 * summarise([turn[name][part] for turn in parts]).median
+                part: 1e3 * summarize([turn[name][part] for turn in parts]).median
                 for part in (*PARTS, 'rest')
             }
             figures['settings'] = VARIANTS[name]

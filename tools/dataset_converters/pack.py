@@ -1,15 +1,15 @@
 """Pack a data set: one memory-mapped file per split, so that training decodes no image.
 
-GoPro (also synthesised), HIDE, RealBlur and folder pairs are recognised.
+GoPro (also synthesized), HIDE, RealBlur and folder pairs are recognized.
 """
 
 import argparse
 from pathlib import Path
 from typing import List
 
-from mmspd.datasets.layouts import SplitFound, recognise
-from mmspd.datasets.packed_plan import check_space, plan_pack
-from mmspd.datasets.packed_writer import write_pack
+from mmspd.datasets.layouts import SplitFound, recognize
+from mmspd.datasets.packs.plan import check_space, plan_pack
+from mmspd.datasets.packs.writer import write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
@@ -61,7 +61,7 @@ def choose(args: argparse.Namespace) -> List[SplitFound]:
         return [
             SplitFound('sharp', split, dict(photos, split=split)) for split in args.split or ['']
         ]
-    found = recognise(args.data_root)
+    found = recognize(args.data_root)
     chosen = [
         part
         for part in found

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import List
 
-from mmspd.datasets.blur_folder import FolderPlan, synthesize_folder
-from mmspd.datasets.synthesis import KINDS, BlurSpec
+from mmspd.datasets.blur.folder import FolderPlan, synthesize_folder
+from mmspd.datasets.blur.synthesis import KINDS, BlurSpec
 from mmspd.utils.cli import run_main
 from mmspd.utils.severity import SEVERITIES
 

@@ -65,10 +65,10 @@ def main(argv: List[str]) -> None:
     import torch
 
     from mmspd.apis.export import SIZES, export_network
-    from mmspd.apis.model import load_model
+    from mmspd.apis.model import init_model
 
     config = read_config(args.config, args.cfg_options or {})
-    model = load_model(config, args.weights, distillation=False)
+    model = init_model(config, args.weights, distillation=False)
     exported = export_network(
         model.generator,
         args.out,

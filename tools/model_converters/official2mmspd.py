@@ -5,9 +5,9 @@ from typing import List
 
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
-from mmspd.utils.official import fit_official, read_official
-from mmspd.utils.published import NAMES, recognise, usual_size
-from mmspd.utils.torch_file import save_torch_file
+from mmspd.weights.official import fit_official, read_official
+from mmspd.weights.published import NAMES, recognize, usual_size
+from mmspd.weights.torch_file import save_torch_file
 
 
 def main(argv: List[str]) -> None:
@@ -20,7 +20,7 @@ def main(argv: List[str]) -> None:
     parser.add_argument('out', metavar='OUT', help="file to write, {'state_dict': ...}")
     args = parser.parse_args(argv)
     state = read_official(args.source, 'IN')
-    found = recognise(state)
+    found = recognize(state)
     cfg = found.cfg if found and found.name == args.restorer else usual_size(args.restorer)
     weights = fit_official(build_model(cfg), state, args.source, 'IN')
     save_torch_file(dict(state_dict=weights), args.out)

@@ -12,8 +12,8 @@ from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, plural
 from mmspd.datasets.doctor.images import examine_image
 from mmspd.datasets.doctor.inventory import Part, take_inventory
 from mmspd.datasets.doctor.measures import measure_pair
-from mmspd.datasets.layouts import recognise
-from mmspd.datasets.packed import SUFFIX, read_pack, verify_pack
+from mmspd.datasets.layouts import recognize
+from mmspd.datasets.packs.pack import SUFFIX, read_pack, verify_pack
 from mmspd.datasets.paired import Pair
 from mmspd.errors import UserError
 from mmspd.utils.parallel import map_in_processes
@@ -97,18 +97,18 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
 
     Args:
         root: Folder of the data set, in a layout that
-            :func:`~mmspd.datasets.layouts.recognise` knows; or a pack, of which the checksums are
+            :func:`~mmspd.datasets.layouts.recognize` knows; or a pack, of which the checksums are
             compared.
         workers: Processes that decode and compare at the same time; 0 is this one.
         quick: Look at names, counts and image headers alone.
         crop: Side of the training crop that images should not be smaller than, in pixels.
 
     Raises:
-        UserError: The folder does not exist or no layout is recognised.
+        UserError: The folder does not exist or no layout is recognized.
     """
     if root.suffix == SUFFIX and root.is_file():
         return _check_pack(root, quick)
-    found = recognise(root)
+    found = recognize(root)
     parts, findings = [], []
     for split in found:
         part, wrong = take_inventory(split)

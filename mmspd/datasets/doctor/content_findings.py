@@ -11,7 +11,7 @@ from mmspd.datasets.doctor.measures import EXPONENTS
 
 __all__ = ['find_in_blur_folders', 'find_in_content']
 
-# Calibrated on 60 pairs of REDS, the 32 of Levin et al. and 528 synthesised ones of every severity:
+# Calibrated on 60 pairs of REDS, the 32 of Levin et al. and 528 synthesized ones of every severity:
 # whole images have sharpness up to 0.95, relation from 14.7 up and excess up to 1.6; in crops of
 # 160 pixels these are 1.05, 5.8 and, but for one in 618, 1.6. Unrelated images have a relation of
 # at most 3.2 and 3.7.

@@ -57,7 +57,7 @@ def _unreadable(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
 
 
 def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
-    """Report images that are not 8-bit colour."""
+    """Report images that are not 8-bit color."""
     by_kind = defaultdict(list)
     for name, image in _files(facts).items():
         by_kind[image.kind].append(name)

@@ -22,7 +22,7 @@ class ImageFacts(NamedTuple):
 
     Args:
         problem: Why it cannot be read; ``''`` if it can.
-        kind: ``'gray'``, ``'alpha'`` or ``'16-bit'``; ``''`` for 8-bit colour.
+        kind: ``'gray'``, ``'alpha'`` or ``'16-bit'``; ``''`` for 8-bit color.
         size: Width and height as training sees them; ``None`` if it cannot be read.
         digest: Hash of the pixels; ``None`` where they were not looked at.
     """
@@ -76,8 +76,8 @@ def _ask_pillow(path: Path, whole: bool) -> ImageFacts:
 
 
 def _kind(image: Image.Image) -> str:
-    """Name what training refuses in an image that is not 8-bit colour."""
-    # Pillow gives 16-bit colour the mode of 8 bits; what the file holds is in its decoder's layout
+    """Name what training refuses in an image that is not 8-bit color."""
+    # Pillow gives 16-bit color the mode of 8 bits; what the file holds is in its decoder's layout
     if image.mode[0] in 'IF' or any(';16' in str(tile[3]) for tile in image.tile):
         return '16-bit'
     if image.mode in _GRAY_MODES:

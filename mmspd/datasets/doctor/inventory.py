@@ -84,7 +84,7 @@ def take_inventory(found: SplitFound) -> Tuple[Part, List[Finding]]:
     """Find the pairs of a split, and all that its dataset would refuse in its folders and names.
 
     Args:
-        found: A split as :func:`~mmspd.datasets.layouts.recognise` returns it.
+        found: A split as :func:`~mmspd.datasets.layouts.recognize` returns it.
 
     Returns:
         The split with its pairs, and what is wrong with it.
@@ -139,31 +139,31 @@ def _search_folders(part: Part) -> List[Finding]:
         (('blurry image', 'has no sharp one', 'have no sharp one'), blurry, sharp),
         (('sharp image', 'has no blurry one', 'have no blurry one'), sharp, blurry),
     ):
-        lonely = {key: path for key, path in files.items() if key not in partners}
+        unpaired = {key: path for key, path in files.items() if key not in partners}
         candidates = {key: path for key, path in partners.items() if key not in files}
-        findings += _partner_finding(part, words, lonely, {**spare, **candidates})
+        findings += _partner_finding(part, words, unpaired, {**spare, **candidates})
     return findings
 
 
 def _partner_finding(
-    part: Part, words: Sequence[str], lonely: Dict[str, Path], candidates: Dict[str, Path]
+    part: Part, words: Sequence[str], unpaired: Dict[str, Path], candidates: Dict[str, Path]
 ) -> List[Finding]:
     """Report files without partners, each with the candidate whose name is nearly the same."""
-    if not lonely:
+    if not unpaired:
         return []
     by_folder: Dict[str, Dict[str, Path]] = defaultdict(dict)
     for key, path in candidates.items():
         folder, _, name = key.rpartition('/')
         by_folder[folder][name] = path
     names = []
-    for key, path in lonely.items():
+    for key, path in unpaired.items():
         folder, _, name = key.rpartition('/')
         nearby = {**by_folder[''], **by_folder[folder]}  # HIDE's sharp images have one folder
         near = difflib.get_close_matches(name, nearby, 1, 0.8) if len(names) < _SUGGESTIONS else ()
         hint = f", did you mean '{part.relative(nearby[near[0]])}'?" if near else ''
         names.append(part.relative(path) + hint)
     cure = 'rename, add the partner of the same name, or remove'
-    text = plural(len(lonely), *words)
+    text = plural(len(unpaired), *words)
     return [Finding(FAULT, 'partner', part.name, text, cure, tuple(names))]
 
 

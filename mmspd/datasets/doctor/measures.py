@@ -43,7 +43,7 @@ def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
     One kernel that turns the sharper image's details into the other's is estimated by regularised
     division of the spectra. Its centroid is the shift; blur alone keeps it within the spread of the
     kernel. Unrelated images give a kernel of noise without a peak: the relation is the height of
-    the peak over the standard deviation, times the largest normalised cross-correlation.
+    the peak over the standard deviation, times the largest normalized cross-correlation.
 
     Args:
         blurry: RGB, uint8, shape (H, W, 3).

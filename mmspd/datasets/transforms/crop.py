@@ -5,7 +5,7 @@ from typing import Any, Dict, List
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmspd.datasets.exposure import Box
+from mmspd.datasets.blur.exposure import Box
 from mmspd.errors import UserError
 from mmspd.registry import TRANSFORMS
 
@@ -56,7 +56,7 @@ class SevereCrop(BaseTransform):
 def crop_severity(blurry: np.ndarray, sharp: np.ndarray) -> float:
     """Compare the blurry image's error with the texture there was to lose.
 
-    It is the mean absolute error divided by the mean absolute difference between neighbouring
+    It is the mean absolute error divided by the mean absolute difference between neighboring
     pixels of the sharp image, on some lines of the crop. On natural photos it grows about as the
     square root of the blur's extent, from 0.2 at 2 pixels to 0.7 at 16.
 

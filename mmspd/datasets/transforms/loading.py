@@ -24,7 +24,7 @@ class LoadImagePair(BaseTransform):
     read-only, which the data set copies once they are cropped.
 
     Raises:
-        UserError: A file cannot be read, is not 8-bit colour, or the two sizes differ.
+        UserError: A file cannot be read, is not 8-bit color, or the two sizes differ.
     """
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
@@ -57,7 +57,7 @@ class LoadPhoto(BaseTransform):
     """Load ``img`` alone, as :class:`LoadImagePair` does, where there is no sharp image.
 
     Raises:
-        UserError: The file cannot be read or is not 8-bit colour.
+        UserError: The file cannot be read or is not 8-bit color.
     """
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:

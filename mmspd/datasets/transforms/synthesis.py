@@ -5,9 +5,9 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmspd.datasets.exposure import Box
+from mmspd.datasets.blur.exposure import Box
+from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.samplers import shares_of
-from mmspd.datasets.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.transforms.crop import random_boxes
 from mmspd.errors import UserError
 from mmspd.registry import TRANSFORMS
@@ -21,9 +21,9 @@ class SynthesizeBlur(BaseTransform):
     """Make ``img`` (blurry) from ``gt`` (sharp).
 
     Draws a crop and makes it as it looks in the whole blurred photo, in time that depends on the
-    crop alone (:func:`~mmspd.datasets.synthesis.synthesize_blur`). Severities are shares of the
-    photo's size, so do not crop before this. An ``img`` that is there is replaced. All randomness
-    comes from ``numpy.random``, which the dataset seeds for each sample and epoch.
+    crop alone (:func:`~mmspd.datasets.blur.synthesis.synthesize_blur`). Severities are shares of
+    the photo's size, so do not crop before this. An ``img`` that is there is replaced. All
+    randomness comes from ``numpy.random``, which the dataset seeds for each sample and epoch.
 
     Sets ``img`` and ``gt`` to fresh RGB uint8 arrays of shape (crop, crop, 3), ``severity`` to a
     name and ``blur_extent`` to the mean over the crop of the diameter of a point's path in pixels.
@@ -32,7 +32,7 @@ class SynthesizeBlur(BaseTransform):
         gt_patch_size: Side of the crop in pixels; 0 blurs the whole photo, for validation.
         severities: Weight by severity's name, of which each sample gets one; all alike by default.
         extent: Range of the extent in pixels, instead of ``severities``.
-        kind: See :class:`~mmspd.datasets.synthesis.BlurSpec`, also for the other arguments.
+        kind: See :class:`~mmspd.datasets.blur.synthesis.BlurSpec`, also for the other arguments.
         moving_regions: As there.
         noise: As there.
         highlight_gain: As there.

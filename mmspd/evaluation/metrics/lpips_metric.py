@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import ImageMetric
 from mmspd.registry import METRICS
-from mmspd.utils.weights import load_renamed
+from mmspd.weights.loading import load_renamed
 
 __all__ = ['LPIPS']
 

@@ -1,10 +1,10 @@
 """How an aggregated prior enters a decoder feature: SAT (Eq. 6) and its rivals in Table 4.
 
 All of them start as the identity, so a prior added to a trained restorer changes nothing until it
-has learnt something: SAT and AddFusion exactly, ConcatFusion up to its convolution's rounding.
+has learned something: SAT and AddFusion exactly, ConcatFusion up to its convolution's rounding.
 """
 
-from typing import Optional, Tuple
+from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -24,11 +24,6 @@ def _resample(x: Tensor, scale: float, like: Tensor) -> Tensor:
     if scale != 1:
         x = F.interpolate(x, scale_factor=scale, mode='bilinear', align_corners=False)
     return x[..., : like.shape[-2], : like.shape[-1]].to(like.dtype)
-
-
-def _sum_skip(dec: Tensor, enc: Optional[Tensor]) -> Tensor:
-    """``f_de + f_en`` of Eq. 6; ``f_de`` where the restorer has fused its skip itself."""
-    return dec if enc is None else dec + enc
 
 
 def _zero(conv: nn.Conv2d) -> nn.Conv2d:
@@ -77,19 +72,17 @@ class SAT(nn.Module):
         self.delta = _conv_block(prior_channels, channels)
         self.sigma = _conv_block(prior_channels, channels)
 
-    def forward(self, prior: Tensor, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+    def forward(self, prior: Tensor, dec: Tensor) -> Tensor:
         """Modulate a decoder feature.
 
         Args:
             prior: M_pri ``(N, C_p, H_p, W_p)``.
-            dec: f_de ``(N, C, H, W)``, or the restorer's own fusion of f_de and f_en.
-            enc: f_en ``(N, C, H, W)`` where the sum is left to this layer.
+            dec: ``f_de + f_en`` ``(N, C, H, W)``, the decoder feature after the skip fusion.
 
         Returns:
             f_sa ``(N, C, H, W)``.
         """
         change, sigma = self.modulation(prior)
-        dec = _sum_skip(dec, enc)
         # mu * dec + sigma in two passes over the full resolution; 1 + change is never rounded
         shifted = dec + _resample(sigma, self.scale, dec)
         return shifted.addcmul_(_resample(change, self.scale, dec), dec)
@@ -118,9 +111,9 @@ class AddFusion(nn.Module):
         self.scale = scale
         self.project = _zero(nn.Conv2d(prior_channels, channels, 1))
 
-    def forward(self, prior: Tensor, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+    def forward(self, prior: Tensor, dec: Tensor) -> Tensor:
         """Add the prior; shapes as in :meth:`SAT.forward`."""
-        return _sum_skip(dec, enc) + _resample(self.project(prior), self.scale, dec)
+        return dec + _resample(self.project(prior), self.scale, dec)
 
 
 @MODELS.register_module()
@@ -141,7 +134,6 @@ class ConcatFusion(nn.Module):
         self.conv = _zero(nn.Conv2d(channels + prior_channels, channels, 1))
         nn.init.dirac_(self.conv.weight[:, :channels])
 
-    def forward(self, prior: Tensor, dec: Tensor, enc: Optional[Tensor] = None) -> Tensor:
+    def forward(self, prior: Tensor, dec: Tensor) -> Tensor:
         """Concatenate the prior; shapes as in :meth:`SAT.forward`."""
-        dec = _sum_skip(dec, enc)
         return self.conv(torch.cat([dec, _resample(prior, self.scale, dec)], dim=1))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmspd.models.gate import apply_gate, check_gate
+from mmspd.models.layers.gate import apply_gate, check_gate
 from mmspd.registry import MODELS
 
 __all__ = ['MLA']

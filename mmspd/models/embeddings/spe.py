@@ -100,12 +100,10 @@ class SPE(nn.Module):
             if hasattr(fusion, 'modulation'):
                 yield name, fusion.modulation(aggregated[level])
 
-    def _fuse(
-        self, aggregated: Dict[int, Tensor], seam: str, dec: Tensor, enc: Optional[Tensor] = None
-    ) -> Tensor:
+    def _fuse(self, aggregated: Dict[int, Tensor], seam: str, dec: Tensor) -> Tensor:
         if seam not in self.levels:
             return dec
-        return self.fusions[_key(seam)](aggregated[self.levels[seam]], dec, enc)
+        return self.fusions[_key(seam)](aggregated[self.levels[seam]], dec)
 
 
 def _key(seam: str) -> str:

@@ -14,7 +14,7 @@ _EPS = 1e-5
 
 
 class FeatureNorm(nn.Module):
-    """Normalise every channel of features that need no gradient.
+    """Normalize every channel of features that need no gradient.
 
     In training by mean and variance over the images of all ranks, so that two ranks of two images
     get what one of four gets; otherwise by their running averages. (MMEngine's ``sync_bn`` would
@@ -35,7 +35,7 @@ class FeatureNorm(nn.Module):
 
     @torch.no_grad()
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise.
+        """Normalize.
 
         Args:
             features: ``(N, C, H, W)``, any float type.
@@ -54,7 +54,7 @@ class FeatureNorm(nn.Module):
         return (features - _as_map(mean)) * _as_map((var + _EPS).rsqrt())
 
     def undo(self, features: Tensor) -> Tensor:
-        """Bring normalised features back to their scale, by the running averages.
+        """Bring normalized features back to their scale, by the running averages.
 
         Args:
             features: ``(N, C, H, W)``.

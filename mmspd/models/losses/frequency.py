@@ -14,7 +14,7 @@ class FrequencyLoss(nn.Module):
 
     .. math:: mean | [Re, Im](F(pred)) - [Re, Im](F(target)) |
 
-    with the full, unnormalised 2-D Fourier transform, exactly as MIMO-UNet and MSSNet compute it
+    with the full, unnormalized 2-D Fourier transform, exactly as MIMO-UNet and MSSNet compute it
     by the old ``torch.rfft(x, 2, onesided=False)``. The complex modulus instead would be pi/2
     times larger.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.models.losses.feature_norm import FeatureNorm
-from mmspd.registry import MODELS
+from mmspd.registry import MODELS, build_model
 
 __all__ = ['HCLLoss', 'PriorDistillationLoss']
 
@@ -36,7 +36,7 @@ def _literal(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor
 
 
 def _reviewkd(student: Tensor, teacher: Tensor, sizes: Sequence[int] = (4, 2, 1)) -> Tensor:
-    """The loss of ReviewKD: adaptive pools to 4x4, 2x2, 1x1 with halving weights, normalised."""
+    """The loss of ReviewKD: adaptive pools to 4x4, 2x2, 1x1 with halving weights, normalized."""
     difference = student - teacher
     total, weight, weights = difference.square().mean(), 1.0, 1.0
     for size in sizes:
@@ -48,7 +48,7 @@ def _reviewkd(student: Tensor, teacher: Tensor, sizes: Sequence[int] = (4, 2, 1)
     return total / weights
 
 
-@MODELS.register_module(name=['HCLLoss', 'HCL'])
+@MODELS.register_module()
 class HCLLoss(nn.Module):
     r"""Hierarchical context loss between two feature maps.
 
@@ -114,18 +114,18 @@ class PriorDistillationLoss(nn.Module):
         L_{prior} = \frac{1}{L} \sum_i HCL(head_i(f_{pri}^i), norm_i(f_{gt}^i))
 
     ``head_i`` is a 1x1 convolution to the teacher's channels. It exists for this loss alone: the
-    restorer is guided by the feature before it. ``norm_i`` is not in the paper, see ``normalise``.
+    restorer is guided by the feature before it. ``norm_i`` is not in the paper, see ``normalize``.
 
     Args:
         prior_channels: channels of the prior's levels; from the prior branch, not stated.
         teacher_channels: channels of the teacher's levels; from the teacher's config, not stated.
         hcl: config of the loss of one level.
         loss_weight: beta of Eq. 7.
-        normalise: bring every channel of the teacher's features to mean 0 and variance 1 first
+        normalize: bring every channel of the teacher's features to mean 0 and variance 1 first
             (:class:`~mmspd.models.losses.feature_norm.FeatureNorm`), so that neither a level nor a
             channel counts more than another because its numbers are larger. ``False`` compares the
             features as they are, as Eq. 4 is printed: a prior that takes over their scale drives
-            the modulation of the decoder out of its range, see ``configs/spd/STUDY.md``.
+            the modulation of the decoder out of its range, see ``projects/prior_study/RESULTS.md``.
 
     Raises:
         UserError: prior and teacher differ in the number of levels.
@@ -137,7 +137,7 @@ class PriorDistillationLoss(nn.Module):
         teacher_channels: Sequence[int],
         hcl: Dict[str, Any] = PLAIN_HCL,
         loss_weight: float = 0.1,
-        normalise: bool = True,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         if len(prior_channels) != len(teacher_channels):
@@ -146,12 +146,12 @@ class PriorDistillationLoss(nn.Module):
                 f'{len(teacher_channels)}; make the numbers equal.'
             )
         self.loss_weight = loss_weight
-        self.hcl = MODELS.build(hcl)
+        self.hcl = build_model(hcl)
         self.heads = nn.ModuleList(
             nn.Conv2d(own, wide, 1) for own, wide in zip(prior_channels, teacher_channels)
         )
         self.norms: Optional[nn.ModuleList] = None
-        if normalise:
+        if normalize:
             self.norms = nn.ModuleList(FeatureNorm(wide) for wide in teacher_channels)
 
     def forward(self, prior: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:

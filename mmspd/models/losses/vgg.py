@@ -7,9 +7,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.models.holder import TrainingOnly
+from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.registry import MODELS
-from mmspd.utils.weights import load_renamed
+from mmspd.weights.loading import load_renamed
 
 __all__ = ['VGGLoss']
 

@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.models.feature_net import FeatureNet
+from mmspd.models.layers.feature_net import FeatureNet
 from mmspd.registry import MODELS
 
 __all__ = ['BackboneExtractor', 'ConvExtractor']
@@ -101,14 +101,14 @@ def _strided(in_channels: int, width: int, step: int) -> List[nn.Module]:
 class BackboneExtractor(BaseModule):
     """Any mmpretrain, mmseg or timm backbone as F_S, from scratch or from pretrained weights.
 
-    Given the teacher's own backbone, weights, normalisation and scale, it starts as the teacher
+    Given the teacher's own backbone, weights, normalization and scale, it starts as the teacher
     itself, shown the blurry image. Weights are loaded when training starts (``init_weights``),
     never for testing, where the checkpoint brings them.
 
     Args:
         backbone: config of the backbone; its levels fine to coarse.
         width: channels to which a 1x1 convolution reduces every level.
-        weights: as in :class:`~mmspd.models.teacher.FeatureTeacher`; ``'random'`` trains from
+        weights: as in :class:`~mmspd.models.teachers.FeatureTeacher`; ``'random'`` trains from
             scratch.
         mean: RGB mean in 0..255.
         std: RGB standard deviation in 0..255.
@@ -139,7 +139,7 @@ class BackboneExtractor(BaseModule):
         self.reduce = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels)
 
     def init_weights(self) -> None:
-        """Initialise the backbone, then load the weights that the config names."""
+        """Initialize the backbone, then load the weights that the config names."""
         super().init_weights()
         self.net.load_weights()
 

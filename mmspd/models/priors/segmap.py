@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.models.layers.segmentation_maps import check_form, one_hot
 from mmspd.models.priors.base import PriorBranch
-from mmspd.models.segmaps import check_form, one_hot
 from mmspd.registry import MODELS
 
 __all__ = ['SegmapSPL']

@@ -21,7 +21,7 @@ class SPL(PriorBranch):
         extractor: config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
         clc: config of the cross-level connection; ``None`` leaves it out (the prior is then m
             itself, distilled by Eq. 2 instead of Eq. 4: Net1-3 and Net5 of the paper's Table 4).
-        normalise: show the restorer the prior with the channels of every pixel brought to mean 0
+        normalize: show the restorer the prior with the channels of every pixel brought to mean 0
             and variance 1, so that its scale is not that of the teacher's features; the loss
             compares the prior itself. Not in the paper.
 
@@ -35,12 +35,12 @@ class SPL(PriorBranch):
         self,
         extractor: Dict[str, Any] = CONV_EXTRACTOR,
         clc: Optional[Dict[str, Any]] = CROSS_LEVEL,
-        normalise: bool = False,
+        normalize: bool = False,
     ) -> None:
         super().__init__(extractor)
         self.channels = self.extractor.channels
         self.clc = None if clc is None else build_model(clc, channels=self.channels)
-        self.normalise = normalise
+        self.normalize = normalize
 
     def forward(self, img: Tensor) -> List[Tensor]:
         """Extract the prior.
@@ -55,7 +55,7 @@ class SPL(PriorBranch):
         return features if self.clc is None else self.clc(features)
 
     def guidance(self, prior: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Turn the prior into what the restorer is shown; see ``normalise``.
+        """Turn the prior into what the restorer is shown; see ``normalize``.
 
         Args:
             prior: what ``forward`` returned.
@@ -63,10 +63,10 @@ class SPL(PriorBranch):
         Returns:
             Maps of the same shapes.
         """
-        return [_normalise(level) for level in prior] if self.normalise else prior
+        return [_normalize(level) for level in prior] if self.normalize else prior
 
 
-def _normalise(level: Tensor) -> Tensor:
+def _normalize(level: Tensor) -> Tensor:
     """Bring the channels of every pixel to mean 0 and variance 1."""
-    centred = level - level.mean(1, keepdim=True)
-    return centred * (centred.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+    centered = level - level.mean(1, keepdim=True)
+    return centered * (centered.square().mean(1, keepdim=True) + 1e-5).rsqrt()

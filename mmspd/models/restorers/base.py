@@ -5,8 +5,8 @@ from typing import Any, List, Tuple, Union
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.models.padding import crop_to, pad_to_multiple
-from mmspd.models.recompute import run
+from mmspd.models.layers.activation_checkpointing import checkpointed
+from mmspd.models.layers.padding import crop_to, pad_to_multiple
 from mmspd.models.seams import FuseFn, no_fuse
 
 __all__ = ['Restorer', 'check_outputs']
@@ -26,7 +26,7 @@ def check_outputs(outputs: str) -> str:
 class Restorer(nn.Module):
     """Base class: an image of any size in, its restorations out.
 
-    A subclass states :attr:`multiple` and :attr:`seams` and writes :meth:`restore`.
+    A subclass states :attr:`multiple` and :attr:`seams` and writes :meth:`forward_padded`.
 
     Args:
         outputs: ``'all'`` returns every output as a list, the full-resolution result last;
@@ -34,7 +34,7 @@ class Restorer(nn.Module):
         with_cp: recompute the blocks' activations in the backward pass to save memory.
 
     Attributes:
-        multiple: both sides of what :meth:`restore` gets are divisible by it.
+        multiple: both sides of what :meth:`forward_padded` gets are divisible by it.
         seams: names of the seams, coarse to fine.
         seam_groups: for a restorer of several U-Nets, the names of each: every U-Net takes all
             levels of the prior. Empty where there is one U-Net.
@@ -62,7 +62,7 @@ class Restorer(nn.Module):
         """
         height, width = img.shape[-2:]
         padded = pad_to_multiple(img, self.multiple)
-        results = self.restore(padded, fuse)
+        results = self.forward_padded(padded, fuse)
         if self.outputs == 'last':
             return crop_to(results[-1], height, width)
         return [
@@ -70,10 +70,10 @@ class Restorer(nn.Module):
             for result in results
         ]
 
-    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+    def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore an image whose sides are multiples of :attr:`multiple`."""
         raise NotImplementedError
 
-    def run(self, block: nn.Module, *inputs: Any) -> Any:
+    def checkpointed(self, block: nn.Module, *inputs: Any) -> Any:
         """Run a block, with recomputation in the backward pass where ``with_cp`` asks for it."""
-        return run(self.with_cp, block, *inputs)
+        return checkpointed(self.with_cp, block, *inputs)

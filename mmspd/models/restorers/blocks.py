@@ -42,7 +42,7 @@ class BasicConv(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Residual block of MIMO-UNet: conv3x3, ReLU, conv3x3, plus the input; no normalisation.
+    """Residual block of MIMO-UNet: conv3x3, ReLU, conv3x3, plus the input; no normalization.
 
     Args:
         channels: channels of the input and the output.

@@ -6,7 +6,7 @@ from typing import List
 import torch
 from torch import Tensor, nn
 
-from mmspd.models.pyramids import gaussian_half
+from mmspd.models.layers.multi_scale_targets import gaussian_half
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.blocks import ConvPair
 from mmspd.models.seams import FuseFn
@@ -42,7 +42,7 @@ class DeepDeblur(Restorer):
     paper's (3.7 M). One network per level of a Gaussian pyramid of the input, the coarsest first;
     the next one sees its own level and the enlarged result. The networks compute on 0..255 minus
     127.5, since their biases do not scale, and no input is added to an output. The targets of
-    training are a Gaussian pyramid too: ``model.pyramid='gaussian'``.
+    training are a Gaussian pyramid too: ``model.multi_scale_targets='gaussian'``.
 
     Seams: there is no decoder, so each network takes the prior of its resolution half way through
     its residual blocks: ``scale2`` (stride 4), ``scale1`` and ``scale0`` (full resolution).
@@ -72,7 +72,7 @@ class DeepDeblur(Restorer):
             {str(scale): _enlarger() for scale in range(1, NUM_SCALES)}
         )
 
-    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+    def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore ``(N, 3, H, W)`` at 1/4, 1/2 and full resolution."""
         pyramid = [img]
         for _ in range(1, NUM_SCALES):
@@ -93,8 +93,8 @@ class DeepDeblur(Restorer):
         first, *blocks, last = self.body_models[scale].body
         x = first(x)
         for block in blocks[: self.half_way]:
-            x = self.run(block, x)
+            x = self.checkpointed(block, x)
         x = fuse(f'scale{scale}', x)
         for block in blocks[self.half_way :]:
-            x = self.run(block, x)
+            x = self.checkpointed(block, x)
         return last(x)

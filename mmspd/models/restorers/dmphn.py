@@ -93,7 +93,7 @@ class DMPHN(Restorer):
         self.decoder_lv2 = _decoder(base)
         self.decoder_lv3 = _decoder(base)
 
-    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+    def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore ``(N, 3, H, W)``, H and W multiples of 8, to a list of one such image."""
         whole = img - 0.5
         halves = split(whole, ROWS)  # (2N, 3, H/2, W)
@@ -116,5 +116,5 @@ class DMPHN(Restorer):
             if name in SEAM_BEFORE:
                 x = fuse(SEAM_BEFORE[name], x)
             # the result of a lone convolution is kept anyway, as the next block's input
-            x = self.run(layer, x) if isinstance(layer, ConvPair) else layer(x)
+            x = self.checkpointed(layer, x) if isinstance(layer, ConvPair) else layer(x)
         return x

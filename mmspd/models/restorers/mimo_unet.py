@@ -73,7 +73,7 @@ class AFF(nn.Module):
 
 
 def _nearest(x: Tensor, scale: float) -> Tensor:
-    """Resize by nearest neighbour, the mode of every resize inside the official network."""
+    """Resize by nearest neighbor, the mode of every resize inside the official network."""
     return F.interpolate(x, scale_factor=scale, mode='nearest')
 
 
@@ -82,7 +82,7 @@ class MIMOUNet(Restorer):
     """Multi-input multi-output UNet; key names and numerics of the official code.
 
     Defaults are MIMO-UNet (6.8 M parameters); ``MIMOUNet(num_res=20, dropout=0.1)`` is MIMO-UNet+
-    (16.1 M). The inputs of the lower scales are nearest-neighbour halvings, and every output adds
+    (16.1 M). The inputs of the lower scales are nearest-neighbor halvings, and every output adds
     the input of its own scale.
 
     Seams: the inputs of the three decoder blocks, ``dec3`` (stride 4), ``dec2`` and ``dec1``.
@@ -133,26 +133,26 @@ class MIMOUNet(Restorer):
         self.SCM2 = SCM(base * 2)
         self.dropout = nn.Dropout2d(dropout)
 
-    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+    def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore ``(N, 3, H, W)`` at 1/4, 1/2 and full resolution."""
         img2 = _nearest(img, 0.5)
         img4 = _nearest(img2, 0.5)
 
-        enc1 = self.run(self.Encoder[0], self.feat_extract[0](img))  # (N, C, H, W)
+        enc1 = self.checkpointed(self.Encoder[0], self.feat_extract[0](img))  # (N, C, H, W)
         z = self.FAM2(self.feat_extract[1](enc1), self.SCM2(img2))
-        enc2 = self.run(self.Encoder[1], z)  # (N, 2C, H/2, W/2)
+        enc2 = self.checkpointed(self.Encoder[1], z)  # (N, 2C, H/2, W/2)
         z = self.FAM1(self.feat_extract[2](enc2), self.SCM1(img4))
-        enc3 = self.run(self.Encoder[2], z)  # (N, 4C, H/4, W/4)
+        enc3 = self.checkpointed(self.Encoder[2], z)  # (N, 4C, H/4, W/4)
 
         enc3_at2 = _nearest(enc3, 2)
         skip2 = self.AFFs[1](_nearest(enc1, 0.5), enc2, enc3_at2)
         skip1 = self.AFFs[0](enc1, _nearest(enc2, 2), _nearest(enc3_at2, 2))
 
-        dec = self.run(self.Decoder[0], fuse('dec3', enc3))
+        dec = self.checkpointed(self.Decoder[0], fuse('dec3', enc3))
         out4 = self.ConvsOut[0](dec) + img4
         z = torch.cat([self.feat_extract[3](dec), self.dropout(skip2)], dim=1)
-        dec = self.run(self.Decoder[1], fuse('dec2', self.Convs[0](z)))
+        dec = self.checkpointed(self.Decoder[1], fuse('dec2', self.Convs[0](z)))
         out2 = self.ConvsOut[1](dec) + img2
         z = torch.cat([self.feat_extract[4](dec), self.dropout(skip1)], dim=1)
-        dec = self.run(self.Decoder[2], fuse('dec1', self.Convs[1](z)))
+        dec = self.checkpointed(self.Decoder[2], fuse('dec1', self.Convs[1](z)))
         return [out4, out2, self.feat_extract[5](dec) + img]

@@ -109,10 +109,10 @@ class ORSNet(nn.Module):
             for level in (1, 2, 3):
                 self.add_module(f'conv_{part}{level}', conv(fine, channels, 1))
 
-    def forward(self, x: Tensor, run: RunFn, previous: StageFeatures) -> Tensor:
+    def forward(self, x: Tensor, checkpointed: RunFn, previous: StageFeatures) -> Tensor:
         """Transform ``(N, C, H, W)``, guided by the levels of the U-Net before."""
         for level, enc, dec in zip((1, 2, 3), previous.enc, previous.dec):
-            x = run(getattr(self, f'orb{level}'), x)
+            x = checkpointed(getattr(self, f'orb{level}'), x)
             if level > 1:
                 enc = getattr(self, f'up_enc{level - 1}')(enc)
                 dec = getattr(self, f'up_dec{level - 1}')(dec)
@@ -206,24 +206,26 @@ class MPRNet(Restorer):
     def _join(self, x: Tensor, dim: int) -> Tensor:
         return join(x, dim) if self.split_patches else x
 
-    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+    def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore ``(N, 3, H, W)`` to the images of the stages, first to last."""
         halves = self._cut(img, ROWS)
-        x = self.run(self.shallow_feat1, self._cut(halves, COLUMNS))  # quadrants
-        enc = [self._join(z, COLUMNS) for z in self.stage1_encoder(x, self.run)]
-        dec = self.stage1_decoder(enc, self.run, partial(self._fuse_whole, fuse))
+        x = self.checkpointed(self.shallow_feat1, self._cut(halves, COLUMNS))  # quadrants
+        enc = [self._join(z, COLUMNS) for z in self.stage1_encoder(x, self.checkpointed)]
+        dec = self.stage1_decoder(enc, self.checkpointed, partial(self._fuse_whole, fuse))
         if self.num_stages == 1:
             return [self._join(self.sam12.image(dec[0], halves), ROWS)]
 
         gated, image1 = self.sam12(dec[0], halves)
-        x = torch.cat([self.run(self.shallow_feat2, halves), gated], dim=1)
-        enc = self.stage2_encoder(self.concat12(x), self.run, StageFeatures(enc, dec))
+        x = torch.cat([self.checkpointed(self.shallow_feat2, halves), gated], dim=1)
+        enc = self.stage2_encoder(self.concat12(x), self.checkpointed, StageFeatures(enc, dec))
         enc = [self._join(z, ROWS) for z in enc]
-        dec = self.stage2_decoder(enc, self.run, lambda level, z: fuse(f'stage2.{level}', z))
+        dec = self.stage2_decoder(
+            enc, self.checkpointed, lambda level, z: fuse(f'stage2.{level}', z)
+        )
 
         gated, image2 = self.sam23(dec[0], img)
-        x = torch.cat([self.run(self.shallow_feat3, img), gated], dim=1)
-        x = self.stage3_orsnet(self.concat23(x), self.run, StageFeatures(enc, dec))
+        x = torch.cat([self.checkpointed(self.shallow_feat3, img), gated], dim=1)
+        x = self.stage3_orsnet(self.concat23(x), self.checkpointed, StageFeatures(enc, dec))
         return [self._join(image1, ROWS), image2, self.tail(x) + img]
 
     def _fuse_whole(self, fuse: FuseFn, level: str, dec: Tensor) -> Tensor:

@@ -52,9 +52,9 @@ class MSSNet(Restorer):
     Six U-Nets: one at scale 1, two at scale 2, three at scale 3. Scales 1 and 2 see the half-size
     and the full image with their pixels unshuffled, so they work at strides 4 and 2; scale 3 works
     at full resolution. The half-size image is bilinear with aligned corners, and so must be its
-    target (``pyramid='bilinear_corners'``). A U-Net gets the finest decoder feature of the one
-    before as its input, and all encoder and decoder features of that by cross-stage fusion; from
-    scale to scale they are enlarged, and the input joins the new scale's shallow feature.
+    target (``multi_scale_targets='bilinear_corners'``). A U-Net gets the finest decoder feature of
+    the one before as its input, and all its encoder and decoder features by cross-stage fusion;
+    from scale to scale they are enlarged, and the input joins the new scale's shallow feature.
 
     Defaults are MSSNet (15.6 M parameters); ``MSSNet(20, 40, 40)`` is MSSNet-small (6.8 M) and
     ``MSSNet(80, 50, 50)`` MSSNet-large (28.2 M).
@@ -118,20 +118,20 @@ class MSSNet(Restorer):
         self.fusion12 = conv(base * 2, base)
         self.fusion23 = conv(base * 2, base)
 
-    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+    def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore ``(N, 3, H, W)``: one image of half size, then full-size ones."""
         half = F.interpolate(img, scale_factor=0.5, mode='bilinear', align_corners=True)
         outputs: List[Tensor] = []
         previous: Optional[StageFeatures] = None
         for scale, blurry, names in zip(SCALES, (half, img, img), self.unets):
             x = blurry if scale == 3 else F.pixel_unshuffle(blurry, 2)
-            x = self.run(getattr(self, f'shallow_feat{scale}'), x)
+            x = self.checkpointed(getattr(self, f'shallow_feat{scale}'), x)
             if previous is not None:
                 x, previous = self._to_next_scale(scale, x, previous)
             for name in names:
-                enc = getattr(self, f'E{name}')(x, self.run, previous)
+                enc = getattr(self, f'E{name}')(x, self.checkpointed, previous)
                 dec = getattr(self, f'D{name}')(
-                    enc, self.run, lambda level, z, name=name: fuse(f'D{name}.{level}', z)
+                    enc, self.checkpointed, lambda level, z, name=name: fuse(f'D{name}.{level}', z)
                 )
                 previous = StageFeatures(enc, dec)
                 x = dec[0]

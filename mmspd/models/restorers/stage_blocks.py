@@ -21,7 +21,7 @@ __all__ = [
 
 LEVELS = (1, 2, 3)
 
-RunFn = Callable[..., Any]  # Restorer.run: a block and its inputs
+RunFn = Callable[..., Any]  # Restorer.checkpointed: a block and its inputs
 LevelFuse = Callable[[str, Tensor], Tensor]  # 'dec3', 'dec2' or 'dec1', and the feature there
 
 
@@ -126,13 +126,13 @@ class StageEncoder(_Stage):
                 self.add_module(f'csff_dec{level}', conv(width, width, 1))
 
     def forward(
-        self, x: Tensor, run: RunFn, previous: Optional[StageFeatures] = None
+        self, x: Tensor, checkpointed: RunFn, previous: Optional[StageFeatures] = None
     ) -> List[Tensor]:
         """Encode ``(N, C, H, W)``.
 
         Args:
             x: feature at the finest level.
-            run: runs a block, as :meth:`Restorer.run`.
+            checkpointed: runs a block, as :meth:`Restorer.run`.
             previous: features of the earlier U-Net, at the sizes of this one's.
 
         Returns:
@@ -140,7 +140,7 @@ class StageEncoder(_Stage):
         """
         features: List[Tensor] = []
         for level, down in zip(LEVELS, (nn.Identity(), self.down12, self.down23)):
-            x = run(getattr(self, f'encoder_level{level}'), down(x))
+            x = checkpointed(getattr(self, f'encoder_level{level}'), down(x))
             if previous is not None:
                 x = x + getattr(self, f'csff_enc{level}')(previous.enc[level - 1])
                 x = x + getattr(self, f'csff_dec{level}')(previous.dec[level - 1])
@@ -166,19 +166,21 @@ class StageDecoder(_Stage):
         self.up21 = resample(widths[1], widths[0], 2)
         self.up32 = resample(widths[2], widths[1], 2)
 
-    def forward(self, features: Sequence[Tensor], run: RunFn, fuse: LevelFuse) -> List[Tensor]:
+    def forward(
+        self, features: Sequence[Tensor], checkpointed: RunFn, fuse: LevelFuse
+    ) -> List[Tensor]:
         """Decode an encoder's features.
 
         Args:
             features: fine to coarse.
-            run: runs a block, as :meth:`Restorer.run`.
+            checkpointed: runs a block, as :meth:`Restorer.run`.
             fuse: called at every level, coarse to fine, where its skip has been added.
 
         Returns:
             The levels' features, fine to coarse.
         """
-        dec3 = run(self.decoder_level3, fuse('dec3', features[2]))
-        z = self.up32(dec3) + run(self.skip_attn2, features[1])
-        dec2 = run(self.decoder_level2, fuse('dec2', z))
-        z = self.up21(dec2) + run(self.skip_attn1, features[0])
-        return [run(self.decoder_level1, fuse('dec1', z)), dec2, dec3]
+        dec3 = checkpointed(self.decoder_level3, fuse('dec3', features[2]))
+        z = self.up32(dec3) + checkpointed(self.skip_attn2, features[1])
+        dec2 = checkpointed(self.decoder_level2, fuse('dec2', z))
+        z = self.up21(dec2) + checkpointed(self.skip_attn1, features[0])
+        return [checkpointed(self.decoder_level1, fuse('dec1', z)), dec2, dec3]

@@ -50,15 +50,15 @@ class UNet(Restorer):
         )
         self.ending = nn.Conv2d(base, 3, 3, padding=1)
 
-    def restore(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
+    def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore ``(N, 3, H, W)``, H and W multiples of 4, to a list of one such image."""
-        enc1 = self.run(self.encoders[0], self.intro(img))  # (N, C, H, W)
-        enc2 = self.run(self.encoders[1], self.downs[0](enc1))  # (N, 2C, H/2, W/2)
-        enc3 = self.run(self.encoders[2], self.downs[1](enc2))  # (N, 4C, H/4, W/4)
+        enc1 = self.checkpointed(self.encoders[0], self.intro(img))  # (N, C, H, W)
+        enc2 = self.checkpointed(self.encoders[1], self.downs[0](enc1))  # (N, 2C, H/2, W/2)
+        enc3 = self.checkpointed(self.encoders[2], self.downs[1](enc2))  # (N, 4C, H/4, W/4)
 
-        dec = self.run(self.decoders[0], fuse('dec3', enc3))
+        dec = self.checkpointed(self.decoders[0], fuse('dec3', enc3))
         dec = fuse('dec2', self.ups[0](dec) + enc2)
-        dec = self.run(self.decoders[1], dec)
+        dec = self.checkpointed(self.decoders[1], dec)
         dec = fuse('dec1', self.ups[1](dec) + enc1)
-        dec = self.run(self.decoders[2], dec)
+        dec = self.checkpointed(self.decoders[2], dec)
         return [self.ending(dec) + img]

@@ -6,6 +6,6 @@ surroundings that a convolutional F_S gives the very same.
 """
 
 from mmspd.models.tiling.network import TileNetwork
-from mmspd.models.tiling.restore import restore
+from mmspd.models.tiling.restore import restore_images
 
-__all__ = ['TileNetwork', 'restore']
+__all__ = ['TileNetwork', 'restore_images']

@@ -4,7 +4,7 @@ from typing import List, NamedTuple
 
 import numpy as np
 
-from mmspd.models.padding import round_up
+from mmspd.models.layers.padding import round_up
 
 __all__ = ['Span', 'fades', 'spans']
 
@@ -22,7 +22,7 @@ def spans(length: int, tile: int, overlap: int, multiple: int, shrink: bool = Tr
     Args:
         length: pixels of the axis.
         tile: longest tile, a multiple of ``multiple``.
-        overlap: how far neighbours overlap at least, likewise; below ``tile``.
+        overlap: how far neighbors overlap at least, likewise; below ``tile``.
         multiple: tiles start at multiples of it.
         shrink: make the tiles as short as their number allows; without it they are ``tile`` long
             and overlap by more.
@@ -43,7 +43,7 @@ def spans(length: int, tile: int, overlap: int, multiple: int, shrink: bool = Tr
 def fades(tiles: List[Span]) -> List[np.ndarray]:
     """Weights of the pixels of each tile, which sum to one at every pixel of the axis.
 
-    Neighbours fade into each other over their overlap. A pixel belongs to two tiles at most;
+    Neighbors fade into each other over their overlap. A pixel belongs to two tiles at most;
     where three reach it, the outer one has weight zero.
 
     Args:
@@ -59,8 +59,8 @@ def fades(tiles: List[Span]) -> List[np.ndarray]:
             start = max(start, tiles[i - 1].stop)
         if i + 2 < len(tiles):
             stop = min(stop, tiles[i + 2].start)
-        centres = (np.arange(stop - start) + 0.5) / (stop - start)
-        rise = (np.sin(centres * np.pi / 2) ** 2).astype(np.float32)
+        centers = (np.arange(stop - start) + 0.5) / (stop - start)
+        rise = (np.sin(centers * np.pi / 2) ** 2).astype(np.float32)
         weights[i][start - left.start : stop - left.start] = 1 - rise
         weights[i][stop - left.start :] = 0
         weights[i + 1][: start - right.start] = 0

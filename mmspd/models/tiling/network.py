@@ -1,17 +1,16 @@
-"""A model as tiling sees it: what it takes to run it on a part of an image."""
+"""Running a generator on parts of an image, and the memory that this takes."""
 
 import math
 import weakref
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmspd.models.compiled import Compiled
 from mmspd.models.guided import SemanticGuided, as_list
-from mmspd.models.meta import peak_memory, shapes_only
-from mmspd.models.padding import pad_to_multiple, round_up
+from mmspd.models.layers.compilation import Compiled
+from mmspd.models.layers.padding import pad_to_multiple, round_up
+from mmspd.models.layers.shape_inference import peak_memory, shapes_only
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.tiling.grid import Span
 
@@ -39,15 +38,16 @@ _KNOWN: 'weakref.WeakKeyDictionary[nn.Module, _Known]' = weakref.WeakKeyDictiona
 
 
 class TileNetwork:
-    """A model as this module sees it: a generator, where it is, how it is run, what that takes.
+    """Runs a generator on tiles and estimates the memory it needs.
 
     Args:
         model: in evaluation mode, on its device; or its generator.
-        compiled: compile the restorer for each size of tile. The prior, a small part of the work,
-            is not compiled, for it sees the whole image.
+        compiled: how the restorer is compiled for each size of tile; ``True`` for CUDA graphs on
+            an accelerator. The prior, a small part of the work, is not compiled, because it sees
+            the whole image.
     """
 
-    def __init__(self, model: nn.Module, compiled: bool = False) -> None:
+    def __init__(self, model: nn.Module, compiled: Union[bool, Compiled] = False) -> None:
         self.generator = getattr(model, 'generator', model)
         self.device = next(self.generator.parameters()).device
         self.memory_format = getattr(model, 'memory_format', torch.contiguous_format)
@@ -57,17 +57,23 @@ class TileNetwork:
         self.accepted, self.costs = _KNOWN[self.generator]
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
-        self.compiled = compiled
-        # CUDA graphs reuse the memory of a result, which is copied before the next tile
-        mode = None if self.device.type == 'cpu' else 'reduce-overhead'
-        self._call = Compiled(compiled and dict(dynamic=False, mode=mode))
+        if not isinstance(compiled, Compiled):
+            # CUDA graphs reuse the memory of a result, which is copied before the next tile
+            mode = None if self.device.type == 'cpu' else 'reduce-overhead'
+            compiled = Compiled(compiled and dict(dynamic=False, mode=mode))
+        self._compiled = compiled
 
-    def load(self, pixels: np.ndarray) -> Tensor:
-        """Bring ``(N, 3, h, w)`` to the device."""
-        img = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the restorer is compiled."""
+        return self._compiled.options is not False
+
+    def load(self, img: Tensor) -> Tensor:
+        """Bring ``(N, 3, h, w)`` to the device, as float32."""
+        img = img.to(self.device, torch.float32)
         return img.contiguous(memory_format=self.memory_format)
 
-    def restore(
+    def restore_tile(
         self, img: Tensor, rows: Span, columns: Span, prior: Optional[Sequence[Tensor]] = None
     ) -> Tensor:
         """Restore a part of images on the device.
@@ -85,11 +91,11 @@ class TileNetwork:
             prior = self.crop(self.compute_prior(img), rows, columns)
         part = img[..., rows.start : rows.stop, columns.start : columns.stop]
         # one size and memory layout for all tiles: both are part of what is compiled for
-        part = pad_to_multiple(part, self.multiple if self.compiled else self.accepted)
+        part = pad_to_multiple(part, self.multiple if self.is_compiled else self.accepted)
         part = part.contiguous(memory_format=self.memory_format)
         if part.is_meta:
-            return _run(self.generator, part, prior)
-        return self._call(_run, self.generator, part, prior)
+            return _restore(self.generator, part, prior)
+        return self._compiled(_restore, self.generator, part, prior)
 
     def compute_prior(self, img: Tensor) -> List[Tensor]:
         """Extract the prior of an image on the device, padded to :attr:`multiple`."""
@@ -108,28 +114,28 @@ class TileNetwork:
         ]
 
     def cost(self, size: Tuple[int, int], tile: Tuple[int, int], whole_prior: bool) -> int:
-        """Bytes that :meth:`restore` takes for a tile of an image, in float32.
+        """Bytes that :meth:`restore_tile` takes for a tile of an image, in float32.
 
         Beside the prior of the whole image, where there is one.
         """
         margin = 0 if whole_prior else 2 * self.surroundings
         around = tuple(min(length, side + margin) for length, side in zip(size, tile))
 
-        def run() -> None:
+        def forward() -> None:
             img = torch.empty(1, 3, *around, device='meta')
             shapes = self.prior_shapes(*tile) if whole_prior else None
             prior = shapes and [torch.empty(shape, device='meta') for shape in shapes]
-            self.restore(img, Span(0, tile[0]), Span(0, tile[1]), prior)
+            self.restore_tile(img, Span(0, tile[0]), Span(0, tile[1]), prior)
 
-        return self._cost((*around, *tile, whole_prior), run)
+        return self._cost((*around, *tile, whole_prior), forward)
 
     def prior_cost(self, height: int, width: int) -> int:
         """Bytes that computing the prior of an image takes, in float32."""
 
-        def run() -> None:
+        def forward() -> None:
             self.compute_prior(torch.empty(1, 3, height, width, device='meta'))
 
-        return self._cost((height, width), run)
+        return self._cost((height, width), forward)
 
     def prior_size(self, height: int, width: int) -> int:
         """Bytes of the prior of an image, in float32."""
@@ -144,15 +150,15 @@ class TileNetwork:
             for channels, stride in zip(prior.channels, prior.strides)
         ]
 
-    def _cost(self, case: Tuple[int, ...], run: Callable[[], None]) -> int:
+    def _cost(self, case: Tuple[int, ...], forward: Callable[[], None]) -> int:
         if case not in self.costs:
-            self.costs[case] = int(KEPT_FACTOR * peak_memory(self.generator, run)) + KEPT_BYTES
+            self.costs[case] = int(KEPT_FACTOR * peak_memory(self.generator, forward)) + KEPT_BYTES
         return self.costs[case]
 
 
-def _run(generator: nn.Module, img: Tensor, prior: Optional[Sequence[Tensor]]) -> Tensor:
+def _restore(generator: nn.Module, img: Tensor, prior: Optional[Sequence[Tensor]]) -> Tensor:
     """Restore images, with their prior where the generator is guided."""
-    outputs = generator(img) if prior is None else generator.restore(img, prior)
+    outputs = generator(img) if prior is None else generator.restore_with_prior(img, prior)
     return as_list(outputs)[-1]
 
 

@@ -3,7 +3,7 @@
 from typing import List, NamedTuple, Tuple, Union
 
 from mmspd.errors import UserError
-from mmspd.models.padding import round_up
+from mmspd.models.layers.padding import round_up
 from mmspd.models.tiling.grid import Span, spans
 from mmspd.models.tiling.network import TileNetwork
 
@@ -26,6 +26,11 @@ class Plan(NamedTuple):
     columns: List[Span]
     whole_prior: bool
     batch: int
+
+    @classmethod
+    def whole(cls, size: Tuple[int, int]) -> 'Plan':
+        """One tile, the whole image of height and width ``size``."""
+        return cls([Span(0, size[0])], [Span(0, size[1])], whole_prior=False, batch=1)
 
     @property
     def tile(self) -> Tuple[int, int]:

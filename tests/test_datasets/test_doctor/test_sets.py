@@ -21,8 +21,8 @@ from blurred_pairs import (
 from PIL import Image
 
 from mmspd.datasets.doctor import check_data, inventory
-from mmspd.datasets.packed_plan import plan_pack
-from mmspd.datasets.packed_writer import write_pack
+from mmspd.datasets.packs.plan import plan_pack
+from mmspd.datasets.packs.writer import write_pack
 from mmspd.registry import DATASETS
 
 

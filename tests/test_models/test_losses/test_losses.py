@@ -23,7 +23,7 @@ def features(*shape, seed=0):
 
 def test_eq2_by_hand():
     """A difference of 2 everywhere: mean square 4 at each of the three resolutions."""
-    hcl = MODELS.build(dict(type='mmspd.HCL'))
+    hcl = MODELS.build(dict(type='mmspd.HCLLoss'))
     zeros = torch.zeros(1, 3, 4, 4)
     assert hcl(zeros, zeros + 2).item() == 12.0
     # literal: norms 2 sqrt(48), 2 sqrt(12), 2 sqrt(3), over W H = 16
@@ -63,7 +63,7 @@ def test_hcl_factors():
 
 def test_eq4_mean_over_levels_times_beta():
     loss = build_model(
-        dict(type='mmspd.PriorDistillationLoss', normalise=False, loss_weight=0.3),
+        dict(type='mmspd.PriorDistillationLoss', normalize=False, loss_weight=0.3),
         prior_channels=(4, 3),
         teacher_channels=(7, 5),
     ).double()
@@ -92,7 +92,7 @@ def test_hcl_refuses_what_does_not_match():
 
 @pytest.mark.parametrize('size', [(16, 16), (15, 21), (14, 9), (7, 32)])
 def test_frequency_loss_is_mimo_unets(size):
-    """Full unnormalised spectrum, real and imaginary parts stacked, mean absolute difference."""
+    """Full unnormalized spectrum, real and imaginary parts stacked, mean absolute difference."""
     pred, target = torch.rand(2, 2, 3, *size)
     spectra = [np.fft.fft2(x.numpy().astype(np.float64)) for x in (pred, target)]
     stacked = [np.stack([s.real, s.imag], -1) for s in spectra]
@@ -181,11 +181,11 @@ def test_vgg_errors(tmp_path, vgg_file, monkeypatch):
         first_use()
 
 
-def test_normalised_features_count_alike_whatever_their_scale():
+def test_normalized_features_count_alike_whatever_their_scale():
     prior = [features(2, 4, 8, 8).float()]
     f_gt = [features(2, 3, 8, 8, seed=1).float() + 2]
     loss = build_model(
-        dict(type='mmspd.PriorDistillationLoss', normalise=True, loss_weight=1.0),
+        dict(type='mmspd.PriorDistillationLoss', normalize=True, loss_weight=1.0),
         prior_channels=(4,),
         teacher_channels=(3,),
     )
@@ -198,10 +198,10 @@ def test_normalised_features_count_alike_whatever_their_scale():
     assert loss(prior, [f_gt[0] * 50 - 7]).item() == pytest.approx(got.item(), rel=1e-4)
 
 
-def test_a_normalised_prior_is_projected_in_the_scale_of_the_teachers_features():
+def test_a_normalized_prior_is_projected_in_the_scale_of_the_teachers_features():
     f_gt = features(2, 3, 8, 8, seed=1).float() * 5 + 2
     loss = build_model(
-        dict(type='mmspd.PriorDistillationLoss', normalise=True),
+        dict(type='mmspd.PriorDistillationLoss', normalize=True),
         prior_channels=(3,),
         teacher_channels=(3,),
     )

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from contracts.restorer import EMBEDDING
 from mmagic.structures import DataSample
+from restorer_contract import EMBEDDING
 
 from mmspd.registry import build_model
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from contracts.features import (
+from mmengine.config import Config
+from prior_features import (
     CHANNELS,
     SIZES,
     prior,
-    randomised,
+    randomized,
     resize,
 )
-from mmengine.config import Config
 
 from mmspd.registry import MODELS
 
@@ -22,7 +22,7 @@ TEACHERS = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'teacher
 @pytest.mark.parametrize('gate', [None, 'sigmoid'])
 def test_eq3_cross_level_connection(gate):
     m = prior()
-    clc = randomised(MODELS.build(dict(type='mmspd.CLC', channels=CHANNELS, gate=gate)))
+    clc = randomized(MODELS.build(dict(type='mmspd.CLC', channels=CHANNELS, gate=gate)))
     got = clc(m)
     assert len(got) == 3
     for i in (0, 1):
@@ -120,7 +120,7 @@ def test_backbone_extractor(backbone, scale, strides):
 
 
 def test_backbone_extractor_starts_from_the_teachers_weights(tmp_path):
-    """init_weights loads them, after MMEngine has initialised the backbone."""
+    """init_weights loads them, after MMEngine has initialized the backbone."""
     backbone = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))
     torch.manual_seed(0)
     source = MODELS.build(backbone)
@@ -174,8 +174,8 @@ def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
     assert sum(p.numel() for p in trained) > 0.9 * sum(p.numel() for p in extractor.parameters())
 
 
-def test_a_normalised_prior_is_shown_in_a_scale_of_its_own():
-    spl = MODELS.build(dict(type='mmspd.SPL', normalise=True))
+def test_a_normalized_prior_is_shown_in_a_scale_of_its_own():
+    spl = MODELS.build(dict(type='mmspd.SPL', normalize=True))
     prior = [torch.rand(2, 5, 4, 6) * 40 - 3, torch.randn(2, 5, 2, 3)]
     for level, shown in zip(prior, spl.guidance(prior)):
         wanted = torch.nn.functional.layer_norm(level.permute(0, 2, 3, 1), (5,))

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from contracts.features import resize
-from contracts.restorer import RestorerContract, guide, image
+from prior_features import resize
+from restorer_contract import RestorerContract, guide, image
 
 from mmspd.registry import build_model
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from contracts.restorer import OwnRestorerContract, count_gmac, count_parameters
 from mmagic.structures import DataSample
 from mmengine.config import Config
+from restorer_contract import OwnRestorerContract, count_gmac, count_parameters
 from skimage.transform import pyramid_gaussian
 
 from mmspd.registry import build_model
@@ -117,7 +117,7 @@ def test_seams_are_half_way_through_the_blocks():
         if name.endswith('.body') and name.count('.') == 4:
             module.register_forward_pre_hook(lambda m, i, name=name: ran.append(name))
 
-    def record(seam, dec, enc=None):
+    def record(seam, dec):
         ran.append((seam, tuple(dec.shape)))
         return dec
 

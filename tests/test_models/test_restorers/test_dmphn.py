@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from contracts.restorer import OwnRestorerContract, count_gmac, count_parameters
+from restorer_contract import OwnRestorerContract, count_gmac, count_parameters
 
 from mmspd.registry import build_model
 
@@ -108,7 +108,7 @@ def test_seams_are_the_inputs_of_the_last_decoders_scales():
         module = getattr(network.decoder_lv1, layer)
         module.register_forward_pre_hook(lambda m, i, layer=layer: inputs.update({layer: i[0]}))
 
-    def record(seam, dec, enc=None):
+    def record(seam, dec):
         seams[seam] = dec
         return dec
 

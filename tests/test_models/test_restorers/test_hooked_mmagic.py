@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from contracts.restorer import RestorerContract, backward, guide, image, randomise
+from restorer_contract import RestorerContract, backward, guide, image, randomize
 
 from mmspd.models.guided import as_list
 from mmspd.registry import build_model
@@ -17,7 +17,7 @@ NAFNET = dict(
 
 class TestNAFNet(RestorerContract):
     restorer = dict(type='mmagic.NAFNet', **NAFNET)
-    at = [dict(name='decoders.0', level=1), dict(name='decoders.1', level=0)]
+    seams = [dict(name='decoders.0', level=1), dict(name='decoders.1', level=0)]
 
 
 RESTORERS = {
@@ -86,22 +86,22 @@ def test_starts_as_the_plain_restorer_and_leaves_it_when_it_learns(name, guided)
     img = image(64, 64)
     plain = build_model(RESTORERS[name][0])
     plain.load_state_dict(guided.restorer.state_dict(), strict=True)
-    learnt = randomise(copy.deepcopy(guided))
+    learned = randomize(copy.deepcopy(guided))
     with torch.no_grad():
         want = as_list(plain.eval()(img))[-1]
         assert torch.equal(as_list(guided(img))[-1], want)
-        assert not torch.equal(as_list(learnt(img))[-1], as_list(learnt.restorer(img))[-1])
+        assert not torch.equal(as_list(learned(img))[-1], as_list(learned.restorer(img))[-1])
 
 
 def test_prior_and_embedding_are_trained(guided):
-    gradients = backward(randomise(copy.deepcopy(guided)), image(64, 64))
+    gradients = backward(randomize(copy.deepcopy(guided)), image(64, 64))
     own = {name: grad for name, grad in gradients.items() if not name.startswith('restorer.')}
     assert own
     assert not [name for name, grad in own.items() if grad.abs().sum() == 0]
 
 
 def test_copies_keep_their_seams(guided):
-    learnt, img = randomise(copy.deepcopy(guided)), image(64, 64)
-    for twin in (copy.deepcopy(learnt), pickle.loads(pickle.dumps(learnt))):
+    learned, img = randomize(copy.deepcopy(guided)), image(64, 64)
+    for twin in (copy.deepcopy(learned), pickle.loads(pickle.dumps(learned))):
         with torch.no_grad():
-            assert torch.equal(as_list(twin(img))[-1], as_list(learnt(img))[-1])
+            assert torch.equal(as_list(twin(img))[-1], as_list(learned(img))[-1])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from contracts.restorer import OwnRestorerContract, count_parameters
+from restorer_contract import OwnRestorerContract, count_parameters
 
 from mmspd.registry import build_model
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from contracts.restorer import OwnRestorerContract, count_parameters, guide
 from mmengine.model import ExponentialMovingAverage
+from restorer_contract import OwnRestorerContract, count_parameters, guide
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmspd.errors import UserError
@@ -233,7 +233,7 @@ def test_the_prior_of_stage_1_is_that_of_the_whole_image():
     factor = factor[:, :1]
     seen = []
 
-    def fuse(seam, dec, enc=None):
+    def fuse(seam, dec):
         if seam != 'stage1.dec1':
             return dec
         seen.append(dec)

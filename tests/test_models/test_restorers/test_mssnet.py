@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from contracts.restorer import OwnRestorerContract, count_parameters, guide
+from restorer_contract import OwnRestorerContract, count_parameters, guide
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmspd.errors import UserError
@@ -175,7 +175,7 @@ def test_every_u_net_takes_all_levels_of_the_prior():
     assert embedding.levels == want
     assert embedding.fusions['D1_1_dec3'].scale == 8 / 16
     assert embedding.fusions['D3_3_dec1'].scale == 2 / 1
-    some = guide(SMALL, at=['D1_1.dec2', 'D1_1.dec1', 'D3_3.dec3']).embedding
+    some = guide(SMALL, seams=['D1_1.dec2', 'D1_1.dec1', 'D3_3.dec3']).embedding
     assert some.levels == {'D1_1.dec2': 1, 'D1_1.dec1': 0, 'D3_3.dec3': 0}
 
 

@@ -1,5 +1,5 @@
 import torch
-from contracts.restorer import OwnRestorerContract, count_parameters
+from restorer_contract import OwnRestorerContract, count_parameters
 
 from mmspd.registry import build_model
 
@@ -30,7 +30,7 @@ def test_skips_are_sums():
     unet.encoders[0].register_forward_hook(lambda m, i, o: features.update(enc=o))
     seams = {}
 
-    def record(seam, dec, enc=None):
+    def record(seam, dec):
         seams[seam] = dec
         return dec
 

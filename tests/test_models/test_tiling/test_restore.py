@@ -1,21 +1,20 @@
-"""restore: equal to the untiled run, one prior for all tiles, clear about what cannot be."""
+"""restore_images: equal to the untiled run, one prior for all tiles, clear about what cannot be."""
 
 import gc
-import importlib
 import re
 import weakref
 
 import pytest
 import support
 import torch
-from contracts.restorer import guide, image, randomise
+from restorer_contract import guide, image, randomize
 from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.models.guided import as_list
-from mmspd.models.padding import pad_to
-from mmspd.models.self_ensemble import self_ensemble
-from mmspd.models.tiling import TileNetwork, restore
+from mmspd.models.layers.padding import pad_to
+from mmspd.models.tiling import TileNetwork, restore_images
+from mmspd.models.tiling.orientation import ORIENTATIONS
 from mmspd.models.tiling.plan import choose_tiles
 from mmspd.registry import build_model
 
@@ -37,7 +36,7 @@ SEGMAP = dict(
 
 def build(kind):
     torch.manual_seed(0)
-    return randomise(
+    return randomize(
         {
             'unet': lambda: build_model(UNET),
             'mimo': lambda: build_model(dict(type='mmspd.MIMOUNet', base=4, num_res=1)),
@@ -47,7 +46,7 @@ def build(kind):
             'guided mprnet': lambda: guide(
                 dict(type='mmspd.MPRNet', base=8, growth=4, orsnet_growth=4, num_cab=1)
             ),
-            'guided nafnet': lambda: guide(NAFNET, at=['decoders.0', 'decoders.1']),
+            'guided nafnet': lambda: guide(NAFNET, seams=['decoders.0', 'decoders.1']),
         }[kind]()
     ).eval()
 
@@ -71,7 +70,7 @@ def test_whole_image_equals_the_network(kind):
         img = image(*size)
         want = untiled(network, img)
         for tile in ('auto', 0, 512):
-            assert torch.equal(restore(network, img, tile=tile), want)
+            assert torch.equal(restore_images(network, img, tile=tile), want)
 
 
 @pytest.mark.parametrize(
@@ -86,10 +85,12 @@ def test_whole_image_equals_the_network(kind):
 )
 def test_tiles_equal_the_untiled_run(kind, decibel):
     network, img = build(kind), smooth(205, 331)
-    found = restore(network, img, tile=128, overlap=48)
+    found = restore_images(network, img, tile=128, overlap=48)
     error = (found - untiled(network, img)).square().mean()
     assert -10 * error.log10() > decibel
-    seams = (restore(network, img, tile=128, overlap=0) - untiled(network, img)).square().mean()
+    seams = (
+        (restore_images(network, img, tile=128, overlap=0) - untiled(network, img)).square().mean()
+    )
     assert error < seams / 10
 
 
@@ -100,17 +101,19 @@ def test_a_constant_image_stays_constant():
 
     img = torch.full((1, 3, 300, 200), 0.7)
     torch.testing.assert_close(
-        restore(Same(3, 3, 1), img, tile=128, overlap=64), img, atol=1e-6, rtol=0
+        restore_images(Same(3, 3, 1), img, tile=128, overlap=64), img, atol=1e-6, rtol=0
     )
 
 
 def seen_priors(network, img, monkeypatch, **kwargs):
     """The tiles of a run: how many priors were computed, and what the restorer was shown."""
     computed, shown = [], []
-    compute, use = network.compute_prior, network.restore
+    compute, use = network.compute_prior, network.restore_with_prior
     monkeypatch.setattr(network, 'compute_prior', lambda x: computed.append(x) or compute(x))
-    monkeypatch.setattr(network, 'restore', lambda x, p: shown.append((x, p)) or use(x, p))
-    result = restore(network, img, tile=128, overlap=32, **kwargs)
+    monkeypatch.setattr(
+        network, 'restore_with_prior', lambda x, p: shown.append((x, p)) or use(x, p)
+    )
+    result = restore_images(network, img, tile=128, overlap=32, **kwargs)
     monkeypatch.undo()
     on_device = [x for x in computed if x.device.type == 'cpu']
     return result, len(on_device), [(x, p) for x, p in shown if x.device.type == 'cpu']
@@ -135,19 +138,20 @@ def test_all_tiles_see_the_one_prior_of_the_image(kind, monkeypatch):
 
 
 @pytest.mark.parametrize('kind', ['nafnet', 'guided unet'])
-def test_self_ensemble_sees_all_sides(kind):
+def test_self_ensemble_averages_all_orientations(kind):
     network, img = build(kind), smooth(150, 201)
-    want = self_ensemble(lambda view: untiled(network, view), img)
-    found = restore(network, img, tile=0, self_ensemble=True)
+    views = [one.undo(untiled(network, one.apply(img))) for one in ORIENTATIONS]
+    want = torch.stack(views).mean(0)
+    found = restore_images(network, img, tile=0, self_ensemble=True)
     torch.testing.assert_close(found, want, atol=1e-6, rtol=0)
-    tiled = restore(network, img, tile=128, overlap=48, self_ensemble=True)
+    tiled = restore_images(network, img, tile=128, overlap=48, self_ensemble=True)
     assert (tiled - want).square().mean() < 1e-5
 
 
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
 def test_reduced_precision(precision):
     network, img = build('guided unet'), smooth(40, 72)
-    found = restore(network, img, precision=precision)
+    found = restore_images(network, img, precision=precision)
     assert found.dtype == torch.float32
     assert 0 < (found - untiled(network, img)).abs().max() < 0.1
 
@@ -160,7 +164,7 @@ def test_the_last_sum_is_in_float32(kind):
     last = restorer.feat_extract[5].main[0] if kind == 'mimo' else restorer.ending
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    assert torch.equal(restore(network, img, precision='bfloat16'), img)
+    assert torch.equal(restore_images(network, img, precision='bfloat16'), img)
 
 
 @pytest.mark.parametrize('kind', ['unet', 'guided unet'])
@@ -172,18 +176,18 @@ def test_tiles_at_a_time_equal_one_by_one(kind, monkeypatch):
         lambda _, args: args[0].is_meta or counts.append(len(args[0]))
     )
     how = dict(tile=128, overlap=32)
-    want = restore(network, img, **how)
+    want = restore_images(network, img, **how)
     assert counts == [1] * 8
     counts.clear()
     told = []
-    found = restore(network, img, **how, batch=3, progress=lambda *count: told.append(count))
+    found = restore_images(network, img, **how, batch=3, progress=lambda *count: told.append(count))
     torch.testing.assert_close(found, want, atol=1e-5, rtol=0)
     assert counts == [3, 1, 3, 1]  # those of the bottom row are smaller
     assert told == [(done, 8) for done in range(1, 9)]
     if kind == 'guided unet':  # each tile has its own surroundings: one at a time
         monkeypatch.setattr(TileNetwork, 'prior_size', lambda self, *size: 2**60)
         counts.clear()
-        found = restore(network, img, **how, batch=3)
+        found = restore_images(network, img, **how, batch=3)
         torch.testing.assert_close(found, want, atol=1e-5, rtol=0)
         assert counts == [1] * 8
 
@@ -219,14 +223,14 @@ def test_one_program_restores_tiles_of_all_images(kind, sizes, monkeypatch):
         img = smooth(*size)
         # an image smaller than a tile is restored within its own reflection
         padded = pad_to(img, max(size[0], 128), max(size[1], 128))
-        found = restore(net, img, tile=128, overlap=48)
+        found = restore_images(net, img, tile=128, overlap=48)
         want = untiled(network, padded)[..., : size[0], : size[1]]
         assert found.shape == img.shape
         assert -10 * (found - want).square().mean().log10() > 60
-    restore(net, smooth(90, 180), tile=128, overlap=48, self_ensemble=True)
+    restore_images(net, smooth(90, 180), tile=128, overlap=48, self_ensemble=True)
     assert len(programs) == 1
     whole = smooth(64, 96)
-    torch.testing.assert_close(restore(net, whole, tile=0), untiled(network, whole))
+    torch.testing.assert_close(restore_images(net, whole, tile=0), untiled(network, whole))
     assert len(programs) == 2
 
 
@@ -240,11 +244,11 @@ def test_a_restorer_that_refuses_odd_sizes_is_given_others():
             return nn.functional.pixel_shuffle(self.body(nn.functional.pixel_unshuffle(img, 2)), 2)
 
     network, img = Strict(), image(131, 203)
-    found = restore(network, img, tile=128, overlap=0)
+    found = restore_images(network, img, tile=128, overlap=0)
     want = untiled(network, img[..., :130, :202])
     torch.testing.assert_close(found[..., :130, :202], want, atol=1e-6, rtol=0)
-    guided = randomise(guide(Strict(), at=['body'])).eval()
-    assert restore(guided, img, tile=64).shape == img.shape
+    guided = randomize(guide(Strict(), seams=['body'])).eval()
+    assert restore_images(guided, img, tile=64).shape == img.shape
 
 
 def test_a_restorer_that_refuses_tiny_images_is_given_larger_ones():
@@ -255,9 +259,9 @@ def test_a_restorer_that_refuses_tiny_images_is_given_larger_ones():
             return super().forward(padded)[..., : img.shape[-2], : img.shape[-1]]
 
     network = Reflecting(3, 3, 1)
-    assert restore(network, image(1, 9)).shape == (1, 3, 1, 9)
+    assert restore_images(network, image(1, 9)).shape == (1, 3, 1, 9)
     img = image(35, 45)
-    torch.testing.assert_close(restore(network, img), untiled(network, img))
+    torch.testing.assert_close(restore_images(network, img), untiled(network, img))
 
 
 def test_a_deblurrer_is_restored_by_its_generator():
@@ -271,41 +275,15 @@ def test_a_deblurrer_is_restored_by_its_generator():
     ).eval()
     img = image(35, 45)
     with torch.no_grad():
-        torch.testing.assert_close(restore(model, img), model(img, mode='tensor'))
+        torch.testing.assert_close(restore_images(model, img), model(img, mode='tensor'))
 
 
 def test_progress_is_told_after_every_tile():
     told = []
-    restore(build('unet'), image(40, 100), tile=40, overlap=8, progress=lambda *a: told.append(a))
+    restore_images(
+        build('unet'), image(40, 100), tile=40, overlap=8, progress=lambda *a: told.append(a)
+    )
     assert told == [(1, 3), (2, 3), (3, 3)]
-
-
-class Blown(nn.Conv2d):
-    """A network that adds what its weights hold to the image."""
-
-    def __init__(self, value):
-        super().__init__(1, 1, 1, bias=False)
-        nn.init.constant_(self.weight, value)
-
-    def forward(self, img):
-        return torch.cat([img[..., :-1], img[..., -1:] + self.weight], dim=-1)
-
-
-@pytest.mark.parametrize(
-    ('value', 'message'),
-    [
-        (float('nan'), 'has values that are not finite. Try'),
-        (64 * 3.0, r'is far from its input \(3.00 of the full range in some part\). Try'),
-        (1.0, None),  # one column of light
-    ],
-)
-def test_a_blow_up_is_told(value, message, monkeypatch):
-    told = []
-    module = importlib.import_module('mmspd.models.tiling.restore')
-    monkeypatch.setattr(module, 'print_log', lambda text, *_: told.append(text))
-    restore(Blown(value), image(128, 192))
-    assert bool(told) == (message is not None)
-    assert message is None or re.search(message, told[0])
 
 
 @pytest.mark.parametrize(
@@ -322,7 +300,7 @@ def test_a_blow_up_is_told(value, message, monkeypatch):
 )
 def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(UserError, match=message):
-        restore(build('unet'), torch.zeros(1, 3, 600, 600), **arguments)
+        restore_images(build('unet'), torch.zeros(1, 3, 600, 600), **arguments)
 
 
 def test_an_accelerator_without_memory_ends_in_one_sentence():
@@ -331,17 +309,23 @@ def test_an_accelerator_without_memory_ends_in_one_sentence():
             raise torch.cuda.OutOfMemoryError('Tried to allocate 2 GiB')
 
     with pytest.raises(UserError, match='ran out of memory: state a smaller tile'):
-        restore(Full(3, 3, 1), torch.zeros(1, 3, 8, 8), tile=0)
+        restore_images(Full(3, 3, 1), torch.zeros(1, 3, 8, 8), tile=0)
 
 
-def test_takes_one_image():
-    with pytest.raises(UserError, match=r'one image \(1, 3, H, W\), but got \(2, 3, 8, 8\)'):
-        restore(build('unet'), torch.zeros(2, 3, 8, 8))
+def test_a_batch_is_restored_as_its_images_are():
+    network, images = build('guided unet'), torch.cat([smooth(70, 90), 1 - smooth(70, 90)])
+    assert torch.equal(restore_images(network, images, tile=None), untiled(network, images))
+    for how in (dict(tile=64), dict(tile='auto'), dict(tile=None, self_ensemble=True)):
+        one_by_one = [restore_images(network, image, **how) for image in images.split(1)]
+        found = restore_images(network, images, **how)
+        torch.testing.assert_close(found, torch.cat(one_by_one), atol=1e-6, rtol=0)
+    with pytest.raises(UserError, match=r'takes \(N, 3, H, W\), but got \(3, 8, 8\)'):
+        restore_images(network, torch.zeros(3, 8, 8))
 
 
 def test_what_is_known_of_a_network_does_not_keep_it():
     network = build('unet')
-    restore(network, image(32, 32))
+    restore_images(network, image(32, 32))
     alive = weakref.ref(network)
     del network
     gc.collect()
@@ -352,9 +336,9 @@ def test_what_is_known_of_a_network_does_not_keep_it():
 RESTORE_LARGE = """
 import resource, sys, torch
 import mmspd.models
-from mmspd.models.tiling import restore
+from mmspd.models.tiling import restore_images
 from mmspd.registry import build_model
-from mmspd.utils.memory import held_memory
+from mmspd.utils.device import held_memory
 
 spl = dict(
     type='mmspd.SPL',
@@ -365,7 +349,7 @@ network = build_model(dict(
 image = torch.rand(1, 3, 1400, 2000)
 budget = held_memory(torch.device('cpu')) + 2**20 * int(sys.argv[1])
 tiles = []
-restore(network, image, memory_budget=budget, progress=lambda *told: tiles.append(told))
+restore_images(network, image, memory_budget=budget, progress=lambda *told: tiles.append(told))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print('result', peak, budget, len(tiles), flush=True)
 """

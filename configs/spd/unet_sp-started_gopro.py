@@ -1,7 +1,0 @@
-_base_ = ['./unet_gopro.py', '../_base_/started_prior.py']
-
-work_dir = './work_dirs/{{fileBasenameNoExtension}}'
-
-model = dict(
-    generator=dict(_delete_=True, restorer=_base_.model.generator, **_base_.started),
-)

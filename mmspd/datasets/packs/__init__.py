@@ -1,0 +1,1 @@
+"""Packs: data sets decoded once, read by memory map."""

@@ -1,0 +1,1 @@
+"""Building blocks that restorers, priors, embeddings, losses and teachers share."""

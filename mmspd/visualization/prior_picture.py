@@ -1,0 +1,289 @@
+"""Pictures of what the prior looks like and does, in colors that mean the same in all of them."""
+
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import matplotlib
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from scipy.linalg import orthogonal_procrustes
+
+from mmspd.visualization.prior_view import LevelView, PriorView
+
+__all__ = ['Palette', 'Panel', 'color_panel', 'draw_rows']
+
+DPI = 100
+# inches: width of a panel, of its scale with and without the numbers, height of a title, distances
+PANEL, SCALE, BAR, TITLE, GAP = 3.2, 0.72, 0.1, 0.32, 0.06
+FLATTEST, TALLEST = 0.3, 1.8  # height of a panel over its width, whatever the image
+SPREAD = 2.5  # standard deviations on each side of gray that the colors reach
+NO_SIGNAL = 1e-3  # share of the largest variance below which a component is left faint
+LEAST_SPAN = 1e-3  # of mu and sigma, which are all 1 and 0 before training
+
+
+class Panel(NamedTuple):
+    """One map or image, and how it is shown.
+
+    Attributes:
+        name: of its file.
+        title: above it.
+        pixels: ``(h, w, 3)``, RGB, uint8, or the values ``(h, w)``.
+        stride: pixels of the image per pixel of this.
+        colors: Matplotlib's name of the colors, for values.
+        span: values at both ends of them.
+    """
+
+    name: str
+    title: str
+    pixels: np.ndarray
+    stride: int = 1
+    colors: Optional[str] = None
+    span: Tuple[float, float] = (0.0, 1.0)
+
+
+Row = List[Optional[Panel]]
+
+
+class Palette:
+    """Colors that mean the same in all pictures of some images.
+
+    Features are shown by their three principal components over all the images, as red, green and
+    blue of equal variance. The components of every kind and level of features are turned until
+    the colors are as near as can be to those of the finest f_pri, so that they can be compared.
+    The student's features have the teacher's components: equal colors are equal features.
+
+    Mu and sigma have a span of their own at every seam, the same in all the images.
+
+    Args:
+        views: the images that shall be comparable, of one model, all with a sharp image or none.
+    """
+
+    def __init__(self, views: Sequence[PriorView]) -> None:
+        finest = _pool(views, 'prior', 0)
+        reference = _Components(finest, None)(finest)
+        self._components = {
+            (field, index): _Components(_pool(views, field, index), reference)
+            for field in ('prior', 'aggregated', 'teacher')
+            for index, level in enumerate(views[0].levels)
+            if getattr(level, field) is not None
+        }
+        self._spans = {}
+        for name in views[0].seams:
+            seams = [view.seams[name] for view in views]
+            self._spans[name] = (
+                max(_reach(seam.mu - 1) for seam in seams),
+                max(_reach(seam.sigma) for seam in seams),
+            )
+
+    def rows(self, view: PriorView) -> List[Row]:
+        """Lay out the panels of one of the images.
+
+        Args:
+            view: one of those the palette was made of.
+
+        Returns:
+            Rows from top to bottom; ``None`` leaves a place empty.
+        """
+        rows = [
+            list(_images(view)),
+            self._features(view, 'prior', '$f_{pri}^%d$'),
+            self._features(view, 'aggregated', '$M_{pri}^%d$'),
+        ]
+        if view.levels[0].teacher is not None:
+            if view.classes is None:
+                rows.append(self._features(view, 'student', 'student, head($f_{pri}^%d$)'))
+            rows.append(self._features(view, 'teacher', 'teacher, $f_{gt}^%d$'))
+            rows.append(list(_similarities(view)))
+        columns = max(map(len, rows))
+        modulations = list(self._modulations(view))
+        for start in range(0, len(modulations), columns):
+            rows += map(list, zip(*modulations[start : start + columns]))
+        return rows
+
+    def _features(self, view: PriorView, field: str, symbol: str) -> Row:
+        """The features of all levels; class maps where they are that."""
+        row: Row = []
+        for index, level in enumerate(view.levels):
+            features = getattr(level, field)
+            if features is None:
+                row.append(None)
+                continue
+            name, title = f'{field}_{index + 1}', f'{symbol % (index + 1)}, stride {level.stride}'
+            if view.classes is not None and field != 'aggregated':
+                row.append(_class_map(name, f'{title}, class', level, features, view.classes))
+                continue
+            components = self._components['teacher' if field == 'student' else field, index]
+            scores = components(_as_rows(features)) / (2 * SPREAD) + 0.5
+            pixels = (scores.clip(0, 1) * 255).round().astype(np.uint8)
+            pixels = pixels.reshape(*features.shape[1:], 3)
+            row.append(Panel(name, title, pixels, level.stride))
+        return row
+
+    def _modulations(self, view: PriorView) -> Iterator[Tuple[Panel, Panel]]:
+        for name, seam in sorted(view.seams.items(), key=lambda item: item[1].level):
+            stride = view.levels[seam.level].stride
+            mu, sigma = self._spans[name]
+            titles = [
+                rf'$\mu$ at {name}, level {seam.level + 1}, $|\mu-1|$ {seam.mu_change:.4f}',
+                rf'$\sigma$ at {name}, level {seam.level + 1}, $|\sigma|$ {seam.sigma_size:.4f}',
+            ]
+            yield (
+                Panel(f'mu_{name}', titles[0], seam.mu, stride, 'RdBu_r', (1 - mu, 1 + mu)),
+                Panel(f'sigma_{name}', titles[1], seam.sigma, stride, 'RdBu_r', (-sigma, sigma)),
+            )
+
+
+class _Components:
+    """Principal components of features, as a function of them.
+
+    Args:
+        samples: ``(N, C)``.
+        reference: ``(N, 3)``, what the components are turned towards.
+    """
+
+    def __init__(self, samples: np.ndarray, reference: Optional[np.ndarray]) -> None:
+        self.mean = samples.mean(0)
+        centered = samples - self.mean
+        variances, vectors = np.linalg.eigh(centered.T @ centered / len(samples))
+        variances, vectors = variances[::-1][:3], vectors[:, ::-1][:, :3]
+        least = max(NO_SIGNAL * variances[0], np.finfo(np.float32).tiny)
+        axes = vectors * np.where(vectors.sum(0) < 0, -1, 1) / np.sqrt(variances.clip(least))
+        self.axes = np.pad(axes, ((0, 0), (0, 3 - axes.shape[1])))
+        if reference is not None:
+            self.axes = self.axes @ orthogonal_procrustes(centered @ self.axes, reference)[0]
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Turn ``(N, C)`` into ``(N, 3)``, of mean 0 and variance 1 over the samples."""
+        return (features - self.mean) @ self.axes
+
+
+def _as_rows(features: np.ndarray) -> np.ndarray:
+    """Turn features ``(C, h, w)`` into ``(h * w, C)``."""
+    return features.reshape(len(features), -1).T.astype(np.float64)
+
+
+def _pool(views: Sequence[PriorView], field: str, index: int) -> np.ndarray:
+    """Collect features ``(N, C)`` of all images, each averaged on the grid of its coarsest level.
+
+    There the levels meet, and there are few enough.
+    """
+    pooled = []
+    for view in views:
+        features = torch.from_numpy(getattr(view.levels[index], field))
+        grid = view.levels[-1].prior.shape[1:]
+        pooled.append(_as_rows(F.adaptive_avg_pool2d(features, grid).numpy()))
+    return np.concatenate(pooled)
+
+
+def _reach(values: np.ndarray) -> float:
+    return max(float(np.quantile(np.abs(values), 0.995)), LEAST_SPAN)
+
+
+def _images(view: PriorView) -> Iterator[Panel]:
+    values = view.psnr() or (None, None)
+    for name, value in zip(('blurry', 'restored'), values):
+        title = name if value is None else f'{name}, {value:.2f} dB'
+        yield Panel(name, title, getattr(view, name))
+    if view.sharp is not None:
+        yield Panel('sharp', 'sharp', view.sharp)
+
+
+def _class_map(
+    name: str, title: str, level: LevelView, probabilities: np.ndarray, classes: int
+) -> Panel:
+    # 20 colors that differ; more classes than that need colors in between
+    colors, end = ('tab20', 20) if classes <= 20 else ('gist_ncar', classes)
+    # class k has the color from k to k + 1
+    best = probabilities.argmax(0) + np.float32(0.5)
+    return Panel(name, title, best, level.stride, colors, (0, end))
+
+
+def _similarities(view: PriorView) -> Iterator[Panel]:
+    for number, level in enumerate(view.levels, 1):
+        title = f'similarity {number}, mean {level.similarity.mean():.3f}'
+        yield Panel(f'similarity_{number}', title, level.similarity, level.stride, 'viridis')
+
+
+def color_panel(panel: Panel, size: Tuple[int, int]) -> np.ndarray:
+    """Show a panel at the size of the image.
+
+    Args:
+        panel: what to show.
+        size: rows and columns of the image.
+
+    Returns:
+        ``size + (3,)``, RGB, uint8.
+    """
+    pixels = panel.pixels
+    if panel.colors is not None:
+        low, high = panel.span
+        colors = matplotlib.colormaps[panel.colors]
+        pixels = colors((pixels - low) / (high - low), bytes=True)[..., :3]
+    large = pixels.repeat(panel.stride, axis=0).repeat(panel.stride, axis=1)
+    return large[: size[0], : size[1]]
+
+
+def draw_rows(rows: Sequence[Row], heading: str) -> np.ndarray:
+    """Draw panels with their titles and scales as one picture.
+
+    Args:
+        rows: what :meth:`Palette.rows` returned.
+        heading: above everything.
+
+    Returns:
+        ``(h, w, 3)``, RGB, uint8, with panels some 300 pixels wide.
+    """
+    columns = max(map(len, rows))
+    size = rows[0][0].pixels.shape[:2]
+    height = PANEL * min(max(size[0] / size[1], FLATTEST), TALLEST)
+    cell = height + TITLE, PANEL + SCALE  # inches, as all of these
+    total = cell[0] * len(rows) + TITLE + GAP, cell[1] * columns + GAP
+    figure = Figure(figsize=total[::-1], dpi=DPI)
+    # a file may have dollar signs in its name
+    place = GAP / total[1], 1 - GAP / total[0]
+    figure.text(*place, heading, fontsize=10, va='top', parse_math=False)
+
+    def add_axes(row: int, left: float, width: float) -> Axes:
+        bottom = cell[0] * (len(rows) - row - 1) + GAP
+        box = ((left + GAP) / total[1], bottom / total[0], width / total[1], height / total[0])
+        return figure.add_axes(box)
+
+    for row, panels in enumerate(rows):
+        for column, panel in enumerate(panels):
+            if panel is None:
+                continue
+            left = cell[1] * column
+            shown = _draw(add_axes(row, left, PANEL), panel, size)
+            if panel.colors is not None:
+                low, high = panel.span
+                bar = figure.colorbar(
+                    shown,
+                    cax=add_axes(row, left + PANEL + GAP, BAR),
+                    ticks=(low, (low + high) / 2, high),
+                    format='%.3g',
+                )
+                bar.ax.tick_params(labelsize=7)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _draw(axes: Axes, panel: Panel, size: Tuple[int, int]) -> AxesImage:
+    axes.set_axis_off()
+    axes.set_title(panel.title, fontsize=9)
+    low, high = panel.span
+    rows, columns = (side * panel.stride for side in panel.pixels.shape[:2])
+    shown = axes.imshow(
+        panel.pixels,
+        cmap=panel.colors,
+        vmin=low,
+        vmax=high,
+        extent=(0, columns, rows, 0),
+        interpolation='antialiased' if panel.stride == 1 else 'nearest',
+    )
+    axes.set(xlim=(0, size[1]), ylim=(size[0], 0))
+    return shown

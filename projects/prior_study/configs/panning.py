@@ -1,0 +1,27 @@
+# The same variants on blur that is quickly learned: a camera that pans; the README tells how to
+# make its data. STUDY_PANNING names their folder.
+#   python projects/prior_study/run.py projects/prior_study/configs/panning.py --jobs 2 --minutes 60
+_base_ = './main.py'
+
+epochs = 10
+root = '{{$STUDY_PANNING:data/study_panning}}'
+train, val, kodak24, reds = [
+    dict(data_root=f'{root}/pairs/{name}', packed=f'{root}/packs/{name}')
+    for name in ('train', 'val', 'kodak24', 'reds')
+]
+options = dict(
+    # nothing is transposed: the blur is horizontal
+    train_dataloader=dict(dataset=dict(train, pipeline={'4': dict(transpose_ratio=0.0)})),
+    val_dataloader=dict(dataset=val),
+    test_sets=dict(val=val, kodak24=kodak24, reds=reds),
+)
+main, students, remedies, controls, budget, others, seeds = [
+    _base_[name]
+    for name in ('main', 'students', 'remedies', 'controls', 'budget', 'others', 'seeds')
+]
+order = [
+    dict(variants=main, seeds=seeds),
+    dict(variants=students, seeds=seeds),
+    dict(variants=[*remedies, *controls], seeds=seeds),
+    dict(variants=[*budget, *others], seeds=seeds),
+]

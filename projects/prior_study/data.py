@@ -1,0 +1,152 @@
+"""Make the data of the study: fixed blurry and sharp pairs of each severity, packed.
+
+python projects/prior_study/data.py data/study --train BSDS500/train BSDS500/test \
+    --val BSDS500/val --test kodak24=KODAK24 --pairs reds=REDS/test reds-train=REDS/train
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import cv2
+import numpy as np
+
+from mmspd.datasets.blur.folder import FolderPlan, claim_folder, synthesize_folder, write_png
+from mmspd.datasets.blur.synthesis import BlurSpec
+from mmspd.datasets.image_io import images_by_stem, read_rgb
+from mmspd.datasets.layouts import recognize
+from mmspd.datasets.packs.plan import check_space, plan_pack
+from mmspd.datasets.packs.writer import write_pack
+from mmspd.errors import UserError
+from mmspd.registry import DATASETS
+from mmspd.utils.cli import run_main
+from mmspd.utils.severity import SEVERITIES
+
+
+def parse_args(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog='The configs of this project read the result where STUDY_ROOT says (data/study). '
+        'The photos are only read; running the same command again makes what is missing.',
+    )
+    parser.add_argument('out', type=Path, help='folder of the result')
+    parser.add_argument('--train', type=Path, nargs='+', required=True, help='folders of photos')
+    parser.add_argument('--val', type=Path, required=True, help='folder of photos to choose by')
+    parser.add_argument(
+        '--test',
+        nargs='+',
+        type=_named,
+        default=[],
+        metavar='NAME=FOLDER',
+        help='folders of photos to test on',
+    )
+    parser.add_argument(
+        '--pairs',
+        nargs='+',
+        type=_named,
+        default=[],
+        metavar='NAME=FOLDER',
+        help='folders of real pairs (blur and sharp, or another known layout), packed as they are',
+    )
+    parser.add_argument(
+        '--scale',
+        type=float,
+        default=1.0,
+        help='reduce the photos first; the blur is a share of their size (default: 1)',
+    )
+    parser.add_argument(
+        '--extent',
+        type=float,
+        nargs=2,
+        metavar=('MIN', 'MAX'),
+        help='blur of so many pixels instead of the three severities',
+    )
+    parser.add_argument('--kind', choices=('trajectory', 'panning'), default='trajectory')
+    parser.add_argument('--moving-regions', type=int, default=0, help='objects that move')
+    parser.add_argument('--noise', type=float, nargs=2, default=(0.0, 0.01))
+    parser.add_argument(
+        '--per-image', type=int, default=3, help='pairs per photo, severities in turn (default: 3)'
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
+    return parser.parse_args(argv)
+
+
+def _named(text: str) -> Tuple[str, Path]:
+    """Read NAME=FOLDER."""
+    name, _, folder = text.partition('=')
+    if not folder or Path(name).name != name:
+        raise argparse.ArgumentTypeError(f'{text!r} is not NAME=FOLDER')
+    return name, Path(folder)
+
+
+def reduce_photos(folders: List[Path], out: Path, scale: float) -> None:
+    """Write reduced copies of photos, all upright ones turned, so that batches can be tested."""
+    sources = [(folder, images_by_stem(folder)) for folder in folders if folder.is_dir()]
+    if len(sources) < len(folders) or not all(photos for _, photos in sources):
+        lacking = {str(folder) for folder in folders} - {str(f) for f, photos in sources if photos}
+        raise UserError(f"there is no photo in '{min(lacking)}': correct the folder")
+    claim_folder(out, json.dumps({'sources': [sorted(p) for _, p in sources], 'scale': scale}))
+    for folder, photos in sources:
+        for stem, path in photos.items():
+            target = out / f'{folder.name}_{stem.replace("/", "_")}.png'
+            if target.is_file():
+                continue
+            photo = read_rgb(path)
+            if photo.shape[0] > photo.shape[1]:
+                photo = np.rot90(photo)
+            if scale != 1:
+                photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            write_png(target, photo)
+
+
+def make_pairs(args: argparse.Namespace, name: str, folders: List[Path], seed: int) -> Path:
+    """Blur the photos of some folders; return the root of the pairs, in the layout of GoPro."""
+    photos, root = args.out / 'photos' / name, args.out / 'pairs' / name
+    reduce_photos(folders, photos, args.scale)
+    amounts = [tuple(args.extent)] if args.extent else list(SEVERITIES)
+    specs = tuple(
+        BlurSpec(amount, args.kind, args.moving_regions, tuple(args.noise)) for amount in amounts
+    )
+    plan = FolderPlan(specs, args.per_image, float(name == 'train'), seed, in_turn=True)
+    made = synthesize_folder(photos, root, plan, args.workers)
+    print(f"{made['train'] + made['test']} pairs for {name} are in '{root}'")
+    return root
+
+
+def pack(dataset: Dict[str, Any], folder: Path, workers: int) -> None:
+    """Pack a data set so that reading it costs nothing."""
+    plan = plan_pack(DATASETS.build(dict(dataset, lazy_init=True)), folder, workers)
+    check_space([plan], folder)
+    if not plan.complete:
+        write_pack(plan, workers)
+    print(f"'{plan.path}' holds {len(plan.index.pairs)} pairs")
+
+
+def main(argv: List[str]) -> None:
+    """Make the data and say where it is."""
+    args = parse_args(argv)
+    if not 0 < args.scale <= 1:
+        raise UserError(f'--scale is above 0 and at most 1, {args.scale} is not')
+    synthesized = [('train', args.train), ('val', [args.val])]
+    synthesized += [(name, [folder]) for name, folder in args.test]
+    names = [name for name, _ in synthesized + args.pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"two sets are called '{twice[0]}': give each a name of its own")
+    for number, (name, folders) in enumerate(synthesized):
+        root = make_pairs(args, name, folders, args.seed + number)
+        (found,) = recognize(root)
+        pack(found.dataset, args.out / 'packs' / name, args.workers)
+    for name, folder in args.pairs:
+        found = recognize(folder)
+        if len(found) > 1:
+            splits = ', '.join(part.split or '.' for part in found)
+            raise UserError(f"'{folder}' holds several sets ({splits}): name the folder of one")
+        pack(found[0].dataset, args.out / 'packs' / name, args.workers)
+
+
+if __name__ == '__main__':
+    run_main(main)

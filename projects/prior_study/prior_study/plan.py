@@ -1,0 +1,226 @@
+"""What a study trains: variants of a config on several seeds, in order of value."""
+
+import copy
+import functools
+import hashlib
+import itertools
+import json
+import math
+import operator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmspd.apis.complexity import Cost, costs_of_parts
+from mmspd.errors import UserError
+from mmspd.registry import build_model
+from mmspd.utils.launch import merge_options, read_config
+
+__all__ = ['Row', 'Study', 'cost_of', 'digest_of']
+
+_KEYS = {'name', 'about', 'base', 'options', 'length', 'match_macs', 'start_from', 'shuffle'}
+# they differ between machines, or do nothing in one process
+_LEFT_OUT = ('work_dir', 'data_root', 'packed', 'filename', 'sync_buffers')
+
+
+class Row(NamedTuple):
+    """One run of a study: a variant trained on a seed."""
+
+    variant: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f'{self.variant} seed {self.seed}'
+
+    def folder(self, results: Path) -> Path:
+        """Return the run's folder below that of the study's results."""
+        return results / self.variant / f'seed{self.seed}'
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant as its entry in the study's file describes it.
+
+    Args:
+        name: What it is called.
+        about: One line for the report.
+        base: Config that is trained, relative to the study's file.
+        options: What the variant changes in it: merged as a child config is.
+        length: How many times the study's epochs it is trained; a whole number of them.
+        match_macs: ``dict(to=VARIANT, key=...)``: the integer config value ``key``, a width, is
+            raised until the network costs as many multiply-accumulates as that variant's.
+        start_from: Variant whose trained weights, of the same seed, training starts with.
+        shuffle: Variant whose trained weights, of the same seed, are tested with each image shown
+            the prior of one from another part of the test set; nothing is trained, and nothing
+            else stated.
+    """
+
+    name: str
+    about: str = ''
+    base: str = ''
+    options: Optional[Dict[str, Any]] = None
+    length: float = 1
+    match_macs: Optional[Dict[str, str]] = None
+    start_from: Optional[str] = None
+    shuffle: Optional[str] = None
+
+    @property
+    def needs(self) -> Optional[str]:
+        """Variant thseams must be trained before."""
+        return self.start_from or self.shuffle
+
+
+class Study:
+    """A study's file: ``variants``, ``order``, ``epochs``, ``val_interval`` and ``options``.
+
+    ``variants`` is a list of dicts, see :class:`Variant`; ``options`` is merged into all of them.
+    ``order`` is a list of ``dict(variants=[...], seeds=[...])``, the most valuable first; within
+    an entry all variants of a seed come before the next seed.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: It is no study, or a name in it is unknown.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        config = read_config(path, {})
+        for key in ('variants', 'order', 'epochs'):
+            if key not in config:
+                raise UserError(f'{path} is no study: it lacks {key} = ...')
+        self.epochs: int = config.epochs
+        self.val_interval: int = config.get('val_interval', 1)
+        self.options: Dict[str, Any] = config.get('options', {})
+        self._configs: Dict[str, Config] = {}
+        self.variants = {entry['name']: self._variant(entry) for entry in config.variants}
+        for variant in self.variants.values():
+            if variant.needs:
+                self.variant(variant.needs)
+        self.order = [
+            Row(self.variant(name).name, seed)
+            for part in config.order
+            for seed in part['seeds']
+            for name in part['variants']
+        ]
+
+    def _variant(self, entry: Dict[str, Any]) -> Variant:
+        unknown = sorted(set(entry) - _KEYS)
+        if unknown:
+            raise UserError(
+                f'{self.path}: the variant {entry["name"]!r} has the key {unknown[0]!r}; it knows '
+                f'{", ".join(sorted(_KEYS))}'
+            )
+        variant = Variant(**entry)
+        if bool(variant.base) == bool(variant.shuffle):
+            raise UserError(f"{self.path}: the variant '{variant.name}' needs base or shuffle")
+        epochs = self.epochs * variant.length
+        if epochs < 1 or not math.isclose(epochs, round(epochs)):
+            raise UserError(
+                f"{self.path}: the variant '{variant.name}' is trained length={variant.length} "
+                f'times {self.epochs} epochs; let that be a whole number'
+            )
+        for key in variant.options or ():
+            if any(other.startswith(f'{key}.') for other in variant.options):
+                raise UserError(
+                    f'{self.path}: the variant {variant.name!r} changes {key!r} and parts of it; '
+                    'write both in one dict'
+                )
+        return variant
+
+    def variant(self, name: str) -> Variant:
+        """Return a variant by its name.
+
+        Raises:
+            UserError: There is none.
+        """
+        if name not in self.variants:
+            raise UserError(f"{self.path} has no variant '{name}', only {', '.join(self.variants)}")
+        return self.variants[name]
+
+    def rows(
+        self, only: Optional[Sequence[str]] = None, seeds: Optional[Sequence[int]] = None
+    ) -> List[Row]:
+        """Return the runs in order of value.
+
+        Args:
+            only: Keep these variants; one that ``order`` leaves out gets seed 0.
+            seeds: Run these seeds instead of those of ``order``.
+        """
+        wanted = [self.variant(name).name for name in only or ()]
+        rows = [row for row in self.order if not only or row.variant in wanted]
+        listed = {row.variant for row in rows}
+        rows += [Row(name, 0) for name in wanted if name not in listed]
+        if seeds is not None:
+            names = dict.fromkeys(row.variant for row in rows)
+            rows = [Row(name, seed) for seed in seeds for name in names]
+        return list(dict.fromkeys(rows))
+
+    def config(self, row: Row) -> Config:
+        """Make the config of a run; its folders and where its weights come from are left open.
+
+        Raises:
+            UserError: A file is missing, or what the variant changes does not fit.
+        """
+        variant = self.variant(row.variant)
+        if variant.shuffle:
+            return self.config(Row(variant.shuffle, row.seed))
+        if variant.name not in self._configs:
+            self._configs[variant.name] = self._make_config(variant)
+        config = copy.deepcopy(self._configs[variant.name])
+        config.randomness.seed = row.seed
+        return config
+
+    def _make_config(self, variant: Variant) -> Config:
+        epochs = round(self.epochs * variant.length)
+        path = str(Path(self.path).parent / variant.base)
+        config = read_config(path, {})
+        budget = dict(
+            train_cfg=dict(max_epochs=epochs, val_interval=self.val_interval),
+            param_scheduler=dict(T_max=epochs),
+        )
+        for options in (budget, self.options, variant.options or {}):
+            merge_options(config, copy.deepcopy(dict(options)), self.path)
+        if variant.match_macs:
+            self._match(config, **variant.match_macs)
+        return config
+
+    def _match(self, config: Config, to: str, key: str) -> None:
+        """Set a width such that the network costs as much as another variant's."""
+        wanted = cost_of(self.config(Row(to, 0))).macs
+        start = functools.reduce(operator.getitem, key.split('.'), config)
+        distances: Dict[int, int] = {}
+        for width in itertools.count(start):
+            config.merge_from_dict({key: width})
+            macs = cost_of(config).macs
+            distances[width] = abs(macs - wanted)
+            if macs >= wanted:
+                break
+        config.merge_from_dict({key: min(distances, key=distances.get)})
+
+
+def cost_of(config: Config, side: int = 256) -> Cost:
+    """Count parameters and multiply-accumulates of a config's network on a square image."""
+    init_default_scope(config.get('default_scope', 'mmagic'))
+    return costs_of_parts(build_model(config.model.generator), side, side)['total']
+
+
+def digest_of(config: Config) -> str:
+    """Hash all that a run's numbers depend on, but for where its files are; 12 digits."""
+    text = json.dumps(_placeless(config.to_dict()), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode('utf-8')).hexdigest()[:12]
+
+
+def _placeless(value: Any) -> Any:
+    """Leave out folders, and of the files of weights all but the name."""
+    if isinstance(value, dict):
+        return {
+            key: Path(item).name if key == 'weights' else _placeless(item)
+            for key, item in value.items()
+            if key not in _LEFT_OUT
+        }
+    return [_placeless(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,307 @@
+"""The report of a study: tables and plots made from the records of its runs."""
+
+import io
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mmspd.errors import UserError
+from mmspd.evaluation.comparison import bootstrap_interval, check_images, sequence_of
+from mmspd.evaluation.severity_report import group_by_severity, plot_severity
+from mmspd.utils.files import write_bytes, write_text
+from mmspd.utils.tables import text_table
+from prior_study.record import RECORD_NAME, read_record
+
+__all__ = ['Gain', 'load_records', 'paired_gain', 'write_report']
+
+Record = Dict[str, Any]
+#: By variant, in the order of the report, and seed.
+Records = Dict[str, Dict[int, Record]]
+
+_METRIC = 'PSNR'
+_COLORS = 10  # of matplotlib's cycle; then the lines change
+_STYLES = ('-', '--', ':', '-.')
+_GROUPINGS = ('record', 'blur extent')  # the first that a test set has
+
+
+class Gain(NamedTuple):
+    """What a variant gains over the reference, paired by seed and image.
+
+    Attributes:
+        seeds: Number of seeds that both were trained on.
+        mean: Mean difference in dB.
+        std: Standard deviation over the seeds of the mean over the images; None of one seed.
+        interval: 95 % interval of ``mean`` over photos, see
+            :func:`~mmspd.evaluation.comparison.bootstrap_interval`; it says nothing about seeds.
+    """
+
+    seeds: int
+    mean: float
+    std: Optional[float]
+    interval: Optional[Sequence[float]]
+
+
+def load_records(results: Path, references: Sequence[str]) -> Records:
+    """Read all records below a study's results.
+
+    Args:
+        results: Folder of the results.
+        references: Variants that come first.
+
+    Raises:
+        UserError: There is none that is done, or none of a reference.
+    """
+    found: Records = {}
+    for path in sorted(results.glob(f'*/seed*/{RECORD_NAME}')):
+        record = read_record(path.parent)
+        if record['status'] == 'done':
+            found.setdefault(record['variant'], {})[record['seed']] = record
+    held = ', '.join(found) or 'no run that is done'
+    for reference in references:
+        if reference not in found:
+            raise UserError(
+                f"'{results}' has no result of the reference '{reference}' (it holds {held}): run "
+                'it, or choose another --reference'
+            )
+    return {**{reference: found[reference] for reference in references}, **found}
+
+
+def paired_gain(
+    reference: Mapping[int, Record],
+    other: Mapping[int, Record],
+    test: str,
+    keys: Optional[Sequence[str]] = None,
+) -> Optional[Gain]:
+    """Compare two variants on a test set, image by image and seed by seed.
+
+    Args:
+        reference: Records by seed.
+        other: Likewise.
+        test: Name of the test set.
+        keys: The images to compare; by default all.
+
+    Returns:
+        The gain in PSNR, None without a seed that both have.
+    """
+    seeds = [seed for seed in reference if seed in other]
+    if not seeds:
+        return None
+    first, second = (
+        [_values(records[seed], test) for seed in seeds] for records in (reference, other)
+    )
+    keys = list(first[0]) if keys is None else keys
+    # (seeds, images)
+    gains = np.array([[b[key] - a[key] for key in keys] for a, b in zip(first, second)])
+    photos = [sequence_of(key) or key for key in keys]
+    std = float(gains.mean(1).std(ddof=1)) if len(seeds) > 1 else None
+    return Gain(len(seeds), float(gains.mean()), std, bootstrap_interval(gains.mean(0), photos))
+
+
+def _values(record: Record, test: str) -> Dict[str, float]:
+    """Return the PSNR of every image of a test."""
+    return {image['key']: image[_METRIC] for image in record['tests'][test]['images']}
+
+
+def write_report(records: Records, out: Path, references: Sequence[str]) -> Path:
+    """Write ``README.md`` with the tables, and the plots that it shows.
+
+    Args:
+        records: From :func:`load_records`.
+        out: Folder; it is made.
+        references: The variants that the others are compared with, the first before all.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: The runs were not tested on the same images.
+    """
+    first = records[references[0]]
+    _check_tests(records, references[0])
+    parts = [
+        '# Results\n\nMean and standard deviation over the seeds. A gain over another variant is '
+        'paired by seed and image; its 95 % interval is over photos.',
+        *_warnings(records),
+        _costs(records),
+    ]
+    for test in next(iter(first.values()))['tests']:
+        plot = _plot_gains(records, test, out)
+        parts += [f'## {test}', _results(records, test, references)]
+        parts += [_by_severity(records, test, reference) for reference in references]
+        parts += [f'![Gain over the blurry image by severity]({plot})'] if plot else []
+    _plot_curves(records, out / 'curves.png')
+    parts += ['## Learning curves', '![PSNR on part of val while training](curves.png)']
+    page = out / 'README.md'
+    write_text(page, '\n\n'.join(part for part in parts if part) + '\n')
+    return page
+
+
+def _check_tests(records: Records, reference: str) -> None:
+    """Refuse runs that were tested on other images than the reference's first."""
+    seed, first = next(iter(records[reference].items()))
+    for variant, runs in records.items():
+        for other, record in runs.items():
+            for test, result in first['tests'].items():
+                images = record['tests'].get(test, {}).get('images', [])
+                try:
+                    check_images(result['images'], images)
+                except UserError as error:
+                    raise UserError(
+                        f'{reference} seed {seed} and {variant} seed {other} cannot be compared on '
+                        f'{test}: {error}'
+                    ) from error
+
+
+def _warnings(records: Records) -> List[str]:
+    """Name the runs that did not see the same data as the reference's."""
+    reference = next(iter(records))
+    expected = {seed: record.get('batches') for seed, record in records[reference].items()}
+    differing = [
+        f'{variant} seed {seed}'
+        for variant, runs in records.items()
+        for seed, record in runs.items()
+        if record.get('batches') and record['batches'] != expected.get(seed, record['batches'])
+    ]
+    if not differing:
+        return []
+    return [f'**Not trained on the same batches as {reference}: {", ".join(differing)}.**']
+
+
+def _costs(records: Records) -> str:
+    """Tabulate what the variants are, cost and learned."""
+    rows = []
+    for variant, runs in records.items():
+        record = next(iter(runs.values()))
+        trained = [run['epochs'] for run in runs.values() if run.get('epochs')]
+        seconds = [sum(epoch['seconds'] for epoch in epochs) / 60 for epochs in trained]
+        prior = [
+            f'{np.mean([epochs[i]["loss_prior"] for epochs in trained]):.4f}'
+            for i in (0, -1)
+            if trained and all('loss_prior' in epochs[i] for epochs in trained)
+        ]
+        rows.append(
+            [
+                f'`{variant}`',
+                record['about'],
+                ', '.join(map(str, sorted(runs))),
+                str(trained[0][-1]['step']) if trained else '-',
+                f'{record["parameters"] / 1e6:.2f}',
+                f'{record["macs"] / 1e9:.2f}',
+                f'{np.mean(seconds):.1f}' if seconds else '-',
+                ' to '.join(prior) or '-',
+            ]
+        )
+    header = ['variant', 'what it is', 'seeds', 'steps', 'M parameters', 'GMAC at 256x256']
+    return text_table([*header, 'minutes', 'prior loss'], rows)
+
+
+def _results(records: Records, test: str, references: Sequence[str]) -> str:
+    """Tabulate the metrics on a test set and the gains over the references."""
+    rows = []
+    for variant, runs in records.items():
+        metrics = [record['tests'][test]['metrics'] for record in runs.values()]
+        psnr, ssim = ([m[name] for m in metrics] for name in (_METRIC, 'SSIM-2d'))
+        gains = [
+            paired_gain(records[reference], runs, test) if variant != reference else None
+            for reference in references
+        ]
+        cells = [cell for gain in gains for cell in _gain_cells(gain)]
+        rows.append([f'`{variant}`', _spread(psnr, 2), _spread(ssim, 4), *cells])
+    blurry = next(iter(records[references[0]].values()))['tests'][test]
+    header = ['variant', 'PSNR', 'SSIM']
+    for reference in references:
+        header += [f'gain over {reference}', '95 % interval']
+    told = f'{len(blurry["images"])} images, {blurry["metrics"]["PSNR-input"]:.2f} dB blurry.'
+    return f'{told}\n\n{text_table(header, rows)}'
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    """Write mean and standard deviation over the seeds."""
+    mean = f'{np.mean(values):.{digits}f}'
+    return f'{mean} ± {np.std(values, ddof=1):.{digits}f}' if len(values) > 1 else mean
+
+
+def _gain_cells(gain: Optional[Gain]) -> List[str]:
+    """Write a gain and its interval."""
+    if gain is None:
+        return ['-', '-']
+    spread = '' if gain.std is None else f' ± {gain.std:.3f}'
+    if gain.interval is None:
+        return [f'{gain.mean:+.3f}{spread}', '-']
+    low, high = gain.interval
+    return [f'{gain.mean:+.3f}{spread}', f'{low:+.3f} to {high:+.3f}']
+
+
+def _by_severity(records: Records, test: str, reference: str) -> str:
+    """Tabulate the gain over a reference by severity."""
+    others = [variant for variant in records if variant != reference]
+    images = next(iter(records[reference].values()))['tests'][test]['images']
+    groups: Dict[str, List[str]] = {}
+    for image in images:
+        # fixed ranges: a lone image is put where it is among all
+        found = group_by_severity([image])
+        grouping = next((name for name in _GROUPINGS if name in found), None)
+        if grouping:
+            groups.setdefault(found[grouping][0]['name'], []).append(image['key'])
+    if not groups or not others:
+        return ''
+    names = [name for name in ('mild', 'moderate', 'severe', 'unknown') if name in groups]
+    rows = []
+    for variant in others:
+        gains = [
+            paired_gain(records[reference], records[variant], test, groups[name]) for name in names
+        ]
+        rows.append([f'`{variant}`', *('; '.join(_gain_cells(gain)) for gain in gains)])
+    header = [f'gain over {reference}', *(f'{name} (n = {len(groups[name])})' for name in names)]
+    return text_table(header, rows)
+
+
+def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
+    """Draw the gain over the blurry image by severity; return the picture's name."""
+    groups = {}
+    for variant, runs in records.items():
+        found = group_by_severity(_mean_images(runs, test))
+        name = next((name for name in _GROUPINGS if name in found), None)
+        if name is not None:
+            groups[variant] = {name: found[name]}
+    if not groups:
+        return None
+    plot_severity(groups, out / f'severity_{test}.png')
+    return f'severity_{test}.png'
+
+
+def _mean_images(runs: Mapping[int, Record], test: str) -> List[Dict[str, Any]]:
+    """Average the PSNR of every image of a test over the seeds."""
+    seeds = [_values(record, test) for record in runs.values()]
+    images = next(iter(runs.values()))['tests'][test]['images']
+    return [
+        {**image, _METRIC: float(np.mean([values[image['key']] for values in seeds]))}
+        for image in images
+    ]
+
+
+def _plot_curves(records: Records, path: Path) -> None:
+    """Draw the learning curves: the mean over the seeds, and between which values they lie."""
+    figure = Figure(figsize=(8, 5), layout='constrained')
+    axes = figure.add_subplot()
+    for variant, runs in records.items():
+        curves = [{p['step']: p[_METRIC] for p in run.get('curve', ())} for run in runs.values()]
+        steps = sorted(set.intersection(*map(set, curves)))
+        if not steps:
+            continue
+        values = np.array([[curve[step] for step in steps] for curve in curves])
+        style = _STYLES[len(axes.lines) // _COLORS % len(_STYLES)]
+        (line,) = axes.plot(steps, values.mean(0), style, label=variant)
+        axes.fill_between(steps, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
+    axes.set_xlabel('steps')
+    axes.set_ylabel('PSNR (dB)')
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        figure.legend(loc='outside right upper', frameon=False, fontsize=8)
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)
+    write_bytes(path, content.getvalue())

@@ -1,0 +1,218 @@
+"""One run of a study: train a variant on a seed, then test it on every test set."""
+
+import copy
+import fcntl
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+
+from mmspd.engine.checkpoint_hook import find_resumable
+from mmspd.errors import UserError
+from mmspd.evaluation.results import Result
+from mmspd.registry import DATASETS
+from mmspd.utils.cli import sentence_of
+from mmspd.utils.device import describe_machine
+from mmspd.utils.launch import build_runner
+from prior_study.plan import Row, Study, cost_of, digest_of
+from prior_study.record import Recorder, read_record, write_record
+
+__all__ = ['DONE', 'check_record', 'last_checkpoint', 'run_row']
+
+DONE = 'done'
+
+
+def check_record(study: Study, row: Row, results: Path) -> Optional[Dict[str, Any]]:
+    """Read the record of a run and make sure that it is one of the same config.
+
+    Returns:
+        The record, or None: it was never begun, or failed before anything was trained.
+
+    Raises:
+        UserError: The study's file, or a config it names, has changed since.
+    """
+    folder = row.folder(results)
+    record = read_record(folder)
+    if record is None or (record['status'] == 'failed' and not record.get('epochs')):
+        return None
+    if record['config'] != digest_of(study.config(row)):
+        raise UserError(
+            f"'{folder}' was made by another config of {row}: delete that folder to run it again, "
+            'or choose another --out'
+        )
+    return record
+
+
+def run_row(study: Study, row: Row, results: Path, deadline: float) -> Dict[str, Any]:
+    """Train and test a variant, going on where an earlier call was stopped.
+
+    Args:
+        study: The study.
+        row: Which of its runs.
+        results: Folder of the study's results; all is written below it.
+        deadline: Time, as ``time.time()`` counts, at which to stop after an epoch.
+
+    Returns:
+        The record of the run; its ``status`` is ``'done'``, ``'stopped'`` by the deadline or
+        ``'failed'``, with the reason as ``error``.
+
+    Raises:
+        UserError: Another process runs it, or its config has changed.
+    """
+    folder = row.folder(results)
+    with _locked(folder):
+        record = check_record(study, row, results)
+        if record is None:
+            record = dict(study=Path(study.path).stem, variant=row.variant, seed=row.seed)
+        elif record['status'] == DONE:
+            return record
+        record['status'] = 'running'
+        record.pop('error', None)
+        try:
+            done = _train_and_test(study, row, results, record, deadline)
+            record['status'] = DONE if done else 'stopped'
+        except UserError as error:
+            record.update(status='failed', error=sentence_of(error))
+        except Exception as error:  # it must not stop the others; the log has the traceback
+            traceback.print_exc()
+            record.update(status='failed', error=f'{type(error).__name__}: {error}')
+        write_record(folder, record)
+    return record
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / '.lock', 'w') as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"'{folder}' is being run by another process: wait for it") from error
+        yield
+
+
+def _train_and_test(
+    study: Study, row: Row, results: Path, record: Dict[str, Any], deadline: float
+) -> bool:
+    """Fill the record; return whether the run came to its end."""
+    folder, variant = row.folder(results), study.variant(row.variant)
+    config = study.config(row)
+    record.update(
+        config=digest_of(config),
+        about=variant.about,
+        machine=describe_machine(torch.device(get_device())),
+        **cost_of(config)._asdict(),
+    )
+    config.work_dir = str(folder)
+    config.dump(str(folder / 'config.py'))
+    if variant.shuffle:
+        checkpoint, hooks = _weights_of(Row(variant.shuffle, row.seed), results), [_ShufflePrior()]
+    else:
+        if not _train(config, folder, record, deadline, _start_of(variant, row, results)):
+            return False
+        checkpoint, hooks = last_checkpoint(folder), []
+    tests = record.setdefault('tests', {})
+    for name, dataset in config.test_sets.items():
+        if name not in tests:
+            if variant.shuffle:
+                dataset = _far_apart(name, dataset, config.test_dataloader.batch_size)
+            tests[name] = _test(config, checkpoint, dataset, folder / 'tests' / name, hooks)
+            write_record(folder, record)
+        if time.time() > deadline:
+            return len(tests) == len(config.test_sets)
+    return True
+
+
+def _train(
+    config: Config, folder: Path, record: Dict[str, Any], deadline: float, start: Optional[str]
+) -> bool:
+    """Train from the newest checkpoint, or from the start; return whether it came to its end."""
+    config = copy.deepcopy(config)
+    config.resume = True
+    config.default_hooks.checkpoint.start_from = start
+    runner = build_runner(config)
+    recorder = Recorder(folder, record, deadline)
+    runner.register_hook(recorder)
+    runner.train()
+    return not recorder.stopped
+
+
+def _start_of(variant: Any, row: Row, results: Path) -> Optional[str]:
+    """Return the checkpoint that training starts with, if it does."""
+    return variant.start_from and _weights_of(Row(variant.start_from, row.seed), results)
+
+
+def _weights_of(row: Row, results: Path) -> str:
+    """Return the last checkpoint of another run, which must be done."""
+    record = read_record(row.folder(results))
+    if record is None or record['status'] != DONE:
+        raise UserError(f'{row} must be trained before: run it too')
+    return last_checkpoint(row.folder(results))
+
+
+def last_checkpoint(folder: Path) -> str:
+    """Return the newest checkpoint in the folder of a run.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = find_resumable(folder)
+    if path is None:
+        raise UserError(f"the checkpoint in '{folder}' is gone: delete the folder and run it again")
+    return path
+
+
+def _test(
+    config: Config, checkpoint: str, dataset: Dict[str, Any], folder: Path, hooks: List[Hook]
+) -> Dict[str, Any]:
+    """Test a checkpoint; return the :class:`Result` as plain values."""
+    config = copy.deepcopy(config)
+    config.load_from = checkpoint
+    config.test_dataloader.dataset = dataset
+    config.default_hooks.results = dict(type='mmspd.ResultsHook', out_dir=str(folder))
+    runner = build_runner(config)
+    for hook in hooks:
+        runner.register_hook(hook)
+    runner.test()
+    result = asdict(Result.load(folder))
+    for image in result['images']:
+        del image['blurry'], image['sharp']  # where they are is no result
+    return result
+
+
+def _far_apart(name: str, dataset: Dict[str, Any], batch: int) -> Dict[str, Any]:
+    """Order a test set such that a batch's images come from all over it.
+
+    Neighbors show the same photo at another severity, or the same scene a moment later.
+    """
+    images = len(DATASETS.build(dataset))
+    if batch < 2 or images % batch:
+        raise UserError(
+            f'shuffle swaps the priors of the images of a batch, but {name} has {images} of them '
+            f'and test_dataloader.batch_size is {batch}: let it divide that number'
+        )
+    step = images // batch
+    order = [place + turn * step for place in range(step) for turn in range(batch)]
+    return dict(**dataset, indices=order)
+
+
+class _ShufflePrior(Hook):
+    """Show the restorer the prior of another image of the batch."""
+
+    def before_test(self, runner: Any) -> None:
+        """Turn the priors of every batch by one image."""
+        if not hasattr(runner.model.generator, 'prior'):
+            raise UserError('shuffle needs a guided variant: a plain restorer has no prior')
+        runner.model.generator.prior.register_forward_hook(_turn)
+
+
+def _turn(module: torch.nn.Module, inputs: Any, prior: List[torch.Tensor]) -> List[torch.Tensor]:
+    return [level.roll(1, 0) for level in prior]

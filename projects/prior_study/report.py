@@ -1,0 +1,46 @@
+"""Make the tables and plots of a study from the results of its runs.
+
+python projects/prior_study/report.py work_dirs/study/main --out results
+"""
+
+import argparse
+from pathlib import Path
+from typing import List
+
+from prior_study.report import load_records, write_report
+
+from mmspd.errors import UserError
+from mmspd.utils.cli import run_main
+
+
+def main(argv: List[str]) -> None:
+    """Write the report and say where it is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        'results', type=Path, help='folder of the results of projects/prior_study/run.py'
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder for README.md and plots')
+    parser.add_argument(
+        '--reference',
+        nargs='+',
+        default=['net0'],
+        metavar='VARIANT',
+        help='variants to compare with (default: net0)',
+    )
+    parser.add_argument('--only', nargs='+', metavar='VARIANT', help='only these beside it')
+    args = parser.parse_args(argv)
+    records = load_records(args.results, args.reference)
+    if args.only:
+        missing = [name for name in args.only if name not in records]
+        if missing:
+            raise UserError(
+                f"'{args.results}' has no result of '{missing[0]}', only {', '.join(records)}"
+            )
+        records = {name: records[name] for name in dict.fromkeys([*args.reference, *args.only])}
+    page = write_report(records, args.out, args.reference)
+    runs = sum(map(len, records.values()))
+    print(f"the report of {runs} runs of {len(records)} variants is in '{page}'")
+
+
+if __name__ == '__main__':
+    run_main(main)

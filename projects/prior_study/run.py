@@ -1,0 +1,187 @@
+"""Run a study: what has no result yet, several runs at a time, the most valuable first.
+
+python projects/prior_study/run.py projects/prior_study/configs/main.py --jobs 2 --minutes 60
+python projects/prior_study/run.py projects/prior_study/configs/main.py --only net6 --seeds 0
+"""
+
+import argparse
+import datetime
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from mmengine.logging import MMLogger
+from prior_study.plan import Row, Study
+from prior_study.record import read_record
+
+from mmspd.errors import UserError
+from mmspd.utils.cli import run_main
+
+_FOREVER = float('inf')
+
+
+def parse_args(argv: List[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog='Running the same command again goes on where it was stopped, repeats what has '
+        'failed and never repeats what is done. report.py OUT makes the tables.',
+    )
+    parser.add_argument('study', help="the study's file, e.g. projects/prior_study/configs/main.py")
+    parser.add_argument(
+        '--out', type=Path, help="folder of the results (default: work_dirs/study/<study's name>)"
+    )
+    parser.add_argument('--only', nargs='+', metavar='VARIANT', help='run these variants')
+    parser.add_argument('--seeds', nargs='+', type=int, help='run these seeds')
+    parser.add_argument('--jobs', type=int, default=2, help='runs at a time (default: 2)')
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads per run (default: 1)')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument('--minutes', type=float, help='stop cleanly after so many')
+    limit.add_argument('--until', type=_clock, metavar='HH:MM', help='stop cleanly at this time')
+    parser.add_argument('--list', action='store_true', help='list the runs and how they stand')
+    parser.add_argument('--row', nargs=2, help=argparse.SUPPRESS)  # one run, in this process
+    parser.add_argument('--deadline', type=float, default=_FOREVER, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def _clock(text: str) -> float:
+    """Read HH:MM, today or tomorrow, as seconds since the epoch."""
+    try:
+        clock = datetime.datetime.strptime(text, '%H:%M').time()
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is not HH:MM') from error
+    now = datetime.datetime.now()
+    then = datetime.datetime.combine(now.date(), clock)
+    return (then if then > now else then + datetime.timedelta(days=1)).timestamp()
+
+
+def describe(row: Row, results: Path) -> str:
+    """Say how a run stands."""
+    record = read_record(row.folder(results))
+    if record is None:
+        return 'not begun'
+    if record['status'] == 'failed':
+        return f'failed: {record["error"]}'
+    seconds = sum(epoch['seconds'] for epoch in record.get('epochs', ()))
+    steps = f'{record["epochs"][-1]["step"]} steps, ' if record.get('epochs') else ''
+    means = (
+        [f'{name} {test["metrics"]["PSNR"]:.2f}' for name, test in record['tests'].items()]
+        if (record['status'] == 'done')
+        else []
+    )
+    return f'{record["status"]}, {steps}{seconds / 60:.1f} min {", ".join(means)}'.strip()
+
+
+def start(row: Row, args: argparse.Namespace) -> subprocess.Popen:
+    """Start a run in a process of its own, its output in the run's folder."""
+    folder = row.folder(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
+    if args.device == 'cpu':
+        environment['CUDA_VISIBLE_DEVICES'] = ''
+    command = [sys.executable, __file__, args.study, '--out', str(args.out)]
+    command += ['--row', row.variant, str(row.seed), '--deadline', str(args.deadline)]
+    with open(folder / 'log.txt', 'a') as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def run_all(study: Study, rows: List[Row], args: argparse.Namespace) -> Dict[Row, bool]:
+    """Run what can be run before the deadline; return whether each run that ended is done."""
+    waiting, ended = list(rows), {}
+    running: List[Tuple[Row, subprocess.Popen]] = []
+    try:
+        while True:
+            while len(running) < args.jobs and time.time() < args.deadline:
+                row = _next(study, waiting, args.out)
+                if row is None:
+                    break
+                waiting.remove(row)
+                print(f'{row}: started', flush=True)
+                running.append((row, start(row, args)))
+            if not running:
+                return ended
+            time.sleep(0.2)
+            for row, process in [pair for pair in running if pair[1].poll() is not None]:
+                running.remove((row, process))
+                ended[row] = process.returncode == 0
+                print(f'{row}: {_told(row, process, args.out)}', flush=True)
+    finally:
+        for _, process in running:
+            process.terminate()
+            process.wait()
+
+
+def _next(study: Study, waiting: List[Row], results: Path) -> Optional[Row]:
+    """Return the first run that needs no other, or whose other is done."""
+    for row in waiting:
+        needs = study.variant(row.variant).needs
+        record = needs and read_record(Row(needs, row.seed).folder(results))
+        if not needs or (record and record['status'] == 'done'):
+            return row
+    return None
+
+
+def _told(row: Row, process: subprocess.Popen, results: Path) -> str:
+    """Say how a run ended."""
+    record = read_record(row.folder(results))
+    if process.returncode and (record is None or record['status'] != 'failed'):
+        return (
+            f"ended by itself with code {process.returncode}: see '{row.folder(results)}/log.txt'"
+        )
+    return describe(row, results)
+
+
+def main(argv: List[str]) -> Optional[int]:
+    """Run the study, or one run of it."""
+    args = parse_args(argv)
+    if not args.row:  # many configs are read, each with notes of MMEngine's
+        MMLogger.get_current_instance().setLevel('WARNING')
+    study = Study(args.study)
+    args.out = args.out or Path('work_dirs', 'study', Path(args.study).stem)
+    if args.row:
+        from prior_study.training import run_row
+
+        row = Row(args.row[0], int(args.row[1]))
+        return int(run_row(study, row, args.out, args.deadline)['status'] == 'failed')
+    rows = study.rows(args.only, args.seeds)
+    if args.list:
+        for row in rows:
+            print(f'{row}: {describe(row, args.out)}')
+        return None
+    if args.jobs < 1 or args.threads < 1:
+        raise UserError('--jobs and --threads are at least 1')
+    if args.device != 'cpu':
+        from mmspd.utils.device import check_device
+
+        check_device(args.device)
+    args.deadline = args.until or (time.time() + 60 * args.minutes if args.minutes else _FOREVER)
+    ended = run_all(study, _left(study, rows, args.out), args)
+    left = sum(1 for row in rows if not _is_done(row, args.out))
+    print(f"{len(rows) - left} of {len(rows)} runs are done, in '{args.out}'")
+    return int(not all(ended.values()))
+
+
+def _is_done(row: Row, results: Path) -> bool:
+    record = read_record(row.folder(results))
+    return record is not None and record['status'] == 'done'
+
+
+def _left(study: Study, rows: List[Row], results: Path) -> List[Row]:
+    """Return the runs that are not done, once all results are known to be of this study."""
+    from prior_study.training import check_record
+
+    left = []
+    for row in rows:
+        # counting a matched width takes a while, so only where there is something to check
+        record = read_record(row.folder(results)) and check_record(study, row, results)
+        if record is None or record['status'] != 'done':
+            left.append(row)
+    return left
+
+
+if __name__ == '__main__':
+    run_main(main)

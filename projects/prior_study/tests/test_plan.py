@@ -1,0 +1,114 @@
+"""What a study's file says, and the config of each of its runs."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.registry import init_default_scope
+from prior_study.plan import Row, Study, digest_of
+
+from mmspd.errors import UserError
+from mmspd.registry import build_model
+
+MAIN = Path(__file__).resolve().parents[1] / 'configs' / 'main.py'
+
+
+def test_rows_come_in_order_of_value(study):
+    rows = [str(row) for row in study.rows()]
+    assert rows == [
+        'plain seed 0',
+        'guided seed 0',
+        'plain seed 1',
+        'guided seed 1',
+        'shuffled seed 0',
+    ]
+    assert [str(row) for row in study.rows(['guided'])] == ['guided seed 0', 'guided seed 1']
+    assert study.rows(['wide']) == [Row('wide', 0)]
+    assert study.rows(['plain'], [3, 5]) == [Row('plain', 3), Row('plain', 5)]
+    with pytest.raises(UserError, match="no variant 'gided', only plain, seven, wide, guided"):
+        study.rows(['gided'])
+
+
+def test_a_variant_is_its_base_with_the_changes_and_the_budget(study):
+    config = study.config(Row('slow', 7))
+    assert config.optim_wrapper.optimizer == dict(type='Adam', lr=1e-4)
+    assert config.train_cfg.max_epochs == config.param_scheduler.T_max == 2
+    assert config.randomness.seed == 7
+    assert study.config(Row('tuned', 0)).train_cfg.max_epochs == 1
+    assert study.config(Row('guided', 0)).optim_wrapper.optimizer.lr == 2e-3
+    same = [study.config(Row(name, 1)).to_dict() for name in ('shuffled', 'guided')]
+    assert same[0] == same[1]
+
+
+def test_a_width_is_matched_to_anothers_cost(study):
+    assert study.config(Row('wide', 0)).model.generator.base == 7
+
+
+def test_the_digest_tells_configs_apart_but_not_places(study):
+    configs = [study.config(Row('guided', 0)) for _ in range(4)]
+    configs[1].work_dir = 'elsewhere'
+    configs[1].train_dataloader.dataset.data_root = '/other/place'
+    configs[2].randomness.seed = 1
+    configs[3].model.generator.prior.extractor.width = 5
+    digests = [digest_of(config) for config in configs]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize(
+    ('extra', 'message'),
+    [
+        ('del order', 'it lacks order'),
+        ("variants[6]['start_from'] = 'none'", "no variant 'none'"),
+        ("variants[0]['sed'] = 1", "the variant 'plain' has the key 'sed'; it knows about"),
+        (
+            "variants[0]['length'] = 0.3",
+            r"'plain' is trained length=0.3 times 2 epochs; let that be",
+        ),
+        ("variants[5]['base'] = 'plain.py'", "'shuffled' needs base or shuffle"),
+        (
+            "variants[0]['options'] = {'model': {}, 'model.generator.base': 5}",
+            "'plain' changes 'model' and parts of it",
+        ),
+    ],
+)
+def test_mistakes_in_the_file_end_in_one_sentence(write_study, extra, message):
+    with pytest.raises(UserError, match=message):
+        Study(write_study(extra + '\n'))
+
+
+def test_the_panning_study_differs_in_data_and_length_alone():
+    main, panning = Study(str(MAIN)), Study(str(MAIN.with_name('panning.py')))
+    assert set(main.variants) == set(panning.variants)
+    config = panning.config(Row('net6', 0))
+    assert config.train_cfg.max_epochs == panning.epochs < main.epochs
+    for sets in (config.test_sets, dict(train=config.train_dataloader.dataset)):
+        for name, dataset in sets.items():
+            assert dataset.packed == f'data/study_panning/packs/{name}'
+            assert dataset.data_root == f'data/study_panning/pairs/{name}'
+    assert config.train_dataloader.dataset.pipeline[4] == dict(
+        type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.0
+    )
+    assert config.val_dataloader.dataset.packed == config.test_sets.val.packed
+    assert config.model == main.config(Row('net6', 0)).model
+
+
+@pytest.mark.parametrize('name', ['main', 'restorers'])
+def test_every_variant_of_a_study_can_be_built(name):
+    init_default_scope('mmagic')
+    study = Study(str(MAIN.with_name(f'{name}.py')))
+    for variant in study.variants.values():
+        if not variant.shuffle:
+            build_model(study.config(Row(variant.name, 0)).model)
+
+
+@pytest.mark.parametrize('name', ['main', 'restorers'])
+def test_no_two_variants_of_a_study_are_alike(name):
+    study = Study(str(MAIN.with_name(f'{name}.py')))
+    names = [
+        name
+        for name, variant in study.variants.items()
+        if not (variant.match_macs or variant.shuffle or variant.start_from)
+    ]
+    digests = {digest_of(study.config(Row(name, 0))) for name in names}
+    assert len(digests) == len(names)
+    assert {row.variant for row in study.rows()} == set(study.variants)

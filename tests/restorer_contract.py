@@ -1,0 +1,274 @@
+"""The contract every restorer keeps, plain and guided. A new restorer subclasses it:
+
+class TestMyNet(RestorerContract):
+    restorer = dict(type='mmspd.MyNet', base=8)
+    num_outputs = 1
+"""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmspd.models.guided import as_list
+from mmspd.models.seams import no_fuse
+from mmspd.registry import MODELS, build_model
+
+PRIOR = dict(
+    type='mmspd.SPL',
+    extractor=dict(type='mmspd.ConvExtractor', width=8, strides=(2, 4, 8), num_blocks=(1, 1, 1)),
+    clc=dict(type='mmspd.CLC'),
+)
+EMBEDDING = dict(type='mmspd.SPE', mla=dict(type='mmspd.MLA'), fusion=dict(type='mmspd.SAT'))
+
+
+def guide(restorer, seams=None, fusion='mmspd.SAT', outputs='all', prior=PRIOR):
+    """A guided restorer, by default of the contract's small prior."""
+    return MODELS.build(
+        dict(
+            type='mmspd.SemanticGuided',
+            restorer=restorer,
+            seams=seams,
+            prior=prior,
+            embedding=dict(EMBEDDING, fusion=dict(type=fusion)),
+            outputs=outputs,
+        )
+    )
+
+
+def randomize(network):
+    """Leave no parameter at a start value that hides a path, such as the zeros of SAT."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.abs().sum() == 0:
+                parameter.normal_(std=0.05)
+    return network
+
+
+def image(height=32, width=64, batch=1):
+    generator = torch.Generator().manual_seed(height * 1000 + width)
+    return torch.rand(batch, 3, height, width, generator=generator)
+
+
+def backward(network, *images):
+    """Sum of all outputs of all forwards, then one backward; returns the gradients."""
+    network.zero_grad()
+    forwards = [as_list(network(img)) for img in images]
+    total = sum(out.square().mean() for outs in forwards for out in outs)
+    total.backward()
+    return {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+        for name, p in network.named_parameters()
+    }
+
+
+class RestorerContract:
+    """Base of the tests of a restorer."""
+
+    restorer: dict  # a small configuration
+    seams = None  # names, for a restorer that has none of its own
+    prior = PRIOR
+    num_outputs = 1
+    # sizes it takes; a restorer of mmspd takes any, one of another project may not
+    sizes = ((32, 32), (35, 45), (9, 70), (1, 3))
+    odd = (35, 45)
+    # the second size compiles again, for any size; a large restorer proves that in a smaller one
+    compiled_sizes = ((32, 48), (35, 45))
+
+    def build(self, kind):
+        torch.manual_seed(0)
+        if kind == 'plain':
+            return randomize(build_model(self.restorer)).eval()
+        return randomize(guide(self.restorer, self.seams, prior=self.prior)).eval()
+
+    @pytest.fixture(params=['plain', 'guided'])
+    def network(self, request):
+        return self.build(request.param)
+
+    def test_any_size_in_same_size_out(self, network):
+        for size in self.sizes:
+            with torch.no_grad():
+                outs = as_list(network(image(*size, batch=2)))
+            assert len(outs) == self.num_outputs
+            assert outs[-1].shape == (2, 3, *size)
+            assert all(torch.isfinite(out).all() for out in outs)
+
+    def test_every_parameter_gets_a_gradient(self, network):
+        gradients = backward(network, image())
+        dead = [name for name, grad in gradients.items() if grad.abs().sum() == 0]
+        assert not dead
+
+    def test_prior_starts_as_identity(self):
+        for dtype in (torch.float32, torch.bfloat16):
+            for size in ((32, 64), self.odd):
+                guided = guide(self.restorer, self.seams, prior=self.prior).to(dtype).eval()
+                plain = build_model(self.restorer).to(dtype).eval()
+                plain.load_state_dict(guided.restorer.state_dict(), strict=True)
+                with torch.no_grad():
+                    img = image(*size).to(dtype)
+                    for a, b in zip(as_list(guided(img)), as_list(plain(img))):
+                        assert torch.equal(a, b)
+
+    @pytest.mark.parametrize('fusion', ['mmspd.AddFusion', 'mmspd.ConcatFusion'])
+    def test_rival_fusions_start_as_identity_too(self, fusion):
+        guided = guide(self.restorer, self.seams, fusion, prior=self.prior).eval()
+        with torch.no_grad():
+            img = image(*self.odd)
+            plain = as_list(guided.restorer(img))[-1]
+            torch.testing.assert_close(as_list(guided(img))[-1], plain, rtol=0, atol=1e-6)
+
+    def test_prior_changes_the_output_once_it_has_learned(self):
+        guided = self.build('guided')
+        with torch.no_grad():
+            img = image()
+            change = as_list(guided(img))[-1] - as_list(guided.restorer(img))[-1]
+        assert change.abs().max() > 1e-4
+
+    def test_deepcopy_is_independent_and_equal(self, network):
+        twin = copy.deepcopy(network)
+        img = image()
+        with torch.no_grad():
+            want = as_list(network(img))[-1]
+            assert torch.equal(as_list(twin(img))[-1], want)
+            for parameter in network.parameters():
+                parameter.zero_()
+            assert torch.equal(as_list(twin(img))[-1], want)
+
+    def test_pickle(self, network):
+        twin = pickle.loads(pickle.dumps(network))
+        with torch.no_grad():
+            img = image()
+            assert torch.equal(as_list(twin(img))[-1], as_list(network(img))[-1])
+
+    def test_two_forwards_then_backward(self, network):
+        both = backward(network, image(32, 32), image(64, 32))
+        first, second = backward(network, image(32, 32)), backward(network, image(64, 32))
+        for name, grad in both.items():
+            torch.testing.assert_close(grad, first[name] + second[name], rtol=1e-3, atol=1e-6)
+
+    @pytest.mark.parametrize('kind', ['plain', 'guided'])
+    def test_checkpointing_keeps_the_gradients(self, kind):
+        network = self.build(kind)
+        want = backward(network, image(32, 32), image(64, 32))
+        recomputing = [m for m in network.modules() if hasattr(m, 'with_cp')]
+        if not recomputing:  # a plain restorer of another project
+            assert kind == 'plain'
+            assert self.seams is not None
+            return
+        for module in recomputing:
+            module.with_cp = True
+        for name, grad in backward(network, image(32, 32), image(64, 32)).items():
+            torch.testing.assert_close(grad, want[name], rtol=1e-4, atol=1e-7)
+
+    def test_autocast_bfloat16(self, network):
+        img = image()
+        with torch.autocast('cpu', torch.bfloat16):
+            outs = as_list(network(img))
+            sum(out.float().mean() for out in outs).backward()
+        with torch.no_grad():
+            want = as_list(network(img))[-1]
+        assert (outs[-1].float() - want).abs().max() < 0.1
+        assert all(p.grad is not None for p in network.parameters())
+
+    def test_channels_last(self, network):
+        img = image()
+        with torch.no_grad():
+            want = as_list(network(img))[-1]
+            network.to(memory_format=torch.channels_last)
+            got = as_list(network(img.contiguous(memory_format=torch.channels_last)))[-1]
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+    def test_compiles_to_one_graph(self, network):
+        torch._dynamo.reset()
+        compiled = torch.compile(network, fullgraph=True, backend='eager')
+        for size in self.compiled_sizes:
+            img = image(*size)
+            with torch.no_grad():
+                want = as_list(network(img))[-1]
+                torch.testing.assert_close(as_list(compiled(img))[-1], want, rtol=1e-4, atol=1e-5)
+
+    def test_exports(self, network):
+        img = image(*self.odd)
+        exported = torch.export.export(network, (img,)).module()
+        with torch.no_grad():
+            want = as_list(network(img))[-1]
+            torch.testing.assert_close(as_list(exported(img))[-1], want, rtol=1e-4, atol=1e-5)
+
+    def test_guided_keeps_the_restorers_keys(self):
+        plain = build_model(self.restorer).state_dict()
+        guided = guide(self.restorer, self.seams, prior=self.prior)
+        assert list(guided.restorer.state_dict()) == list(plain)
+        inside = [k for k in guided.state_dict() if k.startswith('restorer.')]
+        assert inside == [f'restorer.{key}' for key in plain]
+        children = {name for name, _ in guided.named_children()}
+        assert children == {'restorer', 'prior', 'embedding'}
+
+    def test_guided_state_dict_round_trip(self):
+        guided = self.build('guided')
+        other = guide(self.restorer, self.seams, prior=self.prior).eval()
+        other.load_state_dict(guided.state_dict(), strict=True)
+        with torch.no_grad():
+            img = image()
+            assert torch.equal(as_list(other(img))[-1], as_list(guided(img))[-1])
+
+    def test_last_output_alone(self):
+        guided = guide(self.restorer, self.seams, outputs='last', prior=self.prior).eval()
+        with torch.no_grad():
+            img = image()
+            out = guided(img)
+        assert isinstance(out, torch.Tensor)
+        assert out.shape == img.shape
+
+
+class OwnRestorerContract(RestorerContract):
+    """What restorers of mmspd keep beyond the common contract."""
+
+    official_keys: set  # names of the official state dict for the same arguments
+
+    def test_official_keys(self):
+        assert set(build_model(self.restorer).state_dict()) == self.official_keys
+
+    def test_no_fuse_is_the_default(self):
+        plain, img = self.build('plain'), image(*self.odd)
+        with torch.no_grad():
+            for a, b in zip(as_list(plain(img)), as_list(plain(img, fuse=no_fuse))):
+                assert torch.equal(a, b)
+
+    def test_each_declared_seam_runs_once_and_its_result_is_used(self):
+        plain, img = self.build('plain'), image(32, 32)
+        seen = []
+
+        def record(seam, dec):
+            seen.append(seam)
+            return dec
+
+        with torch.no_grad():
+            want = as_list(plain(img, record))[-1]
+            assert seen == list(plain.seams)
+            for name in plain.seams:
+                got = plain(img, lambda seam, dec, name=name: dec * (0.5 if seam == name else 1))
+                assert not torch.equal(as_list(got)[-1], want)
+
+    def test_outputs_last_is_a_tensor(self):
+        img = image(*self.odd)
+        torch.manual_seed(0)
+        every = build_model(self.restorer).eval()
+        last = build_model(dict(self.restorer, outputs='last')).eval()
+        last.load_state_dict(every.state_dict())
+        with torch.no_grad():
+            assert torch.equal(last(img), every(img)[-1])
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_gmac(network: nn.Module, side: int = 256) -> float:
+    """Multiply-accumulates for a square image, in 10^9; the network ends up on the meta device."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.to('meta')(torch.empty(1, 3, side, side, device='meta'))
+    return counter.get_total_flops() / 2e9

@@ -1,0 +1,72 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmspd.errors import UserError
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_loss_that_is_not_finite_ends_the_run(make_runner, tmp_path, monkeypatch, value):
+    runner = make_runner(**{'train_cfg.max_epochs': 3})
+    spoiled, real, calls = [], runner.model.forward_train, []
+
+    def forward_train(*args, **kwargs):
+        losses = real(*args, **kwargs)
+        calls.append(1)
+        if len(calls) == 5:  # the second iteration of the second epoch
+            losses['loss_freq'] = losses['loss_freq'] * value
+            spoiled.append(losses)
+        return losses
+
+    monkeypatch.setattr(runner.model, 'forward_train', forward_train)
+    with pytest.raises(UserError) as error:
+        runner.train()
+    text = str(error.value)
+    assert text.startswith(f'training stopped at iteration 5: loss_freq is {value};')
+    assert f'the last good checkpoint is {tmp_path}/work/epoch_1.pth' in text
+    assert 'optim_wrapper.optimizer.lr' in text
+    assert not Path(tmp_path, 'work', 'epoch_2.pth').exists()
+
+
+def test_says_when_nothing_was_saved_yet(make_runner, monkeypatch):
+    runner = make_runner()
+    monkeypatch.setattr(
+        runner.model,
+        'forward_train',
+        lambda *args, **kwargs: dict(
+            loss_pix=sum(p.sum() for p in runner.model.parameters()) * math.nan
+        ),
+    )
+    with pytest.raises(UserError, match='iteration 1: loss_pix is nan; no checkpoint was saved'):
+        runner.train()
+
+
+def test_spoiled_weights_are_not_saved(make_runner, tmp_path, monkeypatch):
+    """The gradient of a finite loss can spoil the weights in the last step before a save."""
+    runner = make_runner(**{'train_cfg.max_epochs': 1})
+    real = runner.model.train_step
+
+    def train_step(*args, **kwargs):
+        outputs = real(*args, **kwargs)
+        if runner.iter == 2:
+            runner.model.generator.SCM1.conv.main[0].bias.data[0] = math.nan
+        return outputs
+
+    monkeypatch.setattr(runner.model, 'train_step', train_step)
+    with pytest.raises(UserError, match=r'weights generator.SCM1.conv.main.0.bias \(1 tensors'):
+        runner.train()
+    assert not list(Path(tmp_path, 'work').glob('*.pth'))
+
+
+def test_other_values_may_be_anything(make_runner, monkeypatch):
+    runner = make_runner(**{'train_cfg.max_epochs': 1})
+    real = runner.model.forward_train
+    monkeypatch.setattr(
+        runner.model,
+        'forward_train',
+        lambda *args, **kwargs: dict(real(*args, **kwargs), ratio=torch.tensor(math.nan)),
+    )
+    runner.train()
+    assert runner.iter == 3

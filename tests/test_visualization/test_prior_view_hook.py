@@ -1,0 +1,108 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import pytest
+import support
+import torch
+from mmagic.structures import DataSample
+from mmengine.hooks import Hook
+
+from mmspd.errors import UserError
+from mmspd.visualization import PriorViewHook, prior_view_hook, view_prior
+
+HOOK = "default_hooks['prior_view'] = dict(type='mmspd.PriorViewHook')\n"
+TEACHER = """
+model.update(
+    teacher=dict(
+        type='mmspd.FeatureTeacher', channels=(64, 128, 256), weights='random',
+        backbone=dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))),
+    prior_loss=dict(type='mmspd.PriorDistillationLoss'))
+"""
+
+
+class Spy(Hook):
+    """Keeps what the validation restored, and what was looked at, beside each other."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, monkeypatch):
+        self.restored, self.views = [], []
+
+        def keep_view(*arguments):
+            self.views.append(view_prior(*arguments))
+            return self.views[-1]
+
+        monkeypatch.setattr(prior_view_hook, 'view_prior', keep_view)
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        image = outputs[0].output.pred_img.flip(0).clamp(0, 255).round().permute(1, 2, 0)
+        self.restored.append(image.numpy())
+
+
+def pictures_of(runner):
+    return sorted(path.name for path in Path(runner.work_dir).rglob('vis_image/*.png'))
+
+
+@pytest.mark.parametrize('ema', ['', support.EMA])
+def test_pictures_of_the_weights_that_are_validated(make_runner, ema, monkeypatch):
+    runner = make_runner(support.GUIDED + TEACHER + ema + HOOK, **{'train_cfg.max_epochs': 1})
+    spy = Spy(monkeypatch)
+    runner.register_hook(spy)
+    runner.train()
+    assert pictures_of(runner) == ['prior_0_1.png', 'prior_1_1.png']
+    assert len(spy.views) == len(spy.restored) == 2
+    for view, restored in zip(spy.views, spy.restored):
+        assert abs(view.restored - restored).max() <= 1
+        assert view.levels[0].similarity is not None
+        assert view.psnr()[0] > 15  # blurry and sharp are one pair
+    picture = next(Path(runner.work_dir).rglob('prior_0_1.png'))
+    assert min(cv2.imread(str(picture)).shape[:2]) > 900
+
+
+def test_the_interval_and_the_number_of_images(make_runner):
+    changes = {'default_hooks.prior_view.interval': 2, 'default_hooks.prior_view.num_images': 1}
+    runner = make_runner(support.GUIDED + HOOK, **changes)
+    before = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    runner.train()
+    assert pictures_of(runner) == ['prior_0_2.png']
+    assert runner.model.state_dict().keys() == before.keys()
+
+
+def test_images_without_sharp_ones(make_runner, monkeypatch):
+    runner = make_runner(support.GUIDED + HOOK)
+    spy = Spy(monkeypatch)
+
+    class Forget(Hook):
+        priority = 'HIGHEST'
+
+        def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            del outputs[0].gt_img
+
+    runner.register_hook(Forget())
+    runner.call_hook('before_val_epoch')
+    for index, batch in enumerate(runner.val_dataloader):
+        with torch.no_grad():
+            outputs = runner.model.eval().val_step(batch)
+        runner.call_hook('after_val_iter', batch_idx=index, data_batch=batch, outputs=outputs)
+    assert [view.sharp for view in spy.views] == [None, None]
+
+
+def test_models_without_a_prior_are_refused(make_runner):
+    with pytest.raises(UserError, match='has no guided generator, so there is no prior to view'):
+        make_runner(HOOK).val()
+
+
+def test_models_of_other_projects_are_refused():
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), val_dataloader=[None])
+    hook, sample = PriorViewHook(), DataSample()
+    sample.set_tensor_data(dict(input=torch.zeros(3, 8, 8)))
+    hook.before_val_epoch(runner)
+    with pytest.raises(UserError, match='The Linear has no guided generator'):
+        hook.after_val_iter(runner, 0, outputs=[sample])
+
+
+@pytest.mark.parametrize('name', ['interval', 'num_images'])
+def test_arguments(name):
+    with pytest.raises(UserError, match=f'prior_view.{name} must be 1 or more, not 0'):
+        PriorViewHook(**{name: 0})
