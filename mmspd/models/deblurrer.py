@@ -90,8 +90,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         self.test_cfg = test_cfg or {}
         unknown = [key for key in self.test_cfg if key not in TEST_CFG]
         if unknown:
-            known = ', '.join(TEST_CFG)
-            raise UserError(f'model.test_cfg has the key {unknown[0]!r}; it knows {known}.')
+            keys = ', '.join(TEST_CFG)
+            raise UserError(f'model.test_cfg has the key {unknown[0]!r}; its keys are {keys}.')
         tile = self.test_cfg.get('tile')
         if tile not in (None, 'auto') and not (isinstance(tile, int) and tile > 0):
             raise UserError(f"model.test_cfg.tile is a number of pixels or 'auto', not {tile!r}.")
@@ -99,7 +99,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         self.multi_scale_targets = get_multi_scale_targets(multi_scale_targets)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._compiled_generator, self._compiled_teacher = Compiled(compile), Compiled(compile)
-        self.generator = build_model(generator).to(memory_format=self.memory_format)
+        self.generator: Any = build_model(generator).to(memory_format=self.memory_format)
         unnamed = [name for name in losses if 'loss' not in name]
         if unnamed:
             raise UserError(
@@ -108,7 +108,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             )
         self.official_weights = load_official
         self.losses = ModuleDict({name: build_model(cfg) for name, cfg in losses.items()})
-        self.prior_loss: Optional[nn.Module] = None
+        self.prior_loss: Any = None  # a module where there is a teacher
         self._teacher: Optional[TrainingOnly] = None
         if teacher_sees not in ('sharp', 'blurry'):
             raise UserError(f"model.teacher_sees is 'sharp' or 'blurry', not {teacher_sees!r}.")
@@ -156,7 +156,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             self._load_official_weights(self.official_weights)
         if self._teacher is None:
             return
-        strides = self._teacher.get(torch.device('cpu')).strides
+        teacher: Any = self._teacher.get(torch.device('cpu'))
+        strides = teacher.strides
         if tuple(strides) != tuple(self.generator.prior.strides):
             raise UserError(
                 f'The teacher has levels at strides {tuple(strides)} of the image but the prior at '

@@ -76,13 +76,15 @@ class SemanticGuided(BaseModule):
         self.detach_prior = detach_prior
         self.outputs = check_outputs(outputs)
         entries = None if seams is None else _as_entries(seams)
-        self.restorer = _with_seams(build_model(restorer), entries)
+        seamed: Any = _with_seams(build_model(restorer), entries)
         self.with_cp = with_cp
         self.with_embedding_cp = with_embedding_cp
         if with_cp:
-            self.restorer.with_cp = True
+            seamed.with_cp = True
+        self.restorer = seamed
         self.prior = build_model(prior)
-        probe = probe_seams(self.restorer, entries and [entry['name'] for entry in entries])
+        names = None if entries is None else [entry['name'] for entry in entries]
+        probe = probe_seams(self.restorer, names)
         stated = {entry['name']: entry.get('level') for entry in entries or []}
         specs = _assign_levels(
             probe.seams,

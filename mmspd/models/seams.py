@@ -7,7 +7,7 @@ signature to a restorer that was not written for it. This is the only file with 
 
 import difflib
 import inspect
-from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Sequence, Union
+from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Sequence, Union, cast
 
 import torch
 from mmengine.model import BaseModule
@@ -46,14 +46,14 @@ def no_fuse(seam: str, dec: Tensor) -> Tensor:
 
 
 class Seam(NamedTuple):
-    """What the probe finds at a seam."""
+    """Channels and stride of the feature at a seam."""
 
     channels: int
     stride: int
 
 
 class Probe(NamedTuple):
-    """What one look at a restorer tells: its seams by name, and its size multiple."""
+    """The seams of a restorer by name, and its size multiple."""
 
     seams: Dict[str, Seam]
     multiple: int
@@ -67,9 +67,9 @@ class _Recorder:
 
     def __call__(self, seam: str, dec: Tensor) -> Tensor:
         if not isinstance(dec, Tensor) or dec.dim() != 4:
-            found = tuple(dec.shape) if isinstance(dec, Tensor) else type(dec).__name__
+            value = tuple(dec.shape) if isinstance(dec, Tensor) else type(dec).__name__
             raise UserError(
-                f'Seam {seam!r} carries {found}, not an (N, C, H, W) feature map; choose a module '
+                f'Seam {seam!r} carries {value}, not an (N, C, H, W) feature map; choose a module '
                 'whose first input is one.'
             )
         self.shapes.setdefault(seam, []).append(dec.shape)
@@ -122,7 +122,7 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
         )
     shapes = _record_shapes(restorer, PROBE_SIDE)
     names = list(shapes) if names is None else list(names)
-    usable = [name for name, seen in shapes.items() if len(seen) == 1]
+    usable = [name for name, inputs in shapes.items() if len(inputs) == 1]
     for name in names:
         if name not in shapes:
             raise UserError(
@@ -201,7 +201,7 @@ class HookSeams(BaseModule):
         return modules[name]
 
     def _check_seams_run(self) -> None:
-        counts = {name: len(seen) for name, seen in _record_shapes(self, PROBE_SIDE).items()}
+        counts = {name: len(inputs) for name, inputs in _record_shapes(self, PROBE_SIDE).items()}
         for name in self.seams:
             times = counts.get(name, 0)
             if times != 1:
@@ -240,7 +240,8 @@ def _strip_prefix(module: nn.Module, state: dict, prefix: str, metadata: dict) -
 
 def _add_prefix(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
     """Undo :func:`_strip_prefix` when a state dict is loaded."""
-    own = [name for name in module.restorer.state_dict() if prefix + name in state]
+    restorer = cast(HookSeams, module).restorer
+    own = [name for name in restorer.state_dict() if prefix + name in state]
     for name in own:
         state[f'{prefix}restorer.{name}'] = state.pop(prefix + name)
 
@@ -271,5 +272,5 @@ def _usable_modules(owner: HookSeams, most: int = 16) -> List[str]:
     finally:
         for handle in handles:
             handle.remove()
-    once = [f'{name} (stride {seen[0]})' for name, seen in strides.items() if len(seen) == 1]
+    once = [f'{name} (stride {each[0]})' for name, each in strides.items() if len(each) == 1]
     return once[::-1][:most]

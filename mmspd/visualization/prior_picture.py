@@ -1,6 +1,6 @@
 """Pictures of what the prior looks like and does, in colors that mean the same in all of them."""
 
-from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, cast
 
 import matplotlib
 import numpy as np
@@ -88,7 +88,7 @@ class Palette:
         Returns:
             Rows from top to bottom; ``None`` leaves a place empty.
         """
-        rows = [
+        rows: List[Row] = [
             list(_images(view)),
             self._features(view, 'prior', '$f_{pri}^%d$'),
             self._features(view, 'aggregated', '$M_{pri}^%d$'),
@@ -98,7 +98,7 @@ class Palette:
                 rows.append(self._features(view, 'student', 'student, head($f_{pri}^%d$)'))
             rows.append(self._features(view, 'teacher', 'teacher, $f_{gt}^%d$'))
             rows.append(list(_similarities(view)))
-        columns = max(map(len, rows))
+        columns = max(len(row) for row in rows)
         modulations = list(self._modulations(view))
         for start in range(0, len(modulations), columns):
             rows += map(list, zip(*modulations[start : start + columns]))
@@ -204,8 +204,9 @@ def _class_map(
 
 def _similarities(view: PriorView) -> Iterator[Panel]:
     for number, level in enumerate(view.levels, 1):
-        title = f'similarity {number}, mean {level.similarity.mean():.3f}'
-        yield Panel(f'similarity_{number}', title, level.similarity, level.stride, 'viridis')
+        similarity = cast(np.ndarray, level.similarity)
+        title = f'similarity {number}, mean {similarity.mean():.3f}'
+        yield Panel(f'similarity_{number}', title, similarity, level.stride, 'viridis')
 
 
 def color_panel(panel: Panel, size: Tuple[int, int]) -> np.ndarray:
@@ -238,7 +239,7 @@ def draw_rows(rows: Sequence[Row], heading: str) -> np.ndarray:
         ``(h, w, 3)``, RGB, uint8, with panels some 300 pixels wide.
     """
     columns = max(map(len, rows))
-    size = rows[0][0].pixels.shape[:2]
+    size = cast(Panel, rows[0][0]).pixels.shape[:2]
     height = PANEL * min(max(size[0] / size[1], FLATTEST), TALLEST)
     cell = height + TITLE, PANEL + SCALE  # inches, as all of these
     total = cell[0] * len(rows) + TITLE + GAP, cell[1] * columns + GAP
@@ -257,11 +258,11 @@ def draw_rows(rows: Sequence[Row], heading: str) -> np.ndarray:
             if panel is None:
                 continue
             left = cell[1] * column
-            shown = _draw(add_axes(row, left, PANEL), panel, size)
+            drawn = _draw(add_axes(row, left, PANEL), panel, size)
             if panel.colors is not None:
                 low, high = panel.span
                 bar = figure.colorbar(
-                    shown,
+                    drawn,
                     cax=add_axes(row, left + PANEL + GAP, BAR),
                     ticks=(low, (low + high) / 2, high),
                     format='%.3g',
@@ -277,7 +278,7 @@ def _draw(axes: Axes, panel: Panel, size: Tuple[int, int]) -> AxesImage:
     axes.set_title(panel.title, fontsize=9)
     low, high = panel.span
     rows, columns = (side * panel.stride for side in panel.pixels.shape[:2])
-    shown = axes.imshow(
+    drawn = axes.imshow(
         panel.pixels,
         cmap=panel.colors,
         vmin=low,
@@ -286,4 +287,4 @@ def _draw(axes: Axes, panel: Panel, size: Tuple[int, int]) -> AxesImage:
         interpolation='antialiased' if panel.stride == 1 else 'nearest',
     )
     axes.set(xlim=(0, size[1]), ylim=(size[0], 0))
-    return shown
+    return drawn

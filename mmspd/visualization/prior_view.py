@@ -142,15 +142,15 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
             'use the config of a guided restorer (*_sp*).'
         )
     prior_loss = getattr(model, 'prior_loss', None)
-    size = tuple(blurry.shape[-2:])
+    height, width = blurry.shape[-2:]
     strides = generator.prior.strides
     prior = generator.compute_prior(blurry)
-    shown = generator.prior.guidance(prior)
-    aggregated = generator.embedding.aggregate(shown)
+    guidance = generator.prior.guidance(prior)
+    aggregated = generator.embedding.aggregate(guidance)
 
     def cut(feature: Tensor, stride: int) -> Tensor:
         """The part of a map that belongs to the image and not to its padding."""
-        part = crop_to(feature, *size, stride)[0].float().cpu()
+        part = crop_to(feature, height, width, stride)[0].float().cpu()
         if not part.isfinite().all():
             raise UserError(
                 'the prior has values that are not finite: its weights are broken, take another '
@@ -161,13 +161,14 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
     levels = [
         LevelView(
             stride=stride,
-            prior=cut(shown[i], stride).numpy(),
+            prior=cut(guidance[i], stride).numpy(),
             aggregated=cut(aggregated[i], stride).numpy() if i in aggregated else None,
         )
         for i, stride in enumerate(strides)
     ]
     if sharp is not None and prior_loss is not None:
-        features = model.teacher_features(blurry, sharp)
+        teacher_features: Any = model.teacher_features
+        features = teacher_features(blurry, sharp)
         for i, (own, target) in enumerate(zip(prior_loss.project(prior), features)):
             own, target = cut(own, strides[i]), cut(target, strides[i])
             levels[i] = levels[i]._replace(

@@ -1,10 +1,11 @@
 """SPE: the semantic prior embedding layer (section 3.2)."""
 
 from functools import partial
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple, cast
 
 from torch import Tensor, nn
 
+from mmspd.models.embeddings.fusion import SAT
 from mmspd.models.seams import FuseFn
 from mmspd.registry import MODELS, build_model
 
@@ -87,7 +88,7 @@ class SPE(nn.Module):
     def modulation(
         self, aggregated: Mapping[int, Tensor]
     ) -> Iterator[Tuple[str, Tuple[Tensor, Tensor]]]:
-        """Compute mu - 1 and sigma, to look at them; one seam at a time, for they are large.
+        """Compute mu - 1 and sigma for viewing; one seam at a time, because they are large.
 
         Args:
             aggregated: what :meth:`aggregate` returned.
@@ -98,7 +99,7 @@ class SPE(nn.Module):
         for name, level in self.levels.items():
             fusion = self.fusions[_key(name)]
             if hasattr(fusion, 'modulation'):
-                yield name, fusion.modulation(aggregated[level])
+                yield name, cast(SAT, fusion).modulation(aggregated[level])
 
     def _fuse(self, aggregated: Dict[int, Tensor], seam: str, dec: Tensor) -> Tensor:
         if seam not in self.levels:

@@ -1,6 +1,6 @@
 """torch.compile for one function of a model, without a trace in the model."""
 
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any, Callable, Dict, Literal, Optional, Union
 
 import torch
 from torch._dynamo.exc import TorchDynamoException
@@ -30,7 +30,9 @@ class Compiled:
                 f'compile={options!r} is not known: give True, False, or a dict of arguments of '
                 "torch.compile such as dict(mode='max-autotune-no-cudagraphs')."
             )
-        self.options = dict(dynamic=False) if options is True else options
+        self.options: Union[Literal[False], Dict[str, Any]] = False
+        if options:
+            self.options = dict(dynamic=False) if options is True else options
         self._compiled: Optional[Callable[..., Any]] = None
 
     @property

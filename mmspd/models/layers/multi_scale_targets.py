@@ -83,9 +83,10 @@ def _smooth(img: Tensor, dim: int) -> Tensor:
     mirrored = img.index_select(dim, torch.minimum(index, 2 * side - 1 - index))
     weights = [math.exp(-0.5 * (tap / SIGMA) ** 2) for tap in range(-RADIUS, RADIUS + 1)]
     total = sum(weights)
-    return sum(
-        mirrored.narrow(dim, tap, side) * (weight / total) for tap, weight in enumerate(weights)
-    )
+    smooth = torch.zeros_like(img)
+    for tap, weight in enumerate(weights):
+        smooth = smooth + mirrored.narrow(dim, tap, side) * (weight / total)
+    return smooth
 
 
 MULTI_SCALE_TARGETS: Dict[str, MultiScaleTargets] = {

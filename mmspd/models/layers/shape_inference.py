@@ -1,7 +1,7 @@
 """Running a network for its shapes alone: what they are, and how much memory they take."""
 
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +27,15 @@ def shapes_only(module: nn.Module, grad: bool = False) -> Iterator[None]:
     """
     copies: Dict[int, Tensor] = {}
 
-    def on_meta(tensor: Optional[Tensor]) -> Optional[Tensor]:
+    def on_meta(tensor: Optional[Tensor]) -> Any:
         if tensor is None:
             return None
         copy = torch.empty_like(tensor, device='meta', requires_grad=grad and tensor.requires_grad)
         return copies.setdefault(id(tensor), copy)
 
     remembered = [(part.__dict__, dict(part.__dict__)) for part in module.modules()]
-    saved = []
+    saved: List[Tuple[Dict[str, Any], Dict[str, Any]]] = []
+    tensors: Dict[str, Any]
     for part in module.modules():  # each module once, however often it is used
         for tensors in (part._parameters, part._buffers):
             saved.append((tensors, dict(tensors)))

@@ -34,7 +34,8 @@ class TrainingOnly:
         """Return the network on a device, in eval mode and frozen; build it at the first call."""
         if self._network is None:
             network = self._build().eval().requires_grad_(False)
-            self._network = network.to(memory_format=self._memory_format)
+            # torch's stubs lack this form of to()
+            self._network = network.to(memory_format=self._memory_format)  # type: ignore
         if self._device != device:
             self._network.to(device)
             self._device = device

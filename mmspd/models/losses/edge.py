@@ -26,6 +26,8 @@ class EdgeLoss(nn.Module):
         loss_weight: factor; official 0.05 beside a Charbonnier loss of 1.
     """
 
+    kernel: Tensor
+
     def __init__(self, eps: float = 1e-3, loss_weight: float = 0.05) -> None:
         super().__init__()
         self.eps = eps

@@ -27,6 +27,9 @@ class FeatureNorm(nn.Module):
         process_group: the ranks that train together, as SyncBatchNorm has it; None for all.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.process_group: Optional[Any] = None
@@ -43,8 +46,9 @@ class FeatureNorm(nn.Module):
         Returns:
             The same shape, float32.
         """
-        features, running = features.float(), (self.running_mean, self.running_var)
+        features = features.float()
         if not self.training or get_world_size(self.process_group) == 1:
+            running = self.running_mean, self.running_var
             return F.batch_norm(
                 features, *running, training=self.training, momentum=_MOMENTUM, eps=_EPS
             )

@@ -1,6 +1,6 @@
 """HCL: the hierarchical context loss, and the distillation of the prior with it (Eq. 2 and 4)."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, cast
 
 import torch
 import torch.nn.functional as F
@@ -166,8 +166,8 @@ class PriorDistillationLoss(nn.Module):
         """
         if self.norms is not None:
             features = [norm(target) for norm, target in zip(self.norms, features)]
-        found = [head(own) for head, own in zip(self.heads, prior)]
-        levels = [self.hcl(own, target) for own, target in zip(found, features)]
+        students = [head(own) for head, own in zip(self.heads, prior)]
+        levels = [self.hcl(own, target) for own, target in zip(students, features)]
         return self.loss_weight * torch.stack(levels).mean()
 
     def project(self, prior: Sequence[Tensor]) -> List[Tensor]:
@@ -179,7 +179,8 @@ class PriorDistillationLoss(nn.Module):
         Returns:
             head_i(f_pri^i), each ``(N, T_i, H_i, W_i)``, in the scale of the teacher's features.
         """
-        found = [head(own) for head, own in zip(self.heads, prior)]
+        students = [head(own) for head, own in zip(self.heads, prior)]
         if self.norms is None:
-            return found
-        return [norm.undo(level) for norm, level in zip(self.norms, found)]
+            return students
+        norms = cast(Sequence[FeatureNorm], self.norms)
+        return [norm.undo(student) for norm, student in zip(norms, students)]

@@ -85,6 +85,6 @@ class VGGLoss(BaseModule):
         """Compare images ``(N, 3, H, W)``, RGB, [0, 1]; returns a scalar."""
         vgg = self._vgg.get(pred.device)
         with torch.no_grad():
-            wanted = vgg((target - self.mean) / self.std)
-        found = vgg((pred - self.mean) / self.std)
-        return self.loss_weight * (found.float() - wanted.float()).square().mean()
+            expected = vgg((target - self.mean) / self.std)
+        features = vgg((pred - self.mean) / self.std)
+        return self.loss_weight * (features.float() - expected.float()).square().mean()

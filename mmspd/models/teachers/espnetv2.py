@@ -229,17 +229,19 @@ class _PyramidPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.projection_layer(x)
-        size = x.shape[-2:]
-        found = []
+        height, width = x.shape[-2:]
+        size = (height, width)
+        scales = []
         for scale, stage in zip(POOL_SCALES, self.stages):
-            scaled = [max(math.ceil(side * scale), SMALLEST_POOL) for side in size]
+            rows, columns = (max(math.ceil(side * scale), SMALLEST_POOL) for side in size)
+            scaled = (rows, columns)
             if scale > 1:
-                found.append(F.adaptive_avg_pool2d(stage(_resize(x, scaled)), size))
+                scales.append(F.adaptive_avg_pool2d(stage(_resize(x, scaled)), size))
             elif scale < 1:
-                found.append(_resize(stage(F.adaptive_avg_pool2d(x, scaled)), size))
+                scales.append(_resize(stage(F.adaptive_avg_pool2d(x, scaled)), size))
             else:
-                found.append(stage(x))
-        return self.br(self.merge_layer(torch.cat(found, dim=1)))
+                scales.append(stage(x))
+        return self.br(self.merge_layer(torch.cat(scales, dim=1)))
 
 
 class _SkipProjection(nn.Module):
@@ -284,7 +286,7 @@ class ESPNetv2(ESPNetv2Backbone):
         self.bu_br_l3 = nn.Sequential(nn.BatchNorm2d(middle), nn.PReLU(middle))
         self.bu_br_l4 = nn.Sequential(nn.BatchNorm2d(narrow), nn.PReLU(narrow))
 
-    def forward(self, img: Tensor) -> Tensor:
+    def forward(self, img: Tensor) -> Tensor:  # type: ignore[override]  # one map, no features
         """Segment an image.
 
         Args:

@@ -26,15 +26,15 @@ SURROUNDINGS = 256
 KEPT_FACTOR, KEPT_BYTES = 1.25, 128 * 2**20
 
 
-class _Known(NamedTuple):
-    """What has been found out of a network: the multiple it accepts, and costs by case."""
+class _Facts(NamedTuple):
+    """The multiple that a network accepts, and the memory of the cases counted so far."""
 
     accepted: int
     costs: Dict[Tuple[Any, ...], int]
 
 
 #: So that a folder of photos is not measured photo by photo.
-_KNOWN: 'weakref.WeakKeyDictionary[nn.Module, _Known]' = weakref.WeakKeyDictionary()
+_FACTS: 'weakref.WeakKeyDictionary[nn.Module, _Facts]' = weakref.WeakKeyDictionary()
 
 
 class TileNetwork:
@@ -48,13 +48,13 @@ class TileNetwork:
     """
 
     def __init__(self, model: nn.Module, compiled: Union[bool, Compiled] = False) -> None:
-        self.generator = getattr(model, 'generator', model)
+        self.generator: Any = getattr(model, 'generator', model)
         self.device = next(self.generator.parameters()).device
         self.memory_format = getattr(model, 'memory_format', torch.contiguous_format)
         self.guided = isinstance(self.generator, SemanticGuided)
-        if self.generator not in _KNOWN:
-            _KNOWN[self.generator] = _Known(_accepted_multiple(self.generator), {})
-        self.accepted, self.costs = _KNOWN[self.generator]
+        if self.generator not in _FACTS:
+            _FACTS[self.generator] = _Facts(_accepted_multiple(self.generator), {})
+        self.accepted, self.costs = _FACTS[self.generator]
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
@@ -124,7 +124,7 @@ class TileNetwork:
         def forward() -> None:
             img = torch.empty(1, 3, *around, device='meta')
             shapes = self.prior_shapes(*tile) if whole_prior else None
-            prior = shapes and [torch.empty(shape, device='meta') for shape in shapes]
+            prior = None if shapes is None else [_on_meta(shape) for shape in shapes]
             self.restore_tile(img, Span(0, tile[0]), Span(0, tile[1]), prior)
 
         return self._cost((*around, *tile, whole_prior), forward)
@@ -156,7 +156,11 @@ class TileNetwork:
         return self.costs[case]
 
 
-def _restore(generator: nn.Module, img: Tensor, prior: Optional[Sequence[Tensor]]) -> Tensor:
+def _on_meta(shape: Tuple[int, ...]) -> Tensor:
+    return torch.empty(shape, device='meta')
+
+
+def _restore(generator: Any, img: Tensor, prior: Optional[Sequence[Tensor]]) -> Tensor:
     """Restore images, with their prior where the generator is guided."""
     outputs = generator(img) if prior is None else generator.restore_with_prior(img, prior)
     return as_list(outputs)[-1]

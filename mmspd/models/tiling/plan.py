@@ -80,7 +80,7 @@ def choose_tiles(
     # with more than half of the memory for the prior, the tiles would be small and many
     whole_prior = net.guided and net.prior_size(*size) <= free // 2
     whole_prior = whole_prior and net.prior_cost(*size) <= free
-    if tile != 'auto':
+    if isinstance(tile, int):
         return plan(tile, whole_prior)
 
     smallest = max(round_up(SMALLEST_TILE, net.multiple), 2 * overlap)

@@ -2,7 +2,7 @@
 
 import itertools
 from contextlib import contextmanager, nullcontext
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +30,16 @@ class _View(NamedTuple):
 
     @property
     def size(self) -> Tuple[int, int]:
-        return self.orientation.size(self.images.shape[-2:])
+        height, width = self.images.shape[-2:]
+        return self.orientation.size((height, width))
 
     def part(self, rows: Span, columns: Span) -> Tensor:
-        source = self.orientation.source(rows, columns, self.images.shape[-2:])
-        return self.orientation.apply(self.images[(..., *source)])
+        return self.orientation.apply(self.images[self.source(rows, columns)])
+
+    def source(self, rows: Span, columns: Span) -> Tuple[Any, ...]:
+        """Index of the part of the images that becomes a part of the view."""
+        height, width = self.images.shape[-2:]
+        return (..., *self.orientation.source(rows, columns, (height, width)))
 
 
 def restore_images(
@@ -95,21 +100,20 @@ def restore_images(
         options = (tile, overlap, memory_budget, self_ensemble, precision, batch, progress)
         return torch.cat([restore_images(net, image, *options) for image in images.split(1)])
     height, width = images.shape[-2:]
-    exact = net.is_compiled and tile not in ('auto', None, 0)
     tile, overlap = _check_tiles(tile, overlap, net.multiple)
-    if exact and min(height, width) < tile:
-        images = pad_to(images, max(height, tile), max(width, tile))
+    # a compiled network gets all tiles at one size
+    fixed = tile if net.is_compiled and isinstance(tile, int) else 0
+    if min(height, width) < fixed:
+        images = pad_to(images, max(height, fixed), max(width, fixed))
     restored = torch.zeros(images.shape, device=images.device)
-    views = [
-        _View(images, orientation) for orientation in ORIENTATIONS[: 8 if self_ensemble else 1]
-    ]
+    views = [_View(images, one) for one in ORIENTATIONS[: 8 if self_ensemble else 1]]
     if tile is None:
         plans = [Plan.whole(view.size) for view in views]
     else:
         free = _free_bytes(net.device, memory_budget)
         free -= restored.nbytes if net.device == images.device else 0
         plans = [
-            choose_tiles(net, view.size, tile, overlap, free, batch, shrink=not exact)
+            choose_tiles(net, view.size, tile, overlap, free, batch, shrink=not fixed)
             for view in views
         ]
     done, total = 0, sum(len(plan.rows) * len(plan.columns) for plan in plans)
@@ -117,9 +121,8 @@ def restore_images(
     with torch.no_grad(), context, _explain_out_of_memory():
         for view, plan in zip(views, plans):
             for rows, columns, pixels in _restored_tiles(net, view, plan):
-                source = view.orientation.source(rows, columns, images.shape[-2:])
                 pixels = view.orientation.undo(pixels).to(images.device)
-                restored[(..., *source)] += pixels / len(views)
+                restored[view.source(rows, columns)] += pixels / len(views)
                 del pixels  # before the next tile needs the memory
                 done += 1
                 if progress is not None:
@@ -131,18 +134,19 @@ def _check_tiles(
     tile: Union[str, int, None], overlap: Optional[int], multiple: int
 ) -> Tuple[Union[str, int, None], int]:
     """Check the two sizes and bring them to the network's multiple; ``None`` for no tiles."""
-    if tile in (None, 0):
+    if tile is None or tile == 0:
         return None, 0
     if tile != 'auto':
-        if not isinstance(tile, int) or tile < 2 * multiple:
+        if isinstance(tile, str) or tile < 2 * multiple:
             raise UserError(
                 f"tile={tile!r} does not fit: use 'auto', 0 for the whole image, or for this model "
                 f'{2 * multiple} pixels or more.'
             )
         tile = tile // multiple * multiple
     if overlap is None:
-        overlap = OVERLAP if tile == 'auto' else min(OVERLAP, tile // 4)
-    if overlap < 0 or (tile != 'auto' and round_up(overlap, multiple) > tile // 2):
+        overlap = min(OVERLAP, tile // 4) if isinstance(tile, int) else OVERLAP
+    largest = tile // 2 if isinstance(tile, int) else overlap + multiple
+    if not 0 <= overlap <= round_up(overlap, multiple) <= largest:
         raise UserError(f'overlap={overlap} does not fit: use 0 to half the size of a tile.')
     return tile, round_up(overlap, multiple)
 
