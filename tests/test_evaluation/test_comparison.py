@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from mmspd.errors import UserError
+from mmspd.evaluation import LPIPS, PSNR, BlurSeverity, MetricInfo
 from mmspd.evaluation.comparison import (
     bootstrap_interval,
     check_comparable,
@@ -13,23 +14,33 @@ from mmspd.evaluation.comparison import (
     compared_metrics,
     differences_of,
 )
-from mmspd.evaluation.comparison_report import compare_all, comparison_text, ranked_keys
+from mmspd.evaluation.comparison_report import compare_all, comparison_text
 from mmspd.evaluation.results import Result
 
 PROVENANCE = dict(
     protocol='gopro',
-    dataset=dict(type='GoProDataset', split='test', blur_key='blur', images=4, root='/data'),
+    dataset=dict(
+        type='GoProDataset',
+        split='test',
+        blur_key='blur',
+        images=4,
+        root='/data',
+        is_official_set=False,
+    ),
     rounding='uint8',
     color='RGB',
     self_ensemble=False,
     tiling=None,
     precision='float32',
-    device='cpu',
+    machine=dict(device='cpu', torch='2.11'),
     checkpoint=dict(path='plain.pth', sha256='0123456789abcdef'),
     config=dict(path='configs/spd/unet_gopro.py', recipe='unet_gopro'),
-    versions=dict(cv2='5.0', lpips='0.1.4', torch='2.11'),
+    versions=dict(cv2='5.0', lpips='0.1.4'),
     pictures=None,
 )
+
+
+INFO = {**PSNR.info, **LPIPS('alex').info, **BlurSeverity.info}
 
 
 def make_result(values, sequences=1, **provenance):
@@ -47,9 +58,8 @@ def make_result(values, sequences=1, **provenance):
         for index, value in enumerate(values)
     ]
     finite = [value for value in values if value is not None]
-    return Result(
-        {**copy.deepcopy(PROVENANCE), **provenance}, {'PSNR': float(np.mean(finite))}, images
-    )
+    provenance = {**copy.deepcopy(PROVENANCE), **provenance}
+    return Result(provenance, {'PSNR': float(np.mean(finite))}, INFO, images)
 
 
 def bca(values, clusters, draws=20000):
@@ -147,18 +157,30 @@ def test_results_of_different_tests_are_refused(provenance, reason):
 
 def test_what_does_not_change_the_numbers_is_no_reason_to_refuse():
     moved = {**PROVENANCE['dataset'], 'root': '/elsewhere'}
-    versions = {**PROVENANCE['versions'], 'torch': '2.1', 'cv2': '4.9'}
-    other = make_result([30, 31], dataset=moved, versions=versions, device='cuda')
+    versions = {**PROVENANCE['versions'], 'cv2': '4.9'}
+    other = make_result([30, 31], dataset=moved, versions=versions, machine={'device': 'cuda'})
     check_comparable({'plain': make_result([30, 31]), 'guided': other})
 
 
-def test_cv2_decides_on_aligned_metrics():
-    results = {name: make_result([30, 31]) for name in ('plain', 'guided')}
-    for result in results.values():
-        for image in result.images:
-            image['PSNR-aligned'] = 31.0
+def test_a_metric_of_the_user_is_compared_by_its_info():
+    def measured(values, **info):
+        result = make_result([30.0] * len(values))
+        stated = MetricInfo(**{'higher_is_better': False, 'package': 'cv2', **info})
+        result.metric_info = {'halos': stated, 'halos-input': MetricInfo(None), **INFO}
+        for image, value in zip(result.images, values):
+            image.update({'halos': value, 'halos-input': 9.0})
+        return result
+
+    results = {'plain': measured([3, 4, 5]), 'guided': measured([2, 4, 1])}
+    check_comparable(results)
+    assert compared_metrics(results) == ['halos', 'PSNR', 'LPIPS-alex-v0.1']
+    halos = compare(*results.values(), 'halos')
+    assert (halos.wins, halos.losses, halos.ties, halos.difference) == (2, 0, 1, -5 / 3)
     results['guided'].provenance['versions']['cv2'] = '4.9'
-    with pytest.raises(UserError, match='versions.cv2 .* PSNR-aligned depends on it'):
+    with pytest.raises(UserError, match='versions.cv2 .* halos depends on it'):
+        check_comparable(results)
+    results['guided'] = measured([2, 4, 1], higher_is_better=True)
+    with pytest.raises(UserError, match='the info of halos is .* test both with the same metric'):
         check_comparable(results)
 
 
@@ -182,8 +204,8 @@ def test_results_on_other_images_are_refused():
 
 def test_results_without_a_common_metric_are_refused():
     other = make_result([30])
-    other.images[0] = {'key': '0', 'SSIM-2d': 0.9}
-    with pytest.raises(UserError, match='share no metric .*plain: PSNR.*guided: SSIM-2d'):
+    other.metric_info = {'SSIM-2d': MetricInfo(True), 'PSNR': MetricInfo(None)}
+    with pytest.raises(UserError, match='share no metric .*plain: PSNR.*guided: SSIM-2d\\)'):
         compared_metrics({'plain': make_result([30]), 'guided': other})
 
 
@@ -204,8 +226,8 @@ def test_the_groups_of_patches_are_compared_by_their_means():
     groups = [[{'name': '< 20 dB', 'count': 7, 'PSNR': value}] for value in (21.0, 22.5)]
     groups[0].append({'name': '20-23 dB', 'count': 3, 'PSNR': 24.0})
     results = {'a': make_result([30.0] * 9), 'b': make_result([31.0] * 9)}
-    for result, found in zip(results.values(), groups):
-        result.severity = {'input PSNR': [], 'patches by input PSNR': found}
+    for result, patches in zip(results.values(), groups):
+        result.severity = {'input PSNR': [], 'patches by input PSNR': patches}
     text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
     assert re.search(
         r'PSNR by patches by input PSNR \| +count .*\n.*\n\| < 20 dB .*\+1.50 \|', text
@@ -218,12 +240,13 @@ def test_images_are_ranked_from_the_best():
     plain, guided = make_result([30, 30, 30]), make_result([29, 32, 31])
     for metric in ('PSNR', 'LPIPS-alex-v0.1'):
         (comparison,) = compare_all({'plain': plain, 'guided': guided}, metric)
-        assert ranked_keys(comparison, metric) == ['1', '2', '0']
+        assert list(comparison.images) == ['1', '2', '0']
 
 
 def test_the_text_names_what_was_tested_and_which_interval_to_trust():
     values = np.random.default_rng(0).normal(30, 1, 1111)
-    provenance = {'dataset': {**PROVENANCE['dataset'], 'images': 1111}}
+    dataset = {**PROVENANCE['dataset'], 'images': 1111, 'is_official_set': True}
+    provenance = {'dataset': dataset}
     results = {
         'plain': make_result(values, 11, **provenance),
         'guided': make_result(

@@ -15,14 +15,9 @@ from mmspd.datasets.blur.folder import write_png
 from mmspd.datasets.image_io import read_rgb
 from mmspd.errors import UserError
 from mmspd.evaluation.comparison import check_comparable, compared_metrics
-from mmspd.evaluation.comparison_report import (
-    Comparison,
-    compare_all,
-    comparison_text,
-    number_text,
-    ranked_keys,
-)
-from mmspd.evaluation.paper_tables import measured_of, paper_table, table_with
+from mmspd.evaluation.comparison_report import Comparison, compare_all, comparison_text
+from mmspd.evaluation.metrics import MetricInfo
+from mmspd.evaluation.paper_tables import table_with
 from mmspd.evaluation.results import Result
 from mmspd.evaluation.severity_report import plot_severity
 from mmspd.utils.cli import run_main
@@ -78,16 +73,16 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
     return dict(zip(names, results))
 
 
-def choose_metric(wanted: Optional[str], results: Dict[str, Result]) -> str:
-    """Return the wanted metric, or the first that all results have.
+def choose_metric(name: Optional[str], results: Dict[str, Result]) -> str:
+    """Return the named metric, or the first that all results have.
 
     Raises:
         UserError: They do not all have it.
     """
     metrics = compared_metrics(results)
-    if wanted is not None and wanted not in metrics:
-        raise UserError(f"--metric: the results have {', '.join(metrics)}, not '{wanted}'")
-    return wanted or metrics[0]
+    if name is not None and name not in metrics:
+        raise UserError(f"--metric: the results have {', '.join(metrics)}, not '{name}'")
+    return name or metrics[0]
 
 
 def write_comparison(
@@ -101,15 +96,15 @@ def write_comparison(
         against=next(iter(results)),
         comparisons=[
             dict(
-                name=found.label,
-                metrics=[difference._asdict() for difference in found.differences],
+                name=comparison.label,
+                metrics=[difference._asdict() for difference in comparison.differences],
                 severity={
                     grouping: {name: difference._asdict() for name, difference in groups.items()}
-                    for grouping, groups in found.groups.items()
+                    for grouping, groups in comparison.groups.items()
                 },
-                images=found.images,
+                images=comparison.images,
             )
-            for found in comparisons
+            for comparison in comparisons
         ],
     )
     write_text(out / 'comparison.json', json.dumps(content, indent=1, allow_nan=False) + '\n')
@@ -154,7 +149,7 @@ def write_pictures(
         UserError: An image cannot be read.
     """
     first, second = next(iter(results)), comparison.label
-    ranked = ranked_keys(comparison, metric)
+    ranked = list(comparison.images)
     count = min(NUM_PICTURES, len(ranked) // 2)
     files = []
     for title, keys, sides in (
@@ -192,6 +187,7 @@ def picture_of(
     """
     loser, winner = sides
     images = {label: image_of(result, key) for label, result in results.items()}
+    info = results[loser].metric_info[metric]
     files = images[loser]
     restored = {label: read_rgb(folder / f'{key}.png') for label, folder in folders.items()}
     blurry, sharp = (
@@ -199,18 +195,18 @@ def picture_of(
         read_rgb(files[name], convert=True) if Path(files[name]).is_file() else None
         for name in ('blurry', 'sharp')
     )
-    columns = [(caption('blurry', files.get(f'{metric}-input'), metric), blurry)]
+    columns = [(caption('blurry', files.get(f'{metric}-input'), info), blurry)]
     for label, image in restored.items():
-        columns.append((caption(label, images[label].get(metric), metric), image))
+        columns.append((caption(label, images[label].get(metric), info), image))
     columns.append(('sharp', sharp))
-    columns = [(text, image) for text, image in columns if image is not None]
+    shown = [(text, image) for text, image in columns if image is not None]
     height, width = restored[loser].shape[:2]
     side = min(SHOWN, max(min(height, width) // 2, 48), height, width)
     window = gain_window(restored[loser], restored[winner], sharp, side)
     factor = max(1, SHOWN // side)
-    crops = [image[window].repeat(factor, 0).repeat(factor, 1) for _, image in columns]
-    whole = overview(columns[0][1], window, side * factor)
-    return picture_row([whole, *crops], [f'{key}, {metric}', *(text for text, _ in columns)])
+    crops = [image[window].repeat(factor, 0).repeat(factor, 1) for _, image in shown]
+    whole = overview(shown[0][1], window, side * factor)
+    return picture_row([whole, *crops], [f'{key}, {metric}', *(text for text, _ in shown)])
 
 
 def image_of(result: Result, key: str) -> Dict[str, Any]:
@@ -229,9 +225,9 @@ def overview(image: np.ndarray, window: Tuple[slice, slice], height: int) -> np.
     return cv2.rectangle(small, corner, opposite, (255, 220, 0), 2)
 
 
-def caption(name: str, value: Optional[float], metric: str) -> str:
+def caption(name: str, value: Optional[float], info: MetricInfo) -> str:
     """Write a column's name with its value, where it has one."""
-    return name if value is None else f'{name} {number_text(value, metric)}'
+    return name if value is None else f'{name} {info.text(value)}'
 
 
 def write_all_pictures(
@@ -245,7 +241,7 @@ def write_all_pictures(
     if first.severity:
         drawn = f'{metric}-gain' if f'{metric}-input' in first.images[0] else metric
         groups = {label: result.severity for label, result in results.items()}
-        plot_severity(groups, args.out / 'severity.png', drawn)
+        plot_severity(groups, args.out / 'severity.png', drawn, first.metric_info[metric])
     try:
         folders = find_pictures(args.results, results)
     except UserError as error:
@@ -255,24 +251,13 @@ def write_all_pictures(
         write_pictures(args.out, folders, results, comparison, metric)
 
 
-def paper_text(number: int, results: Dict[str, Result]) -> str:
-    """Write a table of the paper with the results in it, and which of them it has no place for."""
-    measured = {label: measured_of(label, result) for label, result in results.items()}
-    table = table_with(number, [item for item in measured.values() if item]) + '\n'
-    held = {row.dataset for row in paper_table(number)}
-    left = [label for label, item in measured.items() if item is None or item.dataset not in held]
-    if left:
-        table += f'* Not on a whole test set of this table: {", ".join(left)}.\n'
-    return table
-
-
 def main(argv: List[str]) -> None:
     """Print the comparison, and write it if asked."""
     args = parse_args(argv)
     results = load_results(args.results, args.names)
     table = ''
     if args.paper_table is not None:
-        table = paper_text(args.paper_table, results)
+        table = table_with(args.paper_table, results) + '\n'
     if len(results) == 1:
         if not table or args.out is not None:
             raise UserError('give a second result to compare it with, or --paper-table alone')

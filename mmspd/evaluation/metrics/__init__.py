@@ -2,7 +2,7 @@
 
 from mmspd.evaluation.metrics.aligned_metric import RealBlurAligned
 from mmspd.evaluation.metrics.alignment import aligned_scores
-from mmspd.evaluation.metrics.base import ImageMetric
+from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo
 from mmspd.evaluation.metrics.blur_effect_metric import BlurEffect
 from mmspd.evaluation.metrics.functional import psnr, ssim_2d, ssim_matlab
 from mmspd.evaluation.metrics.lpips_metric import LPIPS
@@ -19,6 +19,7 @@ __all__ = [
     'BlurEffect',
     'BlurSeverity',
     'ImageMetric',
+    'MetricInfo',
     'RealBlurAligned',
     'aligned_scores',
     'psnr',

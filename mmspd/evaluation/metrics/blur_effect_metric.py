@@ -4,6 +4,7 @@ from typing import Optional
 
 import numpy as np
 
+from mmspd.evaluation.metrics.base import MetricInfo
 from mmspd.evaluation.metrics.no_reference import NoReferenceMetric
 from mmspd.registry import METRICS
 
@@ -23,6 +24,10 @@ class BlurEffect(NoReferenceMetric):
     """
 
     name = 'blur-effect'
+    info = {
+        'blur-effect': MetricInfo(False, package='skimage'),
+        'blur-effect-input': MetricInfo(None),
+    }
 
     def judge(self, image: np.ndarray) -> Optional[float]:
         """Measure the blur effect; ``None`` of an image without any contrast."""

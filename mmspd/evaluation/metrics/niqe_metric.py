@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from mmspd.evaluation.metrics.base import MetricInfo
 from mmspd.evaluation.metrics.no_reference import NoReferenceMetric
 from mmspd.registry import METRICS, import_sibling
 
@@ -25,6 +26,7 @@ class NIQE(NoReferenceMetric):
     """
 
     name = 'NIQE'
+    info = {'NIQE': MetricInfo(False, package='mmagic'), 'NIQE-input': MetricInfo(None)}
 
     @cached_property
     def _niqe(self) -> Any:

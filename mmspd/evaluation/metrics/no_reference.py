@@ -17,20 +17,14 @@ class NoReferenceMetric(ImageMetric):
 
     Args:
         report_input: Report the mean of the blurry images as well, under the name with ``-input``.
-        collect_device: See :class:`ImageMetric`.
-        prefix: As there.
+        **common: Arguments of :class:`ImageMetric`.
     """
 
-    #: In the report.
+    #: In the report and in :attr:`info`, where the name with ``-input`` stands as well.
     name = ''
 
-    def __init__(
-        self,
-        report_input: bool = False,
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, report_input: bool = False, **common: Any) -> None:
+        super().__init__(**common)
         self.report_input = report_input
 
     @abstractmethod
