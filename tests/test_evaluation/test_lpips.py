@@ -4,6 +4,7 @@ import lpips
 import numpy as np
 import pytest
 import torch
+import torchvision
 from samples import evaluate, noisy_pair, sample
 from torch import nn
 
@@ -12,27 +13,20 @@ from mmspd.errors import UserError
 from mmspd.evaluation import LPIPS
 
 SIZE = 48, 61
-CONVOLUTIONS = {
-    'alex': [(3, 64, 11), (64, 192, 5), (192, 384, 3), (384, 256, 3), (256, 256, 3)],
-    'vgg': [(3, 64, 3), (64, 64, 3), (64, 128, 3), (128, 128, 3), (128, 256, 3)]
-    + [(256, 256, 3)] * 2
-    + [(256, 512, 3)]
-    + [(512, 512, 3)] * 5,
-}
 
 
 def layers_of(net):
-    """The layers before the classifier, as the networks' papers list them."""
-    if net == 'alex':
-        strides, pools = [4, 1, 1, 1, 1], (0, 1)
-        pool, pads = nn.MaxPool2d(3, 2), [2, 2, 1, 1, 1]
-    else:
-        strides, pools, pool, pads = [1] * 13, (1, 3, 6, 9), nn.MaxPool2d(2), [1] * 13
-    layers = []
-    for number, (width, out, side) in enumerate(CONVOLUTIONS[net]):
-        layers += [nn.Conv2d(width, out, side, strides[number], pads[number]), nn.ReLU()]
-        layers += [pool] if number in pools else []
-    return nn.Sequential(*layers)
+    """torchvision's layers before the classifier, with random weights."""
+    build = {'alex': torchvision.models.alexnet, 'vgg': torchvision.models.vgg16}[net]
+    with torch.device('meta'):
+        layers = build().features[:-1]  # the last pooling is too much for small images
+    layers = layers.to_empty(device='cpu')
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            layer.reset_parameters()
+        elif isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    return layers
 
 
 @pytest.fixture(scope='module', params=['alex', 'vgg'])
