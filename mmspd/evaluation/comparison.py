@@ -1,6 +1,7 @@
 """What one result gains over another, image by image."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy import stats
@@ -36,7 +37,8 @@ _PLACES = ('root',)
 _SAME_INPUT = 0.01  # dB
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """How two results differ in a metric, over the images where both have finite values.
 
     Attributes:
@@ -169,7 +171,7 @@ def check_images(
         unpaired = [key for key in own if key not in others]
         if unpaired:
             raise UserError(
-                f"{len(unpaired)} images are in the {which} alone (one is '{unpaired[0]}'); test "
+                f"{len(unpaired)} images are only in the {which} (one is '{unpaired[0]}'); test "
                 'both on the same images'
             )
     for key, first in inputs[0].items():

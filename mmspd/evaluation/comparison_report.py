@@ -1,7 +1,7 @@
 """A comparison of results as a text for people and as plain values for programs."""
 
-from dataclasses import replace
-from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from dataclasses import dataclass, replace
+from typing import Collection, Dict, List, Mapping, Optional, Sequence
 
 from mmspd.evaluation.comparison import (
     Difference,
@@ -22,20 +22,21 @@ __all__ = ['Comparison', 'compare_all', 'comparison_text']
 _LISTED = 5
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True)
+class Comparison:
     """What a result gains over the first one.
 
     Attributes:
-        label: What to call the result.
-        differences: One per metric.
-        groups: Of the chosen metric, by grouping and group of severity.
+        name: What to call the result.
+        metrics: A difference per metric.
+        severity: Of the chosen metric, by grouping and group of severity.
         images: Differences of the chosen metric by the image's key, from where the result is best
             against the first one to where it is worst.
     """
 
-    label: str
-    differences: List[Difference]
-    groups: Dict[str, Dict[str, Difference]]
+    name: str
+    metrics: List[Difference]
+    severity: Dict[str, Dict[str, Difference]]
     images: Dict[str, float]
 
 
@@ -69,7 +70,7 @@ def compare_all(results: Mapping[str, Result], metric: str) -> List[Comparison]:
 def _compare_groups(
     reference: Result, other: Result, metric: str
 ) -> Dict[str, Dict[str, Difference]]:
-    """Compare two results in each group of severity alone."""
+    """Compare two results in each group of severity."""
     compared: Dict[str, Dict[str, Difference]] = {}
     for grouping, groups in images_by_severity(reference.images).items():
         for name, images in groups.items():
@@ -96,14 +97,14 @@ def comparison_text(
     first = next(iter(results))
     parts = [_provenance_text(results)]
     for comparison in comparisons:
-        pair = {label: results[label] for label in (first, comparison.label)}
-        parts.append(f'# {comparison.label} against {first}')
-        parts.append(_metrics_text(pair, comparison.differences))
+        pair = {label: results[label] for label in (first, comparison.name)}
+        parts.append(f'# {comparison.name} against {first}')
+        parts.append(_metrics_text(pair, comparison.metrics))
         parts += [
             _groups_text(pair, metric, grouping, groups)
-            for grouping, groups in comparison.groups.items()
+            for grouping, groups in comparison.severity.items()
         ]
-        parts += _stored_groups_text(pair, metric, compared=comparison.groups)
+        parts += _stored_groups_text(pair, metric, compared=comparison.severity)
         parts += _images_text(pair, comparison, metric)
     return '\n\n'.join(parts) + '\n'
 
@@ -196,7 +197,7 @@ def _groups_text(
 def _stored_groups_text(
     pair: Mapping[str, Result], metric: str, compared: Collection[str]
 ) -> List[str]:
-    """Write the tables of the other groupings, those of patches: the results hold means alone."""
+    """Write the tables of the other groupings, of patches: the results hold only their means."""
     first, second = pair.values()
     info = first.metric_info[metric]
     tables = []
@@ -223,7 +224,7 @@ def _images_text(pair: Mapping[str, Result], comparison: Comparison, metric: str
     count = min(_LISTED, len(ranked) // 2)
     tables = []
     for title, keys in (('best', ranked[:count]), ('worst', ranked[::-1][:count])):
-        header = (f'{metric}, {title} images for {comparison.label}', *pair, 'difference')
+        header = (f'{metric}, {title} images for {comparison.name}', *pair, 'difference')
         lines = [
             (
                 key,

@@ -63,7 +63,7 @@ def _describe_dataset(dataset: Any) -> Dict[str, Any]:
     if hasattr(dataset, 'choices'):
         try:
             choices = dataset.choices()
-        except UserError:  # a class of the user's own that has none is told by its own words
+        except UserError:  # a class of the user's own without them describes itself
             choices = dict(description=dataset.describe())
     root = getattr(dataset, 'data_root', None)
     official = bool(getattr(dataset, 'is_official_set', False))
@@ -78,7 +78,7 @@ def _describe_dataset(dataset: Any) -> Dict[str, Any]:
 
 def _describe_precision(runner: Any, test_cfg: Dict[str, Any], device: torch.device) -> str:
     """Name what the network computed in."""
-    # tiles are restored in what test_cfg says alone
+    # only test_cfg decides on the precision of tiles
     mixed = getattr(runner.test_loop, 'fp16', False) and not test_cfg.get('tile')
     looped = 'mixed' if mixed else 'float32'
     precision = test_cfg.get('precision') or looped

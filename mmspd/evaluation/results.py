@@ -65,15 +65,13 @@ class Result:
         """
         path = Path(path)
         path = path / RESULT_NAME if path.is_dir() else path
-        cure = 'give a result.json of tools/test.py, or the folder that holds it'
+        fix = 'give a result.json of tools/test.py, or the folder that holds it'
         try:
             content = json.loads(path.read_text('utf-8'))
         except OSError as error:
-            raise UserError(
-                f"cannot read the result '{path}' ({error.strerror}): {cure}"
-            ) from error
+            raise UserError(f"cannot read the result '{path}' ({error.strerror}): {fix}") from error
         except ValueError as error:
-            raise UserError(f"'{path}' is no JSON file: {cure}") from error
+            raise UserError(f"'{path}' is no JSON file: {fix}") from error
         if not isinstance(content, dict) or content.pop('schema', None) != _SCHEMA:
             raise UserError(f"'{path}' is no result of this version of mmspd: test again")
         info = {name: MetricInfo(**each) for name, each in content.pop('metric_info').items()}

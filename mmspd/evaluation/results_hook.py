@@ -49,7 +49,7 @@ class ResultsHook(Hook):
         self.save_images = save_images
 
     def before_test(self, runner: Any) -> None:
-        """Refuse a test set whose images could not be told apart in the result."""
+        """Refuse a test set in which two images have the same name."""
         counts = Counter(map(key_of, _infos(runner.test_dataloader.dataset)))
         twice = [key for key, count in counts.items() if count > 1]
         if twice:
@@ -148,6 +148,6 @@ def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, An
 
 
 def _infos(dataset: Any) -> List[Dict[str, Any]]:
-    """Return what a data set knows of its images before it reads them, if it can tell."""
+    """Return what a data set knows of its images before it reads them, if anything."""
     get_info = getattr(dataset, 'get_data_info', None)
     return [get_info(index) for index in range(len(dataset))] if get_info else []

@@ -5,6 +5,7 @@ python tools/analysis/compare.py PLAIN GUIDED --names plain guided --out work_di
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -93,18 +94,7 @@ def write_comparison(
         metric=metric,
         provenances={label: result.provenance for label, result in results.items()},
         against=next(iter(results)),
-        comparisons=[
-            dict(
-                name=comparison.label,
-                metrics=[difference._asdict() for difference in comparison.differences],
-                severity={
-                    grouping: {name: difference._asdict() for name, difference in groups.items()}
-                    for grouping, groups in comparison.groups.items()
-                },
-                images=comparison.images,
-            )
-            for comparison in comparisons
-        ],
+        comparisons=[asdict(comparison) for comparison in comparisons],
     )
     write_text(out / 'comparison.json', json.dumps(content, indent=1, allow_nan=False) + '\n')
 
@@ -141,7 +131,7 @@ def write_pictures(
     metric: str,
 ) -> None:
     """Draw the images where a result is best and worst against the first one."""
-    first, second = next(iter(results)), comparison.label
+    first, second = next(iter(results)), comparison.name
     ranked = list(comparison.images)
     count = min(NUM_PICTURES, len(ranked) // 2)
     for title, keys, loser, winner in (
