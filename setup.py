@@ -29,7 +29,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.9,<3.13',
     packages=find_packages(include=['mmspd', 'mmspd.*']),
-    package_data={'mmspd.apis': ['*.html']},
+    package_data={'mmspd.apis': ['*.html'], 'mmspd.evaluation': ['*.csv']},
     install_requires=requirements('runtime'),
     extras_require={**EXTRAS, 'all': sorted({item for items in EXTRAS.values() for item in items})},
 )

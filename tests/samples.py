@@ -1,7 +1,10 @@
-"""What MMagic hands to metrics, made from arrays."""
+"""Samples for metrics as MMagic makes them, from arrays."""
+
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+from mmengine.logging import MMLogger
 
 
 def noisy_pair(seed, size=(37, 53), sigma=20):
@@ -20,15 +23,26 @@ def as_bgr(image):
 
 def sample(pred, gt=None, blur=None, **metainfo):
     """A data sample as a dict, of a prediction and what else there is."""
-    found = dict(output=dict(pred_img=as_bgr(pred)), **metainfo)
+    values = dict(output=dict(pred_img=as_bgr(pred)), **metainfo)
     if gt is not None:
-        found['gt_img'] = as_bgr(gt)
+        values['gt_img'] = as_bgr(gt)
     if blur is not None:
-        found['input'] = as_bgr(blur)
-    return found
+        values['input'] = as_bgr(blur)
+    return values
 
 
 def evaluate(metric, samples):
     """Run a metric as an evaluator does."""
     metric.process(None, samples)
     return metric.evaluate(len(samples))
+
+
+@contextmanager
+def mmengine_log(caplog):
+    """Let pytest's caplog hold what goes to MMEngine's logger."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        yield caplog
+    finally:
+        logger.removeHandler(caplog.handler)

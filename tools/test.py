@@ -3,7 +3,7 @@
 
 import argparse
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -19,6 +19,7 @@ from mmspd.utils.launch import (
     prepare_config,
     read_config,
 )
+from mmspd.utils.precision import PRECISIONS
 
 BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
 #: What a data set's file replaces in a config.
@@ -58,11 +59,11 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--self-ensemble',
         action='store_true',
-        help='restore each image from its eight sides and average, in eight times the time',
+        help='average over the eight flips and rotations of each image, in eight times the time',
     )
     parser.add_argument(
         '--precision',
-        choices=['float32', 'bfloat16', 'float16'],
+        choices=list(PRECISIONS),
         help='what the network computes in; the result says so',
     )
     parser.add_argument(
@@ -171,11 +172,10 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
     merge_options(config, late, args.config)
     config.resume = False
     config.load_from = args.checkpoint
-    hook = dict(type='mmspd.ResultsHook')
+    hook: Dict[str, Any] = dict(type='mmspd.ResultsHook')
     if args.out is not None:
-        several = len(args.test_on) > 1
-        folder = Path(args.out, Path(dataset).stem) if several else Path(args.out)
-        hook.update(out_dir=str(folder), save_images=True)
+        name = Path(dataset).stem if dataset and len(args.test_on) > 1 else ''
+        hook.update(out_dir=str(Path(args.out, name)), save_images=True)
     config.merge_from_dict(dict(default_hooks=dict(results=hook)))
     return config
 

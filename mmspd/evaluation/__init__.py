@@ -8,6 +8,7 @@ from mmspd.evaluation.metrics import (
     BlurEffect,
     BlurSeverity,
     ImageMetric,
+    MetricInfo,
     RealBlurAligned,
 )
 from mmspd.evaluation.results import Result
@@ -21,6 +22,7 @@ __all__ = [
     'BlurEffect',
     'BlurSeverity',
     'ImageMetric',
+    'MetricInfo',
     'RealBlurAligned',
     'Result',
     'ResultsHook',

@@ -1,6 +1,7 @@
 """What one result gains over another, image by image."""
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy import stats
@@ -15,7 +16,6 @@ __all__ = [
     'compare',
     'compared_metrics',
     'differences_of',
-    'is_lower_better',
     'sequence_of',
 ]
 
@@ -23,11 +23,6 @@ Interval = Tuple[float, float]
 
 #: With fewer draws to resample an interval says nothing.
 FEWEST = 5
-
-_HIGHER = ('PSNR', 'SSIM')
-_LOWER = ('LPIPS', 'NIQE', 'blur-effect')
-# of the blurry image, or PSNR once more
-_NOT_COMPARED = ('-input', '-gain')
 
 #: What two results must share, and what to do where they do not.
 _SHARED = {
@@ -37,14 +32,13 @@ _SHARED = {
     'self_ensemble': 'test both with --self-ensemble, or both without',
     'tiling': 'test both with the same tiles',
 }
-#: Packages whose version decides on a metric, by what its name contains.
-_DECISIVE = {'-aligned': 'cv2', 'LPIPS': 'lpips', 'blur-effect': 'skimage', 'NIQE': 'mmagic'}
 #: What differs between machines though the test set is the same.
 _PLACES = ('root',)
 _SAME_INPUT = 0.01  # dB
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """How two results differ in a metric, over the images where both have finite values.
 
     Attributes:
@@ -75,34 +69,30 @@ class Difference(NamedTuple):
     ties: int
 
 
-def is_lower_better(metric: str) -> bool:
-    """Tell the direction of a metric by its name."""
-    return metric.startswith(_LOWER)
-
-
 def sequence_of(key: str) -> str:
     """Return the sequence part of a pair's key, empty without one."""
     return key.rpartition('/')[0]
 
 
 def compared_metrics(results: Mapping[str, Result]) -> List[str]:
-    """List the metrics that all results have for every image, in the order of the first.
+    """List the metrics that rate the images of all results, in the order of the first.
 
     Raises:
         UserError: There is none.
     """
-    names = [
-        [name for name in result.images[0] if name.startswith(_HIGHER + _LOWER)]
-        for result in results.values()
-    ]
-    shared = [
-        name
-        for name in names[0]
-        if not name.endswith(_NOT_COMPARED) and all(name in other for other in names)
-    ]
+    names = {
+        label: [
+            name for name, info in result.metric_info.items() if info.higher_is_better is not None
+        ]
+        for label, result in results.items()
+    }
+    first, *others = names.values()
+    shared = [name for name in first if all(name in other for other in others)]
     if not shared:
-        held = '; '.join(f'{label}: {", ".join(own)}' for label, own in zip(results, names))
-        raise UserError(f'the results share no metric ({held}): test both with the same --protocol')
+        listed = '; '.join(f'{label}: {", ".join(own) or "none"}' for label, own in names.items())
+        raise UserError(
+            f'the results share no metric ({listed}): test both with the same --protocol'
+        )
     return shared
 
 
@@ -120,40 +110,40 @@ def check_comparable(results: Mapping[str, Result]) -> None:
         try:
             _check_provenance(reference.provenance, result.provenance)
             check_images(reference.images, result.images)
-            _check_versions(reference.provenance, result.provenance, compared_metrics(results))
+            for metric in compared_metrics(results):
+                _check_metric(reference, result, metric)
         except UserError as error:
             raise UserError(f'{first} and {label} cannot be compared: {error}') from error
 
 
 def _check_provenance(reference: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     """Refuse other protocols and other test sets."""
-    for name, cure in _SHARED.items():
-        _check_equal(name, reference.get(name), other.get(name), cure)
+    for name, fix in _SHARED.items():
+        _check_equal(name, (reference.get(name), other.get(name)), fix)
     sets = [provenance.get('dataset', {}) for provenance in (reference, other)]
     for name in dict.fromkeys(key for dataset in sets for key in dataset):
         if name not in _PLACES:
             values = [dataset.get(name) for dataset in sets]
-            _check_equal(f'dataset.{name}', *values, 'test both on the same images')
+            _check_equal(f'dataset.{name}', values, 'test both on the same images')
 
 
-def _check_versions(
-    reference: Mapping[str, Any], other: Mapping[str, Any], metrics: Sequence[str]
-) -> None:
-    """Refuse other versions of a package that decides on one of the metrics."""
-    for part, package in _DECISIVE.items():
-        for metric in metrics:
-            if part in metric:
-                values = [
-                    provenance.get('versions', {}).get(package) for provenance in (reference, other)
-                ]
-                cure = f'{metric} depends on it, test both in one environment'
-                _check_equal(f'versions.{package}', *values, cure)
+def _check_metric(reference: Result, other: Result, metric: str) -> None:
+    """Refuse a metric of another definition, or by another version of its package."""
+    results = (reference, other)
+    infos = [result.metric_info[metric] for result in results]
+    _check_equal(f'the info of {metric}', infos, 'test both with the same metric')
+    package = infos[0].package
+    if package is not None:
+        versions = [result.provenance['versions'].get(package) for result in results]
+        fix = f'{metric} depends on it, test both in one environment'
+        _check_equal(f'versions.{package}', versions, fix)
 
 
-def _check_equal(name: str, first: Any, second: Any, cure: str) -> None:
+def _check_equal(name: str, values: Sequence[Any], fix: str) -> None:
     """Refuse two values that differ."""
+    first, second = values
     if first != second:
-        raise UserError(f'{name} is {first!r} in one and {second!r} in the other; {cure}')
+        raise UserError(f'{name} is {first!r} in one and {second!r} in the other; {fix}')
 
 
 def check_images(
@@ -177,16 +167,16 @@ def check_images(
                 'test_dataloader.dataset.pipeline and test again'
             )
         inputs.append({image['key']: image.get('PSNR-input') for image in images})
-    for here, there, which in ((*inputs, 'first'), (*inputs[::-1], 'second')):
-        alone = [key for key in here if key not in there]
-        if alone:
+    for own, others, which in ((*inputs, 'first'), (*inputs[::-1], 'second')):
+        unpaired = [key for key in own if key not in others]
+        if unpaired:
             raise UserError(
-                f"{len(alone)} images are in the {which} alone (one is '{alone[0]}'); test both on "
-                'the same images'
+                f"{len(unpaired)} images are only in the {which} (one is '{unpaired[0]}'); test "
+                'both on the same images'
             )
     for key, first in inputs[0].items():
         second = inputs[1][key]
-        if None not in (first, second) and abs(first - second) > _SAME_INPUT:
+        if first is not None and second is not None and abs(first - second) > _SAME_INPUT:
             raise UserError(
                 f"the blurry image '{key}' has {first:.2f} dB in one and {second:.2f} dB in the "
                 'other; test both on the same images'
@@ -215,23 +205,24 @@ def compare(reference: Result, other: Result, metric: str) -> Optional[Differenc
     if not differences:
         return None
     values = np.array(list(differences.values()))
-    means = [
+    first, second = (
         float(np.mean([image[metric] for image in result.images if image['key'] in differences]))
         for result in (reference, other)
-    ]
+    )
     sequences = [sequence_of(key) for key in differences]
-    better = -values if is_lower_better(metric) else values
+    better = values if reference.metric_info[metric].higher_is_better else -values
     return Difference(
-        metric,
-        len(values),
-        len(reference.images) - len(values),
-        *means,
-        float(values.mean()),
-        bootstrap_interval(values, range(len(values))),
-        bootstrap_interval(values, sequences) if any(sequences) else None,
-        int((better > 0).sum()),
-        int((better < 0).sum()),
-        int((better == 0).sum()),
+        metric=metric,
+        images=len(values),
+        left_out=len(reference.images) - len(values),
+        reference=first,
+        other=second,
+        difference=float(values.mean()),
+        over_images=bootstrap_interval(values, range(len(values))),
+        over_sequences=bootstrap_interval(values, sequences) if any(sequences) else None,
+        wins=int((better > 0).sum()),
+        losses=int((better < 0).sum()),
+        ties=int((better == 0).sum()),
     )
 
 

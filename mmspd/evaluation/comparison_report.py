@@ -1,6 +1,7 @@
 """A comparison of results as a text for people and as plain values for programs."""
 
-from typing import Collection, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from dataclasses import dataclass, replace
+from typing import Collection, Dict, List, Mapping, Optional, Sequence
 
 from mmspd.evaluation.comparison import (
     Difference,
@@ -8,38 +9,34 @@ from mmspd.evaluation.comparison import (
     compare,
     compared_metrics,
     differences_of,
-    is_lower_better,
     sequence_of,
 )
-from mmspd.evaluation.paper_tables import (
-    PaperRow,
-    measured_of,
-    paper_notes,
-    paper_row,
-    paper_value,
-)
+from mmspd.evaluation.metrics import MetricInfo
+from mmspd.evaluation.paper_tables import PaperRow, paper_notes, paper_row_of, paper_value
 from mmspd.evaluation.results import Result
-from mmspd.evaluation.severity_report import group_by_severity
+from mmspd.evaluation.severity_report import images_by_severity
 from mmspd.utils.tables import text_table
 
-__all__ = ['Comparison', 'compare_all', 'comparison_text', 'number_text', 'ranked_keys']
+__all__ = ['Comparison', 'compare_all', 'comparison_text']
 
 _LISTED = 5
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True)
+class Comparison:
     """What a result gains over the first one.
 
     Attributes:
-        label: What to call the result.
-        differences: One per metric.
-        groups: Of the chosen metric, by grouping and group of severity.
-        images: Differences of the chosen metric by the image's key.
+        name: What to call the result.
+        metrics: A difference per metric.
+        severity: Of the chosen metric, by grouping and group of severity.
+        images: Differences of the chosen metric by the image's key, from where the result is best
+            against the first one to where it is worst.
     """
 
-    label: str
-    differences: List[Difference]
-    groups: Dict[str, Dict[str, Difference]]
+    name: str
+    metrics: List[Difference]
+    severity: Dict[str, Dict[str, Difference]]
     images: Dict[str, float]
 
 
@@ -52,48 +49,39 @@ def compare_all(results: Mapping[str, Result], metric: str) -> List[Comparison]:
         metric: What severities and images are compared by.
     """
     (_, reference), *others = results.items()
-    found = []
+    metrics = compared_metrics(results)
+    higher_is_better = bool(reference.metric_info[metric].higher_is_better)
+    comparisons = []
     for label, other in others:
-        differences = [compare(reference, other, name) for name in compared_metrics(results)]
-        found.append(
+        differences = [compare(reference, other, name) for name in metrics]
+        images = differences_of(reference, other, metric)
+        ranked = sorted(images.items(), key=lambda item: item[1], reverse=higher_is_better)
+        comparisons.append(
             Comparison(
                 label,
                 [difference for difference in differences if difference is not None],
                 _compare_groups(reference, other, metric),
-                differences_of(reference, other, metric),
+                dict(ranked),
             )
         )
-    return found
+    return comparisons
 
 
 def _compare_groups(
     reference: Result, other: Result, metric: str
 ) -> Dict[str, Dict[str, Difference]]:
-    """Compare two results in each group of severity alone."""
-    members: Dict[Tuple[str, str], Set[str]] = {}
-    for image in reference.images:
-        # the groups are fixed ranges: a lone image is put where it is among all
-        for grouping, groups in group_by_severity([image]).items():
-            for group in groups:
-                members.setdefault((grouping, group['name']), set()).add(image['key'])
-    found: Dict[str, Dict[str, Difference]] = {}
-    for grouping, groups in group_by_severity(reference.images).items():
-        for group in groups:
-            keys = members[grouping, group['name']]
-            parts = [
-                Result(r.provenance, {}, [image for image in r.images if image['key'] in keys])
-                for r in (reference, other)
-            ]
-            difference = compare(*parts, metric)
+    """Compare two results in each group of severity."""
+    compared: Dict[str, Dict[str, Difference]] = {}
+    for grouping, groups in images_by_severity(reference.images).items():
+        for name, images in groups.items():
+            keys = {image['key'] for image in images}
+            partner = [image for image in other.images if image['key'] in keys]
+            difference = compare(
+                replace(reference, images=images), replace(other, images=partner), metric
+            )
             if difference is not None:
-                found.setdefault(grouping, {})[group['name']] = difference
-    return found
-
-
-def ranked_keys(comparison: Comparison, metric: str) -> List[str]:
-    """Sort the images: where the result is best against the first one, first."""
-    sign = 1 if is_lower_better(metric) else -1
-    return sorted(comparison.images, key=lambda key: sign * comparison.images[key])
+                compared.setdefault(grouping, {})[name] = difference
+    return compared
 
 
 def comparison_text(
@@ -107,26 +95,30 @@ def comparison_text(
         metric: As there.
     """
     first = next(iter(results))
-    parts = [_provenance(results)]
+    parts = [_provenance_text(results)]
     for comparison in comparisons:
-        parts.append(f'# {comparison.label} against {first}')
-        pair = {label: results[label] for label in (first, comparison.label)}
-        parts.append(_metrics_text(pair, comparison.differences))
+        pair = {label: results[label] for label in (first, comparison.name)}
+        parts.append(f'# {comparison.name} against {first}')
+        parts.append(_metrics_text(pair, comparison.metrics))
         parts += [
-            _groups_text(first, comparison.label, metric, grouping, groups)
-            for grouping, groups in comparison.groups.items()
+            _groups_text(pair, metric, grouping, groups)
+            for grouping, groups in comparison.severity.items()
         ]
-        parts += _stored_groups_text(pair, metric, known=comparison.groups)
-        parts.append(_images_text(pair, comparison, metric))
+        parts += _stored_groups_text(pair, metric, compared=comparison.severity)
+        parts += _images_text(pair, comparison, metric)
     return '\n\n'.join(parts) + '\n'
 
 
-def _provenance(results: Mapping[str, Result]) -> str:
-    """Say what was tested, and what differs without making a comparison wrong."""
+def _provenance_text(results: Mapping[str, Result]) -> str:
+    """Name the test set and the models, and differences that leave the comparison right."""
     provenances = {label: result.provenance for label, result in results.items()}
     first = next(iter(provenances.values()))
     dataset = first['dataset']
-    choices = [f'{key} {value}' for key, value in dataset.items() if key not in ('type', 'root')]
+    choices = [
+        f'{key} {value}'
+        for key, value in dataset.items()
+        if key not in ('type', 'root', 'is_official_set')
+    ]
     choices += ['self-ensemble'] if first['self_ensemble'] else []
     lines = [f'* Protocol {first["protocol"]} on {dataset["type"]}: {", ".join(choices)}.']
     for label, provenance in provenances.items():
@@ -135,29 +127,33 @@ def _provenance(results: Mapping[str, Result]) -> str:
         lines.append(
             f'* {label}: {provenance["config"]["recipe"]}, {checkpoint["path"]} ({digest}).'
         )
-    for name in ('precision', 'device'):
-        values = {label: provenance.get(name) for label, provenance in provenances.items()}
-        if len(set(values.values())) > 1:
-            said = ', '.join(f'{value} in {label}' for label, value in values.items())
-            lines.append(f'* Note: {name} is {said}.')
+    machines = [provenance['machine'] for provenance in provenances.values()]
+    for name, values in (
+        ('precision', [provenance['precision'] for provenance in provenances.values()]),
+        ('device', [machine.get('accelerator', machine['device']) for machine in machines]),
+    ):
+        if len(set(values)) > 1:
+            listed = ', '.join(f'{value} in {label}' for label, value in zip(provenances, values))
+            lines.append(f'* Note: {name} is {listed}.')
     return '\n'.join(lines)
 
 
 def _metrics_text(pair: Mapping[str, Result], differences: Sequence[Difference]) -> str:
     """Write the table of all metrics and what to know about it."""
     first, second = pair
-    rows = [_paper_row_of(label, result) for label, result in pair.items()]
+    rows = [paper_row_of(result) for result in pair.values()]
     by_sequence = any(d.over_sequences for d in differences)
     header = ['metric', first, second, 'difference', '95 % by image']
     header += ['95 % by sequence'] if by_sequence else []
     header += ['better', 'worse', 'equal'] + (['paper'] if any(rows) else [])
     lines = []
     for d in differences:
-        arrow = ' (lower is better)' if is_lower_better(d.metric) else ''
-        cells = [d.metric + arrow, *_means(d), _interval(d.over_images, d.metric)]
-        cells += [_interval(d.over_sequences, d.metric)] if by_sequence else []
+        info = pair[first].metric_info[d.metric]
+        direction = '' if info.higher_is_better else ' (lower is better)'
+        cells = [d.metric + direction, *_values(d, info), _interval(d.over_images, info)]
+        cells += [_interval(d.over_sequences, info)] if by_sequence else []
         cells += [str(count) for count in (d.wins, d.losses, d.ties)]
-        cells += [_paper_cell(rows, d.metric)] if any(rows) else []
+        cells += [_paper_cell(rows, d.metric, info)] if any(rows) else []
         lines.append(cells)
     notes = [
         'The intervals hold the mean difference on other images of the kind with 95 % confidence '
@@ -184,98 +180,81 @@ def _metrics_text(pair: Mapping[str, Result], differences: Sequence[Difference])
 
 
 def _groups_text(
-    first: str, second: str, metric: str, grouping: str, groups: Mapping[str, Difference]
+    pair: Mapping[str, Result], metric: str, grouping: str, groups: Mapping[str, Difference]
 ) -> str:
     """Write the table of one grouping by severity."""
+    info = next(iter(pair.values())).metric_info[metric]
     by_sequence = any(d.over_sequences for d in groups.values())
-    drawn = 'sequence' if by_sequence else 'image'
-    header = (f'{metric} by {grouping}', 'images', first, second, 'difference', f'95 % by {drawn}')
-    lines = [
-        (
-            name,
-            str(d.images),
-            *_means(d),
-            _interval(d.over_sequences if by_sequence else d.over_images, metric),
-        )
-        for name, d in groups.items()
-    ]
+    unit = 'sequence' if by_sequence else 'image'
+    header = (f'{metric} by {grouping}', 'images', *pair, 'difference', f'95 % by {unit}')
+    lines = []
+    for name, d in groups.items():
+        interval = _interval(d.over_sequences if by_sequence else d.over_images, info)
+        lines.append((name, str(d.images), *_values(d, info), interval))
     return text_table(header, lines)
 
 
 def _stored_groups_text(
-    pair: Mapping[str, Result], metric: str, known: Collection[str]
+    pair: Mapping[str, Result], metric: str, compared: Collection[str]
 ) -> List[str]:
-    """Write the tables of the groupings that only the results' means are left of: of patches."""
-    first, second = pair
+    """Write the tables of the other groupings, of patches: the results hold only their means."""
+    first, second = pair.values()
+    info = first.metric_info[metric]
     tables = []
-    for grouping in [name for name in pair[first].severity if name not in known]:
-        groups, others = (
-            {group['name']: group for group in result.severity.get(grouping, ())}
-            for result in pair.values()
-        )
+    for grouping in [name for name in first.severity if name not in compared]:
+        partners = {group['name']: group for group in second.severity.get(grouping, ())}
         lines = []
-        for name, group in groups.items():
-            before, after = group.get(metric), others.get(name, {}).get(metric)
-            if None not in (before, after):
-                values = number_text(before, metric), number_text(after, metric)
-                gain = number_text(after - before, metric, '+')
-                lines.append((name, str(group['count']), *values, gain))
+        for group in first.severity[grouping]:
+            before, after = group.get(metric), partners.get(group['name'], {}).get(metric)
+            if before is not None and after is not None:
+                values = info.text(before), info.text(after), info.text(after - before, '+')
+                lines.append((group['name'], str(group['count']), *values))
         if lines:
-            header = (f'{metric} by {grouping}', 'count', first, second, 'difference')
+            header = (f'{metric} by {grouping}', 'count', *pair, 'difference')
             tables.append(text_table(header, lines))
     return tables
 
 
-def _images_text(pair: Mapping[str, Result], comparison: Comparison, metric: str) -> str:
-    """Write the images where one result gains and loses most."""
-    first, second = pair
-    values = [{i['key']: i.get(metric) for i in result.images} for result in pair.values()]
-    ranked = ranked_keys(comparison, metric)
+def _images_text(pair: Mapping[str, Result], comparison: Comparison, metric: str) -> List[str]:
+    """Write the tables of the images where one result gains and loses most."""
+    first, second = pair.values()
+    info = first.metric_info[metric]
+    before, after = ({image['key']: image for image in result.images} for result in (first, second))
+    ranked = list(comparison.images)
     count = min(_LISTED, len(ranked) // 2)
     tables = []
     for title, keys in (('best', ranked[:count]), ('worst', ranked[::-1][:count])):
-        header = (f'{metric}, {title} images for {second}', first, second, 'difference')
+        header = (f'{metric}, {title} images for {comparison.name}', *pair, 'difference')
         lines = [
             (
                 key,
-                *(number_text(value[key], metric) for value in values),
-                number_text(comparison.images[key], metric, '+'),
+                info.text(before[key][metric]),
+                info.text(after[key][metric]),
+                info.text(comparison.images[key], '+'),
             )
             for key in keys
         ]
         tables.append(text_table(header, lines))
-    return '\n\n'.join(tables)
+    return tables
 
 
-def _paper_row_of(label: str, result: Result) -> Optional[PaperRow]:
-    """Find the paper's row for a result."""
-    measured = measured_of(label, result)
-    return measured and paper_row(measured.config, measured.dataset)
-
-
-def _paper_cell(rows: Sequence[Optional[PaperRow]], metric: str) -> str:
+def _paper_cell(rows: Sequence[Optional[PaperRow]], metric: str, info: MetricInfo) -> str:
     """Write the paper's two numbers and their difference, as far as it has them."""
     before, after = (row and paper_value(row, metric) for row in rows)
     if before is None and after is None:
         return '-'
-    gain = '' if None in (before, after) else f' ({number_text(after - before, metric, "+")})'
-    return ' to '.join('-' if v is None else number_text(v, metric) for v in (before, after)) + gain
+    cell = ' to '.join('-' if value is None else info.text(value) for value in (before, after))
+    if before is None or after is None:
+        return cell
+    return f'{cell} ({info.text(after - before, "+")})'
 
 
-def _means(difference: Difference) -> List[str]:
+def _values(difference: Difference, info: MetricInfo) -> List[str]:
     """Write both means and the difference."""
-    metric = difference.metric
-    means = [number_text(value, metric) for value in (difference.reference, difference.other)]
-    return [*means, number_text(difference.difference, metric, '+')]
+    means = [info.text(value) for value in (difference.reference, difference.other)]
+    return [*means, info.text(difference.difference, '+')]
 
 
-def _interval(interval: Optional[Interval], metric: str) -> str:
+def _interval(interval: Optional[Interval], info: MetricInfo) -> str:
     """Write an interval; one of too few draws is a dash."""
-    if interval is None:
-        return '-'
-    return ' to '.join(number_text(value, metric, '+') for value in interval)
-
-
-def number_text(value: float, metric: str, sign: str = '') -> str:
-    """Write dB with two digits, anything else with four."""
-    return f'{value:{sign}.{2 if metric.startswith("PSNR") else 4}f}'
+    return '-' if interval is None else ' to '.join(info.text(value, '+') for value in interval)

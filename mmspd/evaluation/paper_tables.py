@@ -4,6 +4,8 @@ Source: "Take a Prior from Other Tasks for Severe Blur Removal", arXiv 2302.0689
 """
 
 import csv
+from functools import cache
+from importlib import resources
 from pathlib import PurePath
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -13,14 +15,14 @@ from mmspd.utils.tables import text_table
 
 __all__ = [
     'NOTES',
-    'Measured',
     'PaperRow',
     'beside_paper',
-    'measured_of',
     'paper_baseline',
     'paper_dataset',
     'paper_notes',
     'paper_row',
+    'paper_row_of',
+    'paper_seconds',
     'paper_table',
     'paper_value',
     'table_with',
@@ -79,86 +81,13 @@ NOTES = {
     'unstable': 'The paper calls the training of Net0* unstable and gives no numbers.',
 }
 
-# One line per row, as comma-separated values; an empty cell is one that the paper does not fill.
-_TABLES = {
-    1: """
-method,structure,psnr,ssim,lpips,time,recipe,baseline,notes
-SRN,multi-scale,30.26,0.934,0.136,0.736,,,
-PSS-NSC,multi-scale,30.92,0.942,0.122,0.316,,,
-DMPHN,multi-patch,31.20,0.945,0.128,0.307,dmphn,,stacked
-SAPHN,multi-patch,31.85,0.948,0.101,0.340,,,
-Niu et al.,,31.25,0.945,,,,,
-UNet,multi-scale,30.29,0.939,0.085,0.086,unet,,
-UNet+SP,,31.06,0.946,0.075,0.170,unet_sp,UNet,
-DeepDeblur,multi-scale,27.28,0.832,0.247,0.117,deepdeblur6,,simple ssim-2d
-DeepDeblur+SP,,27.45,0.835,0.237,0.199,deepdeblur6_sp,DeepDeblur,simple ssim-2d
-MPRNet,multi-patch,29.90,0.936,0.135,0.031,mprnet-s1,,simple
-MPRNet+SP,,30.88,0.946,0.122,0.105,mprnet-s1_sp,MPRNet,simple
-MIMO-UNet,multi-scale,30.91,0.946,0.119,0.019,mimounet,,short
-MIMO-UNet+SP,,31.08,0.948,0.113,0.043,mimounet_sp,MIMO-UNet,short
-MIMOUNetPlus,,32.45,0.957,0.092,0.309,mimounetplus,,ssim-mixed
-MIMOUNetPlus+SP,,32.55,0.962,0.089,0.314,mimounetplus_sp,MIMOUNetPlus,ssim-mixed tuned
-MSSNet,multi-stage,32.98,0.965,0.087,0.166,mssnet,,
-MSSNet+SP,,33.22,0.967,0.084,0.335,mssnet_sp,MSSNet,
-""",
-    2: """
-method,dataset,psnr,ssim,recipe,baseline,notes
-SRN,hide,28.36,0.915,,,
-DMPHN,hide,29.09,0.924,dmphn,,stacked
-UNet,hide,27.92,0.915,unet,,
-UNet+SP,hide,28.51,0.924,unet_sp,UNet,
-MPRNet,hide,28.41,0.922,mprnet-s1,,simple
-MPRNet+SP,hide,28.89,0.930,mprnet-s1_sp,MPRNet,simple
-MIMOUNet+,hide,29.99,0.930,mimounetplus,,ssim-mixed
-MIMOUNetPlus+SP,hide,30.05,0.945,mimounetplus_sp,MIMOUNet+,ssim-mixed tuned
-SRN,realblur-j,31.38,0.909,,,realblur
-DeblurGAN-v2,realblur-j,29.69,0.870,,,realblur
-UNet,realblur-j,28.98,0.924,unet,,realblur
-UNet+SP,realblur-j,29.53,0.932,unet_sp,UNet,realblur
-MPRNet,realblur-j,29.41,0.933,mprnet-s1,,simple realblur
-MPRNet+SP,realblur-j,29.54,0.935,mprnet-s1_sp,MPRNet,simple realblur
-MIMOUNet+,realblur-j,29.44,0.932,mimounetplus,,realblur
-MIMOUNetPlus+SP,realblur-j,29.67,0.934,mimounetplus_sp,MIMOUNet+,tuned realblur
-""",
-    3: """
-method,dataset,psnr,baseline
-HINet-REDS,reds,28.11,
-HINet-REDS+HIN,reds,28.23,HINet-REDS
-HINet-GoPro,gopro,30.98,
-HINet-GoPro+HIN,gopro,31.40,HINet-GoPro
-MPRNet,gopro,29.86,
-MPRNet+SAM+CSFF,gopro,30.49,MPRNet
-MIMOUNet,gopro,31.16,
-MIMOUNet+MIMO+AFF+MSFR,gopro,31.73,MIMOUNet
-Ours-UNet,gopro,30.29,
-Ours-UNet+SP,gopro,31.06,Ours-UNet
-Ours-MPRNet,gopro,29.90,
-Ours-MPRNet+SP,gopro,30.88,Ours-MPRNet
-Ours-MIMOUNet,gopro,30.91,
-Ours-MIMOUNet+SP,gopro,31.08,Ours-MIMOUNet
-Ours-MSSNet,gopro,32.98,
-Ours-MSSNet+SP,gopro,33.22,Ours-MSSNet
-""",
-    4: """
-method,psnr,lpips,recipe,baseline,notes
-Net0,30.2886,0.0850,net0,,ten
-Net0*,,,net0-star,Net0,unstable
-Net1,30.6501,0.0812,net1,Net0,ten
-Net2,30.7331,0.0790,net2,Net0,ten
-Net3,30.7712,0.0785,net3,Net0,ten
-Net4,30.9648,0.0776,net4,Net0,ten
-Net5,30.8705,0.0771,net5,Net0,ten
-Net6,31.0608,0.0745,net6,Net0,ten
-""",
-}
-
 _DATASETS = {'gopro': 'GoPro', 'hide': 'HIDE', 'realblur-j': 'RealBlur-J', 'reds': 'REDS'}
 
-#: Class, choices and number of images of the test sets that the paper reports on.
+#: Class and choices of the test sets that the paper reports on.
 _TEST_SETS = {
-    'gopro': dict(type='GoProDataset', split='test', blur_key='blur', images=1111),
-    'hide': dict(type='HIDEDataset', split='test', images=2025),
-    'realblur-j': dict(type='RealBlurDataset', split='test', subset='J', images=980),
+    'gopro': dict(type='GoProDataset', split='test', blur_key='blur'),
+    'hide': dict(type='HIDEDataset', split='test'),
+    'realblur-j': dict(type='RealBlurDataset', split='test', subset='J'),
 }
 
 
@@ -168,16 +97,24 @@ def paper_table(number: int) -> List[PaperRow]:
     Raises:
         UserError: The paper has no results in a table of this number.
     """
-    if number not in _TABLES:
+    rows = [row for row in _read_tables() if row.table == number]
+    if not rows:
         raise UserError(f"the paper's tables of results are 1 to 4, not {number}")
+    return rows
+
+
+@cache
+def _read_tables() -> Tuple[PaperRow, ...]:
+    """Read all rows; an empty cell is one that the paper does not fill."""
+    text = resources.files('mmspd.evaluation').joinpath('paper_tables.csv').read_text('utf-8')
     rows = []
-    for cells in csv.DictReader(_TABLES[number].strip().splitlines()):
+    for cells in csv.DictReader(text.splitlines()):
         values: Dict[str, Any] = {name: cell for name, cell in cells.items() if cell}
         for name in {'psnr', 'ssim', 'lpips', 'time'} & set(values):
             values[name] = float(values[name])
-        values['notes'] = tuple(values.get('notes', '').split())
-        rows.append(PaperRow(number, **values))
-    return rows
+        values.update(table=int(cells['table']), notes=tuple(cells['notes'].split()))
+        rows.append(PaperRow(**values))
+    return tuple(rows)
 
 
 def paper_row(config: str, dataset: str) -> Optional[PaperRow]:
@@ -195,31 +132,52 @@ def paper_row(config: str, dataset: str) -> Optional[PaperRow]:
     recipe = PurePath(config).stem
     trained_on = 'realblur-j' if dataset == 'realblur-j' else 'gopro'
     recipe = recipe[: -len(trained_on) - 1] if recipe.endswith(f'_{trained_on}') else recipe
-    rows = (row for number in (1, 2, 4) for row in paper_table(number))
-    return next((row for row in rows if (row.recipe, row.dataset) == (recipe, dataset)), None)
+    key = (recipe, dataset)
+    return next((row for row in _read_tables() if (row.recipe, row.dataset) == key), None)
+
+
+def paper_row_of(result: Result) -> Optional[PaperRow]:
+    """Find what the paper reports for the model and the test set of a result; see above."""
+    dataset = paper_dataset(result.provenance['dataset'])
+    if dataset is None:
+        return None
+    return paper_row(result.provenance['config']['recipe'], dataset)
+
+
+def paper_seconds(recipe: str) -> Optional[Tuple[float, float]]:
+    """Return the paper's run times of a restorer, in seconds for an image of GoPro.
+
+    Args:
+        recipe: Name of the plain recipe, such as ``'unet'``.
+
+    Returns:
+        Without and with the prior; None where Table 1 lacks one of them.
+    """
+    times = {row.recipe: row.time for row in paper_table(1)}
+    plain, guided = times.get(recipe), times.get(f'{recipe}_sp')
+    return None if plain is None or guided is None else (plain, guided)
 
 
 def paper_baseline(row: PaperRow) -> Optional[PaperRow]:
     """Find the row that a row adds the prior (in Table 3 also other modules) to."""
-    wanted = (row.dataset, row.baseline)
-    return next((r for r in paper_table(row.table) if (r.dataset, r.method) == wanted), None)
+    key = (row.dataset, row.baseline)
+    return next((r for r in paper_table(row.table) if (r.dataset, r.method) == key), None)
 
 
 def paper_dataset(dataset: Mapping[str, Any]) -> Optional[str]:
     """Name the paper's test set that a result was measured on.
 
     Args:
-        dataset: From the provenance of a result: ``type``, ``split``, ``images`` (their number)
-            and, where the data set has it, ``blur_key`` or ``subset``.
+        dataset: From the provenance of a result: ``type``, ``split``, ``is_official_set`` and,
+            where the data set has it, ``blur_key`` or ``subset``.
 
     Returns:
         ``'gopro'``, ``'hide'`` or ``'realblur-j'`` if all images of that test set, and no others,
         were measured; else None.
     """
-    found = {**dataset, 'type': str(dataset.get('type', '')).rpartition('.')[2]}
-    for name, wanted in _TEST_SETS.items():
-        if all(found.get(key) == value for key, value in wanted.items()):
-            return name
+    for name, choices in _TEST_SETS.items():
+        if all(dataset.get(key) == value for key, value in choices.items()):
+            return name if dataset.get('is_official_set') else None
     return None
 
 
@@ -232,7 +190,7 @@ def paper_value(row: PaperRow, metric: str) -> Optional[float]:
     """
     if metric in ('PSNR', 'PSNR-aligned'):
         return row.psnr
-    if metric.startswith('LPIPS-'):
+    if metric in ('LPIPS-alex-v0.1', 'LPIPS-vgg-v0.1'):
         return row.lpips
     return row.ssim if metric == _ssim_of(row) else None
 
@@ -246,64 +204,36 @@ def paper_notes(rows: Sequence[PaperRow]) -> List[str]:
     return [NOTES[key] for key in dict.fromkeys(keys)]
 
 
-class Measured(NamedTuple):
-    """A result of ours.
-
-    Attributes:
-        label: What to call it.
-        config: See :func:`paper_row`.
-        dataset: As there.
-        metrics: Means over the images by name.
-    """
-
-    label: str
-    config: str
-    dataset: str
-    metrics: Mapping[str, float]
-
-
-def measured_of(label: str, result: Result) -> Optional[Measured]:
-    """Take from a result what is printed beside the paper.
-
-    Returns:
-        None where it was not measured on one of the paper's test sets, whole.
-    """
-    dataset = paper_dataset(result.provenance['dataset'])
-    if dataset is None:
-        return None
-    return Measured(label, result.provenance['config']['recipe'], dataset, result.metrics)
-
-
-def beside_paper(measured: Measured) -> Optional[str]:
+def beside_paper(result: Result) -> Optional[str]:
     """Print a result beside what the paper reports for the same model and test set.
 
     Returns:
         A table and footnotes, or None: the paper has no such row or none of the metrics.
     """
-    row = paper_row(measured.config, measured.dataset)
+    row = paper_row_of(result)
     if row is None:
         return None
     lines = []
-    for name, value in measured.metrics.items():
-        paper = paper_value(row, name)
-        if None not in (paper, value):
-            digits = 2 if name.startswith('PSNR') else 4
-            cells = f'{value:.{digits}f}', f'{paper:.{digits}f}', f'{value - paper:+.{digits}f}'
-            lines.append((name, *cells))
+    for name, value in result.metrics.items():
+        info, paper = result.metric_info.get(name), paper_value(row, name)
+        # another library's metric of the same name has no info, and need not measure the same
+        if info is not None and paper is not None and value is not None:
+            texts = info.text(value), info.text(paper), info.text(value - paper, '+')
+            lines.append((name, *texts))
     if not lines:
         return None
     title = f"{row.method} on {_DATASETS[row.dataset]} in the paper's Table {row.table}"
-    table = text_table((title, measured.label, 'paper', 'difference'), lines)
+    table = text_table((title, 'measured', 'paper', 'difference'), lines)
     return '\n'.join([table, '', *(f'* {note}' for note in paper_notes([row]))])
 
 
-def table_with(number: int, results: Sequence[Measured]) -> str:
+def table_with(number: int, results: Mapping[str, Result]) -> str:
     """Print one of the paper's tables with results of ours in it, marked by ``>``.
 
     Args:
         number: 1 to 4.
-        results: Each comes below the row of its recipe and data set, or below the last row of its
-            data set, and is left out of a table without that data set.
+        results: By label. Each comes below the row of its recipe and data set, or below the last
+            row of its data set; the footnotes name those that the table has no place for.
 
     Returns:
         A table and footnotes.
@@ -313,26 +243,32 @@ def table_with(number: int, results: Sequence[Measured]) -> str:
     """
     paper = paper_table(number)
     below: Dict[int, List[PaperRow]] = {}
-    for measured in results:
-        same_data = [i for i, row in enumerate(paper) if row.dataset == measured.dataset]
-        row = paper_row(measured.config, measured.dataset)
+    unplaced = []
+    for label, result in results.items():
+        dataset = paper_dataset(result.provenance['dataset'])
+        same_data = [i for i, row in enumerate(paper) if row.dataset == dataset]
         if same_data:
+            row = paper_row_of(result)
             place = paper.index(row) if row in paper else same_data[-1]
-            below.setdefault(place, []).append(_row_of(measured, paper[place]))
+            below.setdefault(place, []).append(_measured_row(label, result, paper[place]))
+        else:
+            unplaced.append(label)
     lines = [_cells_of(r) for i, row in enumerate(paper) for r in (row, *below.get(i, ()))]
     filled = [name for name in lines[0] if any(_cells_of(row)[name] for row in paper)]
     table = text_table(filled, [[cells[name] or '-' for name in filled] for cells in lines])
     notes = paper_notes(paper) + ([NOTES['time']] if 'time (s)' in filled else [])
+    if unplaced:
+        notes.append(f'Not on a whole test set of this table: {", ".join(unplaced)}.')
     return '\n'.join([table, '', *(f'* {note}' for note in notes)])
 
 
-def _row_of(measured: Measured, beside: PaperRow) -> PaperRow:
+def _measured_row(label: str, result: Result, beside: PaperRow) -> PaperRow:
     """Turn a result into a row for below one of the paper's, by the same SSIM."""
-    metrics = measured.metrics
+    metrics = result.metrics
     return PaperRow(
         beside.table,
-        f'> {measured.label}',
-        measured.dataset,
+        f'> {label}',
+        beside.dataset,
         psnr=metrics.get('PSNR'),
         ssim=metrics.get(_ssim_of(beside)),
         lpips=metrics.get('LPIPS-alex-v0.1'),
@@ -352,7 +288,9 @@ def _cells_of(row: PaperRow) -> Dict[str, str]:
         return '' if value is None else f'{value:{sign}.{digits}f}'
 
     baseline = paper_baseline(row)
-    gain = row.psnr - baseline.psnr if baseline and row.psnr else None
+    gain = None
+    if row.psnr is not None and baseline is not None and baseline.psnr is not None:
+        gain = row.psnr - baseline.psnr
     return {
         'method': row.method,
         'data set': _DATASETS[row.dataset],

@@ -3,28 +3,23 @@
 import datetime
 import hashlib
 import importlib.metadata
-import platform
+import sys
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 from mmengine.config import ConfigDict
 
 from mmspd.errors import UserError
+from mmspd.evaluation.metrics import ImageMetric, MetricInfo
+from mmspd.utils.device import describe_machine
 from mmspd.utils.model_wrapper import unwrap
 from mmspd.version import __version__
 
-__all__ = ['make_provenance']
+__all__ = ['make_provenance', 'metric_info_of']
 
-#: Packages whose version can move a number, by the names of their distributions.
-_PACKAGES = {
-    'numpy': ('numpy',),
-    'cv2': ('opencv-python-headless', 'opencv-python', 'opencv-contrib-python'),
-    'skimage': ('scikit-image',),
-    'lpips': ('lpips',),
-    'mmengine': ('mmengine',),
-    'mmagic': ('mmagic',),
-}
+#: Packages whose version can move a number, whatever the metrics.
+_PACKAGES = ('cv2', 'mmagic', 'mmengine', 'numpy')
 
 
 def make_provenance(runner: Any) -> Dict[str, Any]:
@@ -38,6 +33,9 @@ def make_provenance(runner: Any) -> Dict[str, Any]:
     """
     config = runner.cfg
     model = unwrap(runner.model)
+    device = next(model.parameters(), torch.empty(0)).device
+    info = metric_info_of(runner.test_loop.evaluator.metrics).values()
+    packages = {*_PACKAGES, *(each.package for each in info if each.package)}
     test_cfg = getattr(model, 'test_cfg', None) or {}
     return dict(
         protocol=config.get('protocol', 'custom'),
@@ -47,11 +45,11 @@ def make_provenance(runner: Any) -> Dict[str, Any]:
         color='RGB',
         self_ensemble=bool(test_cfg.get('self_ensemble')),
         tiling=test_cfg.get('tile'),
-        precision=_describe_precision(runner, test_cfg, model),
+        precision=_describe_precision(runner, test_cfg, device),
         checkpoint=dict(path=runner._load_from, sha256=_hash(runner._load_from)),
         config=dict(path=config.filename, recipe=Path(config.filename or 'config').stem),
-        device=_describe_device(model),
-        versions=_versions(),
+        machine=describe_machine(device),
+        versions=dict(mmspd=__version__, **{name: _version_of(name) for name in sorted(packages)}),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
     )
 
@@ -65,20 +63,26 @@ def _describe_dataset(dataset: Any) -> Dict[str, Any]:
     if hasattr(dataset, 'choices'):
         try:
             choices = dataset.choices()
-        except UserError:  # a class of the user's own that has none is told by its own words
+        except UserError:  # a class of the user's own without them describes itself
             choices = dict(description=dataset.describe())
     root = getattr(dataset, 'data_root', None)
-    return dict(type=type(dataset).__name__, images=len(dataset), **choices, root=root)
+    official = bool(getattr(dataset, 'is_official_set', False))
+    return dict(
+        type=type(dataset).__name__,
+        images=len(dataset),
+        is_official_set=official,
+        **choices,
+        root=root,
+    )
 
 
-def _describe_precision(runner: Any, test_cfg: Dict[str, Any], model: torch.nn.Module) -> str:
+def _describe_precision(runner: Any, test_cfg: Dict[str, Any], device: torch.device) -> str:
     """Name what the network computed in."""
-    # tiles are restored in what test_cfg says alone
+    # only test_cfg decides on the precision of tiles
     mixed = getattr(runner.test_loop, 'fp16', False) and not test_cfg.get('tile')
     looped = 'mixed' if mixed else 'float32'
     precision = test_cfg.get('precision') or looped
-    on_cuda = next(model.parameters(), torch.empty(0)).is_cuda
-    if precision == 'float32' and on_cuda and torch.backends.cudnn.allow_tf32:
+    if precision == 'float32' and device.type == 'cuda' and torch.backends.cudnn.allow_tf32:
         return 'float32 (convolutions in TF32 where the device has it)'
     return precision
 
@@ -87,32 +91,19 @@ def _hash(path: Optional[str]) -> Optional[str]:
     """Return the SHA-256 of a local file, in hexadecimal digits."""
     if path is None or not Path(path).is_file():
         return None
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def _describe_device(model: torch.nn.Module) -> str:
-    """Name what the network ran on."""
-    device = next(model.parameters(), torch.empty(0)).device
-    if device.type == 'cpu' or not torch.cuda.is_available():
-        return device.type
-    return f'{device.type} ({torch.cuda.get_device_name(device)})'
+def metric_info_of(metrics: Sequence[Any]) -> Dict[str, MetricInfo]:
+    """Collect the info of all image metrics among an evaluator's."""
+    image_metrics = [metric for metric in metrics if isinstance(metric, ImageMetric)]
+    return {name: info for metric in image_metrics for name, info in metric.info.items()}
 
 
-def _versions() -> Dict[str, Optional[str]]:
-    """Return the versions of the packages, ``None`` for one that is not there."""
-    found: Dict[str, Optional[str]] = dict(
-        mmspd=__version__, python=platform.python_version(), torch=torch.__version__
-    )
-    found.update(dict.fromkeys(_PACKAGES))
-    for package, distributions in _PACKAGES.items():
-        for name in distributions:
-            try:
-                found[package] = importlib.metadata.version(name)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
+def _version_of(package: str) -> Optional[str]:
+    """Return the version of a package by the name of its import, None where it is not installed."""
+    version = getattr(sys.modules.get(package), '__version__', None)
+    try:
+        return version or importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

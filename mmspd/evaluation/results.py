@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Union
 
 from mmspd.errors import UserError
+from mmspd.evaluation.metrics.base import MetricInfo
 from mmspd.utils.files import write_text
 
 __all__ = ['CSV_NAME', 'RESULT_NAME', 'Result']
@@ -16,7 +17,7 @@ __all__ = ['CSV_NAME', 'RESULT_NAME', 'Result']
 RESULT_NAME = 'result.json'
 CSV_NAME = 'per_image.csv'
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Result:
         provenance: What the numbers depend on: ``protocol`` (a name), ``dataset`` (a dict), the
             ``checkpoint`` and its hash, self-ensemble, rounding, versions of libraries, ...
         metrics: Means over the images by name.
+        metric_info: How to print and compare the values, by name.
         images: A dict per image of its ``key``, values by the names in ``metrics``, and, where it
             was measured, its severity. A value that is not finite is ``None`` in the file.
         severity: Groups of images by severity; see ``mmspd.evaluation.severity_report``.
@@ -34,6 +36,7 @@ class Result:
 
     provenance: Dict[str, Any]
     metrics: Dict[str, float]
+    metric_info: Dict[str, MetricInfo]
     images: List[Dict[str, Any]]
     severity: Dict[str, List[Dict[str, Any]]] = field(default_factory=dict)
 
@@ -62,18 +65,17 @@ class Result:
         """
         path = Path(path)
         path = path / RESULT_NAME if path.is_dir() else path
-        cure = 'give a result.json of tools/test.py, or the folder that holds it'
+        fix = 'give a result.json of tools/test.py, or the folder that holds it'
         try:
             content = json.loads(path.read_text('utf-8'))
         except OSError as error:
-            raise UserError(
-                f"cannot read the result '{path}' ({error.strerror}): {cure}"
-            ) from error
+            raise UserError(f"cannot read the result '{path}' ({error.strerror}): {fix}") from error
         except ValueError as error:
-            raise UserError(f"'{path}' is no JSON file: {cure}") from error
+            raise UserError(f"'{path}' is no JSON file: {fix}") from error
         if not isinstance(content, dict) or content.pop('schema', None) != _SCHEMA:
-            raise UserError(f"'{path}' is no result of this version of mmspd: {cure}")
-        return cls(**content)
+            raise UserError(f"'{path}' is no result of this version of mmspd: test again")
+        info = {name: MetricInfo(**each) for name, each in content.pop('metric_info').items()}
+        return cls(metric_info=info, **content)
 
 
 def _without_infinities(value: Any) -> Any:

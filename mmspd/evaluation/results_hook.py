@@ -11,11 +11,12 @@ from mmengine.hooks import Hook
 
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import ImageMetric, key_of
-from mmspd.evaluation.paper_tables import beside_paper, measured_of
-from mmspd.evaluation.provenance import make_provenance
+from mmspd.evaluation.paper_tables import beside_paper
+from mmspd.evaluation.provenance import make_provenance, metric_info_of
 from mmspd.evaluation.results import RESULT_NAME, Result
 from mmspd.evaluation.severity_report import group_by_severity, plot_severity, severity_table
 from mmspd.registry import HOOKS
+from mmspd.utils.files import write_bytes
 
 __all__ = ['ResultsHook']
 
@@ -48,7 +49,7 @@ class ResultsHook(Hook):
         self.save_images = save_images
 
     def before_test(self, runner: Any) -> None:
-        """Refuse a test set whose images could not be told apart in the result."""
+        """Refuse a test set in which two images have the same name."""
         counts = Counter(map(key_of, _infos(runner.test_dataloader.dataset)))
         twice = [key for key, count in counts.items() if count > 1]
         if twice:
@@ -75,26 +76,32 @@ class ResultsHook(Hook):
                     'test_dataloader.dataset.pipeline'
                 )
             image = sample.output.pred_img.detach().clamp(0, 255).round().to(torch.uint8)
-            _write_image(folder / f'{sample.key}.png', image.permute(1, 2, 0).cpu().numpy())
+            _, png = cv2.imencode('.png', image.permute(1, 2, 0).cpu().numpy())
+            write_bytes(folder / f'{sample.key}.png', png.tobytes())
 
     def after_test_epoch(self, runner: Any, metrics: Optional[Dict[str, float]] = None) -> None:
         """Write the result."""
         if not is_main_process():
             return
         folder = self._folder(runner)
-        images = _join(runner.test_loop.evaluator.metrics)
+        evaluated = runner.test_loop.evaluator.metrics
+        images = _join(evaluated)
         groups = group_by_severity(images)
         provenance = dict(make_provenance(runner), pictures=PICTURES if self.save_images else None)
         means = {name: float(value) for name, value in (metrics or {}).items()}
+        info = {
+            name: each
+            for name, each in metric_info_of(evaluated).items()
+            if name in means or (images and name in images[0])
+        }
         images = _with_paths(images, runner.test_dataloader.dataset)
-        result = Result(provenance, means, images, groups)
+        result = Result(provenance, means, info, images, groups)
         result.save(folder)
         if groups:
-            runner.logger.info(f'By severity of the blur:\n{severity_table(groups)}')
+            runner.logger.info(f'By severity of the blur:\n{severity_table(groups, info)}')
         if any('PSNR-gain' in group for members in groups.values() for group in members):
             plot_severity({Path(runner.cfg.filename or 'result').stem: groups}, folder / PLOT_NAME)
-        measured = measured_of('measured', result)
-        paper = measured and beside_paper(measured)
+        paper = beside_paper(result)
         if paper:
             runner.logger.info(f'Beside the paper:\n{paper}')
         runner.logger.info(f'The result is in {folder / RESULT_NAME}.')
@@ -114,17 +121,6 @@ class ResultsHook(Hook):
         return Path(runner.work_dir, 'results', checkpoint, f'{name}-{protocol}')
 
 
-def _write_image(path: Path, image: Any) -> None:
-    """Write a BGR image of 8 bits, shape (H, W, 3)."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), image)
-    except OSError as error:
-        raise UserError(f'{path} could not be written: {error.strerror}') from error
-    if not written:
-        raise UserError(f'{path} could not be written: free some space or change --out')
-
-
 def _join(metrics: Sequence[Any]) -> List[Dict[str, Any]]:
     """Put what each metric measured on an image into one dict per image."""
     joined: List[Dict[str, Any]] = []
@@ -142,16 +138,16 @@ def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, An
         key_of(info): (info.get('img_path', ''), info.get('gt_path', ''))
         for info in _infos(dataset)
     }
-    found = []
+    named = []
     for image in images:
         values = {name: value for name, value in image.items() if not name.startswith('_')}
         blurry, sharp = files.get(image['key'], ('', ''))
         blurry = '' if blurry == sharp else blurry  # it was synthesized
-        found.append(dict(values, blurry=blurry, sharp=sharp))
-    return found
+        named.append(dict(values, blurry=blurry, sharp=sharp))
+    return named
 
 
 def _infos(dataset: Any) -> List[Dict[str, Any]]:
-    """Return what a data set knows of its images before it reads them, if it can tell."""
-    find = getattr(dataset, 'get_data_info', None)
-    return [find(index) for index in range(len(dataset))] if find else []
+    """Return what a data set knows of its images before it reads them, if anything."""
+    get_info = getattr(dataset, 'get_data_info', None)
+    return [get_info(index) for index in range(len(dataset))] if get_info else []

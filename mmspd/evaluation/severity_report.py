@@ -4,7 +4,7 @@ import io
 import math
 from numbers import Real
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,14 +12,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmspd.errors import UserError
+from mmspd.evaluation.metrics import PSNR, MetricInfo
 from mmspd.utils.files import write_bytes
 from mmspd.utils.severity import SEVERITIES, severity_of
 from mmspd.utils.tables import text_table
 
-__all__ = ['group_by_severity', 'plot_severity', 'severity_table']
+__all__ = ['group_by_severity', 'images_by_severity', 'plot_severity', 'severity_table']
 
-#: Groups by grouping: dicts of ``name``, ``count`` and the means of the metrics.
-Groups = Dict[str, List[Dict[str, Any]]]
+#: Of an image, a part of one or a group.
+Values = Dict[str, Any]
+#: Groups by grouping: ``name``, ``count`` and the means of the metrics of each.
+Groups = Dict[str, List[Values]]
 
 _PSNR_EDGES = (32, 29, 26, 23, 20)  # dB
 _PSNR_NAMES = (
@@ -32,7 +35,7 @@ _COLORS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00')  # 
 _HATCHES = ('', '//', '..')  # after each round of the colors
 
 
-def group_by_severity(images: Sequence[Dict[str, Any]]) -> Groups:
+def group_by_severity(images: Sequence[Values]) -> Groups:
     """Average the metrics over images of like severity.
 
     The groupings, each from mild to severe, and each left out where nothing is known of it:
@@ -52,31 +55,51 @@ def group_by_severity(images: Sequence[Dict[str, Any]]) -> Groups:
         ``<metric>-gain`` over ``<metric>-input``, and ``identical``, where there are any: how many
         equal their sharp image. Values that are not finite are left out of the means.
     """
-    images = [_with_gains(image) for image in images]
+    groupings = images_by_severity([_with_gains(image) for image in images])
     patches = [_with_gains(patch) for image in images for patch in _patches_of(image)]
-    found = {
-        'input PSNR': _group(_by_input_psnr(images), _PSNR_NAMES),
-        'blur extent': _group(_by_extent(images), (*SEVERITIES, _UNKNOWN)),
-        'record': _group(
-            ((image['severity'], image) for image in images if image.get('severity')), SEVERITIES
-        ),
-        'patches by input PSNR': _group(_by_input_psnr(patches), _PSNR_NAMES),
+    groupings['patches by input PSNR'] = _sort(_by_input_psnr(patches), _PSNR_NAMES)
+    return {
+        grouping: [
+            {'name': name, 'count': len(members), **_means(members)}
+            for name, members in groups.items()
+        ]
+        for grouping, groups in groupings.items()
+        if groups
     }
-    return {grouping: groups for grouping, groups in found.items() if groups}
 
 
-def severity_table(groups: Groups) -> str:
+def images_by_severity(images: Sequence[Values]) -> Dict[str, Dict[str, List[Values]]]:
+    """Sort images into the groups of :func:`group_by_severity`, which is given the same."""
+    recorded = ((image['severity'], image) for image in images if image.get('severity'))
+    groupings = {
+        'input PSNR': _sort(_by_input_psnr(images), _PSNR_NAMES),
+        'blur extent': _sort(_by_extent(images), (*SEVERITIES, _UNKNOWN)),
+        'record': _sort(recorded, SEVERITIES),
+    }
+    return {grouping: groups for grouping, groups in groupings.items() if groups}
+
+
+def severity_table(groups: Groups, metric_info: Mapping[str, MetricInfo]) -> str:
     """Lay out groups as text, one table per grouping.
 
     Args:
         groups: From :func:`group_by_severity`.
+        metric_info: Of all metrics in the groups.
     """
+
+    def text(name: str, value: Optional[float]) -> str:
+        if value is None or isinstance(value, int):
+            return '-' if value is None else str(value)
+        # the gain over a value of the input is derived here
+        info = metric_info.get(name) or metric_info[name.removesuffix('-gain')]
+        return info.text(value)
+
     tables = []
     for grouping, members in groups.items():
         names = list(dict.fromkeys(name for member in members for name in member))[1:]
         names.sort(key='identical'.__eq__)  # last
         rows = [
-            [member['name'], *(_format(name, member.get(name)) for name in names)]
+            [member['name'], *(text(name, member.get(name)) for name in names)]
             for member in members
         ]
         tables.append(text_table([grouping, *names], rows))
@@ -84,7 +107,10 @@ def severity_table(groups: Groups) -> str:
 
 
 def plot_severity(
-    results: Dict[str, Groups], path: Union[str, Path], metric: str = 'PSNR-gain'
+    results: Dict[str, Groups],
+    path: Union[str, Path],
+    metric: str = 'PSNR-gain',
+    info: MetricInfo = PSNR.info['PSNR-gain'],
 ) -> None:
     """Draw a metric by severity as bars, one panel per grouping.
 
@@ -93,6 +119,7 @@ def plot_severity(
             stand side by side.
         path: The picture, PNG.
         metric: Its means are drawn.
+        info: Of the metric.
 
     Raises:
         UserError: No group has the metric, or the picture cannot be written.
@@ -112,8 +139,10 @@ def plot_severity(
     figure = Figure(figsize=size, layout='constrained')
     for index, grouping in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _draw(axes, {label: groups.get(grouping, []) for label, groups in results.items()}, metric)
+        groups_of = {label: groups.get(grouping, []) for label, groups in results.items()}
+        _draw(axes, groups_of, metric, info.digits)
         axes.set_title(grouping, fontsize=11)
+        axes.set_ylabel(f'{metric} ({info.unit})' if info.unit else metric)
     if len(results) > 1:
         figure.legend(
             *figure.axes[0].get_legend_handles_labels(),
@@ -126,7 +155,7 @@ def plot_severity(
     write_bytes(path, content.getvalue())
 
 
-def _draw(axes: Axes, results: Dict[str, List[Dict[str, Any]]], metric: str) -> None:
+def _draw(axes: Axes, results: Dict[str, List[Values]], metric: str, digits: int) -> None:
     """Draw the bars of one grouping."""
     names = list(dict.fromkeys(group['name'] for groups in results.values() for group in groups))
     width = 0.8 / len(results)
@@ -144,18 +173,17 @@ def _draw(axes: Axes, results: Dict[str, List[Dict[str, Any]]], metric: str) -> 
             hatch=_HATCHES[hatch % len(_HATCHES)],
         )
         if len(results) <= 2:
-            axes.bar_label(bars, fmt='%.2f', fontsize=8, padding=2)
+            axes.bar_label(bars, fmt=f'%.{digits}f', fontsize=8, padding=2)
     counts = {group['name']: group['count'] for groups in results.values() for group in groups}
     axes.set_xticks(
         range(len(names)), [f'{name}\nn = {counts[name]}' for name in names], fontsize=8
     )
-    axes.set_ylabel('PSNR gain (dB)' if metric == 'PSNR-gain' else metric)
     axes.axhline(0, color='black', linewidth=0.8)
     axes.spines[['top', 'right']].set_visible(False)
     axes.margins(y=0.12)
 
 
-def _with_gains(values: Dict[str, Any]) -> Dict[str, Any]:
+def _with_gains(values: Values) -> Values:
     """Add the gain of each metric that was measured on the input as well."""
     gains = {
         f'{name}-gain': values[name] - values[f'{name}-input']
@@ -165,13 +193,13 @@ def _with_gains(values: Dict[str, Any]) -> Dict[str, Any]:
     return {**values, **gains}
 
 
-def _patches_of(image: Dict[str, Any]) -> Iterable[Dict[str, float]]:
+def _patches_of(image: Values) -> Iterable[Values]:
     """Turn the lists of an image's patches into dicts like an image's."""
     patches = image.get('_patches', {})
     return (dict(zip(patches, values)) for values in zip(*patches.values()))
 
 
-def _by_input_psnr(images: Iterable[Dict[str, Any]]) -> Iterable[Tuple[str, Dict[str, Any]]]:
+def _by_input_psnr(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
     """Name each image's group by input PSNR."""
     for image in images:
         if 'PSNR-input' in image:
@@ -179,7 +207,7 @@ def _by_input_psnr(images: Iterable[Dict[str, Any]]) -> Iterable[Tuple[str, Dict
             yield _PSNR_NAMES[sum(value < edge for edge in _PSNR_EDGES)], image
 
 
-def _by_extent(images: Iterable[Dict[str, Any]]) -> Iterable[Tuple[str, Dict[str, Any]]]:
+def _by_extent(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
     """Name each image's group by the extent of its blur."""
     for image in images:
         if 'blur-extent' in image:
@@ -187,21 +215,15 @@ def _by_extent(images: Iterable[Dict[str, Any]]) -> Iterable[Tuple[str, Dict[str
             yield (_UNKNOWN if extent is None else severity_of(extent, image['size'])), image
 
 
-def _group(
-    members: Iterable[Tuple[str, Dict[str, Any]]], order: Iterable[str]
-) -> List[Dict[str, Any]]:
-    """Average the members of each group, known groups in order and others behind them."""
-    found: Dict[str, List[Dict[str, Any]]] = {name: [] for name in order}
+def _sort(members: Iterable[Tuple[str, Values]], order: Iterable[str]) -> Dict[str, List[Values]]:
+    """Collect the members of each group, known groups in order and others behind them."""
+    groups: Dict[str, List[Values]] = {name: [] for name in order}
     for name, member in members:
-        found.setdefault(name, []).append(member)
-    return [
-        {'name': name, 'count': len(group), **_means(group)}
-        for name, group in found.items()
-        if group
-    ]
+        groups.setdefault(name, []).append(member)
+    return {name: group for name, group in groups.items() if group}
 
 
-def _means(group: List[Dict[str, Any]]) -> Dict[str, Any]:
+def _means(group: List[Values]) -> Values:
     """Average the finite values of each metric, and count the images without error."""
     means = {}
     for name in dict.fromkeys(name for member in group for name in member):
@@ -215,12 +237,3 @@ def _means(group: List[Dict[str, Any]]) -> Dict[str, Any]:
 def _is_finite(value: Any) -> bool:
     """Tell whether a value is a number that can be averaged."""
     return isinstance(value, Real) and math.isfinite(value)
-
-
-def _format(name: str, value: Optional[float]) -> str:
-    """Write a number as its kind is usually written."""
-    if value is None:
-        return '-'
-    if isinstance(value, int):
-        return str(value)
-    return f'{value:.{2 if name.startswith("PSNR") else 1 if name == "blur-extent" else 4}f}'

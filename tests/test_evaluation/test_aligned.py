@@ -5,8 +5,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
-from samples import evaluate, sample
+from samples import evaluate, mmengine_log, sample
 from skimage.metrics import structural_similarity
 
 import mmspd  # noqa: F401
@@ -69,7 +68,7 @@ def direct_scores(restored, sharp):
     """The protocol written down once more: sums, no warping function, scikit-image's SSIM."""
     image, target = restored / 255.0, sharp / 255.0
     image = image * (target * image).sum() / (image * image).sum()
-    found = cv2.findTransformECC(
+    homography = cv2.findTransformECC(
         cv2.cvtColor(target.astype(np.float32), cv2.COLOR_RGB2GRAY),
         cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY),
         np.eye(3, dtype=np.float32),
@@ -80,7 +79,7 @@ def direct_scores(restored, sharp):
     )[1].astype(float)
     height, width = target.shape[:2]
     places = np.stack([*np.meshgrid(np.arange(width), np.arange(height)), np.ones((height, width))])
-    x, y, depth = np.einsum('ij,jhw->ihw', found, places)
+    x, y, depth = np.einsum('ij,jhw->ihw', homography, places)
     x, y = x / depth, y / depth
     inside = (np.rint(x) >= 0) & (np.rint(x) < width) & (np.rint(y) >= 0) & (np.rint(y) < height)
     mask = inside[..., None] * np.ones(3)
@@ -97,47 +96,47 @@ def direct_scores(restored, sharp):
     )
     similarity, mask = (similarity * mask)[5:-5, 5:-5], mask[5:-5, 5:-5]
     ssim = (similarity.sum((0, 1)) / mask.sum((0, 1))).mean()
-    return 10 * np.log10(1 / error), ssim, found
+    return 10 * np.log10(1 / error), ssim, homography
 
 
 @pytest.mark.parametrize('name', WARPS)
 def test_scores_equal_a_direct_computation(photo, name):
     restored = misaligned(photo, WARPS[name])
-    found = aligned_scores(restored, photo)
+    scores = aligned_scores(restored, photo)
     expected_psnr, expected_ssim, homography = direct_scores(restored, photo)
-    assert not found.failed
-    assert found.psnr == pytest.approx(expected_psnr, abs=1e-3)
-    assert found.ssim == pytest.approx(expected_ssim, abs=1e-6)
+    assert not scores.failed
+    assert scores.psnr == pytest.approx(expected_psnr, abs=1e-3)
+    assert scores.ssim == pytest.approx(expected_ssim, abs=1e-6)
     # the search found the camera's way back, to a fraction of a pixel
     np.testing.assert_allclose(homography @ WARPS[name], np.eye(3), atol=0.6)
-    assert found.psnr > psnr(restored, photo) + 15
+    assert scores.psnr > psnr(restored, photo) + 15
 
 
 @pytest.mark.parametrize('restored', ['noise', 'black'])
 def test_what_cannot_be_aligned_is_compared_as_it_is(photo, restored):
     noise = np.random.default_rng(0).integers(0, 256, photo.shape, dtype=np.uint8)
     restored = noise if restored == 'noise' else np.zeros_like(photo)
-    found = aligned_scores(restored, photo)
-    assert found.failed
+    scores = aligned_scores(restored, photo)
+    assert scores.failed
     image, target = restored / 255.0, photo / 255.0
     gain = (image * target).sum() / max((image * image).sum(), 1e-9)
     expected = -10 * np.log10(np.mean((gain * image - target) ** 2))
-    assert found.psnr == pytest.approx(expected, abs=1e-4)
-    assert 0 < found.ssim < 0.5
+    assert scores.psnr == pytest.approx(expected, abs=1e-4)
+    assert 0 < scores.ssim < 0.5
 
 
 def test_an_alignment_outside_the_image_has_failed(photo, monkeypatch):
     far = np.float32([[1, 0, 500], [0, 1, 0], [0, 0, 1]])
     monkeypatch.setattr(alignment, '_find_homography', lambda *_: (far, False))
-    found = aligned_scores(misaligned(photo, WARPS['identity']), photo)
-    assert found.failed
-    assert found.psnr > 40
+    scores = aligned_scores(misaligned(photo, WARPS['identity']), photo)
+    assert scores.failed
+    assert scores.psnr > 40
 
 
 def test_equal_images_are_no_error(photo):
-    found = aligned_scores(photo, photo)
-    assert found.psnr > 60
-    assert found.ssim == pytest.approx(1, abs=1e-4)
+    scores = aligned_scores(photo, photo)
+    assert scores.psnr > 60
+    assert scores.ssim == pytest.approx(1, abs=1e-4)
 
 
 @pytest.fixture(scope='module')
@@ -149,25 +148,21 @@ def samples(photo):
 
 
 def test_processes_change_nothing_and_are_gone_afterwards(samples, caplog):
-    alone, several = RealBlurAligned(workers=0), RealBlurAligned(workers=2)
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    try:
-        expected = evaluate(alone, samples * 3)
-    finally:
-        logger.removeHandler(caplog.handler)
+    single, several = RealBlurAligned(workers=0), RealBlurAligned(workers=2)
+    with mmengine_log(caplog):
+        expected = evaluate(single, samples * 3)
     assert '3 of 9 images could not be aligned' in caplog.text
     assert 'scene/2' in caplog.text
     several.process(None, samples * 3)
     workers = list(several._pool._processes)
     assert os.getpid() not in workers
     assert several.evaluate(9) == expected
-    assert several.per_image == alone.per_image
+    assert several.per_image == single.per_image
     assert list(several.per_image[2]) == ['key', 'PSNR-aligned', 'SSIM-aligned', 'aligned-failed']
     assert [image['aligned-failed'] for image in several.per_image] == [0, 0, 1] * 3
     assert expected['aligned-failed'] == 3
     assert expected['PSNR-aligned'] == pytest.approx(
-        np.mean([image['PSNR-aligned'] for image in alone.per_image])
+        np.mean([image['PSNR-aligned'] for image in single.per_image])
     )
     assert all_ended(workers)
     # and it can be used again
@@ -177,10 +172,10 @@ def test_processes_change_nothing_and_are_gone_afterwards(samples, caplog):
 def test_an_image_without_error_leaves_a_finite_mean(samples, photo):
     black = np.zeros_like(photo)
     metric = RealBlurAligned(workers=0)
-    found = evaluate(metric, [samples[0], sample(black, black)])
+    means = evaluate(metric, [samples[0], sample(black, black)])
     first, second = (image['PSNR-aligned'] for image in metric.per_image)
     assert second == np.inf
-    assert found['PSNR-aligned'] == first
+    assert means['PSNR-aligned'] == first
 
 
 def test_no_process_is_left_after_an_error(samples, photo):

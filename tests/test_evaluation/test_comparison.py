@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from mmspd.errors import UserError
+from mmspd.evaluation import LPIPS, PSNR, BlurSeverity, MetricInfo
 from mmspd.evaluation.comparison import (
     bootstrap_interval,
     check_comparable,
@@ -13,23 +14,31 @@ from mmspd.evaluation.comparison import (
     compared_metrics,
     differences_of,
 )
-from mmspd.evaluation.comparison_report import compare_all, comparison_text, ranked_keys
+from mmspd.evaluation.comparison_report import compare_all, comparison_text
 from mmspd.evaluation.results import Result
 
 PROVENANCE = dict(
     protocol='gopro',
-    dataset=dict(type='GoProDataset', split='test', blur_key='blur', images=4, root='/data'),
+    dataset=dict(
+        type='GoProDataset',
+        split='test',
+        blur_key='blur',
+        images=4,
+        root='/data',
+        is_official_set=False,
+    ),
     rounding='uint8',
     color='RGB',
     self_ensemble=False,
     tiling=None,
     precision='float32',
-    device='cpu',
+    machine=dict(device='cpu', torch='2.11'),
     checkpoint=dict(path='plain.pth', sha256='0123456789abcdef'),
     config=dict(path='configs/spd/unet_gopro.py', recipe='unet_gopro'),
-    versions=dict(cv2='5.0', lpips='0.1.4', torch='2.11'),
+    versions=dict(cv2='5.0', lpips='0.1.4'),
     pictures=None,
 )
+INFO = {**PSNR.info, **LPIPS('alex').info, **BlurSeverity.info}
 
 
 def make_result(values, sequences=1, **provenance):
@@ -47,9 +56,8 @@ def make_result(values, sequences=1, **provenance):
         for index, value in enumerate(values)
     ]
     finite = [value for value in values if value is not None]
-    return Result(
-        {**copy.deepcopy(PROVENANCE), **provenance}, {'PSNR': float(np.mean(finite))}, images
-    )
+    provenance = {**copy.deepcopy(PROVENANCE), **provenance}
+    return Result(provenance, {'PSNR': float(np.mean(finite))}, INFO, images)
 
 
 def bca(values, clusters, draws=20000):
@@ -61,12 +69,12 @@ def bca(values, clusters, draws=20000):
     def mean(chosen):
         return np.mean([value for index in chosen for value in groups[index]])
 
-    everyone = list(range(len(groups)))
-    means = np.array([mean(rng.choice(everyone, len(everyone))) for _ in range(draws)])
+    all_groups = list(range(len(groups)))
+    means = np.array([mean(rng.choice(all_groups, len(all_groups))) for _ in range(draws)])
     bias = stats.norm.ppf(
-        (np.sum(means < mean(everyone)) + np.sum(means <= mean(everyone))) / 2 / draws
+        (np.sum(means < mean(all_groups)) + np.sum(means <= mean(all_groups))) / 2 / draws
     )
-    without = np.array([mean([i for i in everyone if i != left]) for left in everyone])
+    without = np.array([mean([i for i in all_groups if i != left]) for left in all_groups])
     spread = without.mean() - without
     acceleration = np.sum(spread**3) / (6 * np.sum(spread**2) ** 1.5)
     shifted = bias + stats.norm.ppf([0.025, 0.975])
@@ -79,17 +87,11 @@ def test_the_interval_is_that_of_the_formulas(size):
     values = np.random.default_rng(0).exponential(1.0, 24)
     clusters = np.arange(24) // size
     expected = bca(values, clusters)
-    assert bootstrap_interval(values, clusters) == pytest.approx(expected, abs=0.05)
+    interval = bootstrap_interval(values, clusters)
+    assert interval == pytest.approx(expected, abs=0.05)
+    assert interval == bootstrap_interval(values, clusters)
     symmetric = values.mean() + np.array([-1, 1]) * 1.96 * values.std() / np.sqrt(24)
     assert abs(expected - symmetric).max() > 0.1  # so that another method would be noticed
-
-
-def test_sequences_widen_the_interval_of_frames_that_resemble_each_other():
-    frames = np.random.default_rng(0).normal(0, 1, 8).repeat(10)
-    by_image = bootstrap_interval(frames, range(80))
-    by_sequence = bootstrap_interval(frames, np.arange(80) // 10)
-    assert np.diff(by_sequence) > 2.5 * np.diff(by_image)
-    assert bootstrap_interval(frames, range(80)) == by_image
 
 
 def test_intervals_without_anything_to_draw():
@@ -147,18 +149,30 @@ def test_results_of_different_tests_are_refused(provenance, reason):
 
 def test_what_does_not_change_the_numbers_is_no_reason_to_refuse():
     moved = {**PROVENANCE['dataset'], 'root': '/elsewhere'}
-    versions = {**PROVENANCE['versions'], 'torch': '2.1', 'cv2': '4.9'}
-    other = make_result([30, 31], dataset=moved, versions=versions, device='cuda')
+    versions = {**PROVENANCE['versions'], 'cv2': '4.9'}
+    other = make_result([30, 31], dataset=moved, versions=versions, machine={'device': 'cuda'})
     check_comparable({'plain': make_result([30, 31]), 'guided': other})
 
 
-def test_cv2_decides_on_aligned_metrics():
-    results = {name: make_result([30, 31]) for name in ('plain', 'guided')}
-    for result in results.values():
-        for image in result.images:
-            image['PSNR-aligned'] = 31.0
+def test_a_metric_of_the_user_is_compared_by_its_info():
+    def measured(values, **info):
+        result = make_result([30.0] * len(values))
+        stated = MetricInfo(**{'higher_is_better': False, 'package': 'cv2', **info})
+        result.metric_info = {'halos': stated, 'halos-input': MetricInfo(None), **INFO}
+        for image, value in zip(result.images, values):
+            image.update({'halos': value, 'halos-input': 9.0})
+        return result
+
+    results = {'plain': measured([3, 4, 5]), 'guided': measured([2, 4, 1])}
+    check_comparable(results)
+    assert compared_metrics(results) == ['halos', 'PSNR', 'LPIPS-alex-v0.1']
+    halos = compare(*results.values(), 'halos')
+    assert (halos.wins, halos.losses, halos.ties, halos.difference) == (2, 0, 1, -5 / 3)
     results['guided'].provenance['versions']['cv2'] = '4.9'
-    with pytest.raises(UserError, match='versions.cv2 .* PSNR-aligned depends on it'):
+    with pytest.raises(UserError, match='versions.cv2 .* halos depends on it'):
+        check_comparable(results)
+    results['guided'] = measured([2, 4, 1], higher_is_better=True)
+    with pytest.raises(UserError, match='the info of halos is .* test both with the same metric'):
         check_comparable(results)
 
 
@@ -170,9 +184,9 @@ def test_results_on_other_images_are_refused():
             check_comparable({'plain': make_result([30, 31, 32]), 'guided': other})
         return str(error.value)
 
-    assert "1 images are in the first alone (one is '2')" in refusal(lambda images: images.pop())
+    assert "1 images are only in the first (one is '2')" in refusal(lambda images: images.pop())
     extra = dict(make_result([30]).images[0], key='new')
-    assert "1 images are in the second alone (one is 'new')" in refusal(
+    assert "1 images are only in the second (one is 'new')" in refusal(
         lambda images: images.append(extra)
     )
     changed = refusal(lambda images: images[1].update({'PSNR-input': 27.5}))
@@ -182,8 +196,8 @@ def test_results_on_other_images_are_refused():
 
 def test_results_without_a_common_metric_are_refused():
     other = make_result([30])
-    other.images[0] = {'key': '0', 'SSIM-2d': 0.9}
-    with pytest.raises(UserError, match='share no metric .*plain: PSNR.*guided: SSIM-2d'):
+    other.metric_info = {'SSIM-2d': MetricInfo(True), 'PSNR': MetricInfo(None)}
+    with pytest.raises(UserError, match='share no metric .*plain: PSNR.*guided: SSIM-2d\\)'):
         compared_metrics({'plain': make_result([30]), 'guided': other})
 
 
@@ -191,21 +205,21 @@ def test_severities_are_compared_apart():
     plain = make_result([30.0] * 12)
     guided = make_result([30.0 + 2 * (index % 2 == 0) for index in range(12)])
     (comparison,) = compare_all({'plain': plain, 'guided': guided}, 'PSNR')
-    mild, severe = comparison.groups['input PSNR'].values()
-    assert list(comparison.groups['input PSNR']) == ['29-32 dB', '23-26 dB']
+    mild, severe = comparison.severity['input PSNR'].values()
+    assert list(comparison.severity['input PSNR']) == ['29-32 dB', '23-26 dB']
     assert (mild.difference, severe.difference) == (0, 2)
     assert (mild.images, severe.images) == (6, 6)
     assert severe.over_images == (2, 2)
-    assert list(comparison.groups['blur extent']) == ['mild']
-    assert [d.metric for d in comparison.differences] == ['PSNR', 'LPIPS-alex-v0.1']
+    assert list(comparison.severity['blur extent']) == ['mild']
+    assert [d.metric for d in comparison.metrics] == ['PSNR', 'LPIPS-alex-v0.1']
 
 
 def test_the_groups_of_patches_are_compared_by_their_means():
     groups = [[{'name': '< 20 dB', 'count': 7, 'PSNR': value}] for value in (21.0, 22.5)]
     groups[0].append({'name': '20-23 dB', 'count': 3, 'PSNR': 24.0})
     results = {'a': make_result([30.0] * 9), 'b': make_result([31.0] * 9)}
-    for result, found in zip(results.values(), groups):
-        result.severity = {'input PSNR': [], 'patches by input PSNR': found}
+    for result, patches in zip(results.values(), groups):
+        result.severity = {'input PSNR': [], 'patches by input PSNR': patches}
     text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
     assert re.search(
         r'PSNR by patches by input PSNR \| +count .*\n.*\n\| < 20 dB .*\+1.50 \|', text
@@ -218,16 +232,22 @@ def test_images_are_ranked_from_the_best():
     plain, guided = make_result([30, 30, 30]), make_result([29, 32, 31])
     for metric in ('PSNR', 'LPIPS-alex-v0.1'):
         (comparison,) = compare_all({'plain': plain, 'guided': guided}, metric)
-        assert ranked_keys(comparison, metric) == ['1', '2', '0']
+        assert list(comparison.images) == ['1', '2', '0']
 
 
 def test_the_text_names_what_was_tested_and_which_interval_to_trust():
     values = np.random.default_rng(0).normal(30, 1, 1111)
-    provenance = {'dataset': {**PROVENANCE['dataset'], 'images': 1111}}
+    dataset = {**PROVENANCE['dataset'], 'images': 1111, 'is_official_set': True}
+    provenance = {'dataset': dataset}
     results = {
         'plain': make_result(values, 11, **provenance),
         'guided': make_result(
-            values + 0.5, 11, **provenance, config={'recipe': 'unet_sp_gopro'}, precision='mixed'
+            values + 0.5,
+            11,
+            **provenance,
+            config={'recipe': 'unet_sp_gopro'},
+            precision='mixed',
+            machine={'device': 'cuda', 'accelerator': 'H100'},
         ),
     }
     results['guided'].images[0]['PSNR'] = None
@@ -235,6 +255,7 @@ def test_the_text_names_what_was_tested_and_which_interval_to_trust():
     assert 'Protocol gopro on GoProDataset: split test, blur_key blur, images 1111.' in text
     assert '* guided: unet_sp_gopro, plain.pth (01234567).' in text
     assert 'precision is float32 in plain, mixed in guided' in text
+    assert 'device is cpu in plain, H100 in guided' in text
     row = next(line for line in text.splitlines() if line.startswith('| PSNR '))
     assert row.count('+0.50 to +0.50 |') == 2
     assert row.endswith(' 30.29 to 31.06 (+0.77) |')

@@ -1,12 +1,11 @@
-import types
 from pathlib import Path
 
 import lpips
 import numpy as np
 import pytest
 import torch
-from lpips import pretrained_networks
-from samples import as_bgr, evaluate, noisy_pair, sample
+import torchvision
+from samples import evaluate, noisy_pair, sample
 from torch import nn
 
 import mmspd  # noqa: F401
@@ -14,27 +13,20 @@ from mmspd.errors import UserError
 from mmspd.evaluation import LPIPS
 
 SIZE = 48, 61
-CONVOLUTIONS = {
-    'alex': [(3, 64, 11), (64, 192, 5), (192, 384, 3), (384, 256, 3), (256, 256, 3)],
-    'vgg': [(3, 64, 3), (64, 64, 3), (64, 128, 3), (128, 128, 3), (128, 256, 3)]
-    + [(256, 256, 3)] * 2
-    + [(256, 512, 3)]
-    + [(512, 512, 3)] * 5,
-}
 
 
 def layers_of(net):
-    """The layers before the classifier, as the networks' papers list them."""
-    if net == 'alex':
-        strides, pools = [4, 1, 1, 1, 1], (0, 1)
-        pool, pads = nn.MaxPool2d(3, 2), [2, 2, 1, 1, 1]
-    else:
-        strides, pools, pool, pads = [1] * 13, (1, 3, 6, 9), nn.MaxPool2d(2), [1] * 13
-    found = []
-    for number, (width, out, side) in enumerate(CONVOLUTIONS[net]):
-        found += [nn.Conv2d(width, out, side, strides[number], pads[number]), nn.ReLU()]
-        found += [pool] if number in pools else []
-    return nn.Sequential(*found)
+    """torchvision's layers before the classifier, with random weights."""
+    build = {'alex': torchvision.models.alexnet, 'vgg': torchvision.models.vgg16}[net]
+    with torch.device('meta'):
+        layers = build().features[:-1]  # the last pooling is too much for small images
+    layers = layers.to_empty(device='cpu')
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            layer.reset_parameters()
+        elif isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    return layers
 
 
 @pytest.fixture(scope='module', params=['alex', 'vgg'])
@@ -76,28 +68,18 @@ def reference(net, layers, first, second):
 
 
 @torch.no_grad()
-def test_equals_the_formula_and_the_package(backbone, monkeypatch):
+def test_equals_the_formula(backbone):
     net, layers, metric = backbone
     pairs = [noisy_pair(seed, SIZE, sigma) for seed, sigma in ((0, 4), (1, 60))]
     state = torch.get_rng_state()
-    found = evaluate(metric, [sample(second, first) for first, second in pairs])
+    means = evaluate(metric, [sample(second, first) for first, second in pairs])
     assert torch.equal(torch.get_rng_state(), state)
     name = f'LPIPS-{net}-v0.1'
     values = [image[name] for image in metric.per_image]
-    assert found == {name: pytest.approx(np.mean(values))}
+    assert means == {name: pytest.approx(np.mean(values))}
     expected = [reference(net, layers, *pair) for pair in pairs]
     np.testing.assert_allclose(values, expected, rtol=1e-4)
-    # the package itself, which would download the same layers
-    downloads = types.SimpleNamespace(
-        alexnet=lambda pretrained: types.SimpleNamespace(features=layers),
-        vgg16=lambda pretrained: types.SimpleNamespace(features=layers),
-    )
-    monkeypatch.setattr(pretrained_networks, 'tv', downloads)
-    theirs = lpips.LPIPS(net=net, verbose=False)
-    for value, pair in zip(values, pairs):
-        first, second = (as_bgr(image).flip(0)[None] / 127.5 - 1 for image in pair)
-        assert value == pytest.approx(theirs(first, second).item(), abs=1e-5)
-        assert value > 1e-4
+    assert min(values) > 1e-4
 
 
 def test_it_is_zero_for_equal_images_and_frozen(backbone):

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MMLogger
-from samples import as_bgr, evaluate, noisy_pair, sample
+from samples import as_bgr, evaluate, mmengine_log, noisy_pair, sample
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import mmspd  # noqa: F401
 from mmspd.errors import UserError
-from mmspd.evaluation import PSNR, SSIM
+from mmspd.evaluation import PSNR, SSIM, ImageMetric, MetricInfo
 from mmspd.evaluation.metrics import psnr, ssim_2d, ssim_matlab
 from mmspd.registry import METRICS
 
@@ -55,18 +54,6 @@ def test_matlabs_ssim_is_that_of_a_volume(seed, sigma):
     assert ssim_matlab(first, second) > ssim_2d(first, second)
 
 
-def test_matlabs_ssim_of_gray_steps_by_hand():
-    # without structure only the means count: one for every voxel of flat images
-    dark, light = np.full((16, 16, 3), 100, np.uint8), np.full((16, 16, 3), 150, np.uint8)
-    expected = (2 * 100 * 150 + 2.55**2) / (100**2 + 150**2 + 2.55**2)
-    assert ssim_matlab(dark, light) == pytest.approx(expected)
-    # the order of the channels does not matter, but what is in the same place of each does
-    red, blue = dark.copy(), dark.copy()
-    red[..., 0], blue[..., 2] = 200, 200
-    assert ssim_matlab(red, blue) == pytest.approx(ssim_matlab(red[..., ::-1], blue[..., ::-1]))
-    assert ssim_matlab(red, blue) != pytest.approx(ssim_2d(red, blue), abs=1e-3)
-
-
 @pytest.mark.parametrize('ssim', [ssim_2d, ssim_matlab])
 def test_smallest_image_of_ssim(ssim):
     first, second = noisy_pair(0, size=(11, 11))
@@ -77,8 +64,8 @@ def test_smallest_image_of_ssim(ssim):
 
 def test_conventions_of_ssim_go_by_their_names():
     gt, pred = noisy_pair(0)
-    found = evaluate(SSIM(mode='matlab'), [sample(pred, gt)])
-    assert found == {'SSIM-matlab': pytest.approx(ssim_matlab(pred, gt))}
+    means = evaluate(SSIM(mode='matlab'), [sample(pred, gt)])
+    assert means == {'SSIM-matlab': pytest.approx(ssim_matlab(pred, gt))}
     with pytest.raises(UserError, match="mode is one of 2d, matlab, not '3d'"):
         SSIM(mode='3d')
 
@@ -98,11 +85,11 @@ def test_predictions_are_clamped_and_rounded():
     pred = as_bgr(gt) + 0.49
     pred[:, 1, :] = 99.6
     pred[:, 2, 0] = 101.7  # rounds to 102: 3 values wrong by 2
-    found = evaluate(PSNR(), [dict(gt_img=as_bgr(gt), output=dict(pred_img=pred))])
-    assert found['PSNR'] == pytest.approx(10 * np.log10(255**2 / (3 * 4 / gt.size)))
+    means = evaluate(PSNR(), [dict(gt_img=as_bgr(gt), output=dict(pred_img=pred))])
+    assert means['PSNR'] == pytest.approx(10 * np.log10(255**2 / (3 * 4 / gt.size)))
     pred[:, 2, 0] = -30.0
-    found = evaluate(PSNR(), [dict(gt_img=as_bgr(gt), output=dict(pred_img=pred))])
-    assert found['PSNR'] == pytest.approx(10 * np.log10(255**2 / (3 * 100**2 / gt.size)))
+    means = evaluate(PSNR(), [dict(gt_img=as_bgr(gt), output=dict(pred_img=pred))])
+    assert means['PSNR'] == pytest.approx(10 * np.log10(255**2 / (3 * 100**2 / gt.size)))
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.uint8])
@@ -126,25 +113,21 @@ def test_pure_red_stays_red():
 def test_input_and_gain():
     gt, blur = noisy_pair(0, sigma=40)
     _, pred = noisy_pair(0, sigma=10)
-    found = evaluate(PSNR(report_input=True), [sample(pred, gt, blur)])
-    assert found['PSNR-input'] == pytest.approx(psnr(blur, gt))
-    assert found['PSNR-gain'] == pytest.approx(psnr(pred, gt) - psnr(blur, gt))
-    assert found['PSNR-gain'] > 3
+    means = evaluate(PSNR(report_input=True), [sample(pred, gt, blur)])
+    assert means['PSNR-input'] == pytest.approx(psnr(blur, gt))
+    assert means['PSNR-gain'] == pytest.approx(psnr(pred, gt) - psnr(blur, gt))
+    assert means['PSNR-gain'] > 3
 
 
 def test_identical_images_leave_a_meaningful_mean(caplog):
     gt, pred = noisy_pair(0)
     samples = [sample(gt, gt, gt), sample(pred, gt, pred), sample(gt, gt, pred)]
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    try:
-        found = evaluate(PSNR(report_input=True), samples)
-    finally:
-        logger.removeHandler(caplog.handler)
-    assert found['PSNR'] == pytest.approx(psnr(pred, gt))
-    assert found['PSNR-input'] == pytest.approx(psnr(pred, gt))
-    assert found['PSNR-gain'] == 0
-    assert found['PSNR-identical'] == 2
+    with mmengine_log(caplog):
+        means = evaluate(PSNR(report_input=True), samples)
+    assert means['PSNR'] == pytest.approx(psnr(pred, gt))
+    assert means['PSNR-input'] == pytest.approx(psnr(pred, gt))
+    assert means['PSNR-gain'] == 0
+    assert means['PSNR-identical'] == 2
     assert '2 of 3 images equal their sharp image exactly' in caplog.text
     assert evaluate(PSNR(), [sample(gt, gt)])['PSNR'] == float('inf')
 
@@ -165,3 +148,19 @@ def test_errors():
     broken['output']['pred_img'][0, 0, 0] = float('nan')
     with pytest.raises(UserError, match='predicted NaN'):
         PSNR().process(None, [broken])
+
+
+def test_a_metric_states_how_to_read_what_it_measures():
+    class Contrast(ImageMetric):
+        def measure(self, sample):
+            return {'contrast': float(np.std(self.image(sample, 'pred_img'))), 'note': 'gray'}
+
+    _, image = noisy_pair(0)
+    with pytest.raises(UserError, match=r"Contrast.info lacks 'contrast'.* MetricInfo\(higher"):
+        Contrast().process(None, [sample(image)])
+    Contrast.info = {'contrast': MetricInfo(higher_is_better=True, digits=1)}
+    metric = Contrast()
+    metric.process(None, [sample(image, key='a')])
+    assert metric.results == [{'key': 'a', 'contrast': np.std(image), 'note': 'gray'}]
+    assert metric.info['contrast'].text(2.345) == '2.3'
+    assert metric.info['contrast'].text(2.345, '+') == '+2.3'

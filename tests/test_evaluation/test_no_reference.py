@@ -1,8 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
-from samples import evaluate, sample
+from samples import evaluate, mmengine_log, sample
 from skimage import data
 from skimage.measure import blur_effect
 
@@ -25,8 +24,8 @@ def test_more_blur_is_worse_and_no_sharp_image_is_needed(photos, metric):
     assert values == sorted(values)
     assert values[-1] > 1.3 * values[0]
     name = metric.name
-    found = evaluate(metric(report_input=True), [sample(photos[0], blur=photos[2], key='a')])
-    assert found == {
+    means = evaluate(metric(report_input=True), [sample(photos[0], blur=photos[2], key='a')])
+    assert means == {
         name: pytest.approx(values[0], abs=1e-3),
         f'{name}-input': pytest.approx(values[2], abs=1e-3),
     }
@@ -47,14 +46,10 @@ def test_the_numbers_are_those_of_the_libraries(photos):
 def test_what_cannot_be_judged_is_left_out_and_said(photos, metric, caplog):
     flat = np.full_like(photos[0], 90)
     judge = metric()
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    try:
-        found = evaluate(judge, [sample(flat, key='flat'), sample(photos[0], key='photo')])
-    finally:
-        logger.removeHandler(caplog.handler)
+    with mmengine_log(caplog):
+        means = evaluate(judge, [sample(flat, key='flat'), sample(photos[0], key='photo')])
     assert judge.per_image[0] == {'key': 'flat', metric.name: None}
-    assert found[metric.name] == judge.per_image[1][metric.name]
+    assert means[metric.name] == judge.per_image[1][metric.name]
     assert f'{metric.name} cannot judge 1 of 2 images' in caplog.text
     assert np.isnan(evaluate(metric(), [sample(flat)])[metric.name])
 

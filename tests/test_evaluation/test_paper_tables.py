@@ -4,14 +4,15 @@ from pathlib import Path
 import pytest
 
 from mmspd.errors import UserError
+from mmspd.evaluation import NIQE, PSNR, SSIM, Result
 from mmspd.evaluation.paper_tables import (
     NOTES,
-    Measured,
     beside_paper,
     paper_baseline,
     paper_dataset,
     paper_notes,
     paper_row,
+    paper_seconds,
     paper_table,
     paper_value,
     table_with,
@@ -30,7 +31,14 @@ README_NAMES = {
     'MIMO-UNet+': 'mimounetplus',
     'MSSNet': 'mssnet',
 }
-MEASURED = Measured('mine', 'unet_sp_gopro', 'gopro', {'PSNR': 31.0212, 'SSIM-matlab': 0.94123})
+GOPRO = dict(type='GoProDataset', split='test', blur_key='blur', is_official_set=True)
+INFO = {**PSNR.info, **SSIM('matlab').info, **NIQE.info}
+
+
+def measured(config='unet_sp_gopro', dataset=GOPRO, **metrics):
+    """A result of UNet+SP on GoPro, or of what is said."""
+    provenance = dict(config=dict(recipe=config), dataset=dataset)
+    return Result(provenance, metrics or {'PSNR': 31.0212, 'SSIM-matlab': 0.94123}, INFO, [])
 
 
 def readme_rows(title):
@@ -55,8 +63,8 @@ def test_the_readme_shows_the_numbers_of_the_tables():
             assert cells[:3] == [f'{row.psnr:.2f}', f'{row.ssim:.3f}', f'{row.lpips:.3f}']
             seen.append(row)
     # DMPHN on HIDE is the one number of a recipe that the README leaves out
-    wanted = [row for row in ROWS if row.recipe and row.table in (1, 2)]
-    assert {row.method for row in set(wanted) - set(seen)} == {'DMPHN'}
+    expected = [row for row in ROWS if row.recipe and row.table in (1, 2)]
+    assert {row.method for row in set(expected) - set(seen)} == {'DMPHN'}
 
 
 def test_the_readme_shows_the_ablation():
@@ -104,17 +112,22 @@ def test_a_config_that_trains_on_other_data_has_no_row():
     [
         ({}, 'gopro'),
         ({'blur_key': 'blur_gamma'}, None),
-        ({'images': 1110}, None),
+        ({'is_official_set': False}, None),
         ({'split': 'train'}, None),
         ({'type': 'PairedFolderDataset'}, None),
-        ({'type': 'mmspd.HIDEDataset', 'images': 2025}, 'hide'),
-        ({'type': 'RealBlurDataset', 'subset': 'J', 'images': 980}, 'realblur-j'),
-        ({'type': 'RealBlurDataset', 'subset': 'R', 'images': 980}, None),
+        ({'type': 'HIDEDataset'}, 'hide'),
+        ({'type': 'RealBlurDataset', 'subset': 'J'}, 'realblur-j'),
+        ({'type': 'RealBlurDataset', 'subset': 'R'}, None),
     ],
 )
 def test_only_the_whole_test_set_is_the_papers(change, name):
-    provenance = {'type': 'mmspd.GoProDataset', 'split': 'test', 'blur_key': 'blur', 'images': 1111}
-    assert paper_dataset({**provenance, **change}) == name
+    assert paper_dataset({**GOPRO, **change}) == name
+
+
+def test_the_times_of_a_restorer_without_and_with_the_prior():
+    assert paper_seconds('mprnet-s1') == (0.031, 0.105)
+    assert paper_seconds('dmphn') is None  # the paper does not add the prior to it
+    assert paper_seconds('nafnet') is None
 
 
 def test_each_metric_finds_the_number_it_can_be_compared_with():
@@ -128,25 +141,31 @@ def test_each_metric_finds_the_number_it_can_be_compared_with():
 
 
 def test_a_result_is_printed_beside_its_row():
-    text = beside_paper(MEASURED)
-    assert re.search(r'UNet\+SP on GoPro .*Table 1 \| +mine \| +paper \| +difference', text)
+    text = beside_paper(measured())
+    assert re.search(r'UNet\+SP on GoPro .*Table 1 \| +measured \| +paper \| +difference', text)
     assert re.search(r'PSNR +\| +31\.02 \| +31\.06 \| +-0\.04', text)
     assert re.search(r'SSIM-matlab +\| +0\.9412 \| +0\.9460 \| +-0\.0048', text)
     assert NOTES['ssim'] in text
-    assert beside_paper(MEASURED._replace(config='nafnet_gopro')) is None
-    assert beside_paper(MEASURED._replace(metrics={'PSNR': None, 'NIQE': 5.0})) is None
+    assert beside_paper(measured('nafnet_gopro')) is None
+    assert beside_paper(measured(PSNR=None, NIQE=5.0)) is None
+    foreign = measured(PSNR=31.0)
+    foreign.metric_info = {}
+    assert beside_paper(foreign) is None
 
 
 def test_results_are_put_into_the_papers_table():
-    other = MEASURED._replace(label='other', config='nafnet_sp_gopro')
-    lines = table_with(1, [other, MEASURED]).splitlines()
+    text = table_with(1, {'other': measured('nafnet_sp_gopro'), 'mine': measured()})
+    lines = text.splitlines()
     names = [line.split('|')[1].strip() for line in lines if line.startswith('|')]
     assert names[names.index('UNet+SP') + 1] == '> mine'
     assert names[-2:] == ['MSSNet+SP', '> other']
     mine = next(line for line in lines if '> mine' in line)
     assert '31.02' in mine
     assert '0.941' in mine
-    assert '> mine' not in table_with(1, [MEASURED._replace(dataset='hide')])
-    assert '| Net0* ' in table_with(4, [])
+    assert 'Not on' not in text
+    hide = table_with(1, {'mine': measured(dataset={**GOPRO, 'type': 'HIDEDataset'})})
+    assert '> mine' not in hide
+    assert '* Not on a whole test set of this table: mine.' in hide
+    assert '| Net0* ' in table_with(4, {})
     with pytest.raises(UserError, match='1 to 4, not 5'):
-        table_with(5, [])
+        table_with(5, {})

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from mmspd.errors import UserError
-from mmspd.evaluation.results import Result
+from mmspd.evaluation import PSNR, Result
 
 IMAGES = [
     {'key': 'a', 'PSNR': 30.5, 'severity': 'mild'},
@@ -13,14 +13,16 @@ IMAGES = [
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path):
-    written = Result({'protocol': 'gopro'}, {'PSNR': 30.5}, IMAGES[:1], {'extent': [{'count': 1}]})
+    written = Result(
+        {'protocol': 'gopro'}, {'PSNR': 30.5}, PSNR.info, IMAGES[:1], {'extent': [{'count': 1}]}
+    )
     written.save(tmp_path / 'deep' / 'folder')
     assert Result.load(tmp_path / 'deep' / 'folder') == written
     assert Result.load(tmp_path / 'deep' / 'folder' / 'result.json') == written
 
 
 def test_the_files_are_what_any_reader_of_json_and_csv_takes(tmp_path):
-    Result({}, {}, IMAGES).save(tmp_path)
+    Result({}, {}, {}, IMAGES).save(tmp_path)
 
     def refuse(name):
         raise AssertionError(f'{name} is no JSON')
@@ -34,7 +36,12 @@ def test_the_files_are_what_any_reader_of_json_and_csv_takes(tmp_path):
 
 @pytest.mark.parametrize(
     ('content', 'reason'),
-    [(None, 'No such file'), ('{', 'no JSON'), ('[]', 'no result'), ('{"schema": 0}', 'no result')],
+    [
+        (None, 'No such file'),
+        ('{', 'no JSON'),
+        ('[]', 'no result'),
+        ('{"schema": 1}', 'again'),
+    ],
 )
 def test_what_is_no_result_is_refused(tmp_path, content, reason):
     if content is not None:

@@ -11,5 +11,5 @@ def test_the_files_of_an_image_are_those_that_there_are(tmp_path):
     images = [{'key': 'a', 'PSNR': 30.0, '_patches': {}}]
     # the blur of a sharp photo is made when it is loaded
     for dataset, files in ((SharpFolderDataset, ('', path)), (PhotoFolderDataset, (path, ''))):
-        (found,) = _with_paths(images, dataset(str(tmp_path)))
-        assert found == {'key': 'a', 'PSNR': 30.0, 'blurry': files[0], 'sharp': files[1]}
+        (image,) = _with_paths(images, dataset(str(tmp_path)))
+        assert image == {'key': 'a', 'PSNR': 30.0, 'blurry': files[0], 'sharp': files[1]}

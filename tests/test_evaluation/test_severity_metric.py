@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-import torch
+from samples import evaluate, sample
 from skimage import data
 
 from mmspd.errors import UserError
@@ -10,68 +10,49 @@ from mmspd.registry import METRICS
 from mmspd.utils.severity import measure_severity
 
 
-def as_bgr(image):
-    return torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
-
-
-def sample(blurry, sharp, restored, **meta):
-    return dict(
-        input=as_bgr(blurry), gt_img=as_bgr(sharp), output=dict(pred_img=as_bgr(restored)), **meta
-    )
-
-
 @pytest.fixture(scope='module')
 def photos():
-    """A blurry, a sharp and a half restored photo, 150x100."""
+    """A half restored, a sharp and a blurry photo, 150x100."""
     sharp = cv2.resize(data.coffee(), (150, 100), interpolation=cv2.INTER_AREA)
     blurry = cv2.blur(sharp, (7, 1))
-    return blurry, sharp, cv2.addWeighted(blurry, 0.5, sharp, 0.5, 0)
+    return cv2.addWeighted(blurry, 0.5, sharp, 0.5, 0), sharp, blurry
 
 
-def evaluate(samples, **options):
+def measure(samples, **options):
     metric = METRICS.build(dict(type='mmspd.BlurSeverity', **options))
-    for item in samples:
-        metric.process(None, [item])
-    return metric.evaluate(len(samples)), metric.per_image
+    return evaluate(metric, samples), metric.per_image
 
 
 def test_values_of_an_image(photos):
-    blurry, sharp, restored = photos
+    _, sharp, blurry = photos
     item = sample(*photos, key='a', severity='mild')
-    means, (image,) = evaluate([item], patch_size=48)
+    means, (image,) = measure([item])
     expected = measure_severity(blurry, sharp)
     assert means == {'blur-extent': expected.extent}
     assert image['blur-extent'] == expected.extent == pytest.approx(6, abs=1.5)
     assert image['PSNR-input'] == psnr(blurry, sharp)
     assert (image['key'], image['severity'], image['size']) == ('a', 'mild', [100, 150])
-    rows, columns = (0, 50, 100), (0, 50, 100, 150)
-    for name, photo in (('PSNR-input', blurry), ('PSNR', restored)):
-        parts = [
-            np.s_[top:bottom, left:right]
-            for top, bottom in zip(rows, rows[1:])
-            for left, right in zip(columns, columns[1:])
-        ]
-        expected = [psnr(photo[part], sharp[part]) for part in parts]
-        assert image['_patches'][name] == pytest.approx(expected)
 
 
-def test_parts_cover_sizes_that_no_patch_divides(photos):
-    blurry, sharp, _ = (photo[:99, :149] for photo in photos)
-    _, (image,) = evaluate([sample(blurry, sharp, sharp)], patch_size=60)
+def test_the_parts_of_an_image_divide_it_evenly(photos):
+    restored, sharp, blurry = (photo[:99, :149] for photo in photos)
+    _, (image,) = measure([sample(restored, sharp, blurry)], patch_size=60)
     cells = [np.s_[a:b, c:d] for a, b in ((0, 50), (50, 99)) for c, d in ((0, 74), (74, 149))]
-    expected = [psnr(blurry[cell], sharp[cell]) for cell in cells]
-    assert image['_patches']['PSNR-input'] == pytest.approx(expected)
+    for name, photo in (('PSNR-input', blurry), ('PSNR', restored)):
+        expected = [psnr(photo[cell], sharp[cell]) for cell in cells]
+        assert image['_patches'][name] == pytest.approx(expected)
+    _, (image,) = measure([sample(sharp, sharp, blurry)], patch_size=60)
     assert image['_patches']['PSNR'] == [float('inf')] * 4
 
 
 def test_images_of_unknown_extent_are_left_out_of_the_mean(photos):
     gray = np.full_like(photos[0], 90)
     unknown = sample(gray, gray, gray)
-    means, images = evaluate([sample(*photos), unknown])
+    means, images = measure([sample(*photos), unknown])
     assert [image['severity'] for image in images] == [None, None]
     assert images[1]['blur-extent'] is None
     assert means['blur-extent'] == images[0]['blur-extent']
-    assert np.isnan(evaluate([unknown])[0]['blur-extent'])
+    assert np.isnan(measure([unknown])[0]['blur-extent'])
 
 
 def test_errors(photos):
@@ -80,4 +61,4 @@ def test_errors(photos):
     item = sample(*photos)
     del item['input']
     with pytest.raises(UserError, match="no image 'input'"):
-        evaluate([item])
+        measure([item])

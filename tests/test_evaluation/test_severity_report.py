@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmspd.errors import UserError
+from mmspd.evaluation import PSNR, SSIM, BlurSeverity, MetricInfo
 from mmspd.evaluation.severity_report import group_by_severity, plot_severity, severity_table
 
 
@@ -109,13 +110,18 @@ def test_groups_are_json_and_the_images_stay_as_they_are():
 def test_table():
     images = [image(24, 26.128), image(31, math.inf, LPIPS=0.25)]
     groups = group_by_severity([dict(image, severity='mild') for image in images])
-    assert severity_table({'input PSNR': groups['input PSNR']}).splitlines() == [
-        '| input PSNR | count | PSNR-input | SSIM-2d |  LPIPS |  PSNR | PSNR-gain | identical |',
-        '| :--------- | ----: | ---------: | ------: | -----: | ----: | --------: | --------: |',
-        '| 29-32 dB   |     1 |      31.00 |  0.9000 | 0.2500 |     - |         - |         1 |',
-        '| 23-26 dB   |     1 |      24.00 |  0.9000 |      - | 26.13 |      2.13 |         - |',
+    info = {**PSNR.info, **SSIM().info, 'LPIPS': MetricInfo(False, digits=3)}
+    assert severity_table({'input PSNR': groups['input PSNR']}, info).splitlines() == [
+        '| input PSNR | count | PSNR-input | SSIM-2d | LPIPS |  PSNR | PSNR-gain | identical |',
+        '| :--------- | ----: | ---------: | ------: | ----: | ----: | --------: | --------: |',
+        '| 29-32 dB   |     1 |      31.00 |  0.9000 | 0.250 |     - |         - |         1 |',
+        '| 23-26 dB   |     1 |      24.00 |  0.9000 |     - | 26.13 |      2.13 |         - |',
     ]
-    assert severity_table(groups).split('\n\n')[2].startswith('| record | count ')
+    assert (
+        severity_table(groups, {**info, **BlurSeverity.info})
+        .split('\n\n')[2]
+        .startswith('| record | count ')
+    )
 
 
 def test_plot_shows_every_result(tmp_path):

@@ -16,7 +16,7 @@ IMAGES = 13
 def pairs(tmp_path):
     """More pairs than the loop's timer needs to fail, which differ in color, and their values."""
     rng = np.random.default_rng(0)
-    found = []
+    images = []
     for number in range(IMAGES):
         sharp = rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)
         sharp[..., 0] = 250
@@ -25,8 +25,8 @@ def pairs(tmp_path):
             (tmp_path / name).mkdir(exist_ok=True)
             path = str(tmp_path / name / f'{number:02d}.png')
             cv2.imwrite(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        found.append((sharp, blur))
-    return tmp_path, found
+        images.append((sharp, blur))
+    return tmp_path, images
 
 
 @MODELS.register_module()
@@ -67,7 +67,7 @@ def test_stock_val_loop_over_more_than_ten_images(pairs, tmp_path):
         default_scope='mmagic',
         experiment_name='val_loop',
     )
-    found = runner.val()
+    means = runner.val()
     offset = np.array([20.3, 0.0, -20.3])
     preds = [np.clip(np.rint(blur + offset), 0, 255).astype(np.uint8) for _, blur in images]
     sharps = [sharp for sharp, _ in images]
@@ -77,4 +77,4 @@ def test_stock_val_loop_over_more_than_ten_images(pairs, tmp_path):
         'SSIM-2d': np.mean([ssim_2d(*pair) for pair in zip(preds, sharps)]),
     }
     for key, value in expected.items():
-        assert found[key] == pytest.approx(value, abs=1e-6)
+        assert means[key] == pytest.approx(value, abs=1e-6)

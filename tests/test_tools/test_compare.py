@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmspd.evaluation.metrics.functional import psnr
-from mmspd.evaluation.results import Result
+from mmspd.evaluation import PSNR, Result
+from mmspd.evaluation.metrics import psnr
 from mmspd.evaluation.severity_report import group_by_severity
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -38,18 +38,21 @@ def folders(tmp_path_factory):
             values = {'PSNR': psnr(image, sharp), 'PSNR-input': psnr(blurry, sharp)}
             paths = {part: str(files[part]) for part in ('blurry', 'sharp')}
             images[name].append({'key': f's/{index}', **values, **paths})
+    dataset = dict(type='GoProDataset', split='test', blur_key='blur', is_official_set=True)
     for name, recipe in (('plain', 'unet_gopro'), ('guided', 'unet_sp_gopro')):
         provenance = dict(
             protocol='gopro',
             self_ensemble=False,
-            dataset=dict(type='GoProDataset', split='test', blur_key='blur', images=1111),
+            dataset=dataset,
+            precision='float32',
+            machine=dict(device='cpu'),
             config=dict(recipe=recipe),
             checkpoint=dict(path=f'{name}.pth', sha256=None),
             pictures='images',
         )
         mean = float(np.mean([image['PSNR'] for image in images[name]]))
         groups = group_by_severity(images[name])
-        Result(provenance, {'PSNR': mean}, images[name], groups).save(root / name)
+        Result(provenance, {'PSNR': mean}, PSNR.info, images[name], groups).save(root / name)
     return root
 
 
@@ -64,11 +67,11 @@ def test_the_comparison_is_printed_and_written(run_tool, folders, tmp_path):
     assert '30.29 to 31.06 (+0.77)' in text
     assert '| > b ' in text
     content = json.loads((out / 'comparison.json').read_text())
-    (found,) = content['comparisons']
+    (comparison,) = content['comparisons']
     plain, guided = (Result.load(path) for path in results)
     pairs = list(zip(plain.images, guided.images))
-    assert found['images'] == {a['key']: b['PSNR'] - a['PSNR'] for a, b in pairs}
-    (metric,) = found['metrics']
+    assert comparison['images'] == {a['key']: b['PSNR'] - a['PSNR'] for a, b in pairs}
+    (metric,) = comparison['metrics']
     assert (metric['wins'], metric['losses']) == (6, 6)
     assert metric['over_images'][0] < metric['difference'] < metric['over_images'][1]
     names = {'comparison.md', 'comparison.json', 'severity.png', 'best_b.png', 'worst_b.png'}

@@ -1,10 +1,11 @@
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
-from mmspd.evaluation import Result
+from mmspd.evaluation import MetricInfo, Result
 
 DATASET = """
 _base_ = r'{gopro}'
@@ -20,11 +21,11 @@ test_dataloader = dict(
 def data_files(pairs_root, tmp_path):
     """Files of two data sets, as in configs/_base_/datasets."""
     gopro = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'gopro.py'
-    found = []
+    files = []
     for name, split in (('first', 'train'), ('second', 'val')):
-        found.append(tmp_path / f'{name}.py')
-        found[-1].write_text(DATASET.format(gopro=gopro, pairs=pairs_root, split=split))
-    return found
+        files.append(tmp_path / f'{name}.py')
+        files[-1].write_text(DATASET.format(gopro=gopro, pairs=pairs_root, split=split))
+    return files
 
 
 def test_the_result_lies_in_the_work_folder_and_says_what_it_depends_on(run_tool, tested, tmp_path):
@@ -42,7 +43,10 @@ def test_the_result_lies_in_the_work_folder_and_says_what_it_depends_on(run_tool
         'float32',
     )
     assert len(provenance['checkpoint']['sha256']) == 64
-    assert provenance['versions']['torch'] == torch.__version__
+    assert provenance['machine']['torch'] == torch.__version__
+    assert provenance['versions']['cv2'] == cv2.__version__
+    assert not provenance['dataset']['is_official_set']
+    assert result.metric_info['PSNR'] == MetricInfo(higher_is_better=True, digits=2, unit='dB')
     assert provenance['pictures'] is None
     assert [Path(image['blurry']).name for image in result.images] == ['00.png', '01.png']
     values = [image['PSNR'] for image in result.images]

@@ -2,11 +2,10 @@
 
 from mmspd.evaluation.metrics.aligned_metric import RealBlurAligned
 from mmspd.evaluation.metrics.alignment import aligned_scores
-from mmspd.evaluation.metrics.base import ImageMetric
-from mmspd.evaluation.metrics.blur_effect_metric import BlurEffect
+from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo
 from mmspd.evaluation.metrics.functional import psnr, ssim_2d, ssim_matlab
 from mmspd.evaluation.metrics.lpips_metric import LPIPS
-from mmspd.evaluation.metrics.niqe_metric import NIQE
+from mmspd.evaluation.metrics.no_reference import NIQE, BlurEffect
 from mmspd.evaluation.metrics.psnr_metric import PSNR
 from mmspd.evaluation.metrics.severity_metric import BlurSeverity
 from mmspd.evaluation.metrics.ssim_metric import SSIM
@@ -19,6 +18,7 @@ __all__ = [
     'BlurEffect',
     'BlurSeverity',
     'ImageMetric',
+    'MetricInfo',
     'RealBlurAligned',
     'aligned_scores',
     'psnr',

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.alignment import aligned_scores
-from mmspd.evaluation.metrics.base import ImageMetric, key_of
+from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo, key_of
 from mmspd.registry import METRICS
 from mmspd.utils.parallel import WORKER_KILLED, clean_pool
 
@@ -33,17 +33,20 @@ class RealBlurAligned(ImageMetric):
 
     Args:
         workers: Processes of each rank; 0 is the one that tests.
-        collect_device: See :class:`ImageMetric`.
-        prefix: As there.
+        **common: Arguments of :class:`ImageMetric`.
 
     Raises:
         UserError: ``workers`` is negative; or, later, a process was killed.
     """
 
-    def __init__(
-        self, workers: int = 4, collect_device: str = 'cpu', prefix: Optional[str] = None
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    info = {
+        'PSNR-aligned': MetricInfo(True, 2, 'dB', package='cv2'),
+        'SSIM-aligned': MetricInfo(True, package='cv2'),
+        'aligned-failed': MetricInfo(None),
+    }
+
+    def __init__(self, workers: int = 4, **common: Any) -> None:
+        super().__init__(**common)
         if workers < 0:
             raise UserError(f'RealBlurAligned needs workers=0 or more, not {workers}')
         self.workers = workers

@@ -70,14 +70,14 @@ def _find_homography(image: np.ndarray, target: np.ndarray) -> Tuple[np.ndarray,
     gray = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (target, image)]
     start = np.eye(3, dtype=np.float32)
     try:
-        _, found = cv2.findTransformECC(
+        _, homography = cv2.findTransformECC(  # type: ignore[call-overload]  # its stub wants a mask
             *gray, start, cv2.MOTION_HOMOGRAPHY, _CRITERIA, None, _GAUSSIAN_TAPS
         )
     except cv2.error as error:
         if error.code != cv2.Error.StsNoConv:
             raise
         return np.eye(3, dtype=np.float32), True  # the start was changed on the way
-    return found, False
+    return homography, False
 
 
 def _warp(image: np.ndarray, homography: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """Base of the metrics that compare a restored image with its sharp one."""
 
 from abc import abstractmethod
-from typing import Any, Dict, List, Optional, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +12,30 @@ from mmengine.evaluator import BaseMetric
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.functional import to_uint8_rgb
 
-__all__ = ['ImageMetric', 'finite_mean', 'key_of']
+__all__ = ['ImageMetric', 'MetricInfo', 'finite_mean', 'key_of']
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """How to print and compare a value that a metric measures.
+
+    Attributes:
+        higher_is_better: The direction; None for a value that does not rate the restored image,
+            such as one of the blurry image or a count. Such values are not compared.
+        digits: Decimals to print.
+        unit: For the axes of plots; empty without one.
+        package: The package, as it is imported, whose version changes the value: results of
+            different versions are not compared.
+    """
+
+    higher_is_better: Optional[bool]
+    digits: int = 4
+    unit: str = ''
+    package: Optional[str] = None
+
+    def text(self, value: float, sign: str = '') -> str:
+        """Print a value; with ``sign='+'`` as a difference."""
+        return f'{value:{sign}.{self.digits}f}'
 
 
 class ImageMetric(BaseMetric):
@@ -21,17 +46,23 @@ class ImageMetric(BaseMetric):
     restored image in ``output.pred_img``, the sharp one in ``gt_img``, the blurry one in
     ``input``, all BGR of shape (3, H, W) in [0, 255], whatever their metadata say.
 
+    A subclass states in :attr:`info` how to read each number that it measures. A value called
+    ``NAME-input`` is that of the blurry image; reports by severity then show ``NAME-gain`` too.
+
     Args:
         collect_device: ``'cpu'`` or ``'gpu'``: what gathers the results of the ranks.
         prefix: Put before the names of the results, as ``prefix/PSNR``.
 
     Attributes:
+        info: A :class:`MetricInfo` for every number that is measured or reported, by its name.
         per_image: What the last evaluation measured, in the data set's order and on the main
             process alone: a dict per image of its ``key`` and the values of :meth:`measure`.
     """
 
     # None would make MMEngine warn; an empty prefix leaves the names as they are
     default_prefix = ''
+
+    info: Mapping[str, MetricInfo] = {}
 
     def __init__(self, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
@@ -43,8 +74,19 @@ class ImageMetric(BaseMetric):
         Args:
             data_batch: Not used.
             data_samples: The model's predictions, as dicts.
+
+        Raises:
+            UserError: A number is measured that :attr:`info` lacks.
         """
-        self.results += [{'key': key_of(sample), **self.measure(sample)} for sample in data_samples]
+        for sample in data_samples:
+            values = self.measure(sample)
+            for name, value in values.items():
+                if isinstance(value, Real) and name not in self.info:
+                    raise UserError(
+                        f"{type(self).__name__}.info lacks '{name}', which it measures: add "
+                        f"'{name}': MetricInfo(higher_is_better=True), False or None, to it"
+                    )
+            self.results.append({'key': key_of(sample), **values})
 
     @abstractmethod
     def measure(self, sample: dict) -> Dict[str, Any]:
@@ -78,11 +120,11 @@ class ImageMetric(BaseMetric):
         Raises:
             UserError: The sample has no such image.
         """
-        found = sample.get(name, sample.get('output', {}).get(name))
-        if not isinstance(found, torch.Tensor):
-            held = ', '.join(sorted({*sample, *sample.get('output', {})}))
-            raise UserError(f"the sample has no image '{name}' to measure (it holds {held})")
-        return to_uint8_rgb(found.detach().float().cpu().numpy())
+        image = sample.get(name, sample.get('output', {}).get(name))
+        if not isinstance(image, torch.Tensor):
+            names = ', '.join(sorted({*sample, *sample.get('output', {})}))
+            raise UserError(f"the sample has no image '{name}' to measure (it holds {names})")
+        return to_uint8_rgb(image.detach().float().cpu().numpy())
 
     @classmethod
     def image_pair(cls, sample: dict, name: str) -> Sequence[np.ndarray]:

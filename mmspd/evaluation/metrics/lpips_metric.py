@@ -1,14 +1,14 @@
 """LPIPS for MMEngine's loops."""
 
 import warnings
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.evaluation.metrics.base import ImageMetric
+from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo
 from mmspd.registry import METRICS
 from mmspd.weights.loading import load_renamed
 
@@ -29,8 +29,7 @@ class LPIPS(ImageMetric):
         net: Backbone, ``'alex'`` or ``'vgg'``.
         weights: Of the backbone: ``'torchvision'`` downloads them at the first image; or a file in
             torchvision's layout. The heads come with the ``lpips`` package.
-        collect_device: See :class:`ImageMetric`.
-        prefix: As there.
+        **common: Arguments of :class:`ImageMetric`.
 
     Raises:
         UserError: There is no such backbone; at the first image, its weights cannot be had or do
@@ -40,17 +39,13 @@ class LPIPS(ImageMetric):
     Metric", CVPR 2018.
     """
 
-    def __init__(
-        self,
-        net: str = 'alex',
-        weights: str = 'torchvision',
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, net: str = 'alex', weights: str = 'torchvision', **common: Any) -> None:
+        super().__init__(**common)
         if net not in _BACKBONES:
             raise UserError(f"LPIPS's net is one of {', '.join(_BACKBONES)}, not {net!r}")
         self.net = net
+        self.name = f'LPIPS-{net}-v0.1'
+        self.info = {self.name: MetricInfo(False, package='lpips')}
         self.weights = weights
         self._network: Optional[nn.Module] = None
 
@@ -70,7 +65,7 @@ class LPIPS(ImageMetric):
         device = sample['gt_img'].device  # predictions have left the model's
         self._network.to(device)
         distance = self._network(*(_to_tensor(image).to(device) for image in pair))
-        return {f'LPIPS-{self.net}-v0.1': distance.item()}
+        return {self.name: distance.item()}
 
 
 def _to_tensor(image: np.ndarray) -> Tensor:

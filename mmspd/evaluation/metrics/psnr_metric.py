@@ -1,12 +1,12 @@
 """PSNR for MMEngine's loops."""
 
 import logging
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import numpy as np
 from mmengine.logging import print_log
 
-from mmspd.evaluation.metrics.base import ImageMetric
+from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo
 from mmspd.evaluation.metrics.functional import psnr
 from mmspd.registry import METRICS
 
@@ -24,17 +24,18 @@ class PSNR(ImageMetric):
     Args:
         report_input: Report ``PSNR-input``, of the blurry images, and ``PSNR-gain``, the mean of
             each image's difference, as well.
-        collect_device: See :class:`ImageMetric`.
-        prefix: As there.
+        **common: Arguments of :class:`ImageMetric`.
     """
 
-    def __init__(
-        self,
-        report_input: bool = False,
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    info = {
+        'PSNR': MetricInfo(True, 2, 'dB'),
+        'PSNR-input': MetricInfo(None, 2, 'dB'),
+        'PSNR-gain': MetricInfo(None, 2, 'dB'),
+        'PSNR-identical': MetricInfo(None, 0),
+    }
+
+    def __init__(self, report_input: bool = False, **common: Any) -> None:
+        super().__init__(**common)
         self.report_input = report_input
 
     def measure(self, sample: dict) -> Dict[str, float]:

@@ -1,12 +1,12 @@
 """Measured severity of the blur, for MMEngine's loops."""
 
 import math
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import numpy as np
 
 from mmspd.errors import UserError
-from mmspd.evaluation.metrics.base import ImageMetric, finite_mean
+from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo, finite_mean
 from mmspd.registry import METRICS
 from mmspd.utils.severity import measure_severity
 
@@ -26,17 +26,16 @@ class BlurSeverity(ImageMetric):
 
     Args:
         patch_size: Side of the parts in pixels, about: they divide the image evenly.
-        collect_device: See :class:`ImageMetric`.
-        prefix: As there.
+        **common: Arguments of :class:`ImageMetric`.
 
     Raises:
         UserError: The size of the patches is not positive.
     """
 
-    def __init__(
-        self, patch_size: int = 128, collect_device: str = 'cpu', prefix: Optional[str] = None
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    info = {'blur-extent': MetricInfo(None, 1, 'pixels'), 'PSNR-input': MetricInfo(None, 2, 'dB')}
+
+    def __init__(self, patch_size: int = 128, **common: Any) -> None:
+        super().__init__(**common)
         if patch_size < 1:
             raise UserError(f'BlurSeverity: patch_size is at least 1 pixel, not {patch_size}')
         self.patch_size = patch_size
@@ -45,10 +44,10 @@ class BlurSeverity(ImageMetric):
         """Measure the blur of the input, and the errors before and after in its parts."""
         blurry, sharp = self.image_pair(sample, 'input')
         restored, _ = self.image_pair(sample, 'pred_img')
-        found = measure_severity(blurry, sharp)
+        blur = measure_severity(blurry, sharp)
         return {
-            'blur-extent': None if math.isnan(found.extent) else found.extent,
-            'PSNR-input': found.psnr,
+            'blur-extent': None if math.isnan(blur.extent) else blur.extent,
+            'PSNR-input': blur.psnr,
             'severity': sample.get('severity'),
             'size': list(sharp.shape[:2]),
             '_patches': {

@@ -1,9 +1,9 @@
 """SSIM for MMEngine's loops."""
 
-from typing import Dict, Optional
+from typing import Any, Dict
 
 from mmspd.errors import UserError
-from mmspd.evaluation.metrics.base import ImageMetric
+from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo
 from mmspd.evaluation.metrics.functional import ssim_2d, ssim_matlab
 from mmspd.registry import METRICS
 
@@ -23,20 +23,18 @@ class SSIM(ImageMetric):
         mode: ``'2d'``, each channel by itself
             (:func:`~mmspd.evaluation.metrics.functional.ssim_2d`), or ``'matlab'``, the image as a
             volume (:func:`~mmspd.evaluation.metrics.functional.ssim_matlab`).
-        collect_device: See :class:`ImageMetric`.
-        prefix: As there.
+        **common: Arguments of :class:`ImageMetric`.
 
     Raises:
         UserError: There is no such mode.
     """
 
-    def __init__(
-        self, mode: str = '2d', collect_device: str = 'cpu', prefix: Optional[str] = None
-    ) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, mode: str = '2d', **common: Any) -> None:
+        super().__init__(**common)
         if mode not in _MODES:
             raise UserError(f"SSIM's mode is one of {', '.join(_MODES)}, not {mode!r}")
         self.mode = mode
+        self.info = {f'SSIM-{mode}': MetricInfo(True)}
 
     def measure(self, sample: dict) -> Dict[str, float]:
         """Measure the prediction."""
