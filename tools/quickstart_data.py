@@ -147,7 +147,7 @@ def _readme(photos: List[Photo], counts: dict) -> str:
 
 
 def build(out: Path, photos_dir: Optional[Path], seed: int) -> str:
-    """Make the data set unless it is complete; return what to tell the user."""
+    """Make the data set unless it is complete; return a message for the user."""
     settings = {'photos': str(photos_dir and photos_dir.resolve()), 'seed': seed}
     claim_folder(out, json.dumps(settings))
     readme = out / 'README.md'
