@@ -37,7 +37,7 @@ def test_pack_and_decoding(tool, tmp_path, capsys):
     results = json.loads(path.read_text())['results']
     assert results['crops']['ratio']['median'] > 1
     assert results['crops']['pack']['median'] > results['crops']['decoding']['median'] > 0
-    assert [(row['way'], row['workers']) for row in results['loader']] == [
+    assert [(row['method'], row['workers']) for row in results['loader']] == [
         ('decoding', 1),
         ('pack', 1),
     ]

@@ -63,13 +63,13 @@ def test_pictures_maps_and_numbers(main, save, photos, tmp_path, pairs_root, cap
         assert list(values['seams']) == SEAMS
     assert numbers['2_00']['psnr']['blurry'] == float('inf')
     per_level = ('prior', 'aggregated', 'student', 'teacher', 'similarity')
-    want = {'blurry', 'restored', 'sharp'} | {
+    expected = {'blurry', 'restored', 'sharp'} | {
         f'{name}_{i}' for name in per_level for i in (1, 2, 3)
     }
-    want |= {f'{name}_{seam}' for name in ('mu', 'sigma') for seam in SEAMS}
+    expected |= {f'{name}_{seam}' for name in ('mu', 'sigma') for seam in SEAMS}
     for name, size in (('1_00', (32, 32)), ('2_00', (24, 40))):
         assert min(read(out / f'{name}.png').shape[:2]) > 1000
-        assert {path.stem for path in (out / name).iterdir()} == want
+        assert {path.stem for path in (out / name).iterdir()} == expected
         assert all(read(path).shape[:2] == size for path in (out / name).iterdir())
     assert (read(out / '1_00' / 'blurry.png') == read(photos[0])).all()
     output = capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 python tools/benchmark/data_loading.py --workers 1 2 4 --needed 30
 
-Both ways run in turns in the same process on the same machine and give the same crops, which is
+Both methods run in turns in the same process on the same machine and give the same crops, which is
 checked. The DataLoader runs the whole training pipeline. With --needed, the images a second of a
 training step, the number of workers that feed that step is printed; training itself needs cores
 too.
@@ -98,7 +98,7 @@ def random_crop(dataset: PairedFolderDataset, number: int) -> Dict[str, Any]:
 
 
 def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict[str, Spread]:
-    """Compare the two ways to a crop; samples/s."""
+    """Compare the two methods; samples/s."""
     equal = all(
         np.array_equal(random_crop(raw, number)[key], random_crop(packed, number)[key])
         for number in range(10)
@@ -117,7 +117,9 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict
 
     times = time_in_turns(dict(decoding=decode, pack=read_pack), CPU, SAMPLES)
     times['pack'] = [seconds / REPEATS for seconds in times['pack']]
-    rates = {way: summarize([1 / value for value in seconds]) for way, seconds in times.items()}
+    rates = {
+        method: summarize([1 / value for value in seconds]) for method, seconds in times.items()
+    }
     return dict(**rates, ratio=paired_ratio(times['decoding'], times['pack']))
 
 
@@ -178,33 +180,35 @@ def measure(root: Path, workers: List[int], needed: Optional[float]) -> Dict[str
     plan = plan_pack(open_set(root / 'pairs', []), root / 'pack')
     write_pack(plan)
     packed = dict(decoding=RAW, pack=str(plan.path))
-    sets = {way: open_set(root / 'pairs', TRAIN, value) for way, value in packed.items()}
+    sets = {method: open_set(root / 'pairs', TRAIN, value) for method, value in packed.items()}
     results: Dict[str, Any] = dict(
         crops=measure_crops(*(open_set(root / 'pairs', READ, value) for value in packed.values())),
         loader=[
-            dict(way=way, **measure_loader(dataset, count, LOADED[way]))
+            dict(method=method, **measure_loader(dataset, count, LOADED[method]))
             for count in workers
-            for way, dataset in sets.items()
+            for method, dataset in sets.items()
         ],
     )
     if needed is not None:
         results['needed'] = {}
-        for way in sets:
-            rows = [row for row in results['loader'] if row['way'] == way]
+        for method in sets:
+            rows = [row for row in results['loader'] if row['method'] == method]
             speeds = {row['workers']: row['samples_per_second'].median for row in rows}
-            results['needed'][way] = dict(zip(('workers', 'measured'), workers_for(needed, speeds)))
+            results['needed'][method] = dict(
+                zip(('workers', 'measured'), workers_for(needed, speeds))
+            )
     return results
 
 
 def report(results: Dict[str, Any], needed: Optional[float]) -> None:
     """Print the results of a process alone, of a DataLoader, and the workers that are needed."""
     print('medians (quartiles), one process:')
-    for way in ('decoding', 'pack'):
-        print(f'crops by {way}: {results["crops"][way].text(1)} samples/s')
+    for method in ('decoding', 'pack'):
+        print(f'crops by {method}: {results["crops"][method].text(1)} samples/s')
     print(f'pack / decoding: {results["crops"]["ratio"].text(1)}\n')
     rows = [
         [
-            row['way'],
+            row['method'],
             str(row['workers']),
             row['samples_per_second'].text(1),
             f'{row["private_mib"]:.1f}',
@@ -214,9 +218,9 @@ def report(results: Dict[str, Any], needed: Optional[float]) -> None:
     print(text_table(('DataLoader', 'workers', 'samples/s', 'private MiB'), rows))
     if needed is not None:
         print(f'\nA training step of {needed:g} images/s needs:')
-        for way, choice in results['needed'].items():
+        for method, choice in results['needed'].items():
             source = 'measured' if choice['measured'] else 'estimated from the most measured'
-            print(f'  {way}: num_workers={choice["workers"]} ({source})')
+            print(f'  {method}: num_workers={choice["workers"]} ({source})')
 
 
 def main(argv: List[str]) -> None:

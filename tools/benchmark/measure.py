@@ -3,12 +3,14 @@
 import statistics
 import time
 from dataclasses import astuple, dataclass
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, Hashable, List, Mapping, Sequence, TypeVar
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 __all__ = ['Spread', 'allocated_peak', 'paired_ratio', 'summarize', 'synchronize', 'time_in_turns']
+
+Name = TypeVar('Name', bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ def synchronize(device: torch.device) -> None:
 
 
 def time_in_turns(
-    functions: Mapping[str, Callable[[], Any]],
+    functions: Mapping[Name, Callable[[], Any]],
     device: torch.device,
     rounds: int = 10,
     warm_up: int = 2,
-) -> Dict[str, List[float]]:
+) -> Dict[Name, List[float]]:
     """Time functions one after the other in every round, so that all meet the same machine.
 
     Args:
@@ -64,7 +66,7 @@ def time_in_turns(
     Returns:
         Seconds of every call, by name, in the order of the rounds.
     """
-    seconds: Dict[str, List[float]] = {name: [] for name in functions}
+    seconds: Dict[Name, List[float]] = {name: [] for name in functions}
     for number in range(-warm_up, rounds):
         for name, function in functions.items():
             synchronize(device)
