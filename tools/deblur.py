@@ -5,7 +5,8 @@ import re
 import sys
 from typing import List
 
-from mmspd.utils.cli import at_least_one, run_main, tile_argument
+from mmspd.utils.cli import add_inferencer_arguments, at_least_one, run_main
+from mmspd.utils.precision import PRECISIONS
 
 _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30}
 
@@ -16,8 +17,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         description='Deblur photos and videos, each into a file of its own kind. After a break, '
         'the same command goes on: what is done is skipped.',
     )
-    parser.add_argument('config', help='config, or its name, e.g. mimounet_sp_gopro')
-    parser.add_argument('weights', help='checkpoint of tools/train.py, or published one')
+    add_inferencer_arguments(parser)
     parser.add_argument(
         'inputs', nargs='+', metavar='INPUT', help='photo, video, folder of them, or glob pattern'
     )
@@ -37,14 +37,6 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--overwrite', action='store_true', help='make again what is done, replace what is there'
     )
     parser.add_argument(
-        '--tile',
-        type=tile_argument,
-        default='auto',
-        metavar='N',
-        help='side of the tiles in pixels; 0: no tiles; auto (the default): the largest that the '
-        'memory allows',
-    )
-    parser.add_argument(
         '--memory-budget',
         type=_bytes,
         metavar='BYTES',
@@ -55,9 +47,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         action='store_true',
         help='restore from eight sides and average, in eight times the time',
     )
-    parser.add_argument(
-        '--precision', choices=['float32', 'bfloat16', 'float16'], default='float32'
-    )
+    parser.add_argument('--precision', choices=PRECISIONS, default='float32')
     parser.add_argument(
         '--batch',
         type=at_least_one,
@@ -71,16 +61,15 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         help='compile the network, a minute or more for each size of tile: for many photos with '
         '--tile N, and for videos',
     )
-    parser.add_argument('--device', help='e.g. cpu or cuda:1; by default the accelerator, if any')
     return parser.parse_args(argv)
 
 
 def _bytes(text: str) -> int:
     """Read a number of bytes, such as 4G."""
-    found = re.fullmatch(r'(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?', text, re.IGNORECASE)
-    if found is None:
+    match = re.fullmatch(r'(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?', text, re.IGNORECASE)
+    if match is None:
         raise argparse.ArgumentTypeError(f'{text!r} is no number of bytes, such as 800M or 4G')
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def main(argv: List[str]) -> int:

@@ -7,7 +7,6 @@ Whole photos are held out for validation.
 import argparse
 import importlib.util
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
@@ -28,49 +27,11 @@ MARGIN = 8  # pixels around a tile that the blur reaches into
 TILE = {'train': 170, 'test': 200}  # sides are divided into about so many pixels
 DRAWS = {'train': 4, 'test': 1}  # blurs per tile
 SCALES = {'train': (1.0, 0.7), 'test': (1.0,)}  # smaller copies add sharper detail
-HELD_OUT_SHARE = 0.2  # of the photos in a folder of the user's
+HELD_OUT_EVERY = 5  # photos in a folder of the user's
 MIN_SIDE = 150
 
 
-class Source(NamedTuple):
-    """A photo inside a wheel: its package, path, split, largest scale and origin."""
-
-    package: str
-    path: str
-    split: str
-    scale: float
-    origin: str
-
-
-SOURCES = (
-    Source('sklearn', 'datasets/images/china.jpg', 'test', 1, 'danielbuechele, CC BY 2.0'),
-    Source('skimage', 'data/coffee.png', 'test', 1, 'Rachel Michetti, CC0'),
-    Source('skimage', 'data/chelsea.png', 'test', 1, 'Stefan van der Walt, CC0'),
-    Source('skimage', 'data/astronaut.png', 'train', 1, 'NASA, public domain'),
-    Source('skimage', 'data/motorcycle_left.png', 'train', 1, 'Middlebury Stereo 2014'),
-    Source('skimage', 'data/motorcycle_right.png', 'train', 1, 'Middlebury Stereo 2014'),
-    Source('skimage', 'data/rocket.jpg', 'train', 1, 'SpaceX, public domain'),
-    Source('skimage', 'data/retina.jpg', 'train', 0.5, 'Wikimedia Commons, CC0'),
-    Source('skimage', 'data/ihc.png', 'train', 1, 'no known copyright restrictions'),
-    Source('skimage', 'data/hubble_deep_field.jpg', 'train', 0.5, 'NASA, public domain'),
-    Source('skimage', 'data/brick.png', 'train', 1, 'CC0Textures, CC0, gray'),
-    Source('skimage', 'data/grass.png', 'train', 1, 'linolafett, CC0, gray'),
-    Source('skimage', 'data/gravel.png', 'train', 1, 'CC0Textures, CC0, gray'),
-    Source('skimage', 'data/camera.png', 'train', 1, 'Lav Varshney, CC0, gray'),
-    Source('skimage', 'data/coins.png', 'train', 1, 'Brooklyn Museum, no known restrictions, gray'),
-    Source('sklearn', 'datasets/images/flower.jpg', 'train', 1, 'vultilion, CC BY 2.0'),
-    Source(
-        'matplotlib',
-        'mpl-data/sample_data/grace_hopper.jpg',
-        'train',
-        1,
-        'US Navy, public domain',
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Photo:
+class Photo(NamedTuple):
     """A sharp photo, RGB uint8 of shape (H, W, 3), with its name, split and origin."""
 
     name: str
@@ -79,37 +40,55 @@ class Photo:
     image: np.ndarray
 
 
+#: Photos inside wheels: package, path, largest scale and origin; the first three are held out.
+BUNDLED = (
+    ('sklearn', 'datasets/images/china.jpg', 1, 'danielbuechele, CC BY 2.0'),
+    ('skimage', 'data/coffee.png', 1, 'Rachel Michetti, CC0'),
+    ('skimage', 'data/chelsea.png', 1, 'Stefan van der Walt, CC0'),
+    ('skimage', 'data/astronaut.png', 1, 'NASA, public domain'),
+    ('skimage', 'data/motorcycle_left.png', 1, 'Middlebury Stereo 2014'),
+    ('skimage', 'data/motorcycle_right.png', 1, 'Middlebury Stereo 2014'),
+    ('skimage', 'data/rocket.jpg', 1, 'SpaceX, public domain'),
+    ('skimage', 'data/retina.jpg', 0.5, 'Wikimedia Commons, CC0'),
+    ('skimage', 'data/ihc.png', 1, 'no known copyright restrictions'),
+    ('skimage', 'data/hubble_deep_field.jpg', 0.5, 'NASA, public domain'),
+    ('skimage', 'data/brick.png', 1, 'CC0Textures, CC0, gray'),
+    ('skimage', 'data/grass.png', 1, 'linolafett, CC0, gray'),
+    ('skimage', 'data/gravel.png', 1, 'CC0Textures, CC0, gray'),
+    ('skimage', 'data/camera.png', 1, 'Lav Varshney, CC0, gray'),
+    ('skimage', 'data/coins.png', 1, 'Brooklyn Museum, no known restrictions, gray'),
+    ('sklearn', 'datasets/images/flower.jpg', 1, 'vultilion, CC BY 2.0'),
+    ('matplotlib', 'mpl-data/sample_data/grace_hopper.jpg', 1, 'US Navy, public domain'),
+)
+
+
 def bundled_photos() -> Iterator[Photo]:
     """Read the photos inside the wheels; gray ones become RGB with three equal channels."""
-    for source in SOURCES:
-        spec = importlib.util.find_spec(source.package)
-        folder = Path(spec.submodule_search_locations[0]) if spec else Path(source.package)
-        path = folder / source.path
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-        if image is None:
+    for number, (package, name, scale, origin) in enumerate(BUNDLED):
+        spec = importlib.util.find_spec(package)
+        path = Path(spec.submodule_search_locations[0] if spec else package, name)
+        if not path.is_file():
             raise UserError(
-                f"the installed {source.package} has no photo '{source.path}': run "
-                'tools/install.sh, or give a folder of your own sharp photos by --photos'
+                f"the installed {package} has no photo '{name}': run tools/install.sh, or give a "
+                'folder of your own sharp photos by --photos'
             )
-        if source.scale != 1:
-            image = _resize(image, source.scale)
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        yield Photo(path.stem, source.split, f'{source.package}: {source.origin}', image)
+        image = _resize(read_rgb(path, convert=True), scale)
+        split = 'test' if number < 3 else 'train'
+        yield Photo(path.stem, split, f'{package}: {origin}', image)
 
 
 def folder_photos(folder: Path) -> Iterator[Photo]:
     """Read the user's photos; every fifth by name, at least one, is held out."""
     if not folder.is_dir():
         raise UserError(f"the folder of photos '{folder}' does not exist")
-    found = images_by_stem(folder)
-    if len(found) < 2:
+    paths = images_by_stem(folder)
+    if len(paths) < 2:
         raise UserError(
             f"'{folder}' needs at least 2 photos, one of them to hold out (it holds "
             f'{list_names(folder)})'
         )
-    every = round(1 / HELD_OUT_SHARE)
-    for number, (stem, path) in enumerate(found.items()):
-        split = 'test' if number % every == 0 else 'train'
+    for number, (stem, path) in enumerate(paths.items()):
+        split = 'test' if number % HELD_OUT_EVERY == 0 else 'train'
         image = read_rgb(path)
         if min(image.shape[:2]) < MIN_SIDE:
             raise UserError(
@@ -131,7 +110,7 @@ def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
     folder = out / photo.split / photo.name
     lines: List[str] = []
     for scale in SCALES[photo.split]:
-        sharp = photo.image if scale == 1 else _resize(photo.image, scale)
+        sharp = _resize(photo.image, scale)
         for top, left, height, width in tiles(sharp.shape[:2], TILE[photo.split]):
             near_left, near_top = max(left - MARGIN, 0), max(top - MARGIN, 0)
             near = sharp[near_top : top + height + MARGIN, near_left : left + width + MARGIN]
@@ -148,6 +127,8 @@ def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
 
 def _resize(image: np.ndarray, scale: float) -> np.ndarray:
     """Shrink an image without aliasing."""
+    if scale == 1:
+        return image
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
@@ -166,7 +147,7 @@ def _readme(photos: List[Photo], counts: dict) -> str:
 
 
 def build(out: Path, photos_dir: Optional[Path], seed: int) -> str:
-    """Make the data set unless it is complete; return what to tell the user."""
+    """Make the data set unless it is complete; return a message for the user."""
     settings = {'photos': str(photos_dir and photos_dir.resolve()), 'seed': seed}
     claim_folder(out, json.dumps(settings))
     readme = out / 'README.md'

@@ -5,19 +5,18 @@ python tools/quickstart_report.py configs/spd/quickstart.py CHECKPOINT --out-dir
 
 import argparse
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, Tuple
 
 import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.model import BaseModel
 from mmengine.runner import set_random_seed
 from torch import Tensor
 
 from mmspd.apis import init_model
+from mmspd.apis.photo_io import to_tensor
 from mmspd.datasets.blur.folder import write_png
-from mmspd.datasets.gopro import GoProDataset
 from mmspd.datasets.image_io import read_rgb
+from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import read_config
 from mmspd.visualization.pictures import picture_row, stack_rows
@@ -27,29 +26,14 @@ from mmspd.visualization.prior_view import PriorView, view_prior
 NUM_PICTURES = 6
 
 
-class Pair(NamedTuple):
-    """A validation pair, ``(1, 3, H, W)``, RGB, [0, 1]."""
-
-    key: str
-    blurry: Tensor
-    sharp: Tensor
-
-
-def read_pairs(config: Config) -> List[Pair]:
-    """Read the validation pairs of a config."""
-    settings = config.val_dataloader.dataset
-    dataset = GoProDataset(settings.data_root, split=settings.split, blur_key=settings.blur_key)
-
-    def read(path: str) -> Tensor:
-        return torch.from_numpy(read_rgb(path)).permute(2, 0, 1)[None] / 255
-
-    samples = [dataset.get_data_info(i) for i in range(len(dataset))]
-    return [Pair(s['key'], read(s['img_path']), read(s['gt_path'])) for s in samples]
-
-
-def prior_distance(model: BaseModel, pairs: List[Pair]) -> float:
-    """Mean prior loss over pairs."""
-    return float(np.mean([model.prior_distance(p.blurry, p.sharp).item() for p in pairs]))
+def read_pairs(config: Config) -> Dict[str, Tuple[Tensor, Tensor]]:
+    """Read the validation pairs of a config: blurry and sharp ``(1, 3, H, W)``, by key."""
+    dataset = DATASETS.build(dict(config.val_dataloader.dataset, pipeline=[]))
+    samples = [dataset.get_data_info(index) for index in range(len(dataset))]
+    return {
+        sample['key']: tuple(to_tensor(read_rgb(sample[key])) for key in ('img_path', 'gt_path'))
+        for sample in samples
+    }
 
 
 def write_pictures(views: Dict[str, PriorView], folder: Path) -> List[Path]:
@@ -80,13 +64,16 @@ def main(argv: List[str]) -> None:
     pairs = read_pairs(config)
     set_random_seed(config.randomness.seed)
     untrained, trained = init_model(config), init_model(config, args.checkpoint)
-    views = {pair.key: view_prior(trained, pair.blurry, pair.sharp) for pair in pairs}
+    views = {key: view_prior(trained, *pair) for key, pair in pairs.items()}
 
     before, after = np.transpose([view.psnr() for view in views.values()])
     gains = after - before
     # the teacher's features in the same scale for both
     untrained.prior_loss.norms = trained.prior_loss.norms
-    distances = [prior_distance(model, pairs) for model in (untrained, trained)]
+    distances = [
+        np.mean([model.prior_distance(*pair).item() for pair in pairs.values()])
+        for model in (untrained, trained)
+    ]
     print(f'{len(pairs)} images of photos that were not trained on:')
     print(
         f'  PSNR         {before.mean():.2f} dB blurry, {after.mean():.2f} dB restored '

@@ -8,7 +8,7 @@ import threading
 from typing import List
 
 from mmspd.errors import UserError
-from mmspd.utils.cli import run_main, tile_argument
+from mmspd.utils.cli import add_inferencer_arguments, run_main
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -16,8 +16,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Serve a page on which photos are restored and compared. Ctrl-C ends it.'
     )
-    parser.add_argument('config', help='config, or its name, e.g. mimounet_sp_gopro')
-    parser.add_argument('weights', help='checkpoint of tools/train.py, or published one')
+    add_inferencer_arguments(parser)
     parser.add_argument('--port', type=int, default=7860, help='0 for any that is free')
     parser.add_argument(
         '--host',
@@ -28,15 +27,6 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--max-megabytes', type=float, default=200, metavar='N', help='refuse larger files'
     )
-    parser.add_argument(
-        '--tile',
-        type=tile_argument,
-        default='auto',
-        metavar='N',
-        help='side of the tiles in pixels; 0: no tiles; auto (the default): the largest that the '
-        'memory allows',
-    )
-    parser.add_argument('--device', help='e.g. cpu or cuda:1; by default the accelerator, if any')
     return parser.parse_args(argv)
 
 

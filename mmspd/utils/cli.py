@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
 from mmspd.errors import UserError
 
 __all__ = [
+    'add_inferencer_arguments',
     'at_least_one',
     'positive',
     'run_main',
@@ -80,6 +81,21 @@ def sentence_of(error: UserError) -> str:
         # the last line of the traceback reads 'mmspd.errors.UserError: <sentence>'
         message = message.rstrip().rpartition('UserError: ')[2]
     return ' '.join(_BUILDING.sub('', message).split())
+
+
+def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the tools that restore photos: model, device and tiles."""
+    parser.add_argument('config', help='config, or its name, e.g. mimounet_sp_gopro')
+    parser.add_argument('weights', help='checkpoint of tools/train.py, or published one')
+    parser.add_argument('--device', help='e.g. cpu or cuda:1; by default the accelerator, if any')
+    parser.add_argument(
+        '--tile',
+        type=tile_argument,
+        default='auto',
+        metavar='N',
+        help='side of the tiles in pixels; 0: no tiles; auto (the default): the largest that the '
+        'memory allows',
+    )
 
 
 def at_least_one(text: str) -> int:

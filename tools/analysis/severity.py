@@ -49,10 +49,10 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
         loader = read_config(data, {}).get(f'{split}_dataloader')
         if not loader:
             raise UserError(f"'{data}' has no {split}_dataloader: set --split train, val or test")
-        found = loader['dataset']
-        while 'dataset' in found:  # a repeating wrapper
-            found = found['dataset']
-        return dict(found, pipeline=[], records=None)
+        dataset = loader['dataset']
+        while 'dataset' in dataset:  # a repeating wrapper
+            dataset = dataset['dataset']
+        return dict(dataset, pipeline=[], records=None)
     parts = recognize(Path(data))
     chosen = [
         part.dataset
@@ -77,8 +77,8 @@ def main(argv: List[str]) -> None:
     records = list(tqdm(measured, total=len(dataset), unit='pair'))
     write_text(args.out, ''.join(f'{json.dumps(record)}\n' for record in records))
     counts = Counter(record['severity'] for record in records)
-    told = [f'{counts[name]} {name}' for name in SEVERITIES] + [f'{counts[None]} unknown']
-    print(f"the records of {len(records)} pairs are in '{args.out}': {', '.join(told)}")
+    summary = [f'{counts[name]} {name}' for name in SEVERITIES] + [f'{counts[None]} unknown']
+    print(f"the records of {len(records)} pairs are in '{args.out}': {', '.join(summary)}")
 
 
 if __name__ == '__main__':

@@ -99,10 +99,10 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
                 f"'{args.sharp[index]}' has {sizes[1]} pixels but '{path}' {sizes[0]}: give the "
                 'sharp photo of the same pair'
             )
-        parts, told = zip(*[select(each, args.crop, args.max_side, path) for each in pixels])
+        selected = [select(each, args.crop, args.max_side, path) for each in pixels]
         name = stems[index] if len(set(stems)) == len(stems) else f'{index + 1}_{stems[index]}'
-        heading = f'{Path(path).name}, {told[0]}'
-        photos.append(Photo(name, heading, [to_tensor(part) for part in parts]))
+        heading = f'{Path(path).name}, {selected[0][1]}'
+        photos.append(Photo(name, heading, [to_tensor(part) for part, _ in selected]))
     return photos
 
 
@@ -115,16 +115,16 @@ def select(
         pixels: ``(H, W, C)``.
         crop: left, top, width and height; ``None`` for all.
         max_side: the longer side afterwards is at most this; 0 for no reduction.
-        path: of the photo, for what is told.
+        path: of the photo, for the error.
 
     Returns:
-        The part, and what was done in words.
+        The part, and its description in words.
 
     Raises:
         UserError: The part does not lie within the photo.
     """
     height, width = pixels.shape[:2]
-    told = f'{width}x{height} pixels'
+    description = f'{width}x{height} pixels'
     if crop is not None:
         x, y, w, h = crop
         if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
@@ -133,15 +133,15 @@ def select(
                 f"'{path}': its numbers are left, top, width and height"
             )
         pixels, width, height = pixels[y : y + h, x : x + w], w, h
-        told += f', part {w}x{h} at ({x}, {y})'
+        description += f', part {w}x{h} at ({x}, {y})'
     longest = max(width, height)
     if max_side and longest > max_side:
         size = tuple(max(1, round(side * max_side / longest)) for side in (width, height))
         channels = pixels.shape[2]
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         pixels = pixels.reshape(*size[::-1], channels)
-        told += f', reduced to {size[0]}x{size[1]}'
-    return pixels, told
+        description += f', reduced to {size[0]}x{size[1]}'
+    return pixels, description
 
 
 def look(model: BaseModel, photo: Photo) -> PriorView:
@@ -165,28 +165,25 @@ def write_maps(folder: Path, rows: Sequence[Row], size: Tuple[int, int]) -> None
 
 def tables(numbers: Dict[str, Dict[str, Any]]) -> str:
     """Lay out the numbers of all photos: how good the prior is, and what it does."""
-    names = list(numbers)
-    first = numbers[names[0]]
-    found = []
-    if 'psnr' in first:
-        compared = 'similarity' in first['levels'][0]
-        header = ['photo', 'blurry dB', 'restored dB']
-        header += [f'similarity {i + 1}' for i in range(len(first['levels'])) if compared]
-        rows = []
-        for name in names:
-            row = [f'{value:.2f}' for value in numbers[name]['psnr'].values()]
-            row += [f'{level["similarity"]:.3f}' for level in numbers[name]['levels'] if compared]
-            rows.append([name, *row])
-        found.append(text_table(header, rows))
-    if first['seams']:
-        header = ['photo', 'seam', 'level', 'mu change', 'spread', 'sigma size', 'spread']
-        rows = []
-        for name in names:
-            for seam, values in numbers[name]['seams'].items():
-                level, *sizes = values.values()
-                rows.append([name, seam, str(level), *(f'{size:.4f}' for size in sizes)])
-        found.append(text_table(header, rows))
-    return '\n\n'.join(found)
+    quality, modulation = [], []
+    for name, values in numbers.items():
+        similarities = [level['similarity'] for level in values['levels'] if 'similarity' in level]
+        if 'psnr' in values:
+            cells = [f'{value:.2f}' for value in values['psnr'].values()]
+            quality.append([name, *cells, *(f'{value:.3f}' for value in similarities)])
+        for seam, row in values['seams'].items():
+            level, *sizes = row.values()
+            modulation.append([name, seam, str(level), *(f'{size:.4f}' for size in sizes)])
+    similarity = [f'similarity {i + 1}' for i in range(len(similarities))]
+    laid_out = [
+        text_table(['photo', *header], rows)
+        for header, rows in (
+            (['blurry dB', 'restored dB', *similarity], quality),
+            (['seam', 'level', 'mu change', 'spread', 'sigma size', 'spread'], modulation),
+        )
+        if rows
+    ]
+    return '\n\n'.join(laid_out)
 
 
 def main(argv: List[str]) -> None:

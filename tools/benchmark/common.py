@@ -1,12 +1,13 @@
-"""What the benchmarks share: the twins of plain and guided configs, a photo, and records."""
+"""What the benchmarks share: arguments, pairs of configs, a photo and the record of a run."""
 
 import argparse
 import json
 import re
 import sys
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Union
+from typing import Any, List, NamedTuple, Union
 
 import cv2
 import numpy as np
@@ -20,22 +21,36 @@ from mmspd.utils.files import write_text
 from mmspd.utils.launch import check_file
 
 __all__ = [
+    'CONFIGS',
+    'RESTORERS',
     'ConfigPair',
-    'add_arguments',
+    'add_configs',
     'find_config_pair',
+    'make_parser',
     'make_photo',
     'randomize_zero_weights',
     'write_record',
 ]
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+#: Names of the restorers that have a GoPro config without and with the prior.
+RESTORERS = tuple(
+    sorted(
+        path.stem[: -len('_gopro')]
+        for path in (CONFIGS / 'spd').glob('*_gopro.py')
+        if path.with_name(path.name.replace('_gopro', '_sp_gopro')).is_file()
+    )
+)
 
 
 class ConfigPair(NamedTuple):
     """The configs of a restorer without and with the prior.
 
     Attributes:
-        name: Of both, such as ``'mprnet-s1'``, or ``'unet_sp-pretrained'``.
+        name: The restorer, with the kind of the prior if it is another than the paper's:
+            ``'mprnet-s1'``, ``'unet_sp-pretrained'``.
         plain: Path of the config without the prior.
-        guided: Path of its ``_sp`` twin.
+        guided: Path of the config with the prior.
     """
 
     name: str
@@ -43,29 +58,28 @@ class ConfigPair(NamedTuple):
     guided: Path
 
 
-def find_config_pair(config: Union[str, Path], folder: Path) -> ConfigPair:
-    """Find the configs of a restorer with and without the prior, by the name of either.
+def find_config_pair(config: Union[str, Path]) -> ConfigPair:
+    """Find the configs of a restorer with and without the prior.
 
     Args:
-        config: Path of a config ``<restorer>_<dataset>.py`` or ``<restorer>_sp_<dataset>.py`` (or
-            ``_sp-<kind>_``, another kind of prior, which the twins' name tells then); or the name
-            of a restorer, whose GoPro config in ``folder`` is meant.
-        folder: The repository's ``configs/spd``.
+        config: Path of one of them, ``<restorer>_<dataset>.py`` or
+            ``<restorer>_sp[-<kind>]_<dataset>.py``; or the name of a restorer in ``configs/spd``,
+            whose GoPro configs are meant.
 
     Raises:
         UserError: One of the two does not exist.
     """
     path = Path(config)
     if path.suffix != '.py':
-        path = folder / f'{config}_gopro.py'
+        path = CONFIGS / 'spd' / f'{config}_gopro.py'
     check_file(str(path), 'config')
     name, _, dataset = path.stem.rpartition('_')
     name, kind = re.fullmatch(r'(.*?)(?:_sp(-[^_]+)?)?', name).groups(default='')
     plain, guided = (path.with_name(f'{name}{sp}_{dataset}.py') for sp in ('', f'_sp{kind}'))
-    for twin in (plain, guided):
-        if not name or not twin.is_file():
+    for each in (plain, guided):
+        if not name or not each.is_file():
             raise UserError(
-                f'{twin}, the twin of {path}, does not exist: a benchmark compares '
+                f'{each}, the counterpart of {path}, does not exist: a benchmark compares '
                 '<restorer>_<dataset>.py with <restorer>_sp[-<kind>]_<dataset>.py in one folder'
             )
     return ConfigPair(f'{name}_sp{kind}' if kind else name, plain, guided)
@@ -75,7 +89,7 @@ def randomize_zero_weights(generator: nn.Module, seed: int = 0) -> nn.Module:
     """Give random values to the weights that start at zero, in place.
 
     Without it, the prior of an untrained network (and a block of NAFNet) would not change any
-    output, and a fast path that got it wrong would not be noticed.
+    output, and a mistake in a fast path would not be noticed.
     """
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -93,36 +107,51 @@ def make_photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.clip(fine + rng.normal(0, 2, fine.shape), 0, 255).round().astype(np.uint8)
 
 
-def add_arguments(parser: argparse.ArgumentParser, rounds: int) -> None:
-    """Add the arguments that benchmarks of networks have in common."""
+def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
+    """Make a parser with the arguments of every benchmark.
+
+    Args:
+        description: Text of ``--help``.
+        rounds: Default of ``--rounds``.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         '--rounds',
         type=at_least_one,
         default=rounds,
-        help=f'timings of each, in turns (default: {rounds})',
+        help='timed calls of each, in turns (default: %(default)s)',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: cpu)')
-    parser.add_argument('--json', type=Path, help='write all figures to this file')
+    parser.add_argument('--json', type=Path, help='write all results to this file')
+    return parser
 
 
-def write_record(
-    path: Union[str, Path],
-    device: torch.device,
-    found: Union[Dict[str, Any], Sequence[Dict[str, Any]]],
-    argv: List[str],
-) -> None:
-    """Write what a benchmark found as JSON, with the command, the time and the machine.
+def add_configs(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the restorers to compare without and with the prior."""
+    parser.add_argument(
+        'configs',
+        nargs='*',
+        default=RESTORERS,
+        metavar='RESTORER',
+        help=f'name, or path of a config (default: all of {", ".join(RESTORERS)})',
+    )
+
+
+def write_record(path: Path, device: torch.device, results: Any, argv: List[str]) -> None:
+    """Write the results of a benchmark as JSON, with its command, the time and the machine.
 
     Args:
         path: The file.
         device: Where it was measured.
-        found: The figures, for the key ``found``.
+        results: Plain values and dataclasses, for the key ``results``.
         argv: The arguments of the command.
     """
     record = dict(
         command=' '.join(['python', sys.argv[0], *argv]),
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
         machine=describe_machine(device),
-        found=found,
+        results=results,
     )
-    write_text(path, json.dumps(record, indent=1) + '\n')
+    write_text(path, json.dumps(record, indent=1, default=asdict) + '\n')

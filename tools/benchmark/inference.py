@@ -2,28 +2,27 @@
 
 python tools/benchmark/inference.py mimounet unet --sizes 256x256 --precision float32 bfloat16
 
-Measured is the way from the uint8 pixels of a photo to those of the restored one, by
+The time is that from the uint8 pixels of a photo to those of the restored one, by
 mmspd.apis.DeblurInferencer, file formats aside. The reference is the same network with the same
 weights in a loop as the official projects' tests are written: float32, eager, contiguous, image by
-image, clamped and brought to the CPU. All ways take turns on the same machine, so that its load
+image, clamped and brought to the CPU. All variants take turns on the same machine, so that its load
 leaves their ratios alone. The weights are random, and every output is compared with the
 reference's: one that differs too much ends in an error.
 """
 
 import argparse
 import copy
-import itertools
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
 from common import (
     ConfigPair,
-    add_arguments,
+    add_configs,
     find_config_pair,
+    make_parser,
     make_photo,
     randomize_zero_weights,
     write_record,
@@ -35,28 +34,27 @@ from torch import nn
 from mmspd.apis import DeblurInferencer
 from mmspd.apis.inferencer import RestoreOptions
 from mmspd.models.guided import as_list
-from mmspd.utils.cli import at_least_one, run_main, size_argument, tile_argument
+from mmspd.utils.cli import run_main, size_argument
 from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
 from mmspd.utils.precision import PRECISIONS
 from mmspd.utils.psnr import psnr
 from mmspd.utils.tables import text_table
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
-RESTORERS = ('unet', 'mimounet', 'mprnet-s1', 'mssnet')
 REFERENCE = 'reference'
 COMPILED = ' compiled'
+#: PyTorch compiles one function at most so many times, for all networks and sizes together.
 MOST_PROGRAMS = 100
 #: The largest difference from the reference's outputs that passes, as a share of what the network
 #: changes in the photo. Half precision made 1.5 %; leaving the prior out makes 10 % and more.
 LARGEST_ERROR = 0.05
 HEADER = (
-    *('network', 'size', 'way', 'ms (quartiles)', 'images/s', 'MPix/s', 'peak MiB'),
+    *('network', 'size', 'variant', 'ms (quartiles)', 'images/s', 'MPix/s', 'peak MiB'),
     *('speed-up (quartiles)', 'guided/plain', 'PSNR', 'max diff', 'error, %'),
 )
 
 
-class Way(NamedTuple):
+class Variant(NamedTuple):
     """A way to restore a photo.
 
     Attributes:
@@ -68,22 +66,13 @@ class Way(NamedTuple):
     name: str
 
 
-Ways = Dict[Way, Callable[[np.ndarray], np.ndarray]]
+Variants = Dict[Variant, Callable[[np.ndarray], np.ndarray]]
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        'configs',
-        nargs='*',
-        default=RESTORERS,
-        metavar='CONFIG',
-        help='name of a restorer, or path of a config; its twin with or without the prior is '
-        f'measured too (default: {" ".join(RESTORERS)})',
-    )
+    parser = make_parser(__doc__, rounds=5)
+    add_configs(parser)
     parser.add_argument(
         '--sizes',
         type=size_argument,
@@ -102,13 +91,6 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--compile', action='store_true', help='measure a compiled one too; minutes for each'
     )
-    parser.add_argument(
-        '--tile', type=tile_argument, default=0, help='its tiles (default: 0, the whole photo)'
-    )
-    parser.add_argument(
-        '--batch', type=at_least_one, default=1, help='tiles at a time (default: 1)'
-    )
-    add_arguments(parser, rounds=5)
     return parser.parse_args(argv)
 
 
@@ -120,11 +102,11 @@ def official_loop(generator: nn.Module, device: torch.device, pixels: np.ndarray
     return np.rint(restored[0].cpu().numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
 
 
-def ways_of(twins: ConfigPair, args: argparse.Namespace, device: torch.device) -> Ways:
+def build_variants(pair: ConfigPair, args: argparse.Namespace, device: torch.device) -> Variants:
     """Return the functions that restore a photo, of both networks with equal restorers."""
-    ways: Ways = {}
+    variants: Variants = {}
     torch.manual_seed(0)
-    for network, path in (('plain', twins.plain), ('guided', twins.guided)):
+    for network, path in (('plain', pair.plain), ('guided', pair.guided)):
         config = read_config(str(path), {})
         eager = DeblurInferencer(config, device=device)
         generator = randomize_zero_weights(eager.model.generator)
@@ -136,56 +118,55 @@ def ways_of(twins: ConfigPair, args: argparse.Namespace, device: torch.device) -
         if args.compile:
             inferencers[COMPILED] = DeblurInferencer(config, device=device, compile=True)
             inferencers[COMPILED].model.load_state_dict(eager.model.state_dict())
-        published = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)
-        ways[Way(network, REFERENCE)] = partial(official_loop, published, device)
-        for precision, (kind, inferencer) in itertools.product(args.precision, inferencers.items()):
-            options = RestoreOptions(tile=args.tile, precision=precision, batch=args.batch)
-            ways[Way(network, precision + kind)] = partial(inferencer.deblur, options=options)
-    return ways
+        reference = copy.deepcopy(generator).to(memory_format=torch.contiguous_format)
+        variants[Variant(network, REFERENCE)] = partial(official_loop, reference, device)
+        for precision in args.precision:
+            options = RestoreOptions(tile=0, precision=precision)
+            for suffix, inferencer in inferencers.items():
+                function = partial(inferencer.deblur, options=options)
+                variants[Variant(network, precision + suffix)] = function
+    return variants
 
 
 def measure(
-    ways: Ways, size: Tuple[int, int], rounds: int, device: torch.device
+    variants: Variants, size: Tuple[int, int], rounds: int, device: torch.device
 ) -> List[Dict[str, Any]]:
-    """Measure all ways of a restorer at a size; seconds, bytes and dB."""
+    """Measure all variants of a restorer at a size; seconds, bytes and dB."""
     photo = make_photo(*size)
-    runs = {way: partial(run, photo) for way, run in ways.items()}
-    outputs = {way: run() for way, run in runs.items()}
+    functions = {variant: partial(function, photo) for variant, function in variants.items()}
+    outputs = {variant: function() for variant, function in functions.items()}
     peaks = {
-        # a CUDA graph's memory was allocated when it was recorded
-        way: None if graphs_of(way, device) else allocated_peak(run, device)
-        for way, run in runs.items()
+        # the memory of a CUDA graph was allocated when it was recorded
+        variant: None
+        if variant.name.endswith(COMPILED) and device.type != 'cpu'
+        else allocated_peak(function, device)
+        for variant, function in functions.items()
     }
-    times = time_in_turns(runs, device, rounds, warm_up=1)
-    megapixels = math.prod(size) / 1e6
-    found = []
-    for way in ways:
-        reference = Way(way.network, REFERENCE)
-        taken = summarize(times[way])
-        plain = times[way._replace(network='plain')]
-        overhead = paired_ratio(times[way], plain)._asdict() if way.network == 'guided' else None
-        found.append(
+    times = time_in_turns(functions, device, rounds, warm_up=1)
+    rows = []
+    for variant, seconds in times.items():
+        reference = Variant(variant.network, REFERENCE)
+        plain = times[variant._replace(network='plain')]
+        spread = summarize(seconds)
+        rows.append(
             dict(
-                **way._asdict(),
+                **variant._asdict(),
                 size=size,
-                seconds=taken._asdict(),
-                images_per_second=1 / taken.median,
-                megapixels_per_second=megapixels / taken.median,
-                peak_bytes=peaks[way],
-                speed_up=paired_ratio(times[reference], times[way])._asdict(),
-                guided_to_plain=overhead,
-                **likeness(photo, outputs[way], outputs[reference]),
+                seconds=spread,
+                images_per_second=1 / spread.median,
+                megapixels_per_second=math.prod(size) / 1e6 / spread.median,
+                peak_bytes=peaks[variant],
+                speed_up=paired_ratio(times[reference], seconds),
+                guided_to_plain=(
+                    paired_ratio(seconds, plain) if variant.network == 'guided' else None
+                ),
+                **compare_outputs(photo, outputs[variant], outputs[reference]),
             )
         )
-    return found
+    return rows
 
 
-def graphs_of(way: Way, device: torch.device) -> bool:
-    """Whether a way replays CUDA graphs."""
-    return way.name.endswith(COMPILED) and device.type != 'cpu'
-
-
-def likeness(
+def compare_outputs(
     photo: np.ndarray, output: np.ndarray, reference: np.ndarray
 ) -> Dict[str, Optional[float]]:
     """Compare an output with that of the reference.
@@ -206,23 +187,17 @@ def likeness(
 
 def table_row(row: Dict[str, Any]) -> List[str]:
     """The cells of a measurement."""
-
-    def spread(values: Optional[Dict[str, float]], factor: float = 1, digits: int = 2) -> str:
-        if values is None:
-            return ''
-        middle, low, high = (f'{factor * value:.{digits}f}' for value in values.values())
-        return f'{middle} ({low}-{high})'
-
+    overhead = row['guided_to_plain']
     return [
         f'{row["restorer"]} {row["network"]}',
         '{}x{}'.format(*row['size']),
         row['name'],
-        spread(row['seconds'], 1e3, 1),
+        row['seconds'].text(digits=1, factor=1e3),
         f'{row["images_per_second"]:.2f}',
         f'{row["megapixels_per_second"]:.3f}',
         '-' if row['peak_bytes'] is None else f'{row["peak_bytes"] / 2**20:.0f}',
-        spread(row['speed_up']),
-        spread(row['guided_to_plain'], digits=3),
+        row['speed_up'].text(),
+        '' if overhead is None else overhead.text(digits=3),
         'equal' if row['psnr'] is None else f'{row["psnr"]:.1f}',
         str(row['largest_difference']),
         f'{100 * row["error"]:.2f}',
@@ -230,31 +205,30 @@ def table_row(row: Dict[str, Any]) -> List[str]:
 
 
 def main(argv: List[str]) -> None:
-    """Measure, print a table, write the figures, and refuse outputs that are wrong."""
+    """Measure, print a table, write the results, and refuse outputs that are wrong."""
     args = parse_args(argv)
     device = check_device(args.device)
-    twins = [find_config_pair(config, CONFIGS) for config in args.configs]
+    pairs = [find_config_pair(config) for config in args.configs]
     MMLogger.get_current_instance().setLevel('WARNING')
-    found: List[Dict[str, Any]] = []
-    for pair in twins:
-        if args.compile:
-            # PyTorch counts the programs of all networks and sizes together, and stops at a limit
-            torch.compiler.reset()
-            torch._dynamo.config.cache_size_limit = MOST_PROGRAMS
-        ways = ways_of(pair, args, device)
+    torch._dynamo.config.cache_size_limit = MOST_PROGRAMS
+    results: List[Dict[str, Any]] = []
+    for pair in pairs:
+        torch.compiler.reset()
+        variants = build_variants(pair, args, device)
         for size in args.sizes:
-            rows = measure(ways, size, args.rounds, device)
-            found += [dict(restorer=pair.name, **row) for row in rows]
+            rows = measure(variants, size, args.rounds, device)
+            results += [dict(restorer=pair.name, **row) for row in rows]
             print(f'{pair.name} at {size[0]}x{size[1]}: measured', flush=True)
     print(
-        f'\n{args.rounds} rounds in turns; speed-up: reference / way; peak: what PyTorch allocates '
-        f'beside the weights; PSNR and largest difference (of 255) to the reference; error: as a '
-        f'share of what that changes; {device.type}, {torch.get_num_threads()} threads\n'
+        f'\n{args.rounds} rounds in turns; speed-up: reference / variant; peak: allocated by '
+        f'PyTorch beside the weights; PSNR and largest difference (of 255) to the reference; '
+        f'error: as a share of what that changes; {device.type}, '
+        f'{torch.get_num_threads()} threads\n'
     )
-    print(text_table(HEADER, [table_row(row) for row in found]))
+    print(text_table(HEADER, [table_row(row) for row in results]))
     if args.json:
-        write_record(args.json, device, found, argv)
-    for row in found:
+        write_record(args.json, device, results, argv)
+    for row in results:
         if row['error'] > LARGEST_ERROR:
             raise RuntimeError(
                 f'the output of {row["restorer"]}, {row["network"]}, {row["name"]} differs from '

@@ -1,35 +1,30 @@
 """Measuring time and memory so that ratios hold on a noisy machine."""
 
-import inspect
 import statistics
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Callable, Dict, Hashable, List, Mapping, Sequence, TypeVar
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-__all__ = [
-    'Spread',
-    'allocated_peak',
-    'paired_ratio',
-    'summarize',
-    'synchronise',
-    'time_in_turns',
-]
+__all__ = ['Spread', 'allocated_peak', 'paired_ratio', 'summarize', 'synchronize', 'time_in_turns']
+
+Name = TypeVar('Name', bound=Hashable)
 
 
-class Spread(NamedTuple):
-    """The middle of some measurements and how far apart they lie.
-
-    Attributes:
-        median: Half of them are below.
-        low: A quarter of them is below.
-        high: A quarter of them is above.
-    """
+@dataclass(frozen=True)
+class Spread:
+    """The median of some measurements, and their lower and upper quartiles."""
 
     median: float
     low: float
     high: float
+
+    def text(self, digits: int = 2, factor: float = 1) -> str:
+        """Return ``median (low-high)``, each multiplied by a factor."""
+        median, low, high = (f'{factor * value:.{digits}f}' for value in astuple(self))
+        return f'{median} ({low}-{high})'
 
 
 def summarize(values: Sequence[float]) -> Spread:
@@ -40,73 +35,63 @@ def summarize(values: Sequence[float]) -> Spread:
     return Spread(median, low, high)
 
 
-def paired_ratio(of: Sequence[float], to: Sequence[float]) -> Spread:
-    """Return how many times as large one series is as another that was measured in turns with it.
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
+    """Return the ratio of two series that were measured in turns.
 
     A machine that slows down for a while slows both halves of a pair, and leaves its ratio alone.
     """
-    return summarize([one / other for one, other in zip(of, to)])
+    return summarize([one / other for one, other in zip(numerators, denominators)])
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until a device has done what it was told."""
-    backend = getattr(torch, device.type)
-    if hasattr(backend, 'synchronize'):
-        takes_device = inspect.signature(backend.synchronize).parameters  # MPS has but one
-        backend.synchronize(*([device] if takes_device else []))
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished its work."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
 
 
 def time_in_turns(
-    functions: Mapping[str, Callable[[], Any]],
+    functions: Mapping[Name, Callable[[], Any]],
     device: torch.device,
     rounds: int = 10,
     warm_up: int = 2,
-) -> Dict[str, List[float]]:
-    """Time functions, one after the other in every round, so that all meet the same machine.
+) -> Dict[Name, List[float]]:
+    """Time functions one after the other in every round, so that all meet the same machine.
 
     Args:
-        functions: What to call, by name.
+        functions: Functions by name.
         device: Where they compute.
-        rounds: How often each is timed.
-        warm_up: How often each is called before; compiling, allocating and tuning come then.
+        rounds: Timed calls of each.
+        warm_up: Calls of each before the timed ones, for compiling, allocating and tuning.
 
     Returns:
         Seconds of every call, by name, in the order of the rounds.
     """
-    found: Dict[str, List[float]] = {name: [] for name in functions}
+    seconds: Dict[Name, List[float]] = {name: [] for name in functions}
     for number in range(-warm_up, rounds):
         for name, function in functions.items():
-            synchronise(device)
+            synchronize(device)
             start = time.perf_counter()
             function()
-            synchronise(device)
+            synchronize(device)
             if number >= 0:
-                found[name].append(time.perf_counter() - start)
-    return found
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
 
 
 def allocated_peak(function: Callable[[], Any], device: torch.device) -> int:
-    """Return how much more memory PyTorch holds at most while a function runs than before it.
+    """Return the bytes that PyTorch allocates at most while a function runs, beside those before.
 
-    What PyTorch's allocator has handed out is counted, to the byte, on the CPU as on CUDA; the
-    working memory of oneDNN is not among it.
-
-    Args:
-        function: Called once for warming up and once for measuring.
-        device: Where it computes.
-
-    Returns:
-        Bytes.
+    PyTorch's allocator counts to the byte, on the CPU as on CUDA; the working memory of oneDNN is
+    not included. The function is called twice, the first time to warm up.
     """
     function()
-    synchronise(device)
-    backend = getattr(torch, device.type)
-    if hasattr(backend, 'max_memory_allocated'):
-        before = backend.memory_allocated(device)
-        backend.reset_peak_memory_stats(device)
+    if device.type == 'cuda':
+        synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
         function()
-        synchronise(device)
-        return backend.max_memory_allocated(device) - before
+        synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         function()
     events = [event for event in record.profiler.kineto_results.events() if event.nbytes()]

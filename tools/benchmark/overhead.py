@@ -18,50 +18,40 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping
 
 import torch
-from common import ConfigPair, add_arguments, find_config_pair, randomize_zero_weights, write_record
-from measure import allocated_peak, paired_ratio, summarize, time_in_turns
+from common import (
+    CONFIGS,
+    ConfigPair,
+    add_configs,
+    find_config_pair,
+    make_parser,
+    randomize_zero_weights,
+    write_record,
+)
+from measure import Spread, allocated_peak, paired_ratio, summarize, time_in_turns
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
-from training_memory import bytes_of, held_bytes
-from training_step import build_training, forget_weights, loader_batch
+from training_step import build_training, bytes_of, held_bytes, loader_batch, randomize_weights
 
 from mmspd.apis.complexity import costs_of_parts
+from mmspd.evaluation.paper_tables import paper_seconds
 from mmspd.utils.cli import at_least_one, run_main
 from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
 from mmspd.utils.tables import text_table
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-RESTORERS = (
-    *('unet', 'dmphn', 'deepdeblur', 'deepdeblur6', 'mprnet-s1', 'mprnet'),
-    *('mimounet', 'mimounetplus', 'mssnet', 'nafnet', 'restormer'),
-)
-TEACHERS = ('tresnet_l', 'efficientnet_lite0', 'resnet50', 'mmseg_r50')
+TEACHERS = {path.stem: path for path in sorted((CONFIGS / '_base_' / 'teachers').glob('*.py'))}
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
-#: Seconds for an image, without and with the prior, of Table 1 (one RTX 3090, 720x1280).
-PAPER_SECONDS = {
-    'unet': (0.086, 0.170),
-    'deepdeblur6': (0.117, 0.199),
-    'mprnet-s1': (0.031, 0.105),
-    'mimounet': (0.019, 0.043),
-    'mimounetplus': (0.309, 0.314),
-    'mssnet': (0.166, 0.335),
-}
+HEADER = (
+    *('restorer', 'forward, ms', 'guided/plain', 'channels_last', 'paper', 'MACs', 'parameters'),
+    *('memory', 'step, ms', 'step', 'step memory'),
+)
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        'restorers',
-        nargs='*',
-        default=RESTORERS,
-        metavar='RESTORER',
-        help=f'name, or path of a config (default: all of {", ".join(RESTORERS)})',
-    )
+    parser = make_parser(__doc__, rounds=4)
+    add_configs(parser)
     parser.add_argument(
         '--size',
         type=at_least_one,
@@ -78,33 +68,26 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         default='config',
         help="of the guided one's step: the config's, none, or another (default: config)",
     )
-    add_arguments(parser, rounds=4)
     return parser.parse_args(argv)
 
 
-def read_twin(path: Path, teacher: str) -> Config:
-    """Read a config, without weights and with the teacher that is wanted."""
+def read_random_config(path: Path, teacher: str) -> Config:
+    """Read a config, without weights and with the teacher of ``--teacher``."""
     config = read_config(str(path), {})
     if 'teacher' in config.model and teacher == 'none':
         del config.model.teacher, config.model.prior_loss
     elif 'teacher' in config.model and teacher != 'config':
-        config.model.teacher = read_config(str(CONFIGS / f'_base_/teachers/{teacher}.py'), {})[
-            teacher
-        ]
-    forget_weights(config)
+        config.model.teacher = read_config(str(TEACHERS[teacher]), {})['teacher']
+    randomize_weights(config)
     return config
 
 
-def compare(plain: List[float], guided: List[float]) -> Dict[str, Any]:
-    """Seconds of both, their spread, and the ratio of the pairs."""
-    return dict(
-        plain=summarize(plain)._asdict(),
-        guided=summarize(guided)._asdict(),
-        ratio=paired_ratio(guided, plain)._asdict(),
-    )
+def compare(plain: List[float], guided: List[float]) -> Dict[str, Spread]:
+    """Seconds of both, and the ratio of the pairs."""
+    return dict(plain=summarize(plain), guided=summarize(guided), ratio=paired_ratio(guided, plain))
 
 
-def compare_sizes(plain: int, guided: int) -> Dict[str, Any]:
+def compare_sizes(plain: float, guided: float) -> Dict[str, float]:
     """Two sizes and their ratio."""
     return dict(plain=plain, guided=guided, ratio=guided / plain)
 
@@ -113,20 +96,20 @@ def measure_forward(
     generators: Mapping[str, nn.Module], args: argparse.Namespace, device: torch.device
 ) -> Dict[str, Any]:
     """Compare the forward of one image in every memory format; memory in bytes, time in seconds."""
-    found: Dict[str, Any] = {}
+    results: Dict[str, Any] = {}
     for name, memory_format in FORMATS.items():
         image = torch.rand(1, 3, *args.size, device=device).contiguous(memory_format=memory_format)
-        runs = {}
-        for twin, generator in generators.items():
+        forwards = {}
+        for network, generator in generators.items():
             generator = copy.deepcopy(generator).eval().to(memory_format=memory_format)
-            runs[twin] = partial(torch.no_grad()(generator), image)
+            forwards[network] = partial(torch.no_grad()(generator), image)
         peaks = {
-            twin: allocated_peak(run, device) + bytes_of(*generators[twin].parameters())
-            for twin, run in runs.items()
+            network: allocated_peak(forward, device) + bytes_of(*generators[network].parameters())
+            for network, forward in forwards.items()
         }
-        times = time_in_turns(runs, device, args.rounds, warm_up=0)  # warm since the peaks
-        found[name] = dict(seconds=compare(**times), memory=compare_sizes(**peaks))
-    return found
+        times = time_in_turns(forwards, device, args.rounds, warm_up=0)  # warm since the peaks
+        results[name] = dict(seconds=compare(**times), memory=compare_sizes(**peaks))
+    return results
 
 
 def measure_step(
@@ -134,89 +117,77 @@ def measure_step(
 ) -> Dict[str, Any]:
     """Compare the training step; memory in bytes, time in seconds."""
     batch = loader_batch(args.batch, args.crop)
-    runs = {
-        twin: partial(model.train_step, batch, wrapper)
-        for twin, (model, wrapper) in trained.items()
+    steps = {
+        network: partial(model.train_step, batch, wrapper)
+        for network, (model, wrapper) in trained.items()
     }
-    peaks = {twin: allocated_peak(runs[twin], device) + held_bytes(*trained[twin]) for twin in runs}
-    times = time_in_turns(runs, device, args.rounds, warm_up=0)
+    peaks = {
+        network: allocated_peak(step, device) + held_bytes(*trained[network])
+        for network, step in steps.items()
+    }
+    times = time_in_turns(steps, device, args.rounds, warm_up=0)
     return dict(seconds=compare(**times), memory=compare_sizes(**peaks))
 
 
-def measure(twins: ConfigPair, args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
-    """Compare a restorer with its guided twin in every way."""
+def measure(pair: ConfigPair, args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
+    """Compare a restorer without and with the prior."""
     trained = {
-        twin: build_training(read_twin(path, args.teacher), device)
-        for twin, path in (('plain', twins.plain), ('guided', twins.guided))
+        network: build_training(read_random_config(path, args.teacher), device)
+        for network, path in (('plain', pair.plain), ('guided', pair.guided))
     }
     generators = {
-        twin: randomize_zero_weights(model.generator) for twin, (model, _) in trained.items()
+        network: randomize_zero_weights(model.generator) for network, (model, _) in trained.items()
     }
     costs = {
-        twin: costs_of_parts(generator, *args.size)['total']
-        for twin, generator in generators.items()
+        network: costs_of_parts(generator, *args.size)['total']
+        for network, generator in generators.items()
     }
-    seconds = PAPER_SECONDS.get(twins.name)
+    seconds = paper_seconds(pair.name)
     return dict(
-        restorer=twins.name,
-        macs=compare_sizes(**{twin: cost.macs for twin, cost in costs.items()}),
-        parameters=compare_sizes(**{twin: cost.parameters for twin, cost in costs.items()}),
+        restorer=pair.name,
+        macs=compare_sizes(**{network: cost.macs for network, cost in costs.items()}),
+        parameters=compare_sizes(**{network: cost.parameters for network, cost in costs.items()}),
         forward=measure_forward(generators, args, device),
         step=measure_step(trained, args, device),
         paper=None if seconds is None else compare_sizes(*seconds),
     )
 
 
-def table_row(found: Dict[str, Any]) -> List[str]:
+def table_row(row: Dict[str, Any]) -> List[str]:
     """The cells of a restorer."""
-
-    def ratio(part: Dict[str, Any]) -> str:
-        value = part['ratio']
-        if not isinstance(value, dict):
-            return f'{value:.3f}'
-        return f'{value["median"]:.3f} ({value["low"]:.3f}-{value["high"]:.3f})'
-
-    forwards = [found['forward'][name] for name in FORMATS]
-    paper = found['paper']
+    step, contiguous = row['step'], row['forward']['contiguous']
     return [
-        found['restorer'],
-        f'{1e3 * forwards[0]["seconds"]["plain"]["median"]:.1f}',
-        *(ratio(forward['seconds']) for forward in forwards),
-        '-' if paper is None else f'{paper["ratio"]:.2f}',
-        ratio(found['macs']),
-        ratio(found['parameters']),
-        ratio(forwards[0]['memory']),
-        f'{1e3 * found["step"]["seconds"]["plain"]["median"]:.1f}',
-        ratio(found['step']['seconds']),
-        ratio(found['step']['memory']),
+        row['restorer'],
+        f'{1e3 * contiguous["seconds"]["plain"].median:.1f}',
+        *(row['forward'][name]['seconds']['ratio'].text(3) for name in FORMATS),
+        '-' if row['paper'] is None else f'{row["paper"]["ratio"]:.2f}',
+        *(f'{row[key]["ratio"]:.3f}' for key in ('macs', 'parameters')),
+        f'{contiguous["memory"]["ratio"]:.3f}',
+        f'{1e3 * step["seconds"]["plain"].median:.1f}',
+        step['seconds']['ratio'].text(3),
+        f'{step["memory"]["ratio"]:.3f}',
     ]
 
 
-HEADER = (
-    *('restorer', 'forward, ms', 'guided/plain', 'channels_last', 'paper', 'MACs', 'parameters'),
-    *('memory', 'step, ms', 'step', 'step memory'),
-)
-
-
 def main(argv: List[str]) -> None:
-    """Measure, print a table and write the figures."""
+    """Measure, print a table and write the results."""
     args = parse_args(argv)
     device = check_device(args.device)
-    pairs = [find_config_pair(restorer, CONFIGS / 'spd') for restorer in args.restorers]
+    pairs = [find_config_pair(config) for config in args.configs]
     MMLogger.get_current_instance().setLevel('WARNING')
-    found = []
-    for twins in pairs:
+    results = []
+    for pair in pairs:
         start = time.perf_counter()
-        found.append(measure(twins, args, device))
-        print(f'{twins.name}: measured in {time.perf_counter() - start:.0f} s', flush=True)
+        results.append(measure(pair, args, device))
+        print(f'{pair.name}: measured in {time.perf_counter() - start:.0f} s', flush=True)
     print(
         f'\nguided / plain, median (quartiles) of {args.rounds} pairs; forward at '
         f'{args.size[0]}x{args.size[1]}, step at {args.batch} x {args.crop}x{args.crop} with '
         f'teacher {args.teacher}; {device.type}, {torch.get_num_threads()} threads\n'
     )
-    print(text_table(HEADER, [table_row(row) for row in found]))
+    print(text_table(HEADER, [table_row(row) for row in results]))
     if args.json:
-        write_record(args.json, device, found, argv)
+        write_record(args.json, device, results, argv)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""A training step outside of a runner, for benchmarks: model, optimizer and a batch in memory."""
+"""A training step outside of a runner: the model, its optimizer, a batch, and the memory held."""
 
 from typing import Any, Dict, Tuple
 
@@ -10,11 +10,20 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.registry import TRANSFORMS, build_model, import_sibling
 
-__all__ = ['VARIANTS', 'build_training', 'forget_weights', 'loader_batch', 'use_variant']
+__all__ = [
+    'VARIANTS',
+    'build_training',
+    'bytes_of',
+    'held_bytes',
+    'loader_batch',
+    'randomize_weights',
+    'use_variant',
+]
 
-#: Ways to train a config: what each changes in it.
+#: Ways to train, each with the config keys that it changes.
 VARIANTS: Dict[str, Dict[str, Any]] = {
     'float32': {},
     'channels_last': {'model.channels_last': True},
@@ -23,27 +32,26 @@ VARIANTS: Dict[str, Dict[str, Any]] = {
     'fused': {'optim_wrapper.optimizer.fused': True},
     'compile': {'model.compile': True},
 }
-_QUICK = ('channels_last', 'half_teacher', 'bfloat16')
-VARIANTS['fast'] = {key: value for name in _QUICK for key, value in VARIANTS[name].items()}
+VARIANTS['fast'] = {
+    **VARIANTS['channels_last'],
+    **VARIANTS['half_teacher'],
+    **VARIANTS['bfloat16'],
+}
 VARIANTS['fast_compile'] = {**VARIANTS['fast'], **VARIANTS['compile']}
 
 
 def use_variant(config: Config, name: str) -> None:
     """Let a config train in one of the :data:`VARIANTS`, in place.
 
-    What a variant says of the teacher is left out where the config has none.
+    A config without a teacher keeps none.
     """
-    teacher = config.model.get('teacher')
-    config.merge_from_dict(
-        {
-            key: value
-            for key, value in VARIANTS[name].items()
-            if teacher or not key.startswith('model.teacher.')
-        }
-    )
+    changes = VARIANTS[name]
+    if not config.model.get('teacher'):
+        changes = {key: changes[key] for key in changes if not key.startswith('model.teacher.')}
+    config.merge_from_dict(changes)
 
 
-def forget_weights(config: Config) -> None:
+def randomize_weights(config: Config) -> None:
     """Let every network of a config's model start from random weights, in place.
 
     Time and memory do not depend on the weights, and nothing has to be downloaded for them.
@@ -61,18 +69,18 @@ def forget_weights(config: Config) -> None:
 
 
 def build_training(config: Config, device: torch.device) -> Tuple[nn.Module, OptimWrapper]:
-    """Build what a runner trains: the model with its teacher, and the optimizer wrapper.
+    """Build the model of a runner's config, with its teacher, and the optimizer wrapper.
 
     Args:
-        config: of a runner; ``model`` and ``optim_wrapper`` are read.
-        device: where the model shall be.
+        config: ``model`` and ``optim_wrapper`` are read.
+        device: Device of the model.
 
     Returns:
-        The model in training mode and its optimizer wrapper. What is random in the weights is the
-        same at every call.
+        The model in training mode and its optimizer wrapper; random weights are the same at every
+        call.
 
     Raises:
-        UserError: the config's components do not fit together, or weights cannot be had.
+        UserError: The config's components do not fit together, or weights cannot be had.
     """
     init_default_scope(config.get('default_scope', 'mmagic'))
     torch.manual_seed(0)
@@ -83,11 +91,11 @@ def build_training(config: Config, device: torch.device) -> Tuple[nn.Module, Opt
 
 
 def loader_batch(batch: int, crop: int) -> Dict[str, Any]:
-    """Return a batch of noise, of the form in which a training DataLoader hands it over.
+    """Return a batch of noise in the form of a training DataLoader's.
 
     Args:
-        batch: pairs.
-        crop: their side in pixels.
+        batch: Number of pairs.
+        crop: Their side in pixels.
 
     Returns:
         ``inputs`` and ``data_samples``, lists of one uint8 image each per pair, on the CPU.
@@ -96,3 +104,30 @@ def loader_batch(batch: int, crop: int) -> Dict[str, Any]:
     pack = TRANSFORMS.build(dict(type='mmagic.PackInputs'))
     images = np.random.default_rng(0).integers(0, 256, (batch, 2, crop, crop, 3), dtype=np.uint8)
     return pseudo_collate([pack(dict(img=blurry, gt=sharp)) for blurry, sharp in images])
+
+
+def bytes_of(*tensors: torch.Tensor) -> int:
+    """Bytes of tensors; those that share their memory count once."""
+    return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
+
+
+def held_bytes(model: nn.Module, wrapper: OptimWrapper) -> int:
+    """Bytes that training holds between two steps, those of teacher and VGG included."""
+    device = next(model.parameters()).device
+    holders = [
+        value
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, TrainingOnly)
+    ]
+    networks = [model, *(holder.get(device) for holder in holders)]
+    weights = [weight for network in networks for weight in network.parameters()]
+    buffers = [buffer for network in networks for buffer in network.buffers()]
+    states = [
+        value
+        for state in wrapper.optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor)
+    ]
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    return bytes_of(*weights, *buffers, *states, *gradients)
