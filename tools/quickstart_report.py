@@ -38,7 +38,7 @@ class Pair(NamedTuple):
 def read_pairs(config: Config) -> List[Pair]:
     """Read the validation pairs of a config."""
     settings = config.val_dataloader.dataset
-    dataset = GoProDataset(settings.data_root, split=settings.split, blur_key=settings.blur_key)
+    dataset = GoProDataset(settings.data_root, split=settings.split)
 
     def read(path: str) -> Tensor:
         return torch.from_numpy(read_rgb(path)).permute(2, 0, 1)[None] / 255

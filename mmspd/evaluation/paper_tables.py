@@ -195,6 +195,7 @@ def paper_row(config: str, dataset: str) -> Optional[PaperRow]:
     recipe = PurePath(config).stem
     trained_on = 'realblur-j' if dataset == 'realblur-j' else 'gopro'
     recipe = recipe[: -len(trained_on) - 1] if recipe.endswith(f'_{trained_on}') else recipe
+    recipe = recipe.replace('_sp-paper', '_sp')  # the paper's form of the same model
     rows = (row for number in (1, 2, 4) for row in paper_table(number))
     return next((row for row in rows if (row.recipe, row.dataset) == (recipe, dataset)), None)
 

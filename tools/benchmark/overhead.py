@@ -88,9 +88,8 @@ def read_twin(path: Path, teacher: str) -> Config:
     if 'teacher' in config.model and teacher == 'none':
         del config.model.teacher, config.model.prior_loss
     elif 'teacher' in config.model and teacher != 'config':
-        config.model.teacher = read_config(str(CONFIGS / f'_base_/teachers/{teacher}.py'), {})[
-            teacher
-        ]
+        base = read_config(str(CONFIGS / f'_base_/teachers/{teacher}.py'), {})
+        config.model.teacher = base.teacher
     forget_weights(config)
     return config
 
