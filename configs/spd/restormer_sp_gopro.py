@@ -1,8 +1,4 @@
-_base_ = [
-    './restormer_gopro.py',
-    '../_base_/semantic_prior.py',
-    '../_base_/teachers/tresnet_l.py',
-]
+_base_ = ['./restormer_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
