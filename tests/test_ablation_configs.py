@@ -1,4 +1,4 @@
-"""The configs of the paper's Table 4 and Fig. 7: each switches what its row says, nothing else."""
+"""The paper's form, and its Table 4 and Fig. 7: each config switches what its row says alone."""
 
 from pathlib import Path
 
@@ -30,8 +30,21 @@ def load(name):
 
 def recipe(config):
     """All that a row of an ablation must share with the others."""
-    shared = {k: v for k, v in config.items() if k not in ('model', 'work_dir')}
-    return {k: v for k, v in shared.items() if not k.startswith(('espnetv2_', 'tresnet_l'))}
+    own = ('model', 'work_dir', *('guided', 'teacher', 'prior_loss'))
+    return {key: value for key, value in config.items() if key not in own}
+
+
+@pytest.mark.parametrize('restorer', ['unet', 'mimounet'])
+def test_the_papers_form_distils_raw_features_of_the_openimages_teacher(restorer):
+    paper, ours = load(f'{restorer}_sp-paper_gopro'), load(f'{restorer}_sp_gopro')
+    assert paper.model.pop('teacher') == {
+        **ours.model.pop('teacher'),
+        'weights': 'checkpoints/tresnet_l_openimages.pth',
+    }
+    assert paper.model.prior_loss.pop('normalize') is False
+    assert ours.model.prior_loss.pop('normalize') is True
+    assert paper.model == ours.model
+    assert recipe(paper) == recipe(ours)
 
 
 @pytest.mark.parametrize('name', ROWS)
@@ -44,7 +57,7 @@ def test_rows_of_table_4(name):
     aggregations = [m for m in model.generator.embedding.modules() if isinstance(m, MLA)]
     assert len(aggregations) == (3 if mla else 0)
     assert {type(m) for m in model.generator.embedding.fusions.values()} == {fusion}
-    whole = load('unet_sp_gopro')
+    whole = load('unet_sp-paper_gopro')
     assert model.generator.prior.channels == (48, 48, 48)
     assert config.model.generator.restorer == whole.model.generator.restorer
     assert config.model.losses == whole.model.losses
@@ -70,16 +83,17 @@ def test_net0_is_the_plain_twin():
     ],
 )
 def test_prior_types_of_fig_7(name, teacher, form):
-    config, whole = load(f'prior_type/{name}'), load('unet_sp_gopro')
+    config, whole = load(f'prior_type/{name}'), load('unet_sp-paper_gopro')
     model = config.model
     assert model.teacher.type == teacher
     assert model.teacher.get('form') == form
     if form is not None:  # student and teacher have a map of the same kind
+        assert model.generator.detach_prior  # the paper's segmentation network is an individual one
         assert model.generator.prior.type == 'mmspd.SegmapSPL'
         assert model.generator.prior.form == form
         assert model.prior_loss.type == 'mmspd.SegmapDistillationLoss'
     else:
-        assert model.generator.prior == whole.model.generator.prior
+        assert model.generator == whole.model.generator
         assert model.prior_loss == whole.model.prior_loss
     assert ('ESPNetv2' in str(model.teacher)) == name.startswith('seg-')
     assert model.generator.embedding == whole.model.generator.embedding

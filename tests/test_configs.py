@@ -1,6 +1,7 @@
 """Every shipped config: what it says, that it builds as it is, and that it trains and validates."""
 
 import gc
+import re
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ CONFIGS = [
 NAMES = [config.stem for config in CONFIGS]
 
 PRETRAINED = '_sp-pretrained_'  # F_S starts from another task's weights, nothing is distilled
+GUIDED = re.compile(r'_sp(-[a-z]+)?_')  # as in unet_sp_gopro, unet_sp-paper_gopro
 OWN = 'own'  # folder of the user's own pairs
 VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's statistics
 
@@ -75,7 +77,7 @@ def promises_prior(path):
 
 
 def is_guided(name):
-    return '_sp_' in name or PRETRAINED in name
+    return GUIDED.search(name) is not None
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
@@ -100,7 +102,7 @@ def test_what_it_says(path):
 
 
 def plain_twin(name):
-    return name.replace(PRETRAINED, '_').replace('_sp_', '_')
+    return GUIDED.sub('_', name)
 
 
 @pytest.mark.parametrize(

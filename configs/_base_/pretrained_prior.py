@@ -1,21 +1,21 @@
 # What recipes share whose F_S starts from another task's weights and then learns with the restorer
 # alone, without a teacher: EfficientNet-Lite0 up to stride 16, ImageNet weights. Their file is made
-# as teachers/efficientnet_lite0.py says; MMSPD_PRIOR names it if it is elsewhere.
-_base_ = './teachers/efficientnet_lite0.py'
+# as teachers/efficientnet_lite0.py says.
+_base_ = ['./semantic_prior.py', './teachers/efficientnet_lite0.py']
 
 pretrained = dict(
-    type='mmspd.SemanticGuided',
+    _base_.guided,
     prior=dict(
-        type='mmspd.SPL',
+        _base_.guided.prior,
         normalize=True,
         extractor=dict(
             type='mmspd.BackboneExtractor',
-            backbone=_base_.efficientnet_lite0.backbone,
-            weights='{{$MMSPD_PRIOR:checkpoints/tf_efficientnet_lite0.pth}}',
-            mean=_base_.efficientnet_lite0.mean,
-            std=_base_.efficientnet_lite0.std,
-            scale=_base_.efficientnet_lite0.scale,
+            width=48,
+            backbone=_base_.teacher.backbone,
+            weights='checkpoints/tf_efficientnet_lite0.pth',
+            mean=_base_.teacher.mean,
+            std=_base_.teacher.std,
+            scale=_base_.teacher.scale,
         ),
     ),
-    embedding=dict(type='mmspd.SPE'),
 )

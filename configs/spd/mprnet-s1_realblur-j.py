@@ -2,11 +2,8 @@ _base_ = ['./mprnet-s1_gopro.py', '../_base_/datasets/realblur_j_pairs.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
-pipelines = [_base_[loader].dataset.pipeline for loader in ('train_dataloader', 'val_dataloader')]
-train_dataloader = dict(
-    dataset=dict(_delete_=True, pipeline=pipelines[0], **_base_.realblur_j_train)
-)
-val_dataloader = dict(dataset=dict(_delete_=True, pipeline=pipelines[1], **_base_.realblur_j_test))
+train_dataloader = dict(dataset=_base_.realblur_j)
+val_dataloader = dict(dataset=_base_.realblur_j)
 test_dataloader = val_dataloader
 
 protocol = 'realblur-aligned'

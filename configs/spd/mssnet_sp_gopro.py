@@ -1,4 +1,4 @@
-_base_ = ['./mssnet_gopro.py', '../_base_/semantic_prior.py']
+_base_ = ['./mssnet_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
@@ -14,6 +14,6 @@ model = dict(
         ],
         **_base_.guided,
     ),
-    teacher=_base_.tresnet_l,
+    teacher=_base_.teacher,
     prior_loss=_base_.prior_loss,
 )

@@ -1,4 +1,4 @@
-_base_ = ['./nafnet_gopro.py', '../_base_/semantic_prior.py']
+_base_ = ['./nafnet_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
@@ -9,6 +9,6 @@ model = dict(
         seams=['decoders.1', 'decoders.2', 'decoders.3'],  # strides 4, 2 and 1
         **_base_.guided,
     ),
-    teacher=_base_.tresnet_l,
+    teacher=_base_.teacher,
     prior_loss=_base_.prior_loss,
 )

@@ -1,19 +1,25 @@
 # The quick start: a small MIMO-UNet, guided by a prior distilled from EfficientNet-Lite0, on
 # synthetic panning blur of a few real photos. Minutes on two CPU cores; it shows that everything
 # works, and measures nothing of the paper's.
-_base_ = ['./mimounet_sp_gopro.py', '../_base_/teachers/efficientnet_lite0.py']
+_base_ = [
+    './mimounet_gopro.py',
+    '../_base_/semantic_prior.py',
+    '../_base_/teachers/efficientnet_lite0.py',
+]
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 max_epochs = 8
 
+guided = _base_.guided
+guided.prior.extractor.update(width=32, num_blocks=(1, 2, 3))
 model = dict(
     generator=dict(
-        restorer=dict(base=16, num_res=4),
-        prior=dict(
-            extractor=dict(type='mmspd.ConvExtractor', width=32, num_blocks=(1, 2, 3)),
-        ),
+        _delete_=True,
+        restorer=dict(_base_.model.generator, base=16, num_res=4),
+        **guided,
     ),
-    teacher=dict(_delete_=True, **_base_.efficientnet_lite0),
+    teacher=_base_.teacher,
+    prior_loss=_base_.prior_loss,
 )
 
 data_root = '{{$QUICKSTART_ROOT:data/quickstart}}'

@@ -1,4 +1,4 @@
-_base_ = ['./restormer_gopro.py', '../_base_/semantic_prior.py']
+_base_ = ['./restormer_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
@@ -10,6 +10,6 @@ model = dict(
         seams=['decoder_level3', 'decoder_level2', 'decoder_level1'],
         **_base_.guided,
     ),
-    teacher=_base_.tresnet_l,
+    teacher=_base_.teacher,
     prior_loss=_base_.prior_loss,
 )

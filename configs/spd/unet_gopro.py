@@ -9,7 +9,7 @@ model = dict(
     generator=dict(type='mmspd.UNet'),
     losses=dict(
         loss_pix=dict(type='mmagic.L1Loss'),
-        loss_vgg=dict(type='mmspd.VGGLoss', weights='{{$MMSPD_VGG:torchvision}}', loss_weight=0.01),
+        loss_vgg=dict(type='mmspd.VGGLoss', weights='torchvision', loss_weight=0.01),
     ),
 )
 

@@ -1,5 +1,6 @@
 """Any two folders of images that belong together."""
 
+from pathlib import PurePath
 from typing import Any, Dict, List
 
 from mmspd.datasets.image_io import list_names
@@ -22,6 +23,7 @@ class PairedFolderDataset(PairedImageDataset):
         data_root: Folder that holds both.
         blur_dir: Folder of the blurry images, relative to ``data_root``.
         sharp_dir: Folder of the sharp images, relative to ``data_root``.
+        split: Folder of ``data_root`` that both are in. By default there is none.
         **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
@@ -35,10 +37,11 @@ class PairedFolderDataset(PairedImageDataset):
         data_root: str,
         blur_dir: str = 'input',
         sharp_dir: str = 'target',
+        split: str = '',
         **common: Any,
     ) -> None:
-        self.blur_dir = blur_dir
-        self.sharp_dir = sharp_dir
+        self.blur_dir = PurePath(split, blur_dir).as_posix()
+        self.sharp_dir = PurePath(split, sharp_dir).as_posix()
         super().__init__(data_root, **common)
 
     def describe(self) -> str:

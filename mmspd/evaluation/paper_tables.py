@@ -132,6 +132,7 @@ def paper_row(config: str, dataset: str) -> Optional[PaperRow]:
     recipe = PurePath(config).stem
     trained_on = 'realblur-j' if dataset == 'realblur-j' else 'gopro'
     recipe = recipe[: -len(trained_on) - 1] if recipe.endswith(f'_{trained_on}') else recipe
+    recipe = recipe.replace('_sp-paper', '_sp')  # the paper's form of the same model
     key = (recipe, dataset)
     return next((row for row in _read_tables() if (row.recipe, row.dataset) == key), None)
 

@@ -54,8 +54,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             validation and testing, whose images have other sizes.
         load_official: file, http(s) address, or for DMPHN folder, of weights that the restorer's
             authors published, from which training starts: loaded strictly into the restorer, with
-            or without a prior. ``'none'`` says in the log that there are none. Not read for
-            testing, and a checkpoint that is loaded or resumed has the last word.
+            or without a prior. Not read for testing, and a checkpoint that is loaded or resumed
+            has the last word.
         train_cfg: not used; MMagic's models have it.
         test_cfg: options of validation and testing, those of
             :func:`~mmspd.models.tiling.restore_images`: ``tile``, ``self_ensemble`` and
@@ -166,9 +166,6 @@ class SemanticPriorDeblurrer(BaseEditModel):
             )
 
     def _load_official_weights(self, source: str) -> None:
-        if source == 'none':
-            print_log('load_official is none: the restorer starts from random weights.', 'current')
-            return
         guided = isinstance(self.generator, SemanticGuided)
         restorer = self.generator.restorer if guided else self.generator
         loaded = official.load_official(restorer, source, 'model.load_official')

@@ -215,9 +215,7 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
 
 def _set_by(value: str) -> str:
     """Name the environment variable that a recipe has a value from, for an error."""
-    names = [name for name in sorted(os.environ) if name.startswith('MMSPD_')]
-    found = [name for name in names if os.environ[name] == value]
-    return f' ({" and ".join(found)} names it)' if found else ''
+    return ' (MMSPD_TEACHER names it)' if os.environ.get('MMSPD_TEACHER') == value else ''
 
 
 def _canonical(key: str) -> str:

@@ -75,20 +75,23 @@ def test_records_tell_the_severity_of_any_pairs(tmp_path, write_image):
         PairedFolderDataset(str(tmp_path), records=str(tmp_path / 'absent'))
 
 
-@pytest.mark.parametrize(('blur_dir', 'sharp_dir'), [('input', 'target'), ('blur', 'sharp')])
-def test_folder_pairs_match_by_name_not_order(tmp_path, write_image, blur_dir, sharp_dir):
+@pytest.mark.parametrize(
+    ('split', 'blur_dir', 'sharp_dir'), [('', 'input', 'target'), ('train', 'blur', 'sharp')]
+)
+def test_folder_pairs_match_by_name_not_order(tmp_path, write_image, split, blur_dir, sharp_dir):
+    folder = tmp_path / split
     # sorted by whole file name, 'a.jpg' and 'a-2.jpg' swap places against the .png files
     for seed, name in enumerate(('a', 'a-2', 'deep/er/a')):
-        write_image(tmp_path / blur_dir / f'{name}.png', seed=seed)
-        write_image(tmp_path / sharp_dir / f'{name}.PNG', seed=50 + seed)
-    write_image(tmp_path / blur_dir / '._a.png')
-    (tmp_path / blur_dir / 'notes.txt').write_text('not an image')
-    dataset = PairedFolderDataset(str(tmp_path), blur_dir=blur_dir, sharp_dir=sharp_dir)
+        write_image(folder / blur_dir / f'{name}.png', seed=seed)
+        write_image(folder / sharp_dir / f'{name}.PNG', seed=50 + seed)
+    write_image(folder / blur_dir / '._a.png')
+    (folder / blur_dir / 'notes.txt').write_text('not an image')
+    dataset = PairedFolderDataset(str(tmp_path), blur_dir, sharp_dir, split)
     samples = [dataset[i] for i in range(len(dataset))]
     assert [sample['key'] for sample in samples] == ['a', 'a-2', 'deep/er/a']
     for sample in samples:
-        assert sample['gt_path'].endswith(f'{sharp_dir}/{sample["key"]}.PNG')
-        assert sample['img_path'].endswith(f'{blur_dir}/{sample["key"]}.png')
+        assert sample['gt_path'] == str(folder / sharp_dir / f'{sample["key"]}.PNG')
+        assert sample['img_path'] == str(folder / blur_dir / f'{sample["key"]}.png')
 
 
 def test_missing_root_names_folder_and_variable(tmp_path):

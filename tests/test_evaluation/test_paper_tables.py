@@ -100,6 +100,10 @@ def test_every_row_of_a_recipe_has_its_config_and_is_found_by_it():
         assert paper_row(str(CONFIGS / file), row.dataset) == row
 
 
+def test_the_papers_form_of_a_recipe_has_its_row():
+    assert paper_row('unet_sp-paper_gopro', 'hide') == paper_row('unet_sp_gopro', 'hide')
+
+
 def test_a_config_that_trains_on_other_data_has_no_row():
     assert paper_row('unet_gopro', 'hide').psnr == 27.92
     assert paper_row('unet_gopro', 'realblur-j') is None

@@ -39,11 +39,9 @@ def test_a_protocol_reports_what_it_names(name):
     assert set(evaluator.evaluate(1)) >= NAMES[name]
 
 
-def test_weights_of_lpips_are_named_by_the_environment(monkeypatch):
-    monkeypatch.setenv('MMSPD_LPIPS_ALEX', 'alexnet.pth')
-    monkeypatch.delenv('MMSPD_LPIPS_VGG', raising=False)
+def test_lpips_of_both_backbones_with_weights_of_torchvision():
     built = [METRICS.build(metric) for metric in metrics_of('lpips') if 'net' in metric]
-    assert [metric.weights for metric in built] == ['alexnet.pth', 'torchvision']
+    assert [metric.weights for metric in built] == ['torchvision', 'torchvision']
     assert {f'LPIPS-{metric.net}-v0.1' for metric in built} == NAMES['lpips']
 
 

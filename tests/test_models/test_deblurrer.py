@@ -31,7 +31,7 @@ def deblurrer(**kwargs):
         generator=GUIDED,
         losses=LOSSES,
         teacher=TEACHER,
-        prior_loss=dict(type='mmspd.PriorDistillationLoss'),
+        prior_loss=dict(type='mmspd.PriorDistillationLoss', normalize=True),
     )
     cfg.update(kwargs)
     return build_model({key: value for key, value in cfg.items() if value is not None})

@@ -12,7 +12,7 @@ model['generator']['restorer']['dropout'] = 0.0
 model['teacher'] = dict(
     type='mmspd.FeatureTeacher', channels=(64, 128, 256), weights='missing.pth',
     backbone=dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2)))
-model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1)
+model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalize=True)
 """
 TINY = ['--batch', '1', '--crop', '32', '--rounds', '1']
 

@@ -17,7 +17,7 @@ model.update(
     teacher=dict(
         type='mmspd.FeatureTeacher', channels=(64, 128, 256), weights='random',
         backbone=dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))),
-    prior_loss=dict(type='mmspd.PriorDistillationLoss'))
+    prior_loss=dict(type='mmspd.PriorDistillationLoss', normalize=True))
 """
 
 

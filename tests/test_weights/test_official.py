@@ -269,16 +269,6 @@ def test_published_weights_are_not_read_for_testing():
         model.init_weights()
 
 
-def test_starting_without_published_weights_is_said(monkeypatch):
-    said = []
-    monkeypatch.setattr('mmspd.models.deblurrer.print_log', lambda line, logger: said.append(line))
-    model = deblurrer(SMALL['mimounet'], load_official='none')
-    before = {key: value.clone() for key, value in model.generator.state_dict().items()}
-    model.init_weights()
-    assert said == ['load_official is none: the restorer starts from random weights.']
-    assert equal(model.generator, before)
-
-
 def test_weights_of_a_restorer_without_publication_load_as_strictly(tmp_path):
     unet = dict(type='mmspd.UNet', base=4, num_res=1)
     state = build_model(unet).state_dict()

@@ -1,5 +1,6 @@
 # GOPRO_Large as it is unpacked: <GOPRO_ROOT>/{train,test}/<sequence>/{blur,blur_gamma,sharp}.
 # Without the environment variable GOPRO_ROOT the data is looked for in data/GOPRO_Large.
+# The blurry images are those of blur; for blur_gamma add blur_key='blur_gamma' to the data sets.
 # MMSPD_PACKED names the folder of packs made by tools/dataset_converters/pack.py, to read those.
 # num_workers=0 needs persistent_workers=False as well (PyTorch refuses the pair).
 
@@ -15,7 +16,6 @@ train_dataloader = dict(
         data_root='{{$GOPRO_ROOT:data/GOPRO_Large}}',
         packed='{{$MMSPD_PACKED:raw}}',
         split='train',
-        blur_key='blur',
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
             dict(type='PairedRandomCrop', gt_patch_size=256),
@@ -37,7 +37,6 @@ val_dataloader = dict(
         data_root='{{$GOPRO_ROOT:data/GOPRO_Large}}',
         packed='{{$MMSPD_PACKED:raw}}',
         split='test',
-        blur_key='blur',
         test_mode=True,
         pipeline=[
             dict(type='mmspd.LoadImagePair'),

@@ -2,14 +2,4 @@
 #   python tools/test.py CONFIG CHECKPOINT --test-on hide
 _base_ = './gopro.py'
 
-test_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type='mmspd.HIDEDataset',
-        data_root='{{$HIDE_ROOT:data/HIDE}}',
-        packed='{{$MMSPD_PACKED:raw}}',
-        split='test',
-        test_mode=True,
-        pipeline=_base_.test_dataloader.dataset.pipeline,
-    ),
-)
+test_dataloader = dict(dataset=dict(type='mmspd.HIDEDataset', data_root='{{$HIDE_ROOT:data/HIDE}}'))

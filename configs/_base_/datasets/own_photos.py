@@ -1,6 +1,7 @@
 # Any sharp photos in <SHARP_ROOT>/{train,test}, at any depth, with fresh blur in every epoch.
 # Severities are weights; or extent=(8, 60), in pixels, in their place. For the sharp frames of
 # GOPRO_Large set SHARP_ROOT to it and only_in='sharp'. Validation always gets the same blur.
+# Replaces the data set of gopro.py, whose splits stay.
 synthesize = dict(
     type='mmspd.SynthesizeBlur',
     severities=dict(mild=1, moderate=1, severe=2),
@@ -9,13 +10,8 @@ synthesize = dict(
     highlight_gain=(1.0, 4.0),
 )
 pack = dict(type='PackInputs', meta_keys=['key', 'severity', 'blur_extent'])
-sharp_photos = dict(
-    type='mmspd.SharpFolderDataset',
-    data_root='{{$SHARP_ROOT:data/sharp}}',
-    packed='{{$MMSPD_PACKED:raw}}',
-)
+sharp_photos = dict(type='mmspd.SharpFolderDataset', data_root='{{$SHARP_ROOT:data/sharp}}')
 own_photos_train = dict(
-    split='train',
     pipeline=[
         dict(type='mmspd.LoadImagePair'),
         dict(gt_patch_size=256, **synthesize),
@@ -28,8 +24,5 @@ own_photos_train = dict(
     **sharp_photos,
 )
 own_photos_test = dict(
-    split='test',
-    test_mode=True,
-    pipeline=[dict(type='mmspd.LoadImagePair'), synthesize, pack],
-    **sharp_photos,
+    pipeline=[dict(type='mmspd.LoadImagePair'), synthesize, pack], **sharp_photos
 )

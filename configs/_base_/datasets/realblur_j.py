@@ -2,20 +2,8 @@
 # training, validation measures them raw, which takes no time.
 _base_ = ['./gopro.py', './realblur_j_pairs.py']
 
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        **_base_.realblur_j_train,
-        pipeline=_base_.train_dataloader.dataset.pipeline,
-    ),
-)
-val_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        **_base_.realblur_j_test,
-        pipeline=_base_.val_dataloader.dataset.pipeline,
-    ),
-)
+train_dataloader = dict(dataset=_base_.realblur_j)
+val_dataloader = dict(dataset=_base_.realblur_j)
 test_dataloader = val_dataloader
 
 protocol = 'realblur-aligned'

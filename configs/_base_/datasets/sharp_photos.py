@@ -1,6 +1,6 @@
 # Sharp photos that are blurred anew in every epoch, with everything else as in gopro.py.
 _base_ = ['./gopro.py', './own_photos.py']
 
-train_dataloader = dict(dataset=dict(_delete_=True, **_base_.own_photos_train))
-val_dataloader = dict(sampler=dict(seed=0), dataset=dict(_delete_=True, **_base_.own_photos_test))
+train_dataloader = dict(dataset=_base_.own_photos_train)
+val_dataloader = dict(sampler=dict(seed=0), dataset=_base_.own_photos_test)
 test_dataloader = val_dataloader

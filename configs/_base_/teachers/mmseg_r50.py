@@ -1,7 +1,7 @@
 # The backbone of a segmentation network: ResNetV1c-50 of mmseg's DeepLabV3+. MMSPD_TEACHER names
 # a checkpoint of the segmentor (its backbone.* is used). The third stage steps by 2 instead of
 # being dilated, so that its level lies at stride 16; the weights have the same shapes.
-mmseg_r50 = dict(
+teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(
         type='mmseg.ResNetV1c',

@@ -1,5 +1,5 @@
 # ResNet-50 of ImageNet; its three first stages at strides 4/8/16 of an image enlarged twice.
-resnet50 = dict(
+teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(
         type='mmpretrain.ResNet',

@@ -1,5 +1,5 @@
 # Net1 of the paper's Table 4: Eq. 2 distils m itself, which is added to the decoder.
-_base_ = ['../unet_sp_gopro.py']
+_base_ = '../unet_sp-paper_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 

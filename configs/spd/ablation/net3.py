@@ -1,5 +1,5 @@
 # Net3 of the paper's Table 4: Eq. 2 distils m itself, which modulates the decoder (SAT).
-_base_ = ['../unet_sp_gopro.py']
+_base_ = '../unet_sp-paper_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 

@@ -1,4 +1,4 @@
-# Net6 of the paper's Table 4: everything, which is the default.
-_base_ = ['../unet_sp_gopro.py']
+# Net6 of the paper's Table 4: everything.
+_base_ = '../unet_sp-paper_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,6 +1,14 @@
 # Fig. 7: features of a segmentation network as the prior.
-_base_ = ['../unet_sp_gopro.py', '../../_base_/teachers/espnetv2.py']
+_base_ = [
+    '../unet_gopro.py',
+    '../../_base_/semantic_prior.py',
+    '../../_base_/teachers/espnetv2_features.py',
+]
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
-model = dict(teacher=dict(_delete_=True, **_base_.espnetv2_features))
+model = dict(
+    generator=dict(_delete_=True, restorer=_base_.model.generator, **_base_.guided),
+    teacher=_base_.teacher,
+    prior_loss=dict(_base_.prior_loss, normalize=False),
+)

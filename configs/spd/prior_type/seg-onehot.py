@@ -1,17 +1,26 @@
-# Fig. 7: the most likely classes of a segmentation map as the prior.
-_base_ = ['../unet_sp_gopro.py', '../../_base_/teachers/espnetv2.py']
+# Fig. 7: the most likely classes of a segmentation map as the prior. As in the paper, the network
+# that predicts the map is an individual one: it learns from the teacher alone.
+_base_ = [
+    '../unet_gopro.py',
+    '../../_base_/semantic_prior.py',
+    '../../_base_/teachers/espnetv2_segmap.py',
+]
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
 model = dict(
     generator=dict(
+        _base_.guided,
+        _delete_=True,
+        restorer=_base_.model.generator,
         prior=dict(
-            _delete_=True,
             type='mmspd.SegmapSPL',
-            num_classes=_base_.espnetv2_segmap.channels[0],
+            extractor=_base_.guided.prior.extractor,
+            num_classes=_base_.teacher.channels[0],
             form='onehot',
-        )
+        ),
+        detach_prior=True,
     ),
-    teacher=dict(_delete_=True, form='onehot', **_base_.espnetv2_segmap),
-    prior_loss=dict(type='mmspd.SegmapDistillationLoss'),
+    teacher=dict(_base_.teacher, form='onehot'),
+    prior_loss=dict(type='mmspd.SegmapDistillationLoss', loss_weight=_base_.prior_loss.loss_weight),
 )

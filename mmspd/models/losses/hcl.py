@@ -119,13 +119,13 @@ class PriorDistillationLoss(nn.Module):
     Args:
         prior_channels: channels of the prior's levels; from the prior branch, not stated.
         teacher_channels: channels of the teacher's levels; from the teacher's config, not stated.
-        hcl: config of the loss of one level.
-        loss_weight: beta of Eq. 7.
         normalize: bring every channel of the teacher's features to mean 0 and variance 1 first
             (:class:`~mmspd.models.losses.feature_norm.FeatureNorm`), so that neither a level nor a
             channel counts more than another because its numbers are larger. ``False`` compares the
             features as they are, as Eq. 4 is printed: a prior that takes over their scale drives
             the modulation of the decoder out of its range, see ``projects/prior_study/RESULTS.md``.
+        hcl: config of the loss of one level.
+        loss_weight: beta of Eq. 7.
 
     Raises:
         UserError: prior and teacher differ in the number of levels.
@@ -135,9 +135,10 @@ class PriorDistillationLoss(nn.Module):
         self,
         prior_channels: Sequence[int],
         teacher_channels: Sequence[int],
+        *,
+        normalize: bool,
         hcl: Dict[str, Any] = PLAIN_HCL,
         loss_weight: float = 0.1,
-        normalize: bool = True,
     ) -> None:
         super().__init__()
         if len(prior_channels) != len(teacher_channels):

@@ -33,7 +33,8 @@ def _build_vgg(arch: str, layer: str, weights: str) -> nn.Module:
     if weights == 'random':
         return features
     names = {own: f'features.{own}' for own in features.state_dict()}
-    load_renamed(features, names, weights, URLS[arch], 'VGGLoss weights (MMSPD_VGG in the recipes)')
+    key = 'VGGLoss weights (model.losses.loss_vgg.weights in the recipes)'
+    load_renamed(features, names, weights, URLS[arch], key)
     return features
 
 

@@ -12,7 +12,7 @@ options = dict(
 )
 float32 = dict(optim_wrapper=dict(dtype=None))
 
-weights = '{{$STUDY_WEIGHTS:checkpoints}}'
+weights = 'checkpoints'
 lite_input = dict(mean=[127.0, 127.0, 127.0], std=[128.0, 128.0, 128.0])
 imagenet_input = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 lite0 = dict(

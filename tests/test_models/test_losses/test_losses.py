@@ -84,7 +84,7 @@ def test_hcl_refuses_what_does_not_match():
         MODELS.build(dict(type='mmspd.HCLLoss', reading='l2'))
     with pytest.raises(ValueError, match='has 2 levels but teacher.channels states 3'):
         build_model(
-            dict(type='mmspd.PriorDistillationLoss'),
+            dict(type='mmspd.PriorDistillationLoss', normalize=False),
             prior_channels=(4, 4),
             teacher_channels=(7, 5, 3),
         )

@@ -157,7 +157,7 @@ def test_a_backbone_that_loads_weights_itself_is_refused():
 @pytest.mark.parametrize('name', ['tresnet_l', 'efficientnet_lite0', 'resnet50', 'mmseg_r50'])
 def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
     """A stage beyond the last level has none; distributed training would stop at it."""
-    teacher = Config.fromfile(TEACHERS / f'{name}.py')[name]
+    teacher = Config.fromfile(TEACHERS / f'{name}.py').teacher
     extractor = MODELS.build(
         dict(
             type='mmspd.BackboneExtractor',

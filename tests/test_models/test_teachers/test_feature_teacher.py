@@ -32,7 +32,7 @@ def teacher(weights='random', channels=(64, 128, 256), **kwargs):
     ],
 )
 def test_shipped_teachers(name, channels):
-    cfg = Config.fromfile(REPOSITORY / f'configs/_base_/teachers/{name}.py')[name]
+    cfg = Config.fromfile(REPOSITORY / f'configs/_base_/teachers/{name}.py').teacher
     cfg.weights = 'random'
     network = build_model(cfg)
     assert network.channels == channels
@@ -143,7 +143,7 @@ def test_offline_names_the_file_its_source_and_the_offline_teacher(monkeypatch):
         return offline() if pretrained else build(model_name, **kwargs)
 
     monkeypatch.setattr(timm, 'create_model', create)
-    cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/tresnet_l.py').tresnet_l
+    cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/tresnet_l.py').teacher
     cfg.weights = 'timm'
     with pytest.raises(ValueError, match=r'huggingface.co/timm/tresnet_l.*efficientnet_lite0.py'):
         build_model(cfg)
@@ -201,10 +201,10 @@ def test_efficientnet_lite0_agrees_with_its_own_package(tmp_path, photos):
     assert classes[2] in (281, 282, 285)
 
     torch.save(converted, tmp_path / 'lite0.pth')
-    cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/efficientnet_lite0.py')
-    cfg.efficientnet_lite0.weights = str(tmp_path / 'lite0.pth')
-    cfg.efficientnet_lite0.scale = 1
-    features = build_model(cfg.efficientnet_lite0)(photos)
+    cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/efficientnet_lite0.py').teacher
+    cfg.weights = str(tmp_path / 'lite0.pth')
+    cfg.scale = 1
+    features = build_model(cfg)(photos)
     captured = {}
     for index in (2, 4, 10):  # the last blocks at strides 4, 8 and 16
         reference._blocks[index].register_forward_hook(
@@ -231,8 +231,8 @@ def test_scale_is_what_makes_the_strides():
 
 def test_stages_that_nobody_reads_are_not_run():
     """timm's EfficientNets run all their stages whatever out_indices says."""
-    cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/efficientnet_lite0.py')
-    network = build_model(dict(cfg.efficientnet_lite0, weights='random'))
+    cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/efficientnet_lite0.py').teacher
+    network = build_model(dict(cfg, weights='random'))
     whole = build_model(network.backbone_cfg)
     whole.eval()
     assert len(whole.timm_model.blocks) == 7

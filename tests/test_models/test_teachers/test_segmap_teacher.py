@@ -187,7 +187,7 @@ def test_mistakes_end_in_one_sentence(kwargs, message):
 
 @pytest.mark.parametrize('name', ['espnetv2_segmap', 'espnetv2_features'])
 def test_shipped_teachers(name, img):
-    cfg = Config.fromfile(REPOSITORY / 'configs' / '_base_' / 'teachers' / 'espnetv2.py')[name]
+    cfg = Config.fromfile(REPOSITORY / f'configs/_base_/teachers/{name}.py').teacher
     cfg.weights = 'random'
     network = build_model(cfg)
     assert network.strides == (2, 4, 8)
@@ -197,9 +197,9 @@ def test_shipped_teachers(name, img):
 
 def test_published_weights_fit_the_shipped_teachers(shared_data):
     file = shared_data / 'data' / 'seg' / 'espnetv2' / 'espnetv2_s_2.0_city_1024x512.pth'
-    config = Config.fromfile(REPOSITORY / 'configs' / '_base_' / 'teachers' / 'espnetv2.py')
     state = torch.load(file, map_location='cpu', weights_only=True)
     for name in ('espnetv2_segmap', 'espnetv2_features'):
-        config[name].weights = str(file)
-        got = build_model(config[name]).backbone.state_dict()
+        cfg = Config.fromfile(REPOSITORY / f'configs/_base_/teachers/{name}.py').teacher
+        cfg.weights = str(file)
+        got = build_model(cfg).backbone.state_dict()
         assert all(torch.equal(value, state[key]) for key, value in got.items())

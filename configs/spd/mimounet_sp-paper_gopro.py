@@ -1,0 +1,29 @@
+# MIMO-UNet with the prior as the paper prints it: raw features of the OpenImages teacher are
+# distilled. mimounet_sp_gopro.py normalizes them; projects/prior_study/RESULTS.md compares the two.
+# Where the paper leaves a choice:
+#   F_P       layer1 to layer3 of TResNet-L, RGB / 255, on the sharp crop enlarged twice (2/4/8)
+#   F_S       a light residual encoder of width 48; the restoration losses train it as well
+#   Eq. 2, 4  mean squared error over all elements, summed over average pools by 1, 2 and 4 and
+#             averaged over the levels; a 1x1 convolution per level to the teacher's channels
+#   Eq. 3     CLC on the two finer levels of the raw m, f_pri^3 = m^3; m of the deeper level by
+#             1x1 convolution and bilinear enlargement; no activation
+#   Eq. 5     MLA on all three levels, resized bilinearly and concatenated; 3x3 convolution, no
+#             activation
+#   Eq. 6     SAT: two 3x3 convolutions each for mu - 1 and sigma, at the prior's resolution, then
+#             enlarged bilinearly; the last ones start at zero
+#             and the seams come after the convolution that follows MIMO-UNet's concatenated skips
+#   losses    MIMO-UNet's own + 0.1 L_prior, no VGG
+#   training  MIMO-UNet's own; the paper's was shorter by an unknown number of steps
+_base_ = [
+    './mimounet_gopro.py',
+    '../_base_/semantic_prior.py',
+    '../_base_/teachers/tresnet_l_openimages.py',
+]
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+
+model = dict(
+    generator=dict(_delete_=True, restorer=_base_.model.generator, **_base_.guided),
+    teacher=_base_.teacher,
+    prior_loss=dict(_base_.prior_loss, normalize=False),
+)
