@@ -3,6 +3,6 @@ _base_ = ['./unet.py', './guided.py']
 
 model = dict(
     generator=dict(_delete_=True, restorer=_base_.model.generator, **_base_.guided),
-    teacher=_base_.efficientnet_lite0,
+    teacher=_base_.teacher,
     prior_loss=_base_.prior_loss,
 )

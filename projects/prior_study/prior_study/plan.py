@@ -23,7 +23,7 @@ __all__ = ['Row', 'Study', 'cost_of', 'digest_of']
 
 _KEYS = {'name', 'about', 'base', 'options', 'length', 'match_macs', 'start_from', 'shuffle'}
 # they differ between machines, or do nothing in one process
-_LEFT_OUT = ('work_dir', 'data_root', 'packed', 'filename', 'sync_buffers')
+_LEFT_OUT = ('work_dir', 'data_root', 'packed', 'checkpoints', 'filename', 'sync_buffers')
 
 
 class Row(NamedTuple):
