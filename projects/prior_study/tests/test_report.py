@@ -69,7 +69,7 @@ def test_gains_are_paired_by_seed_and_image(results):
 
 def test_the_page_holds_the_numbers_and_the_plots(results, tmp_path):
     records = load_records(results, ['net0'])
-    assert list(records) == ['net0', 'net6']  # what is not done has no numbers
+    assert list(records) == ['net0', 'net6']  # net5 is not done
     page = write_report(records, tmp_path / 'report', ['net0'])
     text = page.read_text()
     assert '24 images, 20.00 dB blurry' in text
@@ -106,7 +106,7 @@ def test_results_on_other_images_are_refused(results, tmp_path):
         write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
 
 
-def test_other_batches_are_told(results, tmp_path):
+def test_other_batches_are_reported(results, tmp_path):
     write_record(results / 'odd' / 'seed0', record('odd', 0, [22.0] * 24, batch='b'))
     page = write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
     assert '**Not trained on the same batches as net0: odd seed 0.**' in page.read_text()
