@@ -11,8 +11,7 @@ from typing import List
 from mmengine.logging import MMLogger
 from prior_study.plan import Study
 from prior_study.prior import effect_of_prior, fit_of_prior
-from prior_study.record import DONE
-from prior_study.training import check_record, last_checkpoint
+from prior_study.training import check_record, weights_of
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
@@ -43,13 +42,12 @@ def main(argv: List[str]) -> None:
         if study.variant(row.variant).shuffle:
             trained = study.variant(row.variant).shuffle
             raise UserError(f"'{row.variant}' trains nothing: measure '{trained}' instead")
-        config, record = study.config(row), check_record(study, row, args.results)
-        if record['status'] != DONE:
-            raise UserError(f"'{args.results}' has no result of {row}: run it first")
+        config = study.config(row)
+        check_record(study, row, args.results)
+        checkpoint = weights_of(row, args.results)
         if args.on not in config.test_sets:
             sets = ', '.join(config.test_sets)
             raise UserError(f'--on {args.on}: the study has the test sets {sets}')
-        checkpoint = last_checkpoint(row.folder(args.results))
         pairs = config.test_sets[args.on]
         effect = effect_of_prior(config, checkpoint, pairs)
         cells = [effect.aggregated, effect.mu_change.values(), effect.mu_spread.values()]

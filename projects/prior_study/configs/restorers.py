@@ -21,7 +21,6 @@ variants = [
         'MIMO-UNet as costly as mimounet-sp',
         match_macs=dict(to='mimounet-sp', key='model.generator.base'),
     ),
-    with_prior('mimounet-star', 'prior branch, no distillation', _base_.no_teacher),
     with_prior('mimounet-sp', 'CLC, MLA, SAT'),
     with_prior('mimounet-normalised', "teacher's features normalised", _base_.normalize),
     with_prior(
@@ -31,12 +30,6 @@ variants = [
     ),
     # trained on from the weights of mimounet
     plain('tuned', 'as it is', start_from='mimounet'),
-    with_prior(
-        'tuned-star',
-        'with a prior branch, no distillation',
-        _base_.no_teacher,
-        start_from='mimounet',
-    ),
     with_prior(
         'tuned-normalised',
         "with a prior, teacher's features normalised",
@@ -56,5 +49,5 @@ main = [
 ]
 order = [
     dict(variants=main, seeds=_base_.seeds),
-    dict(variants=['mimounet-star', 'mimounet-sp', 'tuned-star'], seeds=_base_.seeds),
+    dict(variants=['mimounet-sp'], seeds=_base_.seeds),
 ]

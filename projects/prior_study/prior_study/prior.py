@@ -139,16 +139,14 @@ def effect_of_prior(
         [math.nan if level.aggregated is None else level.aggregated.std() for level in view.levels]
         for view in views
     ]
-    seams = {name: [view.seams[name] for view in views] for name in views[0].seams}
-    return Effect(
-        aggregated=np.mean(sizes, axis=0).tolist(),
-        mu_change={name: _mean(seam.mu_change for seam in own) for name, own in seams.items()},
-        mu_spread={name: _mean(seam.mu_spread for seam in own) for name, own in seams.items()},
+    changes, spreads = (
+        {
+            seam: float(np.mean([getattr(view.seams[seam], number) for view in views]))
+            for seam in views[0].seams
+        }
+        for number in ('mu_change', 'mu_spread')
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+    return Effect(np.mean(sizes, axis=0).tolist(), changes, spreads)
 
 
 def _batches(config: Config, dataset: Dict[str, Any]) -> Iterable[Dict[str, Any]]:

@@ -46,29 +46,30 @@ class Gain(NamedTuple):
     interval: Optional[Sequence[float]]
 
 
-def load_records(results: Path, references: Sequence[str]) -> Records:
-    """Read all records below a study's results.
+def load_records(results: Path, first: Sequence[str], only: bool = False) -> Records:
+    """Read the records of all runs that are done below a study's results.
 
     Args:
         results: Folder of the results.
-        references: Variants that come first.
+        first: Variants that come first, in their order.
+        only: Leave the others out.
 
     Raises:
-        UserError: There is none that is done, or none of a reference.
+        UserError: One of those variants has no result.
     """
     records: Records = {}
     for path in sorted(results.glob(f'*/seed*/{RECORD_NAME}')):
         record = read_record(path.parent)
         if record['status'] == DONE:
             records.setdefault(record['variant'], {})[record['seed']] = record
-    for reference in references:
-        if reference not in records:
-            held = ', '.join(records) or 'no run that is done'
-            raise UserError(
-                f"'{results}' has no result of the reference '{reference}' (it holds {held}): run "
-                'it, or choose another --reference'
-            )
-    return {**{reference: records[reference] for reference in references}, **records}
+    missing = [variant for variant in first if variant not in records]
+    if missing:
+        held = ', '.join(records) or 'no run that is done'
+        raise UserError(
+            f"'{results}' has no result of '{missing[0]}' (it holds {held}): run that variant, or "
+            'choose others with --reference and --only'
+        )
+    return {**{variant: records[variant] for variant in first}, **({} if only else records)}
 
 
 def paired_gain(

@@ -24,7 +24,7 @@ from mmspd.utils.launch import build_runner
 from prior_study.plan import Row, Study, cost_of, digest_of
 from prior_study.record import DONE, NOT_BEGUN, Recorder, read_record, write_record
 
-__all__ = ['check_record', 'last_checkpoint', 'run_row']
+__all__ = ['check_record', 'run_row', 'weights_of']
 
 
 def check_record(study: Study, row: Row, results: Path) -> Dict[str, Any]:
@@ -112,12 +112,12 @@ def _train_and_test(
     config.work_dir = str(folder)
     config.dump(str(folder / 'config.py'))
     if variant.shuffle:
-        checkpoint, hooks = _weights_of(Row(variant.shuffle, row.seed), results), [_ShufflePrior()]
+        checkpoint, hooks = weights_of(Row(variant.shuffle, row.seed), results), [_ShufflePrior()]
     else:
-        start = variant.start_from and _weights_of(Row(variant.start_from, row.seed), results)
+        start = variant.start_from and weights_of(Row(variant.start_from, row.seed), results)
         if not _train(config, folder, record, deadline, start):
             return False
-        checkpoint, hooks = last_checkpoint(folder), []
+        checkpoint, hooks = _last_checkpoint(folder), []
     tests = record.setdefault('tests', {})
     for name, dataset in config.test_sets.items():
         if name not in tests:
@@ -144,19 +144,19 @@ def _train(
     return not recorder.stopped
 
 
-def _weights_of(row: Row, results: Path) -> str:
-    """Return the last checkpoint of another run, which must be done."""
-    if read_record(row.folder(results))['status'] != DONE:
-        raise UserError(f'{row} must be trained before: run it too')
-    return last_checkpoint(row.folder(results))
-
-
-def last_checkpoint(folder: Path) -> str:
-    """Return the newest checkpoint in the folder of a run.
+def weights_of(row: Row, results: Path) -> str:
+    """Return the last checkpoint of a run.
 
     Raises:
-        UserError: There is none.
+        UserError: The run is not done, or its checkpoint is gone.
     """
+    if read_record(row.folder(results))['status'] != DONE:
+        raise UserError(f'{row} must be trained before: run it too')
+    return _last_checkpoint(row.folder(results))
+
+
+def _last_checkpoint(folder: Path) -> str:
+    """Return the newest checkpoint in the folder of a run."""
     path = find_resumable(folder)
     if path is None:
         raise UserError(f"the checkpoint in '{folder}' is gone: delete the folder and run it again")

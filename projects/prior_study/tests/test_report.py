@@ -87,6 +87,7 @@ def test_there_may_be_two_references(results, tmp_path):
     write_record(results / 'wide' / 'seed0', record('wide', 0, [23.0] * 24))
     records = load_records(results, ['net0', 'wide'])
     assert list(records) == ['net0', 'wide', 'net6']
+    assert list(load_records(results, ['net0', 'wide'], only=True)) == ['net0', 'wide']
     text = write_report(records, tmp_path / 'report', ['net0', 'wide']).read_text()
     tables = [line.split('|') for line in text.splitlines() if line.startswith('|')]
     header = next(cells for cells in tables if cells[2].strip() == 'PSNR')
@@ -113,7 +114,7 @@ def test_other_batches_are_reported(results, tmp_path):
 
 
 def test_a_missing_reference_and_a_damaged_record_end_in_one_sentence(results):
-    with pytest.raises(UserError, match=r"no result of the reference 'net7' \(it holds net0, net6"):
+    with pytest.raises(UserError, match=r"no result of 'net7' \(it holds net0, net6"):
         load_records(results, ['net0', 'net7'])
     (results / 'net6' / 'seed0' / 'result.json').write_text('{')
     with pytest.raises(UserError, match='is damaged: delete its folder'):

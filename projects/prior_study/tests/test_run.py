@@ -44,7 +44,7 @@ def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_study, tmp_
     code, output = run_tool(
         PROJECT + '/report.py', out, '--out', tmp_path / 'report', '--only', 'net9'
     )
-    assert (code, "has no result of 'net9', only net0" in output) == (1, True)
+    assert (code, "has no result of 'net9' (it holds net0)" in output) == (1, True)
     code, output = run_tool(PROJECT + '/prior.py', study, out, '--only', 'net0')
     assert (code, 'has no guided generator' in output) == (1, True)
 
