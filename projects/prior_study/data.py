@@ -28,28 +28,19 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog='The configs of this project read the result where STUDY_ROOT says (data/study). '
-        'The photos are only read; running the same command again makes what is missing.',
+        epilog='The configs of this project read the folder that STUDY_ROOT names, or data/study. '
+        'The photos are only read; running the same command again makes the missing files.',
     )
     parser.add_argument('out', type=Path, help='folder of the result')
     parser.add_argument('--train', type=Path, nargs='+', required=True, help='folders of photos')
-    parser.add_argument('--val', type=Path, required=True, help='folder of photos to choose by')
-    parser.add_argument(
-        '--test',
-        nargs='+',
-        type=_named,
-        default=[],
-        metavar='NAME=FOLDER',
-        help='folders of photos to test on',
-    )
-    parser.add_argument(
-        '--pairs',
-        nargs='+',
-        type=_named,
-        default=[],
-        metavar='NAME=FOLDER',
-        help='folders of real pairs (blur and sharp, or another known layout), packed as they are',
-    )
+    parser.add_argument('--val', type=Path, required=True, help='folder of photos to validate on')
+    for option, text in (
+        ('--test', 'folders of photos to test on'),
+        ('--pairs', 'folders of real pairs in a known layout (blur and sharp), packed as they are'),
+    ):
+        parser.add_argument(
+            option, nargs='+', type=_named, default=[], metavar='NAME=FOLDER', help=text
+        )
     parser.add_argument(
         '--scale',
         type=float,
@@ -61,7 +52,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=float,
         nargs=2,
         metavar=('MIN', 'MAX'),
-        help='blur of so many pixels instead of the three severities',
+        help='range of the blur in pixels, instead of the three severities',
     )
     parser.add_argument('--kind', choices=('trajectory', 'panning'), default='trajectory')
     parser.add_argument('--moving-regions', type=int, default=0, help='objects that move')
@@ -84,10 +75,10 @@ def _named(text: str) -> Tuple[str, Path]:
 
 def reduce_photos(folders: List[Path], out: Path, scale: float) -> None:
     """Write reduced copies of photos, all upright ones turned, so that batches can be tested."""
-    sources = [(folder, images_by_stem(folder)) for folder in folders if folder.is_dir()]
-    if len(sources) < len(folders) or not all(photos for _, photos in sources):
-        lacking = {str(folder) for folder in folders} - {str(f) for f, photos in sources if photos}
-        raise UserError(f"there is no photo in '{min(lacking)}': correct the folder")
+    sources = [(folder, images_by_stem(folder) if folder.is_dir() else {}) for folder in folders]
+    for folder, photos in sources:
+        if not photos:
+            raise UserError(f"there is no photo in '{folder}': correct the folder")
     claim_folder(out, json.dumps({'sources': [sorted(p) for _, p in sources], 'scale': scale}))
     for folder, photos in sources:
         for stem, path in photos.items():
@@ -138,14 +129,14 @@ def main(argv: List[str]) -> None:
         raise UserError(f"two sets are called '{twice[0]}': give each a name of its own")
     for number, (name, folders) in enumerate(synthesized):
         root = make_pairs(args, name, folders, args.seed + number)
-        (found,) = recognize(root)
-        pack(found.dataset, args.out / 'packs' / name, args.workers)
+        (split,) = recognize(root)
+        pack(split.dataset, args.out / 'packs' / name, args.workers)
     for name, folder in args.pairs:
-        found = recognize(folder)
-        if len(found) > 1:
-            splits = ', '.join(part.split or '.' for part in found)
-            raise UserError(f"'{folder}' holds several sets ({splits}): name the folder of one")
-        pack(found[0].dataset, args.out / 'packs' / name, args.workers)
+        splits = recognize(folder)
+        if len(splits) > 1:
+            held = ', '.join(part.split or '.' for part in splits)
+            raise UserError(f"'{folder}' holds several sets ({held}): name the folder of one")
+        pack(splits[0].dataset, args.out / 'packs' / name, args.workers)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
-"""Measure what the priors of a study hold of the teacher's view of sharp images, and what they do.
+"""Measure the trained priors of a study: their likeness to the teacher, size and effect on SAT.
 
-cd projects/prior_study
-python prior.py configs/main.py RESULTS --only net6 normalised
+python projects/prior_study/prior.py projects/prior_study/configs/main.py work_dirs/study/main \
+    --only net6 normalised
 """
 
 import argparse
@@ -11,7 +11,7 @@ from typing import List
 from mmengine.logging import MMLogger
 from prior_study.plan import Study
 from prior_study.prior import effect_of_prior, fit_of_prior
-from prior_study.training import DONE, check_record, last_checkpoint
+from prior_study.training import check_record, weights_of
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
@@ -22,10 +22,10 @@ def main(argv: List[str]) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog="R2: explained share of the variance of the teacher's features of the sharp images, "
-        'where there is a teacher of given weights; 1 is perfect, 0 as good as the mean of every '
-        "channel. In brackets: the teacher's own features of the blurry image. The size is a "
-        'standard deviation. Levels fine to coarse, seams as the restorer meets them.',
+        epilog="R2: explained share of the variance of the teacher's features of the sharp images; "
+        '1 is perfect, 0 as good as the mean of every channel. It needs a teacher of given '
+        "weights. In brackets: R2 of the teacher's own features of the blurry image. The size is "
+        'a standard deviation. Levels go from fine to coarse, seams in the order of the decoder.',
     )
     parser.add_argument('study', help="the study's file, e.g. projects/prior_study/configs/main.py")
     parser.add_argument(
@@ -42,13 +42,12 @@ def main(argv: List[str]) -> None:
         if study.variant(row.variant).shuffle:
             trained = study.variant(row.variant).shuffle
             raise UserError(f"'{row.variant}' trains nothing: measure '{trained}' instead")
-        config, record = study.config(row), check_record(study, row, args.results)
-        if record is None or record['status'] != DONE:
-            raise UserError(f"'{args.results}' has no result of {row}: run it first")
+        config = study.config(row)
+        check_record(study, row, args.results)
+        checkpoint = weights_of(row, args.results)
         if args.on not in config.test_sets:
             sets = ', '.join(config.test_sets)
             raise UserError(f'--on {args.on}: the study has the test sets {sets}')
-        checkpoint = last_checkpoint(row.folder(args.results))
         pairs = config.test_sets[args.on]
         effect = effect_of_prior(config, checkpoint, pairs)
         cells = [effect.aggregated, effect.mu_change.values(), effect.mu_spread.values()]
@@ -57,13 +56,8 @@ def main(argv: List[str]) -> None:
             for group, fit in fit_of_prior(config, checkpoint, pairs).items():
                 levels = [f'{own:.2f} ({raw:.2f})' for own, raw in zip(*fit)]
                 fits.append([str(row), group, ', '.join(levels)])
-    header = [
-        'run',
-        'size of M_pri, by level',
-        'mean abs(mu - 1), by seam',
-        'spread of mu, by seam',
-    ]
-    print(text_table(header, effects))
+    columns = ('size of M_pri, by level', 'mean abs(mu - 1), by seam', 'spread of mu, by seam')
+    print(text_table(['run', *columns], effects))
     if fits:
         header = ['run', 'blur', 'R2 of the prior (of the teacher), by level']
         print(f'\n{text_table(header, fits)}')

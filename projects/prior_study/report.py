@@ -9,7 +9,6 @@ from typing import List
 
 from prior_study.report import load_records, write_report
 
-from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 
 
@@ -27,16 +26,12 @@ def main(argv: List[str]) -> None:
         metavar='VARIANT',
         help='variants to compare with (default: net0)',
     )
-    parser.add_argument('--only', nargs='+', metavar='VARIANT', help='only these beside it')
+    parser.add_argument(
+        '--only', nargs='+', metavar='VARIANT', help='only these variants beside them'
+    )
     args = parser.parse_args(argv)
-    records = load_records(args.results, args.reference)
-    if args.only:
-        missing = [name for name in args.only if name not in records]
-        if missing:
-            raise UserError(
-                f"'{args.results}' has no result of '{missing[0]}', only {', '.join(records)}"
-            )
-        records = {name: records[name] for name in dict.fromkeys([*args.reference, *args.only])}
+    first = [*args.reference, *(args.only or ())]
+    records = load_records(args.results, first, only=bool(args.only))
     page = write_report(records, args.out, args.reference)
     runs = sum(map(len, records.values()))
     print(f"the report of {runs} runs of {len(records)} variants is in '{page}'")

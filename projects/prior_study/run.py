@@ -1,4 +1,4 @@
-"""Run a study: what has no result yet, several runs at a time, the most valuable first.
+"""Run the variants of a study that have no result yet, several at a time, in order of value.
 
 python projects/prior_study/run.py projects/prior_study/configs/main.py --jobs 2 --minutes 60
 python projects/prior_study/run.py projects/prior_study/configs/main.py --only net6 --seeds 0
@@ -11,14 +11,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from mmengine.logging import MMLogger
 from prior_study.plan import Row, Study
-from prior_study.record import read_record
+from prior_study.record import DONE, NOT_BEGUN, read_record
+from prior_study.training import check_record, run_row
 
-from mmspd.errors import UserError
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import at_least_one, run_main
+from mmspd.utils.device import check_device
 
 _FOREVER = float('inf')
 
@@ -27,8 +28,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog='Running the same command again goes on where it was stopped, repeats what has '
-        'failed and never repeats what is done. report.py OUT makes the tables.',
+        epilog='Running the same command again continues stopped runs, repeats failed ones and '
+        'leaves finished ones alone. projects/prior_study/report.py makes the tables.',
     )
     parser.add_argument('study', help="the study's file, e.g. projects/prior_study/configs/main.py")
     parser.add_argument(
@@ -36,13 +37,15 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument('--only', nargs='+', metavar='VARIANT', help='run these variants')
     parser.add_argument('--seeds', nargs='+', type=int, help='run these seeds')
-    parser.add_argument('--jobs', type=int, default=2, help='runs at a time (default: 2)')
-    parser.add_argument('--threads', type=int, default=1, help='CPU threads per run (default: 1)')
+    parser.add_argument('--jobs', type=at_least_one, default=2, help='runs at a time (default: 2)')
+    parser.add_argument(
+        '--threads', type=at_least_one, default=1, help='CPU threads per run (default: 1)'
+    )
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument('--minutes', type=float, help='stop cleanly after so many')
+    limit.add_argument('--minutes', type=float, help='stop cleanly after this many')
     limit.add_argument('--until', type=_clock, metavar='HH:MM', help='stop cleanly at this time')
-    parser.add_argument('--list', action='store_true', help='list the runs and how they stand')
+    parser.add_argument('--list', action='store_true', help='list the runs with their status')
     parser.add_argument('--row', nargs=2, help=argparse.SUPPRESS)  # one run, in this process
     parser.add_argument('--deadline', type=float, default=_FOREVER, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -59,21 +62,21 @@ def _clock(text: str) -> float:
     return (then if then > now else then + datetime.timedelta(days=1)).timestamp()
 
 
-def describe(row: Row, results: Path) -> str:
-    """Say how a run stands."""
-    record = read_record(row.folder(results))
-    if record is None:
-        return 'not begun'
+def describe(record: Dict[str, Any]) -> str:
+    """Sum up a record in one line."""
+    if record['status'] == NOT_BEGUN:
+        return NOT_BEGUN
     if record['status'] == 'failed':
         return f'failed: {record["error"]}'
-    seconds = sum(epoch['seconds'] for epoch in record.get('epochs', ()))
-    steps = f'{record["epochs"][-1]["step"]} steps, ' if record.get('epochs') else ''
-    means = (
-        [f'{name} {test["metrics"]["PSNR"]:.2f}' for name, test in record['tests'].items()]
-        if (record['status'] == 'done')
-        else []
-    )
-    return f'{record["status"]}, {steps}{seconds / 60:.1f} min {", ".join(means)}'.strip()
+    parts = [record['status']]
+    epochs = record.get('epochs')
+    if epochs:
+        parts.append(f'{epochs[-1]["step"]} steps')
+        parts.append(f'{sum(epoch["seconds"] for epoch in epochs) / 60:.1f} min')
+    if record['status'] == DONE:
+        tests = record['tests'].items()
+        parts += [f'{name} {test["metrics"]["PSNR"]:.2f}' for name, test in tests]
+    return ', '.join(parts)
 
 
 def start(row: Row, args: argparse.Namespace) -> subprocess.Popen:
@@ -108,7 +111,7 @@ def run_all(study: Study, rows: List[Row], args: argparse.Namespace) -> Dict[Row
             for row, process in [pair for pair in running if pair[1].poll() is not None]:
                 running.remove((row, process))
                 ended[row] = process.returncode == 0
-                print(f'{row}: {_told(row, process, args.out)}', flush=True)
+                print(f'{row}: {_outcome(row, process, args.out)}', flush=True)
     finally:
         for _, process in running:
             process.terminate()
@@ -119,20 +122,22 @@ def _next(study: Study, waiting: List[Row], results: Path) -> Optional[Row]:
     """Return the first run that needs no other, or whose other is done."""
     for row in waiting:
         needs = study.variant(row.variant).needs
-        record = needs and read_record(Row(needs, row.seed).folder(results))
-        if not needs or (record and record['status'] == 'done'):
+        if not needs or _is_done(Row(needs, row.seed), results):
             return row
     return None
 
 
-def _told(row: Row, process: subprocess.Popen, results: Path) -> str:
-    """Say how a run ended."""
-    record = read_record(row.folder(results))
-    if process.returncode and (record is None or record['status'] != 'failed'):
-        return (
-            f"ended by itself with code {process.returncode}: see '{row.folder(results)}/log.txt'"
-        )
-    return describe(row, results)
+def _is_done(row: Row, results: Path) -> bool:
+    return read_record(row.folder(results))['status'] == DONE
+
+
+def _outcome(row: Row, process: subprocess.Popen, results: Path) -> str:
+    """Describe how a run ended."""
+    folder = row.folder(results)
+    record = read_record(folder)
+    if process.returncode and record['status'] != 'failed':
+        return f"ended with code {process.returncode}: see '{folder}/log.txt'"
+    return describe(record)
 
 
 def main(argv: List[str]) -> Optional[int]:
@@ -143,44 +148,22 @@ def main(argv: List[str]) -> Optional[int]:
     study = Study(args.study)
     args.out = args.out or Path('work_dirs', 'study', Path(args.study).stem)
     if args.row:
-        from prior_study.training import run_row
-
         row = Row(args.row[0], int(args.row[1]))
         return int(run_row(study, row, args.out, args.deadline)['status'] == 'failed')
     rows = study.rows(args.only, args.seeds)
     if args.list:
         for row in rows:
-            print(f'{row}: {describe(row, args.out)}')
+            print(f'{row}: {describe(read_record(row.folder(args.out)))}')
         return None
-    if args.jobs < 1 or args.threads < 1:
-        raise UserError('--jobs and --threads are at least 1')
     if args.device != 'cpu':
-        from mmspd.utils.device import check_device
-
         check_device(args.device)
     args.deadline = args.until or (time.time() + 60 * args.minutes if args.minutes else _FOREVER)
-    ended = run_all(study, _left(study, rows, args.out), args)
-    left = sum(1 for row in rows if not _is_done(row, args.out))
-    print(f"{len(rows) - left} of {len(rows)} runs are done, in '{args.out}'")
+    # before anything is run, all results must be known to be of this study
+    left = [row for row in rows if check_record(study, row, args.out)['status'] != DONE]
+    ended = run_all(study, left, args)
+    done = sum(_is_done(row, args.out) for row in rows)
+    print(f"{done} of {len(rows)} runs are done, in '{args.out}'")
     return int(not all(ended.values()))
-
-
-def _is_done(row: Row, results: Path) -> bool:
-    record = read_record(row.folder(results))
-    return record is not None and record['status'] == 'done'
-
-
-def _left(study: Study, rows: List[Row], results: Path) -> List[Row]:
-    """Return the runs that are not done, once all results are known to be of this study."""
-    from prior_study.training import check_record
-
-    left = []
-    for row in rows:
-        # counting a matched width takes a while, so only where there is something to check
-        record = read_record(row.folder(results)) and check_record(study, row, results)
-        if record is None or record['status'] != 'done':
-            left.append(row)
-    return left
 
 
 if __name__ == '__main__':

@@ -2,14 +2,32 @@
 # projects/prior_study/data.py has made.
 _base_ = '../../../configs/_base_/default_runtime.py'
 
-train_dataloader = dict(
+data_root = '{{$STUDY_ROOT:data/study}}'
+test_pipeline = [
+    dict(type='mmspd.LoadImagePair'),
+    dict(type='PackInputs', meta_keys=['key', 'severity']),
+]
+
+
+def dataset(name, **options):
+    place = dict(data_root=f'{data_root}/pairs/{name}', packed=f'{data_root}/packs/{name}')
+    return dict(type='mmspd.GoProDataset', **place) | options
+
+
+def test_set(name, **options):
+    return dataset(name, test_mode=True, pipeline=test_pipeline, **options)
+
+
+def loader(batch_size, shuffle, dataset):
+    sampler = dict(type='mmspd.SeededSampler', shuffle=shuffle)
+    return dict(batch_size=batch_size, num_workers=0, sampler=sampler, dataset=dataset)
+
+
+train_dataloader = loader(
     batch_size=8,
-    num_workers=0,
-    sampler=dict(type='mmspd.SeededSampler', shuffle=True),
-    dataset=dict(
-        type='mmspd.GoProDataset',
-        data_root='{{$STUDY_ROOT:data/study}}/pairs/train',
-        packed='{{$STUDY_ROOT:data/study}}/packs/train',
+    shuffle=True,
+    dataset=dataset(
+        'train',
         split='train',
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
@@ -21,51 +39,18 @@ train_dataloader = dict(
         ],
     ),
 )
-
-test_pipeline = [
-    dict(type='mmspd.LoadImagePair'),
-    dict(type='PackInputs', meta_keys=['key', 'severity']),
-]
-# what every trained variant is tested on; only val is for choosing
+# every trained variant is tested on these; only val is for choosing
 test_sets = dict(
-    val=dict(
-        type='mmspd.GoProDataset',
-        data_root='{{$STUDY_ROOT:data/study}}/pairs/val',
-        packed='{{$STUDY_ROOT:data/study}}/packs/val',
-        split='test',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-    kodak24=dict(
-        type='mmspd.GoProDataset',
-        data_root='{{$STUDY_ROOT:data/study}}/pairs/kodak24',
-        packed='{{$STUDY_ROOT:data/study}}/packs/kodak24',
-        split='test',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-    reds=dict(
-        type='mmspd.PairedFolderDataset',
-        data_root='{{$STUDY_ROOT:data/study}}/pairs/reds',
-        packed='{{$STUDY_ROOT:data/study}}/packs/reds',
-        blur_dir='blur',
-        sharp_dir='sharp',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
+    val=test_set('val', split='test'),
+    kodak24=test_set('kodak24', split='test'),
+    reds=test_set('reds', type='mmspd.PairedFolderDataset', blur_dir='blur', sharp_dir='sharp'),
 )
 # batches, so that a control can swap the priors of the images in one
-test_dataloader = dict(
-    batch_size=4,
-    num_workers=0,
-    sampler=dict(type='mmspd.SeededSampler', shuffle=False),
-    dataset=test_sets['val'],
-)
+test_dataloader = loader(batch_size=4, shuffle=False, dataset=test_sets['val'])
 # the learning curve: every fifth pair of val, all severities
-val_dataloader = dict(
+val_dataloader = loader(
     batch_size=4,
-    num_workers=0,
-    sampler=dict(type='mmspd.SeededSampler', shuffle=False),
+    shuffle=False,
     dataset=dict(**test_sets['val'], indices=list(range(0, 300, 5))),
 )
 val_evaluator = dict(

@@ -1,6 +1,7 @@
 # What guided variants share: a prior branch of the restorer's size, EfficientNet-Lite0 as teacher.
 _base_ = '../../../configs/_base_/teachers/efficientnet_lite0.py'
 
+checkpoints = 'checkpoints'  # folder of the teachers' weights
 guided = dict(
     type='mmspd.SemanticGuided',
     prior=dict(
@@ -9,6 +10,6 @@ guided = dict(
     ),
     embedding=dict(type='mmspd.SPE'),
 )
-teacher = dict(weights='checkpoints/tf_efficientnet_lite0.pth')
-# as the paper prints it; the variant 'normalised' has what the recipes of configs/spd have
+teacher = dict(weights=f'{checkpoints}/tf_efficientnet_lite0.pth')
+# raw features, as the paper prints it; the variant 'normalised' is trained as mmspd's recipes are
 prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1, normalize=False)

@@ -1,5 +1,5 @@
-# The same variants on blur that is quickly learned: a camera that pans; the README tells how to
-# make its data. STUDY_PANNING names their folder.
+# The same variants on blur that is quickly learned: a camera that pans. The README says how to
+# make its data, and STUDY_PANNING names their folder.
 #   python projects/prior_study/run.py projects/prior_study/configs/panning.py --jobs 2 --minutes 60
 _base_ = './main.py'
 
@@ -15,13 +15,7 @@ options = dict(
     val_dataloader=dict(dataset=val),
     test_sets=dict(val=val, kodak24=kodak24, reds=reds),
 )
-main, students, remedies, controls, budget, others, seeds = [
-    _base_[name]
-    for name in ('main', 'students', 'remedies', 'controls', 'budget', 'others', 'seeds')
-]
 order = [
-    dict(variants=main, seeds=seeds),
-    dict(variants=students, seeds=seeds),
-    dict(variants=[*remedies, *controls], seeds=seeds),
-    dict(variants=[*budget, *others], seeds=seeds),
+    dict(variants=[name for group in groups for name in _base_[group]], seeds=_base_.seeds)
+    for groups in (['main'], ['students'], ['remedies', 'controls'], ['budget', 'others'])
 ]

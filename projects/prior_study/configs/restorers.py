@@ -3,58 +3,44 @@
 _base_ = './main.py'
 
 epochs = 6
-normalised, no_teacher, started = _base_.normalised, _base_.no_teacher, _base_.shown_in_its_scale
-untaught = dict(generator=dict(prior=started), **no_teacher)
+started = {**_base_.started_norm, **_base_.no_teacher}
+
+
+def plain(name, about, **keys):
+    return dict(name=name, about=about, base='mimounet.py', **keys)
+
+
+def with_prior(name, about, options=None, **keys):
+    return dict(name=name, about=about, base='mimounet_sp.py', options=options, **keys)
+
 
 variants = [
-    dict(name='mimounet', about='MIMO-UNet alone', base='mimounet.py'),
-    dict(
-        name='mimounet-wide',
-        about='MIMO-UNet as costly as mimounet-sp',
-        base='mimounet.py',
+    plain('mimounet', 'MIMO-UNet alone'),
+    plain(
+        'mimounet-wide',
+        'MIMO-UNet as costly as mimounet-sp',
         match_macs=dict(to='mimounet-sp', key='model.generator.base'),
     ),
-    dict(
-        name='mimounet-star',
-        about='prior branch, no distillation',
-        base='mimounet_sp.py',
-        options=dict(model=no_teacher),
-    ),
-    dict(name='mimounet-sp', about='CLC, MLA, SAT', base='mimounet_sp.py'),
-    dict(
-        name='mimounet-normalised',
-        about="teacher's features normalised",
-        base='mimounet_sp.py',
-        options=normalised,
-    ),
-    dict(
-        name='mimounet-started',
-        about="F_S from the teacher's weights, prior normalised, no distillation",
-        base='mimounet_sp.py',
-        options=dict(model=untaught),
+    with_prior('mimounet-sp', 'CLC, MLA, SAT'),
+    with_prior('mimounet-normalised', "teacher's features normalised", _base_.normalize),
+    with_prior(
+        'mimounet-started',
+        "F_S from the teacher's weights, prior normalised, no distillation",
+        started,
     ),
     # trained on from the weights of mimounet
-    dict(name='tuned', about='as it is', base='mimounet.py', start_from='mimounet'),
-    dict(
-        name='tuned-star',
-        about='with a prior branch, no distillation',
-        base='mimounet_sp.py',
+    plain('tuned', 'as it is', start_from='mimounet'),
+    with_prior(
+        'tuned-normalised',
+        "with a prior, teacher's features normalised",
+        _base_.normalize,
         start_from='mimounet',
-        options=dict(model=no_teacher),
     ),
-    dict(
-        name='tuned-normalised',
-        about="with a prior, teacher's features normalised",
-        base='mimounet_sp.py',
+    with_prior(
+        'tuned-started',
+        "with F_S from the teacher's weights, prior normalised, no distillation",
+        started,
         start_from='mimounet',
-        options=normalised,
-    ),
-    dict(
-        name='tuned-started',
-        about="with F_S from the teacher's weights, prior normalised, no distillation",
-        base='mimounet_sp.py',
-        start_from='mimounet',
-        options=dict(model=untaught),
     ),
 ]
 main = [
@@ -63,5 +49,5 @@ main = [
 ]
 order = [
     dict(variants=main, seeds=_base_.seeds),
-    dict(variants=['mimounet-star', 'mimounet-sp', 'tuned-star'], seeds=_base_.seeds),
+    dict(variants=['mimounet-sp'], seeds=_base_.seeds),
 ]

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
@@ -21,9 +21,8 @@ from mmspd.utils.launch import merge_options, read_config
 
 __all__ = ['Row', 'Study', 'cost_of', 'digest_of']
 
-_KEYS = {'name', 'about', 'base', 'options', 'length', 'match_macs', 'start_from', 'shuffle'}
 # they differ between machines, or do nothing in one process
-_LEFT_OUT = ('work_dir', 'data_root', 'packed', 'filename', 'sync_buffers')
+_LEFT_OUT = ('work_dir', 'data_root', 'packed', 'checkpoints', 'filename', 'sync_buffers')
 
 
 class Row(NamedTuple):
@@ -69,7 +68,7 @@ class Variant:
 
     @property
     def needs(self) -> Optional[str]:
-        """Variant thseams must be trained before."""
+        """The variant that must be trained before."""
         return self.start_from or self.shuffle
 
 
@@ -109,11 +108,12 @@ class Study:
         ]
 
     def _variant(self, entry: Dict[str, Any]) -> Variant:
-        unknown = sorted(set(entry) - _KEYS)
+        keys = sorted(field.name for field in fields(Variant))
+        unknown = sorted(set(entry) - set(keys))
         if unknown:
             raise UserError(
-                f'{self.path}: the variant {entry["name"]!r} has the key {unknown[0]!r}; it knows '
-                f'{", ".join(sorted(_KEYS))}'
+                f'{self.path}: the variant {entry["name"]!r} has the key {unknown[0]!r}; choose '
+                f'from {", ".join(keys)}'
             )
         variant = Variant(**entry)
         if bool(variant.base) == bool(variant.shuffle):
@@ -151,10 +151,10 @@ class Study:
             only: Keep these variants; one that ``order`` leaves out gets seed 0.
             seeds: Run these seeds instead of those of ``order``.
         """
-        wanted = [self.variant(name).name for name in only or ()]
-        rows = [row for row in self.order if not only or row.variant in wanted]
+        selected = [self.variant(name).name for name in only or ()]
+        rows = [row for row in self.order if not only or row.variant in selected]
         listed = {row.variant for row in rows}
-        rows += [Row(name, 0) for name in wanted if name not in listed]
+        rows += [Row(name, 0) for name in selected if name not in listed]
         if seeds is not None:
             names = dict.fromkeys(row.variant for row in rows)
             rows = [Row(name, seed) for seed in seeds for name in names]
@@ -191,14 +191,14 @@ class Study:
 
     def _match(self, config: Config, to: str, key: str) -> None:
         """Set a width such that the network costs as much as another variant's."""
-        wanted = cost_of(self.config(Row(to, 0))).macs
+        target = cost_of(self.config(Row(to, 0))).macs
         start = functools.reduce(operator.getitem, key.split('.'), config)
         distances: Dict[int, int] = {}
         for width in itertools.count(start):
             config.merge_from_dict({key: width})
             macs = cost_of(config).macs
-            distances[width] = abs(macs - wanted)
-            if macs >= wanted:
+            distances[width] = abs(macs - target)
+            if macs >= target:
                 break
         config.merge_from_dict({key: min(distances, key=distances.get)})
 

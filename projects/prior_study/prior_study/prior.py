@@ -1,4 +1,4 @@
-"""What a trained prior holds of the teacher's view of the sharp image, and what it does."""
+"""How near a trained prior is to its teacher's features, and its size in the restorer."""
 
 import math
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
@@ -6,12 +6,12 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmspd.apis import init_model
 from mmspd.errors import UserError
-from mmspd.registry import DATASETS, build_model
+from mmspd.registry import DATASETS
 from mmspd.utils.severity import SEVERITIES
 from mmspd.visualization.prior_view import view_prior
 
@@ -49,21 +49,22 @@ class Effect(NamedTuple):
 
 
 class _Sums:
-    """Sums over pixels of one level, channel by channel."""
+    """Sums over the pixels of one level, channel by channel."""
 
     def __init__(self) -> None:
         self.count = 0
         self.total: Any = 0
         self.squares: Any = 0
-        self.errors: List[Any] = [0, 0]
+        self.errors = [0.0, 0.0]
 
-    def add(self, wanted: Tensor, found: Sequence[Tensor]) -> None:
-        """Add a batch: the sharp image's features, and what two others say they are."""
-        self.count += wanted.numel() // wanted.shape[1]
-        self.total += wanted.double().sum((0, 2, 3))
-        self.squares += wanted.double().square().sum((0, 2, 3))
-        for index, level in enumerate(found):
-            self.errors[index] += float((level - wanted).double().square().sum())
+    def add(self, target: Tensor, predictions: Sequence[Tensor]) -> None:
+        """Add the features of a sharp image and two predictions of them, each ``(C, H, W)``."""
+        target = target.double()
+        self.count += target[0].numel()
+        self.total += target.sum((1, 2))
+        self.squares += target.square().sum((1, 2))
+        for index, prediction in enumerate(predictions):
+            self.errors[index] += float((prediction - target).square().sum())
 
     def explained(self) -> List[float]:
         """1 - unexplained / total variance, all channels together."""
@@ -93,16 +94,16 @@ def fit_of_prior(config: Config, checkpoint: str, dataset: Dict[str, Any]) -> Di
             f'{checkpoint}: there is {lacking} to compare the prior with; choose a variant whose '
             'model.teacher.weights is a file'
         )
-    model = _load(config, checkpoint)
+    model = init_model(config, checkpoint)
     sums: Dict[str, List[_Sums]] = {}
     for batch in _batches(config, dataset):
-        wanted, found, seen = _features(model, batch)
+        features = _features(model, batch)
         for index, sample in enumerate(batch['data_samples']):
             for group in (str(sample.metainfo.get('severity', 'unknown')), 'all'):
-                levels = sums.setdefault(group, [_Sums() for _ in wanted])
-                for level, *maps in zip(levels, wanted, found, seen):
-                    target, *others = (features[index, None] for features in maps)
-                    level.add(target, others)
+                levels = sums.setdefault(group, [_Sums() for _ in features[0]])
+                for level, *maps in zip(levels, *features):
+                    target, *predictions = (images[index] for images in maps)
+                    level.add(target, predictions)
     order = [*SEVERITIES, *sorted(set(sums) - {*SEVERITIES, 'all'}), 'all']
     return {
         group: Fit(*map(list, zip(*(level.explained() for level in levels))))
@@ -127,7 +128,7 @@ def effect_of_prior(
     Raises:
         UserError: The variant has no prior.
     """
-    model = _load(config, checkpoint)
+    model = init_model(config, checkpoint)
     number = len(DATASETS.build(dataset))
     chosen = np.linspace(0, number - 1, min(images, number)).round().astype(int).tolist()
     views = []
@@ -138,24 +139,14 @@ def effect_of_prior(
         [math.nan if level.aggregated is None else level.aggregated.std() for level in view.levels]
         for view in views
     ]
-    seams = {name: [view.seams[name] for view in views] for name in views[0].seams}
-    return Effect(
-        aggregated=np.mean(sizes, axis=0).tolist(),
-        mu_change={name: _mean(seam.mu_change for seam in own) for name, own in seams.items()},
-        mu_spread={name: _mean(seam.mu_spread for seam in own) for name, own in seams.items()},
+    changes, spreads = (
+        {
+            seam: float(np.mean([getattr(view.seams[seam], number) for view in views]))
+            for seam in views[0].seams
+        }
+        for number in ('mu_change', 'mu_spread')
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
-
-
-def _load(config: Config, checkpoint: str) -> nn.Module:
-    """Build a trained variant, for evaluation."""
-    init_default_scope(config.get('default_scope', 'mmagic'))
-    model = build_model(config.model)
-    load_checkpoint(model, checkpoint, map_location='cpu', strict=True, logger='silent')
-    return model.eval()
+    return Effect(np.mean(sizes, axis=0).tolist(), changes, spreads)
 
 
 def _batches(config: Config, dataset: Dict[str, Any]) -> Iterable[Dict[str, Any]]:
@@ -164,7 +155,7 @@ def _batches(config: Config, dataset: Dict[str, Any]) -> Iterable[Dict[str, Any]
 
 
 def _features(model: nn.Module, batch: Dict[str, Any]) -> Tuple[Sequence[Tensor], ...]:
-    """What the teacher sees in the sharp images, what the prior holds, what it sees in the blur."""
+    """Levels of the teacher's features of the sharp images, the prior's, the teacher's of blur."""
     data = model.data_preprocessor(batch, training=True)  # scales the sharp images too
     blurry, sharp = data['inputs'], data['data_samples'].gt_img
     prior = model.prior_loss.project(model.generator.compute_prior(blurry))

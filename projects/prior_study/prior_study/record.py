@@ -11,22 +11,23 @@ from mmengine.hooks import Hook
 from mmspd.errors import UserError
 from mmspd.utils.files import write_text
 
-__all__ = ['RECORD_NAME', 'Recorder', 'read_record', 'write_record']
+__all__ = ['DONE', 'NOT_BEGUN', 'RECORD_NAME', 'Recorder', 'read_record', 'write_record']
 
 RECORD_NAME = 'result.json'
+NOT_BEGUN, DONE = 'not begun', 'done'
 HASHED_BATCHES = 8
 _SCHEMA = 1
 
 
-def read_record(folder: Path) -> Optional[Dict[str, Any]]:
-    """Read the record in a run's folder, None where there is none.
+def read_record(folder: Path) -> Dict[str, Any]:
+    """Read the record in a run's folder; where there is none, its ``status`` is ``NOT_BEGUN``.
 
     Raises:
-        UserError: It is no record.
+        UserError: The file is no record.
     """
     path = folder / RECORD_NAME
     if not path.is_file():
-        return None
+        return dict(status=NOT_BEGUN)
     try:
         record = json.loads(path.read_text('utf-8'))
     except ValueError as error:
@@ -44,20 +45,19 @@ def write_record(folder: Path, record: Dict[str, Any]) -> None:
 class Recorder(Hook):
     """Record a run's epochs and learning curve, and end it in time.
 
-    The record gains ``batches``, hashes of the first batches, by which runs can be shown to see
-    the same data in the same order; ``epochs``, a dict each of ``epoch``, ``step``, ``seconds`` of
-    training and the mean of every loss; and ``curve``, a dict of ``epoch``, ``step`` and what
-    validation measured. A run that is resumed goes on with what belongs to its checkpoint.
+    The record gains ``batches``, hashes of the first batches, which show that runs see the same
+    data in the same order; ``epochs``, each with ``epoch``, ``step``, ``seconds`` of training and
+    the mean of every loss; and ``curve``, each point with ``epoch``, ``step`` and the metrics of
+    validation. A resumed run keeps the entries up to its checkpoint.
 
     Args:
-        folder: Of the run.
-        record: What is known of it; it is changed and written there.
-        deadline: Time, as ``time.time()`` counts, at which the run should have stopped, with
-            ``stopped`` set, after an epoch: it is not begun if the last one was longer than what
-            is left.
+        folder: Folder of the run; the record is written there.
+        record: The record so far; it is changed.
+        deadline: Time, as ``time.time()`` counts, before which training should end. No epoch is
+            begun that would take longer, going by the last one; ``stopped`` is set instead.
     """
 
-    # before the checkpoint is saved: what it holds must be in the record
+    # before the checkpoint is saved: the record must hold all of its epochs
     priority = 'LOW'
 
     def __init__(self, folder: Path, record: Dict[str, Any], deadline: float) -> None:
@@ -67,11 +67,11 @@ class Recorder(Hook):
         self.stopped = False
 
     def before_train(self, runner: Any) -> None:
-        """Drop what came after the checkpoint that is resumed, and validate what it lacks."""
+        """Drop the entries after the resumed checkpoint, and validate it if that was missed."""
         done = runner.epoch
         for name in ('epochs', 'curve'):
-            known = self.record.setdefault(name, [])
-            self.record[name] = [entry for entry in known if entry['epoch'] <= done]
+            entries = self.record.setdefault(name, [])
+            self.record[name] = [entry for entry in entries if entry['epoch'] <= done]
         self.record.setdefault('batches', [])
         loop = runner.train_loop
         validated = {point['epoch'] for point in self.record['curve']}
@@ -82,7 +82,6 @@ class Recorder(Hook):
     def before_train_epoch(self, runner: Any) -> None:
         """Start the clock."""
         self._start = time.perf_counter()
-        self._sums: Dict[str, Any] = {}
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Optional[Any] = None
@@ -92,23 +91,14 @@ class Recorder(Hook):
             hashes = self.record['batches'][: runner.iter]
             self.record['batches'] = [*hashes, _hash(data_batch)]
 
-    def after_train_iter(
-        self,
-        runner: Any,
-        batch_idx: int,
-        data_batch: Optional[Any] = None,
-        outputs: Optional[Dict[str, Any]] = None,
-    ) -> None:
-        """Add up the losses."""
-        for name, value in (outputs or {}).items():
-            if 'loss' in name:
-                value = value.detach() if hasattr(value, 'detach') else value
-                self._sums[name] = self._sums.get(name, 0) + value
-
     def after_train_epoch(self, runner: Any) -> None:
         """Record the epoch, and stop if there is no time for another."""
         steps = len(runner.train_dataloader)
-        losses = {name: float(value) / steps for name, value in self._sums.items()}
+        losses = {
+            name.partition('/')[2]: float(history.mean(steps))
+            for name, history in runner.message_hub.log_scalars.items()
+            if name.startswith('train/') and 'loss' in name
+        }
         seconds = time.perf_counter() - self._start
         done = runner.epoch + 1
         self.record['epochs'].append(dict(epoch=done, step=runner.iter, seconds=seconds, **losses))

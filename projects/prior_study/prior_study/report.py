@@ -1,10 +1,13 @@
 """The report of a study: tables and plots made from the records of its runs."""
 
 import io
+import itertools
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
+from cycler import cycler
+from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -12,8 +15,9 @@ from mmspd.errors import UserError
 from mmspd.evaluation.comparison import bootstrap_interval, check_images, sequence_of
 from mmspd.evaluation.severity_report import group_by_severity, plot_severity
 from mmspd.utils.files import write_bytes, write_text
+from mmspd.utils.severity import SEVERITIES
 from mmspd.utils.tables import text_table
-from prior_study.record import RECORD_NAME, read_record
+from prior_study.record import DONE, RECORD_NAME, read_record
 
 __all__ = ['Gain', 'load_records', 'paired_gain', 'write_report']
 
@@ -22,8 +26,6 @@ Record = Dict[str, Any]
 Records = Dict[str, Dict[int, Record]]
 
 _METRIC = 'PSNR'
-_COLORS = 10  # of matplotlib's cycle; then the lines change
-_STYLES = ('-', '--', ':', '-.')
 _GROUPINGS = ('record', 'blur extent')  # the first that a test set has
 
 
@@ -44,29 +46,30 @@ class Gain(NamedTuple):
     interval: Optional[Sequence[float]]
 
 
-def load_records(results: Path, references: Sequence[str]) -> Records:
-    """Read all records below a study's results.
+def load_records(results: Path, first: Sequence[str], only: bool = False) -> Records:
+    """Read the records of all runs that are done below a study's results.
 
     Args:
         results: Folder of the results.
-        references: Variants that come first.
+        first: Variants that come first, in their order.
+        only: Leave the others out.
 
     Raises:
-        UserError: There is none that is done, or none of a reference.
+        UserError: One of those variants has no result.
     """
-    found: Records = {}
+    records: Records = {}
     for path in sorted(results.glob(f'*/seed*/{RECORD_NAME}')):
         record = read_record(path.parent)
-        if record['status'] == 'done':
-            found.setdefault(record['variant'], {})[record['seed']] = record
-    held = ', '.join(found) or 'no run that is done'
-    for reference in references:
-        if reference not in found:
-            raise UserError(
-                f"'{results}' has no result of the reference '{reference}' (it holds {held}): run "
-                'it, or choose another --reference'
-            )
-    return {**{reference: found[reference] for reference in references}, **found}
+        if record['status'] == DONE:
+            records.setdefault(record['variant'], {})[record['seed']] = record
+    missing = [variant for variant in first if variant not in records]
+    if missing:
+        held = ', '.join(records) or 'no run that is done'
+        raise UserError(
+            f"'{results}' has no result of '{missing[0]}' (it holds {held}): run that variant, or "
+            'choose others with --reference and --only'
+        )
+    return {**{variant: records[variant] for variant in first}, **({} if only else records)}
 
 
 def paired_gain(
@@ -105,13 +108,19 @@ def _values(record: Record, test: str) -> Dict[str, float]:
     return {image['key']: image[_METRIC] for image in record['tests'][test]['images']}
 
 
+def _first(runs: Mapping[int, Record]) -> Record:
+    """Return the record of a variant's first seed."""
+    return next(iter(runs.values()))
+
+
 def write_report(records: Records, out: Path, references: Sequence[str]) -> Path:
     """Write ``README.md`` with the tables, and the plots that it shows.
 
     Args:
         records: From :func:`load_records`.
         out: Folder; it is made.
-        references: The variants that the others are compared with, the first before all.
+        references: The variants that the others are compared with; they are the first of
+            ``records``.
 
     Returns:
         The page.
@@ -119,15 +128,14 @@ def write_report(records: Records, out: Path, references: Sequence[str]) -> Path
     Raises:
         UserError: The runs were not tested on the same images.
     """
-    first = records[references[0]]
-    _check_tests(records, references[0])
+    _check_tests(records)
     parts = [
         '# Results\n\nMean and standard deviation over the seeds. A gain over another variant is '
         'paired by seed and image; its 95 % interval is over photos.',
         *_warnings(records),
         _costs(records),
     ]
-    for test in next(iter(first.values()))['tests']:
+    for test in _first(records[references[0]])['tests']:
         plot = _plot_gains(records, test, out)
         parts += [f'## {test}', _results(records, test, references)]
         parts += [_by_severity(records, test, reference) for reference in references]
@@ -139,20 +147,18 @@ def write_report(records: Records, out: Path, references: Sequence[str]) -> Path
     return page
 
 
-def _check_tests(records: Records, reference: str) -> None:
-    """Refuse runs that were tested on other images than the reference's first."""
-    seed, first = next(iter(records[reference].items()))
-    for variant, runs in records.items():
-        for other, record in runs.items():
-            for test, result in first['tests'].items():
-                images = record['tests'].get(test, {}).get('images', [])
-                try:
-                    check_images(result['images'], images)
-                except UserError as error:
-                    raise UserError(
-                        f'{reference} seed {seed} and {variant} seed {other} cannot be compared on '
-                        f'{test}: {error}'
-                    ) from error
+def _check_tests(records: Records) -> None:
+    """Refuse runs that were tested on other images than the first."""
+    (first, expected), *others = [
+        (f'{variant} seed {seed}', record['tests'])
+        for variant, runs in records.items()
+        for seed, record in runs.items()
+    ]
+    for (run, tests), (test, result) in itertools.product(others, expected.items()):
+        try:
+            check_images(result['images'], tests.get(test, {}).get('images', []))
+        except UserError as error:
+            raise UserError(f'{first} and {run} cannot be compared on {test}: {error}') from error
 
 
 def _warnings(records: Records) -> List[str]:
@@ -174,7 +180,7 @@ def _costs(records: Records) -> str:
     """Tabulate what the variants are, cost and learned."""
     rows = []
     for variant, runs in records.items():
-        record = next(iter(runs.values()))
+        record = _first(runs)
         trained = [run['epochs'] for run in runs.values() if run.get('epochs')]
         seconds = [sum(epoch['seconds'] for epoch in epochs) / 60 for epochs in trained]
         prior = [
@@ -210,12 +216,12 @@ def _results(records: Records, test: str, references: Sequence[str]) -> str:
         ]
         cells = [cell for gain in gains for cell in _gain_cells(gain)]
         rows.append([f'`{variant}`', _spread(psnr, 2), _spread(ssim, 4), *cells])
-    blurry = next(iter(records[references[0]].values()))['tests'][test]
+    blurry = _first(records[references[0]])['tests'][test]
     header = ['variant', 'PSNR', 'SSIM']
     for reference in references:
         header += [f'gain over {reference}', '95 % interval']
-    told = f'{len(blurry["images"])} images, {blurry["metrics"]["PSNR-input"]:.2f} dB blurry.'
-    return f'{told}\n\n{text_table(header, rows)}'
+    summary = f'{len(blurry["images"])} images, {blurry["metrics"]["PSNR-input"]:.2f} dB blurry.'
+    return f'{summary}\n\n{text_table(header, rows)}'
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
@@ -238,36 +244,35 @@ def _gain_cells(gain: Optional[Gain]) -> List[str]:
 def _by_severity(records: Records, test: str, reference: str) -> str:
     """Tabulate the gain over a reference by severity."""
     others = [variant for variant in records if variant != reference]
-    images = next(iter(records[reference].values()))['tests'][test]['images']
-    groups: Dict[str, List[str]] = {}
+    images = _first(records[reference])['tests'][test]['images']
+    groups: Dict[str, List[str]] = {name: [] for name in (*SEVERITIES, 'unknown')}
     for image in images:
-        # fixed ranges: a lone image is put where it is among all
-        found = group_by_severity([image])
-        grouping = next((name for name in _GROUPINGS if name in found), None)
-        if grouping:
-            groups.setdefault(found[grouping][0]['name'], []).append(image['key'])
+        for (group,) in _grouped([image]).values():  # an image alone makes one group
+            groups.setdefault(group['name'], []).append(image['key'])
+    groups = {name: keys for name, keys in groups.items() if keys}
     if not groups or not others:
         return ''
-    names = [name for name in ('mild', 'moderate', 'severe', 'unknown') if name in groups]
     rows = []
     for variant in others:
         gains = [
-            paired_gain(records[reference], records[variant], test, groups[name]) for name in names
+            paired_gain(records[reference], records[variant], test, keys)
+            for keys in groups.values()
         ]
         rows.append([f'`{variant}`', *('; '.join(_gain_cells(gain)) for gain in gains)])
-    header = [f'gain over {reference}', *(f'{name} (n = {len(groups[name])})' for name in names)]
-    return text_table(header, rows)
+    columns = [f'{name} (n = {len(keys)})' for name, keys in groups.items()]
+    return text_table([f'gain over {reference}', *columns], rows)
+
+
+def _grouped(images: Sequence[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]]:
+    """Group images by their recorded severity, else by their blur extent; empty without both."""
+    groupings = group_by_severity(images)
+    return next(({name: groupings[name]} for name in _GROUPINGS if name in groupings), {})
 
 
 def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
     """Draw the gain over the blurry image by severity; return the picture's name."""
-    groups = {}
-    for variant, runs in records.items():
-        found = group_by_severity(_mean_images(runs, test))
-        name = next((name for name in _GROUPINGS if name in found), None)
-        if name is not None:
-            groups[variant] = {name: found[name]}
-    if not groups:
+    groups = {variant: _grouped(_mean_images(runs, test)) for variant, runs in records.items()}
+    if not any(groups.values()):
         return None
     plot_severity(groups, out / f'severity_{test}.png')
     return f'severity_{test}.png'
@@ -276,7 +281,7 @@ def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
 def _mean_images(runs: Mapping[int, Record], test: str) -> List[Dict[str, Any]]:
     """Average the PSNR of every image of a test over the seeds."""
     seeds = [_values(record, test) for record in runs.values()]
-    images = next(iter(runs.values()))['tests'][test]['images']
+    images = _first(runs)['tests'][test]['images']
     return [
         {**image, _METRIC: float(np.mean([values[image['key']] for values in seeds]))}
         for image in images
@@ -287,14 +292,14 @@ def _plot_curves(records: Records, path: Path) -> None:
     """Draw the learning curves: the mean over the seeds, and between which values they lie."""
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.add_subplot()
+    axes.set_prop_cycle(cycler(linestyle=['-', '--', ':', '-.']) * rcParams['axes.prop_cycle'])
     for variant, runs in records.items():
         curves = [{p['step']: p[_METRIC] for p in run.get('curve', ())} for run in runs.values()]
         steps = sorted(set.intersection(*map(set, curves)))
         if not steps:
             continue
         values = np.array([[curve[step] for step in steps] for curve in curves])
-        style = _STYLES[len(axes.lines) // _COLORS % len(_STYLES)]
-        (line,) = axes.plot(steps, values.mean(0), style, label=variant)
+        (line,) = axes.plot(steps, values.mean(0), label=variant)
         axes.fill_between(steps, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
     axes.set_xlabel('steps')
     axes.set_ylabel('PSNR (dB)')

@@ -22,27 +22,25 @@ from mmspd.utils.cli import sentence_of
 from mmspd.utils.device import describe_machine
 from mmspd.utils.launch import build_runner
 from prior_study.plan import Row, Study, cost_of, digest_of
-from prior_study.record import Recorder, read_record, write_record
+from prior_study.record import DONE, NOT_BEGUN, Recorder, read_record, write_record
 
-__all__ = ['DONE', 'check_record', 'last_checkpoint', 'run_row']
-
-DONE = 'done'
+__all__ = ['check_record', 'run_row', 'weights_of']
 
 
-def check_record(study: Study, row: Row, results: Path) -> Optional[Dict[str, Any]]:
+def check_record(study: Study, row: Row, results: Path) -> Dict[str, Any]:
     """Read the record of a run and make sure that it is one of the same config.
 
     Returns:
-        The record, or None: it was never begun, or failed before anything was trained.
+        The record. A run that failed before its first epoch was over counts as not begun.
 
     Raises:
         UserError: The study's file, or a config it names, has changed since.
     """
     folder = row.folder(results)
     record = read_record(folder)
-    if record is None or (record['status'] == 'failed' and not record.get('epochs')):
-        return None
-    if record['config'] != digest_of(study.config(row)):
+    if record['status'] == 'failed' and not record.get('epochs'):
+        return dict(status=NOT_BEGUN)
+    if record['status'] != NOT_BEGUN and record['config'] != digest_of(study.config(row)):
         raise UserError(
             f"'{folder}' was made by another config of {row}: delete that folder to run it again, "
             'or choose another --out'
@@ -55,8 +53,8 @@ def run_row(study: Study, row: Row, results: Path, deadline: float) -> Dict[str,
 
     Args:
         study: The study.
-        row: Which of its runs.
-        results: Folder of the study's results; all is written below it.
+        row: The run.
+        results: Folder of the study's results; all files are written below it.
         deadline: Time, as ``time.time()`` counts, at which to stop after an epoch.
 
     Returns:
@@ -69,18 +67,18 @@ def run_row(study: Study, row: Row, results: Path, deadline: float) -> Dict[str,
     folder = row.folder(results)
     with _locked(folder):
         record = check_record(study, row, results)
-        if record is None:
-            record = dict(study=Path(study.path).stem, variant=row.variant, seed=row.seed)
-        elif record['status'] == DONE:
+        if record['status'] == DONE:
             return record
-        record['status'] = 'running'
+        record.update(
+            study=Path(study.path).stem, variant=row.variant, seed=row.seed, status='running'
+        )
         record.pop('error', None)
         try:
             done = _train_and_test(study, row, results, record, deadline)
             record['status'] = DONE if done else 'stopped'
         except UserError as error:
             record.update(status='failed', error=sentence_of(error))
-        except Exception as error:  # it must not stop the others; the log has the traceback
+        except Exception as error:  # the other runs go on; the log has the traceback
             traceback.print_exc()
             record.update(status='failed', error=f'{type(error).__name__}: {error}')
         write_record(folder, record)
@@ -114,11 +112,12 @@ def _train_and_test(
     config.work_dir = str(folder)
     config.dump(str(folder / 'config.py'))
     if variant.shuffle:
-        checkpoint, hooks = _weights_of(Row(variant.shuffle, row.seed), results), [_ShufflePrior()]
+        checkpoint, hooks = weights_of(Row(variant.shuffle, row.seed), results), [_ShufflePrior()]
     else:
-        if not _train(config, folder, record, deadline, _start_of(variant, row, results)):
+        start = variant.start_from and weights_of(Row(variant.start_from, row.seed), results)
+        if not _train(config, folder, record, deadline, start):
             return False
-        checkpoint, hooks = last_checkpoint(folder), []
+        checkpoint, hooks = _last_checkpoint(folder), []
     tests = record.setdefault('tests', {})
     for name, dataset in config.test_sets.items():
         if name not in tests:
@@ -145,25 +144,19 @@ def _train(
     return not recorder.stopped
 
 
-def _start_of(variant: Any, row: Row, results: Path) -> Optional[str]:
-    """Return the checkpoint that training starts with, if it does."""
-    return variant.start_from and _weights_of(Row(variant.start_from, row.seed), results)
-
-
-def _weights_of(row: Row, results: Path) -> str:
-    """Return the last checkpoint of another run, which must be done."""
-    record = read_record(row.folder(results))
-    if record is None or record['status'] != DONE:
-        raise UserError(f'{row} must be trained before: run it too')
-    return last_checkpoint(row.folder(results))
-
-
-def last_checkpoint(folder: Path) -> str:
-    """Return the newest checkpoint in the folder of a run.
+def weights_of(row: Row, results: Path) -> str:
+    """Return the last checkpoint of a run.
 
     Raises:
-        UserError: There is none.
+        UserError: The run is not done, or its checkpoint is gone.
     """
+    if read_record(row.folder(results))['status'] != DONE:
+        raise UserError(f'{row} must be trained before: run it too')
+    return _last_checkpoint(row.folder(results))
+
+
+def _last_checkpoint(folder: Path) -> str:
+    """Return the newest checkpoint in the folder of a run."""
     path = find_resumable(folder)
     if path is None:
         raise UserError(f"the checkpoint in '{folder}' is gone: delete the folder and run it again")
@@ -184,7 +177,7 @@ def _test(
     runner.test()
     result = asdict(Result.load(folder))
     for image in result['images']:
-        del image['blurry'], image['sharp']  # where they are is no result
+        del image['blurry'], image['sharp']  # paths on this machine
     return result
 
 

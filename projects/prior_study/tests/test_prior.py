@@ -1,4 +1,4 @@
-"""What a prior holds of the teacher and what it does, against the same computed with numpy."""
+"""The fit and the effect of a prior, against the same computed with numpy."""
 
 import numpy as np
 import pytest
@@ -22,10 +22,10 @@ model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalize={normal
 """
 
 
-def explained(wanted, found):
+def explained(target, prediction):
     """1 - unexplained variance / variance, from all pixels at once."""
-    error = ((found - wanted) ** 2).sum()
-    return 1 - error / ((wanted - wanted.mean(0)) ** 2).sum()
+    error = ((prediction - target) ** 2).sum()
+    return 1 - error / ((target - target.mean(0)) ** 2).sum()
 
 
 def config_with(write_config, weights, normalize=False):
@@ -65,22 +65,22 @@ def test_the_fit_is_the_explained_share_of_the_variance(write_config, tmp_path, 
     assert len(pairs) == 2
     for group, own in (('mild', pairs[:1]), ('severe', pairs[1:]), ('all', pairs)):
         for level in range(3):
-            wanted, prior, seen = (
+            sharp, prior, blurry = (
                 np.concatenate([pair[kind][level] for pair in own]) for kind in range(3)
             )
             fit = fits[group]
-            assert fit.prior[level] == pytest.approx(explained(wanted, prior), rel=1e-4)
-            assert fit.teacher[level] == pytest.approx(explained(wanted, seen), rel=1e-4)
+            assert fit.prior[level] == pytest.approx(explained(sharp, prior), rel=1e-4)
+            assert fit.teacher[level] == pytest.approx(explained(sharp, blurry), rel=1e-4)
 
 
 def features_by_hand(model, pair):
-    """The teacher's of the sharp image, the prior's, the teacher's of the blurry: (pixels, C)."""
+    """Features (pixels, C) by level: teacher of sharp, prior, teacher of blurry."""
     blurry, sharp = (
         img[None].float() / 255 for img in (pair['inputs'], pair['data_samples'].gt_img)
     )
     loss = model.prior_loss
     with torch.no_grad():
-        found = []
+        predictions = []
         for level, own in enumerate(model.generator.prior(blurry)):
             head = loss.heads[level]
             own = torch.einsum('oi,nihw->nohw', head.weight[:, :, 0, 0], own)
@@ -89,13 +89,13 @@ def features_by_hand(model, pair):
                 norm = loss.norms[level]
                 own = own * (norm.running_var + 1e-5).sqrt()[:, None, None]
                 own = own + norm.running_mean[:, None, None]
-            found.append(own)
+            predictions.append(own)
         teacher = model._teacher.get(torch.device('cpu'))
-        kinds = (teacher(sharp), found, teacher(blurry))
+        kinds = (teacher(sharp), predictions, teacher(blurry))
     return [[f.numpy()[0].reshape(f.shape[1], -1).T for f in levels] for levels in kinds]
 
 
-def test_the_effect_is_the_mean_over_images_of_what_show_prior_tells(write_config, tmp_path):
+def test_the_effect_is_the_mean_of_the_views_of_the_images(write_config, tmp_path):
     config = config_with(write_config, 'random')
     torch.manual_seed(0)
     model = build_model(config.model).eval()

@@ -69,7 +69,7 @@ def test_gains_are_paired_by_seed_and_image(results):
 
 def test_the_page_holds_the_numbers_and_the_plots(results, tmp_path):
     records = load_records(results, ['net0'])
-    assert list(records) == ['net0', 'net6']  # what is not done has no numbers
+    assert list(records) == ['net0', 'net6']  # net5 is not done
     page = write_report(records, tmp_path / 'report', ['net0'])
     text = page.read_text()
     assert '24 images, 20.00 dB blurry' in text
@@ -87,6 +87,7 @@ def test_there_may_be_two_references(results, tmp_path):
     write_record(results / 'wide' / 'seed0', record('wide', 0, [23.0] * 24))
     records = load_records(results, ['net0', 'wide'])
     assert list(records) == ['net0', 'wide', 'net6']
+    assert list(load_records(results, ['net0', 'wide'], only=True)) == ['net0', 'wide']
     text = write_report(records, tmp_path / 'report', ['net0', 'wide']).read_text()
     tables = [line.split('|') for line in text.splitlines() if line.startswith('|')]
     header = next(cells for cells in tables if cells[2].strip() == 'PSNR')
@@ -106,14 +107,14 @@ def test_results_on_other_images_are_refused(results, tmp_path):
         write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
 
 
-def test_other_batches_are_told(results, tmp_path):
+def test_other_batches_are_reported(results, tmp_path):
     write_record(results / 'odd' / 'seed0', record('odd', 0, [22.0] * 24, batch='b'))
     page = write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
     assert '**Not trained on the same batches as net0: odd seed 0.**' in page.read_text()
 
 
 def test_a_missing_reference_and_a_damaged_record_end_in_one_sentence(results):
-    with pytest.raises(UserError, match=r"no result of the reference 'net7' \(it holds net0, net6"):
+    with pytest.raises(UserError, match=r"no result of 'net7' \(it holds net0, net6"):
         load_records(results, ['net0', 'net7'])
     (results / 'net6' / 'seed0' / 'result.json').write_text('{')
     with pytest.raises(UserError, match='is damaged: delete its folder'):

@@ -1,4 +1,4 @@
-"""The study's tools, as a user runs them."""
+"""The commands of the study, as a user runs them."""
 
 import cv2
 import numpy as np
@@ -20,17 +20,10 @@ variants = [
 ]
 order = [dict(variants=['waits', 'broken', 'net0'], seeds=[0])]
 """
-TESTS = """
-test_sets = dict(val=val_dataloader['dataset'])
-test_evaluator = dict(type='mmengine.Evaluator', metrics=[
-    dict(type='mmspd.PSNR', report_input=True), dict(type='mmspd.SSIM', mode='2d')])
-"""
 
 
-def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_config, tmp_path):
-    write_config(TESTS, 'plain.py')
-    study, out = tmp_path / 'study.py', tmp_path / 'out'
-    study.write_text(STUDY)
+def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_study, tmp_path):
+    study, out = write_study(STUDY), tmp_path / 'out'
     code, output = run_tool(PROJECT + '/run.py', study, '--out', out)
     assert code == 1
     assert 'broken seed 0: failed: ' in output
@@ -51,7 +44,7 @@ def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_config, tmp
     code, output = run_tool(
         PROJECT + '/report.py', out, '--out', tmp_path / 'report', '--only', 'net9'
     )
-    assert (code, "has no result of 'net9', only net0" in output) == (1, True)
+    assert (code, "has no result of 'net9' (it holds net0)" in output) == (1, True)
     code, output = run_tool(PROJECT + '/prior.py', study, out, '--only', 'net0')
     assert (code, 'has no guided generator' in output) == (1, True)
 
