@@ -11,9 +11,10 @@ from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import weights_to_cpu
 from torch import Tensor
 
-from mmspd.engine.atomic_backend import BACKEND, AtomicBackend
+from mmspd.engine.atomic_backend import BACKEND
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
+from mmspd.utils.files import remove_leftovers
 from mmspd.utils.model_wrapper import unwrap
 
 __all__ = ['CheckpointHook', 'find_resumable']
@@ -112,7 +113,7 @@ class CheckpointHook(_CheckpointHook):
             runner.message_hub.update_info('last_saved_ckpt', runner._load_from)
         if is_main_process():
             for folder in {self.out_dir, runner.work_dir}:
-                for name in AtomicBackend.remove_leftovers(folder):
+                for name in remove_leftovers(folder):
                     runner.logger.info(f'Deleted {name}, left in {folder} by a killed run.')
 
     def after_val_epoch(self, runner: Any, metrics: Dict[str, float]) -> None:
