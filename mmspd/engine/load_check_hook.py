@@ -6,7 +6,6 @@ from typing import Any, Dict, Optional
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
-from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
@@ -60,7 +59,7 @@ class LoadCheckHook(Hook):
         elif _guided(have) and not _guided(want):
             raise UserError(
                 f'{file} holds a guided model ({_RESTORER}*) but {config} describes a plain '
-                'restorer: use its _sp twin'
+                'restorer: use the guided (_sp) config of the same restorer'
             )
         check_fit(_generator_weights(have), want, file, config)
 
@@ -96,19 +95,19 @@ def _weights_of(checkpoint: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 
 
 def _published_weights(
-    runner: Any, model: nn.Module, checkpoint: Dict[str, Any], file: str
+    runner: Any, model: Any, checkpoint: Dict[str, Any], file: str
 ) -> Dict[str, Any]:
     """Return the weights of a published file under the names of a plain restorer, for testing."""
     state = official_names(checkpoint, file)
-    found = recognize(state)
-    if found is None:
+    published = recognize(state)
+    if published is None:
         raise UserError(
             f"{file} has no 'state_dict' with generator.* weights: load_from and --resume take "
             'checkpoints of tools/train.py, official weights are given by model.load_official'
         )
     if isinstance(runner._train_loop, BaseLoop):  # built, that is this is no test
         raise UserError(
-            f'{file} holds published weights of {found.title} and is no checkpoint of '
+            f'{file} holds published weights of {published.title} and is no checkpoint of '
             f'tools/train.py: start from it by --cfg-options model.load_official={file}'
         )
     restorer = getattr(model.generator, 'restorer', model.generator)

@@ -67,10 +67,10 @@ def _sentence_for(error: Exception) -> Optional[str]:
 def _unknown_argument(error: TypeError) -> Optional[str]:
     """Turn a constructor's complaint about an argument into a sentence: a misspelt config key."""
     pattern = r"(?:.*: )?([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
-    found = re.match(pattern, str(error))
-    if found is None:
+    match = re.match(pattern, str(error))
+    if match is None:
         return None
-    return f'the config gives {found[1]} the key {found[2]!r}, which it does not know: correct it'
+    return f'the config gives {match[1]} the key {match[2]!r}, which it does not know: correct it'
 
 
 def sentence_of(error: UserError) -> str:
@@ -98,10 +98,10 @@ def positive(text: str) -> float:
 
 def size_argument(text: str) -> Tuple[int, int]:
     """Read height and width."""
-    found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
-    if found is None:
+    match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+    if match is None:
         raise argparse.ArgumentTypeError(f'{text!r} is no HEIGHTxWIDTH, such as 720x1280')
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def tile_argument(text: str) -> Union[str, int]:
@@ -113,23 +113,21 @@ def tile_argument(text: str) -> Union[str, int]:
 
 def _unknown_name(error: KeyError) -> Optional[str]:
     """Turn a registry's complaint about a name into a sentence with close matches."""
-    found = re.match(r'(\S+) is not in the (\S+)::(.+?) registry\.', ' '.join(map(str, error.args)))
-    if found is None:
+    message = ' '.join(map(str, error.args))
+    match = re.match(r'(\S+) is not in the \S+::(.+?) registry\.', message)
+    if match is None:
         return None
-    name, _, kind = found.groups()
-    known = _registered_names(kind)
-    plain = name.rpartition('.')[2]
-    # a wrong scope, a wrong case and a slip of the finger should all lead to the right name
-    ranked = sorted(
-        known,
-        key=lambda full: difflib.SequenceMatcher(
-            None, full.rpartition('.')[2].lower(), plain.lower()
-        ).ratio(),
-        reverse=True,
-    )
+    name, kind = match.groups()
+
+    def similarity(known: str) -> float:
+        # a wrong scope, a wrong case and a slip of the finger should all lead to the right name
+        plain = (full.rpartition('.')[2].lower() for full in (known, name))
+        return difflib.SequenceMatcher(None, *plain).ratio()
+
+    closest = sorted(_registered_names(kind), key=similarity, reverse=True)[:3]
     return (
         f"the config names the {kind} '{name}', which nothing is registered as; did you mean "
-        f'{" or ".join(ranked[:3])}?'
+        f'{" or ".join(closest)}?'
     )
 
 
