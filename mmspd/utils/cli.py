@@ -121,8 +121,8 @@ def _unknown_name(error: KeyError) -> Optional[str]:
 
     def similarity(known: str) -> float:
         # a wrong scope, a wrong case and a slip of the finger should all lead to the right name
-        plain = (full.rpartition('.')[2].lower() for full in (known, name))
-        return difflib.SequenceMatcher(None, *plain).ratio()
+        first, second = (full.rpartition('.')[2].lower() for full in (known, name))
+        return difflib.SequenceMatcher(None, first, second).ratio()
 
     closest = sorted(_registered_names(kind), key=similarity, reverse=True)[:3]
     return (
