@@ -6,7 +6,7 @@ import errno
 import re
 import signal
 import sys
-from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Callable, Iterator, List, Optional, Set, Tuple, Union
 
 from mmspd.errors import UserError
 
@@ -141,5 +141,9 @@ def _registered_names(kind: str) -> List[str]:
         for child in registry.children.values():
             yield from names(child)
 
+    def kinds(registry: Registry) -> Set[str]:
+        # the projects call theirs 'optim_wrapper' and 'optimizer_wrapper', for instance
+        return {registry.name}.union(*map(kinds, registry.children.values()))
+
     registries = [item for item in vars(root).values() if isinstance(item, Registry)]
-    return [name for item in registries if item.name == kind for name in names(item)]
+    return [name for item in registries if kind in kinds(item) for name in names(item)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, Union
 
 import torch
-from mmengine.device import get_device
+from mmengine.device import get_device, is_mps_available
 
 from mmspd.errors import UserError
 
@@ -15,7 +15,7 @@ __all__ = ['check_device', 'describe_machine', 'has_accelerator']
 
 def has_accelerator() -> bool:
     """Whether there is something other than the CPU to train on."""
-    return get_device() not in ('cpu', 'mps')
+    return get_device() != 'cpu' and not is_mps_available()
 
 
 def check_device(device: Union[str, torch.device]) -> torch.device:

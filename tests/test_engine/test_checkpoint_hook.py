@@ -114,9 +114,9 @@ class TestFindResumable:
         damaged.write_bytes(content)
         for path, moment in times.items():
             os.utime(path, ns=(moment, moment))
-        said = []
-        assert find_resumable(folder, warn=said.append) == str(folder / 'epoch_2.pth')
-        assert [str(path) in text for path, text in zip((cut, damaged), said)] == [True, True]
+        warnings = []
+        assert find_resumable(folder, warn=warnings.append) == str(folder / 'epoch_2.pth')
+        assert [str(path) in text for path, text in zip((cut, damaged), warnings)] == [True, True]
 
     def test_refuses_when_none_can_be_read(self, folder):
         for path in folder.glob('*.pth'):
