@@ -144,10 +144,11 @@ class DeblurInferencer:
         results: Dict[Job, Any] = {job: job.target for job in done}
         failures: Dict[str, str] = {}
         todo = [job for job in jobs if job not in done]
-        with _Progress(todo, show_progress) as progress:
-            for job in todo:
+        with _progress_bar(todo, show_progress) as bar:
+            for number, job in enumerate(todo, 1):
+                bar.set_description_str(f'{number}/{len(todo)} {job.source.name}')
                 try:
-                    results[job] = self._restore_file(job, options, progress.start(job))
+                    results[job] = self._restore_file(job, options, bar.update)
                     if record is not None:
                         record.add(job)
                 except UserError as error:
@@ -242,29 +243,15 @@ class DeblurInferencer:
         return job.target
 
 
-class _Progress:
-    """A bar over the pixels of all photos and frames, for they take a time each."""
-
-    def __init__(self, jobs: Sequence[Job], show: bool) -> None:
-        self._names = {job: f'{n}/{len(jobs)} {job.source.name}' for n, job in enumerate(jobs, 1)}
-        self._bar = tqdm(
-            total=sum(_count_pixels(job.source) for job in jobs) if show else None,
-            disable=not show or not jobs,
-            unit_scale=True,
-            bar_format='{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels '
-            '[{elapsed}, {remaining} left]',
-        )
-
-    def __enter__(self) -> '_Progress':
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._bar.close()
-
-    def start(self, job: Job) -> Callable[[int], None]:
-        """Show the name of the next file; return what is called with pixels that are done."""
-        self._bar.set_description_str(self._names[job])
-        return self._bar.update
+def _progress_bar(jobs: Sequence[Job], show: bool) -> tqdm:
+    """Make a bar over the pixels of all photos and frames, for they take a time each."""
+    return tqdm(
+        total=sum(_count_pixels(job.source) for job in jobs) if show else None,
+        disable=not show or not jobs,
+        unit_scale=True,
+        bar_format='{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels '
+        '[{elapsed}, {remaining} left]',
+    )
 
 
 def _count_pixels(path: Path) -> int:

@@ -73,7 +73,7 @@ class LoadCheckHook(Hook):
                 f'from it with --cfg-options load_from={file} and without --resume'
             )
         # given with the file's, the model's own values spare MMEngine's list of missing keys
-        added = {key: value for key, value in want.items() if _is_added(key)}
+        added = {key: value for key, value in want.items() if key.startswith(_ADDED)}
         runner.logger.warning(
             f'{file} holds a plain restorer: its weights are loaded into {_RESTORER}*, while the '
             f'{len(added)} weights of prior and embedding start from their initial values.'
@@ -117,10 +117,6 @@ def _published_weights(
 
 def _generator_weights(weights: Dict[str, Any]) -> Dict[str, torch.Tensor]:
     return {key: value for key, value in weights.items() if key.startswith('generator.')}
-
-
-def _is_added(key: str) -> bool:
-    return key.startswith(_ADDED)
 
 
 def _guided(weights: Dict[str, Any]) -> bool:
