@@ -6,7 +6,7 @@ import errno
 import re
 import signal
 import sys
-from typing import Any, Callable, Iterator, List, Optional, Set, Tuple, Union
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 from mmspd.errors import UserError
 
@@ -135,15 +135,15 @@ def _registered_names(kind: str) -> List[str]:
     """Return all registered names of a kind ('model', 'hook', ...), with their scopes."""
     from mmengine.registry import Registry, root
 
-    def names(registry: Registry) -> Iterator[str]:
-        for name in registry.module_dict:
-            yield name if registry.scope == 'mmengine' else f'{registry.scope}.{name}'
-        for child in registry.children.values():
-            yield from names(child)
+    def family(registry: Registry) -> List[Registry]:
+        return sum(map(family, registry.children.values()), [registry])
 
-    def kinds(registry: Registry) -> Set[str]:
-        # the projects call theirs 'optim_wrapper' and 'optimizer_wrapper', for instance
-        return {registry.name}.union(*map(kinds, registry.children.values()))
-
-    registries = [item for item in vars(root).values() if isinstance(item, Registry)]
-    return [name for item in registries if kind in kinds(item) for name in names(item)]
+    # of one family, a project calls its own 'optim_wrapper' and another 'optimizer_wrapper'
+    families = [family(item) for item in vars(root).values() if isinstance(item, Registry)]
+    return [
+        name if registry.scope == 'mmengine' else f'{registry.scope}.{name}'
+        for members in families
+        if kind in {registry.name for registry in members}
+        for registry in members
+        for name in registry.module_dict
+    ]

@@ -18,9 +18,10 @@ from common import write_record
 from mmengine.config import Config
 from training_step import VARIANTS, use_variant
 
+from mmspd.engine.runner import build_runner
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
-from mmspd.utils.launch import add_cfg_options, build_runner, read_config
+from mmspd.utils.launch import add_cfg_options, read_config
 from mmspd.utils.tables import text_table
 
 REFERENCE = 'float32'
