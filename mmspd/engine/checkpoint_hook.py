@@ -1,5 +1,7 @@
 """Checkpoints that survive a kill at any moment, and the search for the one to resume from."""
 
+import difflib
+import inspect
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Union
@@ -68,7 +70,10 @@ class CheckpointHook(_CheckpointHook):
             **kwargs,
         )
         if self.args:  # MMEngine keeps what it does not know
-            raise UserError(f'{name} has no argument {min(self.args)!r}: correct or remove it')
+            key, known = min(self.args), inspect.signature(_CheckpointHook).parameters
+            close = difflib.get_close_matches(key, [*known, 'start_from'], n=1)
+            hint = f', did you mean {close[0]!r}?' if close else ': remove it'
+            raise UserError(f'{name} has no argument {key!r}{hint}')
         self.start_from = start_from
         self._is_training = False
 

@@ -64,7 +64,8 @@ def test_best_is_replaced_only_by_a_saved_better_one(make_runner, tmp_path, monk
     ('arguments', 'sentence'),
     [
         (dict(max_keep_ckpts=1), 'set it to 2 or more'),
-        (dict(intervall=2), "checkpoint has no argument 'intervall': correct"),
+        (dict(intervall=2), "no argument 'intervall', did you mean 'interval'?"),
+        (dict(zzz=2), "no argument 'zzz': remove it"),
         (dict(backend_args=dict(backend='petrel')), "type='mmengine.CheckpointHook'"),
         (dict(out_dir='s3://bucket/x'), "type='mmengine.CheckpointHook'"),
     ],
