@@ -167,7 +167,7 @@ class RestoredRecord:
                 f"'{job.target}' exists and was made {how}: give another folder for "
                 'the results, or let it be overwritten (--overwrite)'
             )
-        return entry['source'] == _version_of(job.source)
+        return entry['source'] == _fingerprint(job.source)
 
     def add(self, job: Job) -> None:
         """Note that a job is done.
@@ -177,7 +177,7 @@ class RestoredRecord:
         """
         assert job.target is not None  # results that are returned are not recorded
         name = self._name(job.target)
-        entry = dict(file=name, source=_version_of(job.source), settings=self.settings)
+        entry = dict(file=name, source=_fingerprint(job.source), settings=self.settings)
         try:
             with self._path.open('a', encoding='utf-8') as file:
                 # the line break first: the line before may have been cut off
@@ -190,7 +190,7 @@ class RestoredRecord:
         return target.relative_to(self.folder).as_posix()
 
 
-def _version_of(source: Path) -> List[int]:
+def _fingerprint(source: Path) -> List[int]:
     """Size and date of a file, which change with its content."""
     status = source.stat()
     return [status.st_size, status.st_mtime_ns]
