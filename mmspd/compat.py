@@ -9,9 +9,10 @@ accelerator is set up by :func:`init_cpu_distributed`, which the command-line to
 import importlib.util
 import pickle
 import sys
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any, Callable, List, Tuple, Union
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 from mmspd.errors import UserError
 
@@ -20,9 +21,11 @@ __all__ = [
     'allow_runner_checkpoints',
     'apply',
     'init_cpu_distributed',
+    'let_nafnet_compile',
     'restore_numpy_bool8',
 ]
 
+_NAFNET_NORM = 'mmagic.models.editors.nafnet.naf_layerNorm2d'
 SafeGlobal = Union[Callable[..., Any], Tuple[Callable[..., Any], str]]
 
 
@@ -31,6 +34,7 @@ def apply() -> None:
     add_mmcv_ext_placeholder()
     restore_numpy_bool8()
     allow_runner_checkpoints()
+    let_nafnet_compile()
 
 
 def add_mmcv_ext_placeholder() -> bool:
@@ -85,7 +89,7 @@ def restore_numpy_bool8() -> None:
 
     # No hasattr: on NumPy 1.24-1.26 that would give the deprecation warning of the alias.
     if int(np.__version__.split('.')[0]) >= 2 and 'bool8' not in vars(np):
-        np.bool8 = np.bool_
+        np.bool8 = np.bool_  # type: ignore[attr-defined]
 
 
 def allow_runner_checkpoints() -> None:
@@ -179,26 +183,45 @@ def init_cpu_distributed(cfg: Any, launcher: str) -> bool:
     return True
 
 
-def let_nafnet_compile() -> bool:
-    """Let ``torch.compile(fullgraph=True)`` trace MMagic's NAFNet.
+def let_nafnet_compile() -> None:
+    """Let ``torch.compile(fullgraph=True)`` trace MMagic's NAFNet, at once or when it is imported.
 
     Upstream fault: the ``LayerNorm2d`` of MMagic 1.2.0 (and of NAFNet itself) is an autograd
     function that reads ``ctx.saved_variables``, which breaks the graph at every block. While a
     graph is traced, the same formula in plain tensor operations takes its place; eager execution
-    keeps the original. Called once MMagic has been imported.
-
-    Returns:
-        Whether MMagic's layer was found and wrapped.
+    keeps the original.
     """
+    if _NAFNET_NORM in sys.modules:
+        _make_traceable(sys.modules[_NAFNET_NORM])
+    elif not any(isinstance(finder, _NAFNetFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _NAFNetFinder())
+
+
+class _NAFNetFinder(MetaPathFinder):
+    """Finds MMagic's ``LayerNorm2d`` as Python does, and repairs it as soon as it is loaded."""
+
+    def find_spec(
+        self, fullname: str, path: Any, target: Optional[ModuleType] = None
+    ) -> Optional[ModuleSpec]:
+        spec = PathFinder.find_spec(fullname, path) if fullname == _NAFNET_NORM else None
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_and_repair(module: ModuleType) -> None:
+                load(module)
+                _make_traceable(module)
+
+            spec.loader.exec_module = load_and_repair  # type: ignore[method-assign]
+        return spec
+
+
+def _make_traceable(module: Any) -> None:
+    """Give the module's ``LayerNorm2d`` a second form, for compilers."""
     import torch
 
-    module = sys.modules.get('mmagic.models.editors.nafnet.naf_layerNorm2d')
-    if module is None:
-        return False
     original = module.LayerNorm2d.forward
-    if getattr(original, 'is_traceable', False):
-        return True
-
+    if original.__module__ == __name__:  # repaired before
+        return
     is_compiling = getattr(torch.compiler, 'is_compiling', lambda: False)  # torch 2.1 has none
 
     def forward(self: Any, x: Any) -> Any:
@@ -209,6 +232,4 @@ def let_nafnet_compile() -> bool:
         normed = (x - mean) / (variance + self.eps).sqrt()
         return self.weight.view(1, -1, 1, 1) * normed + self.bias.view(1, -1, 1, 1)
 
-    forward.is_traceable = True
     module.LayerNorm2d.forward = forward
-    return True

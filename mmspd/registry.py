@@ -7,14 +7,7 @@
 import importlib
 from typing import Any, Union
 
-from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
-from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine import registry as roots
 from mmengine.registry import Registry
 from torch import nn
 
@@ -36,35 +29,21 @@ __all__ = [
 # Projects whose components configs may name, as in ``type='mmpretrain.ResNet'``.
 SIBLINGS = ('mmagic', 'mmpretrain', 'mmseg')
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmspd', locations=['mmspd.models'])
-DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='mmspd', locations=['mmspd.datasets']
-)
-TRANSFORMS = Registry(
-    'transform', parent=MMENGINE_TRANSFORMS, scope='mmspd', locations=['mmspd.datasets']
-)
-DATA_SAMPLERS = Registry(
-    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmspd', locations=['mmspd.datasets']
-)
-METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmspd', locations=['mmspd.evaluation'])
-HOOKS = Registry(
-    'hook',
-    parent=MMENGINE_HOOKS,
-    scope='mmspd',
-    locations=['mmspd.engine', 'mmspd.evaluation', 'mmspd.visualization'],
-)
-OPTIM_WRAPPERS = Registry(
-    'optimizer wrapper',
-    parent=MMENGINE_OPTIM_WRAPPERS,
-    scope='mmspd',
-    locations=['mmspd.engine'],
-)
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler',
-    parent=MMENGINE_PARAM_SCHEDULERS,
-    scope='mmspd',
-    locations=['mmspd.engine'],
-)
+
+def _child(root: Registry, *folders: str) -> Registry:
+    """Make mmspd's child of a registry, whose components are in some folders of the package."""
+    locations = [f'mmspd.{folder}' for folder in folders]
+    return Registry(root.name, parent=root, scope='mmspd', locations=locations)
+
+
+MODELS = _child(roots.MODELS, 'models')
+DATASETS = _child(roots.DATASETS, 'datasets')
+TRANSFORMS = _child(roots.TRANSFORMS, 'datasets')
+DATA_SAMPLERS = _child(roots.DATA_SAMPLERS, 'datasets')
+METRICS = _child(roots.METRICS, 'evaluation')
+HOOKS = _child(roots.HOOKS, 'engine', 'evaluation', 'visualization')
+OPTIM_WRAPPERS = _child(roots.OPTIM_WRAPPERS, 'engine')
+PARAM_SCHEDULERS = _child(roots.PARAM_SCHEDULERS, 'engine')
 
 
 def build_model(cfg: Union[dict, nn.Module], **defaults: Any) -> Any:

@@ -14,8 +14,6 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmspd.engine import atomic_backend
-
 # MMEngine formats the config's text with yapf whenever it saves or logs it, which takes almost half
 # the time of a tiny run; unformatted it is the same Python.
 mmengine_config.FormatCode = lambda text, **_: (text, False)
@@ -140,7 +138,7 @@ class KillDuringSave(Hook):
         self.left = at
 
     def before_train(self, runner):
-        real = atomic_backend.os
+        real_fsync, real_replace = os.fsync, os.replace
 
         def fsync(handle):
             if self.is_time():
@@ -148,20 +146,14 @@ class KillDuringSave(Hook):
                 if size and os.path.isfile(f'/proc/self/fd/{handle}'):
                     os.ftruncate(handle, size // 2)
                 os.kill(os.getpid(), signal.SIGKILL)
-            real.fsync(handle)
+            real_fsync(handle)
 
         def replace(old, new):
             if self.is_time():
                 os.kill(os.getpid(), signal.SIGKILL)
-            real.replace(old, new)
+            real_replace(old, new)
 
-        class Counted:
-            def __getattr__(self, name):
-                return getattr(real, name)
-
-        counted = Counted()
-        counted.fsync, counted.replace = fsync, replace
-        atomic_backend.os = counted
+        os.fsync, os.replace = fsync, replace
 
     def is_time(self):
         self.left -= 1

@@ -2,6 +2,7 @@ import os
 import pickle
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -39,9 +40,26 @@ def test_import_is_light_and_the_stack_imports_after_it():
         'heavy = {"mmagic", "mmcv", "diffusers", "transformers", "mmengine.runner", "cv2"}\n'
         'print(sorted(heavy & set(sys.modules)))\n'
         'import mmagic, mmagic.models, mmagic.datasets, mmagic.evaluation\n'
-        'print("imported")'
+        'print("imported")\n'
+        # ... and its NAFNet breaks the graph of a compiler
+        'import torch\n'
+        'from mmagic.models.editors.nafnet.naf_layerNorm2d import LayerNorm2d\n'
+        'norm, x = LayerNorm2d(4), torch.rand(1, 4, 3, 3)\n'
+        'compiled = torch.compile(norm, fullgraph=True, backend="eager")\n'
+        'print(torch.allclose(compiled(x), norm(x), atol=1e-6))'
     )
-    assert output.splitlines() == ['[]', 'imported']
+    assert output.splitlines() == ['[]', 'imported', 'True']
+
+
+def test_an_imported_nafnet_is_repaired_once(monkeypatch):
+    module = ModuleType('naf_layerNorm2d')
+    module.LayerNorm2d = type('LayerNorm2d', (), dict(forward=lambda self, x: x + 1))
+    monkeypatch.setitem(sys.modules, 'mmagic.models.editors.nafnet.naf_layerNorm2d', module)
+    compat.let_nafnet_compile()
+    repaired = module.LayerNorm2d.forward
+    compat.let_nafnet_compile()
+    assert module.LayerNorm2d.forward is repaired
+    assert module.LayerNorm2d().forward(1) == 2  # eager: the original
 
 
 def imported(package):

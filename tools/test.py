@@ -13,7 +13,6 @@ from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main, tile_argument
 from mmspd.utils.launch import (
     add_common_arguments,
-    build_runner,
     check_file,
     merge_options,
     prepare_config,
@@ -194,6 +193,8 @@ def main(argv: List[str]) -> None:
         for config in configs:
             init_default_scope(config.get('default_scope', 'mmengine'))
             DATASETS.build(config.test_dataloader.dataset)
+    from mmspd.engine.runner import build_runner  # late: --help should not wait for it
+
     for config in configs:
         build_runner(config).test()
 

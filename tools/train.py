@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
-from mmspd.utils.launch import add_common_arguments, build_runner, check_file, prepare_config
+from mmspd.utils.launch import add_common_arguments, check_file, prepare_config
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -97,6 +97,8 @@ def main(argv: List[str]) -> None:
                 'add the batch size that its learning rate is meant for'
             )
         config.auto_scale_lr.enable = True
+    from mmspd.engine.runner import build_runner  # late: --help should not wait for it
+
     runner = build_runner(config)
     warn_of_batch(config)
     runner.train()

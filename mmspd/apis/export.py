@@ -1,23 +1,26 @@
 """Networks as files that run without mmspd: ONNX, and PyTorch's own exported programs."""
 
+import copy
 import importlib.util
 import io
 import json
 import time
 import warnings
 from pathlib import Path
-from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from mmspd.apis.exportable import Exportable, export_graph
 from mmspd.errors import UserError
 from mmspd.models.guided import as_list
+from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.utils.files import write_bytes
 
-__all__ = ['OPSETS', 'SIZES', 'TOLERANCE', 'Exported', 'export_network']
+__all__ = ['OPSETS', 'SIZES', 'Exportable', 'Exported', 'export_graph', 'export_network']
 
 #: Rows and columns of the images on which an export is checked: no multiples of anything, smaller
 #: and larger than the example it is made with.
@@ -26,13 +29,16 @@ SIZES = ((61, 75), (98, 145), (190, 243))
 TOLERANCE = 1e-4
 #: Versions of ONNX's operators that PyTorch's exporter writes.
 OPSETS = range(18, 25)
+# Batch, channels, rows and columns of the example: not square, no multiples of anything, and large
+# enough that no feature is a single pixel, which an exporter would take for a fixed size.
+_EXAMPLE = (2, 3, 173, 229)
 
 Size = Tuple[int, int]
 Restore = Callable[[np.ndarray], np.ndarray]
 
 
 class Exported(NamedTuple):
-    """What an export was found to do.
+    """What an export does.
 
     Attributes:
         differences: by size, the largest difference of a value from the network's own.
@@ -64,7 +70,7 @@ def export_network(
         sizes: rows and columns of the random images on which the file is compared with the
             network, the first one as a batch of two.
         opset: version of ONNX's operators; the exporter's choice by default.
-        pad_to: see :class:`~mmspd.apis.exportable.Exportable`.
+        pad_to: see :class:`Exportable`.
         time_size: measure how long an image of this size takes.
 
     Raises:
@@ -119,7 +125,7 @@ def _to_onnx(
 ) -> bytes:
     import onnx
 
-    exported = torch.onnx.export(
+    exported: Any = torch.onnx.export(
         program,
         dynamo=True,
         verbose=False,
@@ -212,3 +218,105 @@ def _measure(network: nn.Module, restore: Restore, size: Size) -> Tuple[float, f
 
     with torch.no_grad():
         return best(_eager(network)), best(restore)
+
+
+class Exportable(nn.Module):
+    """An image in, the restored image out, and no decision in Python that hangs on the size.
+
+    The restorer, plain or guided, is copied, and so stays as it is.
+
+    Args:
+        restorer: takes ``(N, 3, H, W)``, RGB, [0, 1], and returns an image or several.
+        pad_to: pad the image by reflection to a multiple of this first, for a restorer whose own
+            padding decides in Python whether to pad, as that of MMagic's Restormer (8) does.
+    """
+
+    def __init__(self, restorer: nn.Module, pad_to: int = 1) -> None:
+        super().__init__()
+        self.restorer = copy.deepcopy(restorer).eval().requires_grad_(False)
+        self.pad_to = pad_to
+        modules: List[Any] = list(self.restorer.modules())
+        for module in modules:
+            if hasattr(module, 'outputs'):
+                module.outputs = 'last'  # the smaller images would be cropped in vain
+            for name, child in module.named_children():
+                if type(child).__name__ == 'NAFAvgPool2d':
+                    setattr(module, name, _LocalMean(child.kernel_size))
+
+    def forward(self, blurry: Tensor) -> Tensor:
+        """Restore ``(N, 3, H, W)``, RGB, [0, 1]."""
+        with _CutsAreCopies():
+            if self.pad_to == 1:
+                return as_list(self.restorer(blurry))[-1]
+            height, width = blurry.shape[-2:]
+            padded = pad_to_multiple(blurry, self.pad_to)
+            return as_list(self.restorer(padded))[-1][..., :height, :width]
+
+
+def export_graph(network: Exportable) -> torch.export.ExportedProgram:
+    """Record a network as a graph in which batch, height and width are free.
+
+    Raises:
+        Exception: whatever the network or the exporter raise where they need a fixed size.
+    """
+    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    with torch.no_grad():
+        return torch.export.export(
+            network, (torch.rand(_EXAMPLE),), dynamic_shapes={'blurry': free}, strict=False
+        )
+
+
+class _CutsAreCopies(TorchFunctionMode):
+    """Make ``x[..., :height, :width]`` a copy instead of a view.
+
+    Whether a view is contiguous hangs on the sizes, and torch.export would freeze the example's
+    answer; of a copy it is known.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: Optional[dict] = None
+    ) -> Any:
+        if func is Tensor.__getitem__ and _is_corner(args[1]):
+            x, (*_, rows, columns) = args
+            return x.narrow_copy(-2, 0, rows.stop).narrow_copy(-1, 0, columns.stop)
+        return func(*args, **(kwargs or {}))
+
+
+def _is_corner(index: Any) -> bool:
+    """Tell whether an index is ``[..., :height, :width]`` or ``[:, :, :height, :width]``."""
+    if not isinstance(index, tuple) or len(index) < 3:
+        return False
+    if any(not isinstance(part, slice) or part.start or part.step for part in index[1:]):
+        return False
+    whole = index[0] is Ellipsis or (len(index) == 4 and index[0] == index[1] == slice(None))
+    return whole and None not in (index[-2].stop, index[-1].stop)
+
+
+class _LocalMean(nn.Module):
+    """MMagic's ``NAFAvgPool2d`` (the means of TLC) without its branches on the size.
+
+    The mean over a window around each pixel, from sums over all that is above and to the left of
+    it; the window stays within the image. MMagic's branch for an image that is no larger than the
+    window gives the same numbers once.
+
+    Args:
+        window: rows and columns.
+    """
+
+    def __init__(self, window: Sequence[int]) -> None:
+        super().__init__()
+        self.window = tuple(window)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Smooth ``(N, C, H, W)``."""
+        sums = F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))
+        area: Any = 1
+        for dim, window in zip((-2, -1), self.window):
+            size = x.shape[dim]
+            side = torch.sym_min(size, window)
+            # at the border the nearest window that lies within
+            start = torch.arange(size, device=x.device) - (side - 1) // 2
+            start = start.clamp(min=0, max=size - side)
+            sums = sums.index_select(dim, start + side) - sums.index_select(dim, start)
+            area = area * side
+        return sums / area

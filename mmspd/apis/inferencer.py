@@ -41,7 +41,7 @@ class RestoreOptions(NamedTuple):
             that the memory allows.
         memory_budget: Bytes that may be used; by default a share of what is free.
         self_ensemble: Average over the eight flips and quarter turns, in eight times the time.
-        precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
+        precision: A name of :data:`~mmspd.utils.precision.PRECISIONS`.
         batch: How many tiles to restore at a time.
     """
 
@@ -127,20 +127,28 @@ class DeblurInferencer:
         """
         options = RestoreOptions(**how)
         listed = [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else list(inputs)
-        if any(isinstance(entry, np.ndarray) for entry in listed):
-            return self._restore_arrays(listed, out_dir, options)
-        jobs = find_jobs(listed, out_dir, suffix, recursive)
+        arrays = [entry for entry in listed if isinstance(entry, np.ndarray)]
+        paths = [entry for entry in listed if not isinstance(entry, np.ndarray)]
+        if arrays:
+            if paths or out_dir is not None:
+                raise UserError(
+                    'arrays are returned, not written, and not mixed with files: leave out_dir out'
+                )
+            predictions = [self.deblur(array, options) for array in arrays]
+            return dict(predictions=predictions, sources=arrays, failures={}, skipped=[])
+        jobs = find_jobs(paths, out_dir, suffix, recursive)
         record, done = None, set()
         if out_dir is not None:
             record = RestoredRecord(out_dir, self._settings(options))
             done = set() if overwrite else {job for job in jobs if record.is_done(job)}
-        predictions: Dict[Job, Any] = {job: job.target for job in done}
+        results: Dict[Job, Any] = {job: job.target for job in done}
         failures: Dict[str, str] = {}
         todo = [job for job in jobs if job not in done]
-        with _Progress(todo, show_progress) as progress:
-            for job in todo:
+        with _progress_bar(todo, show_progress) as bar:
+            for number, job in enumerate(todo, 1):
+                bar.set_description_str(f'{number}/{len(todo)} {job.source.name}')
                 try:
-                    predictions[job] = self._restore_file(job, options, progress.start(job))
+                    results[job] = self._restore_file(job, options, bar.update)
                     if record is not None:
                         record.add(job)
                 except UserError as error:
@@ -149,7 +157,7 @@ class DeblurInferencer:
                     source, sentence = str(job.source), str(error)
                     failures[source] = sentence if source in sentence else f"'{source}': {sentence}"
         return dict(
-            predictions=[predictions.get(job) for job in jobs],
+            predictions=[results.get(job) for job in jobs],
             sources=[job.source for job in jobs],
             failures=failures,
             skipped=[job.source for job in jobs if job in done],
@@ -174,7 +182,7 @@ class DeblurInferencer:
             pixels: ``(H, W)`` gray, or ``(H, W, C)`` with C of 1 (gray), 2 (and alpha), 3 (RGB) or
                 4 (and alpha); uint8 or uint16; RGB and not the BGR of OpenCV.
             options: How.
-            progress: Is told of every part that is done, in pixels.
+            progress: Called with the number of pixels of every part that is done.
 
         Returns:
             The restored image, of the same shape and type; alpha is the input's.
@@ -191,17 +199,17 @@ class DeblurInferencer:
             )
         planes = pixels[..., None] if pixels.ndim == 2 else pixels
         height, width = pixels.shape[:2]
-        told = 0
+        reported = 0
 
-        def tell(done: int, total: int) -> None:
-            nonlocal told
+        def report(done: int, total: int) -> None:
+            nonlocal reported
             if progress is not None:
-                progress(height * width * done // total - told)
-                told = height * width * done // total
+                progress(height * width * done // total - reported)
+                reported = height * width * done // total
 
         try:
             image = to_tensor(planes)
-            restored = restore_images(self._network, image, progress=tell, **options._asdict())
+            restored = restore_images(self._network, image, progress=report, **options._asdict())
             _warn_of_implausible(image, restored)
             return like_pixels(restored, planes).reshape(pixels.shape)
         except (RuntimeError, MemoryError) as error:
@@ -212,16 +220,6 @@ class DeblurInferencer:
                 f'there is not enough memory for {width}x{height} pixels: give a smaller tile or '
                 'memory budget'
             ) from error
-
-    def _restore_arrays(
-        self, arrays: Sequence[np.ndarray], out_dir: Optional[Any], options: RestoreOptions
-    ) -> Dict[str, Any]:
-        if out_dir is not None or not all(isinstance(entry, np.ndarray) for entry in arrays):
-            raise UserError(
-                'arrays are returned, not written, and not mixed with files: leave out_dir out'
-            )
-        predictions = [self.deblur(array, options) for array in arrays]
-        return dict(predictions=predictions, sources=list(arrays), failures={}, skipped=[])
 
     def _restore_file(
         self, job: Job, options: RestoreOptions, progress: Callable[[int], None]
@@ -245,29 +243,15 @@ class DeblurInferencer:
         return job.target
 
 
-class _Progress:
-    """A bar over the pixels of all photos and frames, for they take a time each."""
-
-    def __init__(self, jobs: Sequence[Job], show: bool) -> None:
-        self._names = {job: f'{n}/{len(jobs)} {job.source.name}' for n, job in enumerate(jobs, 1)}
-        self._bar = tqdm(
-            total=sum(_count_pixels(job.source) for job in jobs) if show else None,
-            disable=not show or not jobs,
-            unit_scale=True,
-            bar_format='{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels '
-            '[{elapsed}, {remaining} left]',
-        )
-
-    def __enter__(self) -> '_Progress':
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._bar.close()
-
-    def start(self, job: Job) -> Callable[[int], None]:
-        """Show the name of the next file; what is returned is told of pixels that are done."""
-        self._bar.set_description_str(self._names[job])
-        return self._bar.update
+def _progress_bar(jobs: Sequence[Job], show: bool) -> tqdm:
+    """Make a bar over the pixels of all photos and frames, for they take a time each."""
+    return tqdm(
+        total=sum(_count_pixels(job.source) for job in jobs) if show else None,
+        disable=not show or not jobs,
+        unit_scale=True,
+        bar_format='{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels '
+        '[{elapsed}, {remaining} left]',
+    )
 
 
 def _count_pixels(path: Path) -> int:
@@ -298,7 +282,7 @@ def _find_config(model: Union[str, Path]) -> str:
 
 
 def _digest(generator: torch.nn.Module, config: str) -> str:
-    """Return what tells a network with its weights from others."""
+    """Return a hash of a network's config and weights."""
     digest = hashlib.sha256(config.encode())
     for tensor in generator.state_dict().values():
         digest.update(tensor.cpu().flatten().view(torch.uint8).numpy())

@@ -102,20 +102,20 @@ def _walk(folder: Path, out: Optional[Path], recursive: bool) -> List[Path]:
         deeper += len(below)
         folders[:] = [path.name for path in below] if recursive else []
         files += [Path(parent, name) for name in sorted(names) if not name.startswith('.')]
-    found = [file for file in files if file.suffix.lower() in PHOTO_SUFFIXES + VIDEO_SUFFIXES]
-    if not found:
+    media = [file for file in files if file.suffix.lower() in PHOTO_SUFFIXES + VIDEO_SUFFIXES]
+    if not media:
         hint = ': look into its folders too (--recursive)' if deeper and not recursive else ''
         raise UserError(f"no photo or video is in '{folder}' (it holds {list_names(folder)}){hint}")
-    return found
+    return media
 
 
 def _expand(pattern: str) -> List[Path]:
-    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-    found = [file for file in files if file.is_file()]
-    if not found:
+    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    files = [path for path in paths if path.is_file()]
+    if not files:
         what = 'matches no file' if glob.has_magic(pattern) else 'does not exist'
         raise UserError(f"'{pattern}' {what}: correct the path")
-    return found
+    return files
 
 
 class RestoredRecord:
@@ -158,16 +158,16 @@ class RestoredRecord:
         Raises:
             UserError: What is there was made otherwise, and would be lost.
         """
-        if not job.target.exists():
+        if job.target is None or not job.target.exists():
             return False
-        entry = self._entries.get(self._name(job))
+        entry = self._entries.get(self._name(job.target))
         if entry is None or entry['settings'] != self.settings:
             how = 'by something else' if entry is None else 'with another model or settings'
             raise UserError(
                 f"'{job.target}' exists and was made {how}: give another folder for "
                 'the results, or let it be overwritten (--overwrite)'
             )
-        return entry['source'] == _stamp(job.source)
+        return entry['source'] == _fingerprint(job.source)
 
     def add(self, job: Job) -> None:
         """Note that a job is done.
@@ -175,20 +175,22 @@ class RestoredRecord:
         Raises:
             UserError: The disk is full.
         """
-        entry = dict(file=self._name(job), source=_stamp(job.source), settings=self.settings)
+        assert job.target is not None  # results that are returned are not recorded
+        name = self._name(job.target)
+        entry = dict(file=name, source=_fingerprint(job.source), settings=self.settings)
         try:
             with self._path.open('a', encoding='utf-8') as file:
                 # the line break first: the line before may have been cut off
                 file.write('\n' + json.dumps(entry))
         except OSError as error:
             raise UserError(f"cannot write '{self._path}': {error.strerror}") from error
-        self._entries[entry['file']] = entry
+        self._entries[name] = entry
 
-    def _name(self, job: Job) -> str:
-        return job.target.relative_to(self.folder).as_posix()
+    def _name(self, target: Path) -> str:
+        return target.relative_to(self.folder).as_posix()
 
 
-def _stamp(source: Path) -> List[int]:
-    """Return what changes when a file does; its date alone may be older after a copy."""
+def _fingerprint(source: Path) -> List[int]:
+    """Size and date of a file, which change with its content."""
     status = source.stat()
     return [status.st_size, status.st_mtime_ns]

@@ -62,10 +62,10 @@ def _load_weights(model: BaseModel, source: str, config: str, distillation: bool
         loaded = load_official(restorer, source, 'checkpoint')
         print_log(f'The restorer has {loaded}.', 'current')
         return
-    wanted = ('generator.', 'prior_loss.') if distillation else ('generator.',)
+    prefixes = ('generator.', 'prior_loss.') if distillation else ('generator.',)
     own = model.state_dict()
     have, want = (
-        {name: weight for name, weight in weights.items() if name.startswith(wanted)}
+        {name: weight for name, weight in weights.items() if name.startswith(prefixes)}
         for weights in (state, own)
     )
     check_fit(have, want, source, config)

@@ -5,13 +5,14 @@ import warnings
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import cv2
 import numpy as np
 import tifffile
 import torch
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from mmspd.datasets.image_io import IMAGE_SUFFIXES
@@ -101,8 +102,8 @@ class Photo:
 def read_photo(path: Union[str, Path]) -> Photo:
     """Read a photo of any size up to 178 megapixels, whatever its mode and bit depth.
 
-    PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and PPM, told by the content and not by the suffix, and
-    HEIC where the package pillow-heif is installed. CMYK is converted by its color profile, or
+    PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and PPM, recognized by the content and not by the suffix,
+    and HEIC where the package pillow-heif is installed. CMYK is converted by its color profile, or
     without one by the simple formula. RGB is taken as it is stored, whatever its profile.
 
     Raises:
@@ -136,7 +137,7 @@ def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
     pixels = np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, turns))
     return Photo(
         pixels,
-        'JPEG' if image.format == 'MPO' else image.format,
+        'JPEG' if image.format == 'MPO' else image.format or '',
         orientation,
         _save_options(image, data),
         _png_metadata(data) if image.format == 'PNG' else b'',
@@ -145,7 +146,7 @@ def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
 
 
 def _decode(path: Union[str, Path], data: bytes) -> Image.Image:
-    """Let Pillow decode a file, which also tells whether it is whole."""
+    """Let Pillow decode a file, which also finds out whether it is whole."""
     _register_heif()
     Image.init()
     try:
@@ -164,7 +165,7 @@ def _decode(path: Union[str, Path], data: bytes) -> Image.Image:
             cure = 'for HEIC photos, pip install pillow-heif'
         raise UserError(f"'{path}' is damaged, or no image of a known kind: {cure}") from error
     except Image.DecompressionBombError as error:
-        limit = 2 * Image.MAX_IMAGE_PIXELS // 10**6
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(
             f"'{path}' has more than {limit} megapixels: cut it into parts or reduce it"
         ) from error
@@ -189,26 +190,26 @@ def _bits(image: Image.Image, data: bytes) -> int:
     """Tell 16 bits per channel from 8 and fewer, which Pillow's modes do not for color."""
     if image.format == 'PNG':
         return data[24]  # in IHDR
-    if image.format == 'TIFF':
+    if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(258, (1,)))
     if image.format == 'PPM':
         # of the formats that Pillow and OpenCV both read, this is the quickest
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        return 8 if found is None else 8 * found.itemsize
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        return 8 if pixels is None else 8 * pixels.itemsize
     return 8
 
 
 def _decode16(path: Union[str, Path], image: Image.Image, data: bytes) -> np.ndarray:
     """Decode 16 bits per channel by OpenCV; Pillow would cut color to 8."""
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    known = image.format != 'TIFF' or (
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    known = not isinstance(image, TiffImageFile) or (
         image.tag_v2.get(262) in (1, 2) and image.tag_v2.get(339, (1,))[0] == 1
     )
-    if found is None or found.dtype != np.uint16 or not known:
+    if pixels is None or pixels.dtype != np.uint16 or not known:
         raise UserError(f"'{path}' is of a rare 16-bit kind: convert it to 16-bit RGB or gray")
-    if found.ndim == 2:
-        return found[..., None]
-    return cv2.cvtColor(found, cv2.COLOR_BGR2RGB if found.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    if pixels.ndim == 2:
+        return pixels[..., None]
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
 def _decode8(
@@ -251,9 +252,9 @@ def _from_cmyk(
 
 def _save_options(image: Image.Image, data: bytes) -> Dict[str, Any]:
     """Collect what Pillow needs to save other pixels as this image was."""
-    kind = image.format
-    if kind == 'TIFF':
+    if isinstance(image, TiffImageFile):
         return _tiff_options(image)
+    kind = image.format or ''
     kept = {
         'JPEG': ('exif', 'icc_profile', 'xmp', 'comment', 'dpi'),
         'WEBP': ('exif', 'icc_profile', 'xmp'),
@@ -276,7 +277,7 @@ def _save_options(image: Image.Image, data: bytes) -> Dict[str, Any]:
     return options
 
 
-def _tiff_options(image: Image.Image) -> Dict[str, Any]:
+def _tiff_options(image: TiffImageFile) -> Dict[str, Any]:
     tags = {tag: image.tag_v2[tag] for tag in _TIFF_KEPT if tag in image.tag_v2}
     compression = image.info.get('compression')
     if compression not in (*_TIFF_LOSSLESS, 'raw'):
@@ -312,7 +313,7 @@ def _encode_by_opencv(pixels: np.ndarray, suffix: str) -> bytes:
 
 
 def _encode_tiff16(pixels: np.ndarray, tags: Dict[int, Any]) -> bytes:
-    extra = []
+    extra: List[Tuple[Any, ...]] = []
     for tag, value in tags.items():
         if isinstance(value, bytes):
             extra.append((tag, 'B', len(value), value, True))

@@ -1,6 +1,5 @@
 """Restoring the frames of a video; sound, subtitles and timing stay as they are."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +8,7 @@ from typing import Any, Callable, Dict, NamedTuple
 import numpy as np
 
 from mmspd.errors import UserError
+from mmspd.utils.files import atomic_path
 
 __all__ = ['VIDEO_SUFFIXES', 'VideoInfo', 'read_video_info', 'restore_video']
 
@@ -78,19 +78,12 @@ def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np
     """
     av = _import_av(source)
     turns = read_video_info(source).quarter_turns
-    temporary = target.with_name(f'.{target.stem}.tmp{target.suffix}')
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(source)) as reader, av.open(str(temporary), 'w') as writer:
-            _transcode(av, reader, writer, restore, turns)
-        os.replace(temporary, target)
-    except av.FFmpegError as error:
-        raise _no_video(source, error) from error
-    except OSError as error:
-        raise UserError(f"cannot write '{target}': {error.strerror}") from error
-    finally:
-        if target.parent.is_dir():
-            temporary.unlink(missing_ok=True)
+    with atomic_path(target) as temporary:
+        try:
+            with av.open(str(source)) as reader, av.open(str(temporary), 'w') as writer:
+                _transcode(av, reader, writer, restore, turns)
+        except av.FFmpegError as error:
+            raise _no_video(source, error) from error
 
 
 def _transcode(

@@ -30,7 +30,7 @@ __all__ = ['make_app']
 PREVIEW_SIDE = 8192  # browsers do not show much more
 PRIOR_SIDE = 512
 
-# The page is complete in itself, and the browser is told to let it fetch nothing from elsewhere.
+# The page is complete in itself, and the browser lets it fetch nothing from elsewhere.
 _POLICY = (
     "default-src 'none'; connect-src 'self'; img-src blob: data:; "
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
@@ -43,7 +43,7 @@ _COLORS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGB with alpha'}
 Emit = Callable[..., None]
 
 
-class _LeftError(Exception):
+class _ClientLeftError(Exception):
     """Nobody waits for the result any more."""
 
 
@@ -75,7 +75,7 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
     async def show(_: Request) -> Response:
         return HTMLResponse(page, headers={'Content-Security-Policy': _POLICY})
 
-    async def tell(_: Request) -> Response:
+    async def describe(_: Request) -> Response:
         return JSONResponse(about)
 
     async def restore(request: Request) -> Response:
@@ -101,7 +101,7 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
     return Starlette(
         routes=[
             Route('/', show),
-            Route('/about', tell),
+            Route('/about', describe),
             Route('/restore', restore, methods=['POST']),
         ]
     )
@@ -117,7 +117,7 @@ async def _frames(
 
     def emit(event: str, payload: bytes = b'', **values: Any) -> None:
         if left.is_set():
-            raise _LeftError
+            raise _ClientLeftError
         line = json.dumps(dict(event=event, bytes=len(payload), **values)).encode() + b'\n'
         loop.call_soon_threadsafe(frames.put_nowait, line + payload)
 

@@ -11,9 +11,10 @@ from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import weights_to_cpu
 from torch import Tensor
 
-from mmspd.engine.atomic_backend import BACKEND, AtomicBackend
+from mmspd.engine.atomic_backend import BACKEND
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
+from mmspd.utils.files import remove_leftovers
 from mmspd.utils.model_wrapper import unwrap
 
 __all__ = ['CheckpointHook', 'find_resumable']
@@ -51,13 +52,28 @@ class CheckpointHook(_CheckpointHook):
         start_from: Optional[str] = None,
         **kwargs: Any,
     ) -> None:
-        _check_arguments(max_keep_ckpts, out_dir, kwargs)
+        name = 'default_hooks.checkpoint'
+        if max_keep_ckpts == 1:
+            raise UserError(
+                f'{name}.max_keep_ckpts=1 leaves no checkpoint to fall back to: set it to 2 or '
+                'more, or to -1 to keep all'
+            )
+        if '://' in str(out_dir or '') or {'backend_args', 'file_client_args'} & kwargs.keys():
+            raise UserError(
+                f"{name} writes to local folders: for other storage set type='mmengine."
+                "CheckpointHook'"
+            )
         super().__init__(
             max_keep_ckpts=max_keep_ckpts,
             out_dir=out_dir,
             backend_args={'backend': BACKEND},
             **kwargs,
         )
+        if self.args:  # MMEngine keeps what it does not know
+            key, known = min(self.args), inspect.signature(_CheckpointHook).parameters
+            close = difflib.get_close_matches(key, [*known, 'start_from'], n=1)
+            hint = f', did you mean {close[0]!r}?' if close else ': remove it'
+            raise UserError(f'{name} has no argument {key!r}{hint}')
         self.start_from = start_from
         self._is_training = False
 
@@ -97,7 +113,7 @@ class CheckpointHook(_CheckpointHook):
         MMEngine loads them to the device, where each step of Adam would wait to read them; an
         optimizer that counts on the device (``fused``) moves them back.
         """
-        for values in _counted(checkpoint.get('optimizer')):
+        for values in _with_step_counter(checkpoint.get('optimizer')):
             values['step'] = values['step'].cpu()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
@@ -112,7 +128,7 @@ class CheckpointHook(_CheckpointHook):
             runner.message_hub.update_info('last_saved_ckpt', runner._load_from)
         if is_main_process():
             for folder in {self.out_dir, runner.work_dir}:
-                for name in AtomicBackend.remove_leftovers(folder):
+                for name in remove_leftovers(folder):
                     runner.logger.info(f'Deleted {name}, left in {folder} by a killed run.')
 
     def after_val_epoch(self, runner: Any, metrics: Dict[str, float]) -> None:
@@ -134,7 +150,7 @@ class CheckpointHook(_CheckpointHook):
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
                 outdated = self.keep_ckpt_ids.popleft()
             self.keep_ckpt_ids.append(step)
-            # before the save: the checkpoint itself tells a resumed run what it may delete
+            # before the save: a resumed run reads from the checkpoint which files it may delete
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
@@ -160,35 +176,14 @@ class CheckpointHook(_CheckpointHook):
             self.file_backend.remove(path)
 
 
-def _counted(state: Any) -> Iterator[Dict[str, Any]]:
+def _with_step_counter(state: Any) -> Iterator[Dict[str, Any]]:
     """Yield what has a step counter in the state of one optimizer, or of several by name."""
     if not isinstance(state, dict):
         return
     if isinstance(state.get('step'), Tensor):
         yield state
     for part in state.values():
-        yield from _counted(part)
-
-
-def _check_arguments(keep: int, out_dir: Optional[str], others: Dict[str, Any]) -> None:
-    where = 'default_hooks.checkpoint'
-    if keep == 1:
-        raise UserError(
-            f'{where}.max_keep_ckpts=1 leaves no checkpoint to fall back to: set it to 2 or more, '
-            'or to -1 to keep all'
-        )
-    storage = ('backend_args', 'file_client_args')
-    if '://' in str(out_dir or '') or any(key in others for key in storage):
-        raise UserError(
-            f"{where} writes to local folders: for other storage set type='mmengine.CheckpointHook'"
-        )
-    known = set(inspect.signature(_CheckpointHook.__init__).parameters)
-    known = known - {'self', 'kwargs', *storage} | {'start_from'}
-    for key in others:
-        if key not in known:
-            close = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f', did you mean {close[0]!r}?' if close else f' (it knows {sorted(known)})'
-            raise UserError(f'{where} has no argument {key!r}{hint}')
+        yield from _with_step_counter(part)
 
 
 def find_resumable(

@@ -1,4 +1,4 @@
-"""End a run whose loss is no longer a number, before it can spoil a checkpoint."""
+"""End a run whose loss is no longer a number, before it can get into a checkpoint."""
 
 import math
 from typing import Any, Dict, List
@@ -23,7 +23,7 @@ class InvalidLossHook(Hook):
     """Stop at the first loss that is not finite, and never save weights that are not.
 
     It reads the values that :class:`~mmspd.engine.runtime_info_hook.RuntimeInfoHook` fetches for
-    the log, so it adds no synchronisation with the accelerator, notices up to an interval of the
+    the log, so it adds no synchronization with the accelerator, notices up to an interval of the
     log late, and always before anything is saved. Gradients that overflow in float16 while the
     loss is finite are the business of the loss scaler and do not stop the run.
 
@@ -43,25 +43,25 @@ class InvalidLossHook(Hook):
     def after_fetch(self, runner: Any, fetched: List[Fetched]) -> None:
         """Look at the loss parts of the iterations since the last look."""
         for iteration, values in fetched:
-            bad = [
+            invalid = [
                 f'{key} is {value}'
                 for key, value in values.items()
                 if 'loss' in key and not math.isfinite(value)
             ]
-            if bad:
+            if invalid:
                 # the total is only worth naming where no part explains it
-                parts = [text for text in bad if not text.startswith('loss is')] or bad
+                parts = [text for text in invalid if not text.startswith('loss is')] or invalid
                 raise UserError(self._message(runner, iteration, ' and '.join(parts)))
 
     def before_save_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Refuse to save weights that the last optimizer step has spoiled."""
-        spoiled: List[str] = [
+        """Refuse to save weights that the last optimizer step has made invalid."""
+        invalid = [
             key
             for key, value in checkpoint['state_dict'].items()
-            if value.is_floating_point() and not bool(torch.isfinite(value).all())
+            if value.is_floating_point() and not torch.isfinite(value).all()
         ]
-        if spoiled:
-            text = f'the weights {spoiled[0]} ({len(spoiled)} tensors in all) are not finite'
+        if invalid:
+            text = f'the weights {invalid[0]} ({len(invalid)} tensors in all) are not finite'
             raise UserError(self._message(runner, runner.iter + 1, text))
 
     @staticmethod

@@ -6,7 +6,6 @@ from typing import Any, Dict, Optional
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
-from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
@@ -60,7 +59,7 @@ class LoadCheckHook(Hook):
         elif _guided(have) and not _guided(want):
             raise UserError(
                 f'{file} holds a guided model ({_RESTORER}*) but {config} describes a plain '
-                'restorer: use its _sp twin'
+                'restorer: use the guided (_sp) config of the same restorer'
             )
         check_fit(_generator_weights(have), want, file, config)
 
@@ -74,7 +73,7 @@ class LoadCheckHook(Hook):
                 f'from it with --cfg-options load_from={file} and without --resume'
             )
         # given with the file's, the model's own values spare MMEngine's list of missing keys
-        added = {key: value for key, value in want.items() if _is_added(key)}
+        added = {key: value for key, value in want.items() if key.startswith(_ADDED)}
         runner.logger.warning(
             f'{file} holds a plain restorer: its weights are loaded into {_RESTORER}*, while the '
             f'{len(added)} weights of prior and embedding start from their initial values.'
@@ -96,19 +95,19 @@ def _weights_of(checkpoint: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 
 
 def _published_weights(
-    runner: Any, model: nn.Module, checkpoint: Dict[str, Any], file: str
+    runner: Any, model: Any, checkpoint: Dict[str, Any], file: str
 ) -> Dict[str, Any]:
     """Return the weights of a published file under the names of a plain restorer, for testing."""
     state = official_names(checkpoint, file)
-    found = recognize(state)
-    if found is None:
+    published = recognize(state)
+    if published is None:
         raise UserError(
             f"{file} has no 'state_dict' with generator.* weights: load_from and --resume take "
             'checkpoints of tools/train.py, official weights are given by model.load_official'
         )
     if isinstance(runner._train_loop, BaseLoop):  # built, that is this is no test
         raise UserError(
-            f'{file} holds published weights of {found.title} and is no checkpoint of '
+            f'{file} holds published weights of {published.title} and is no checkpoint of '
             f'tools/train.py: start from it by --cfg-options model.load_official={file}'
         )
     restorer = getattr(model.generator, 'restorer', model.generator)
@@ -118,10 +117,6 @@ def _published_weights(
 
 def _generator_weights(weights: Dict[str, Any]) -> Dict[str, torch.Tensor]:
     return {key: value for key, value in weights.items() if key.startswith('generator.')}
-
-
-def _is_added(key: str) -> bool:
-    return key.startswith(_ADDED)
 
 
 def _guided(weights: Dict[str, Any]) -> bool:

@@ -3,12 +3,12 @@
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional
 
-import torch
 from mmengine.optim import OptimWrapper as _OptimWrapper
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.registry import OPTIM_WRAPPERS
+from mmspd.utils.precision import autocast
 
 __all__ = ['OptimWrapper']
 
@@ -48,9 +48,8 @@ class OptimWrapper(_OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast on the model's device, and no gradient exchange while accumulating."""
-        device = next(model.parameters()).device.type
-        autocast = torch.autocast(device, torch.bfloat16, enabled=self.dtype is not None)
-        with super().optim_context(model), autocast:
+        device = next(model.parameters()).device
+        with super().optim_context(model), autocast(device, self.dtype or 'float32'):
             yield
 
     def _clip_grad(self) -> None:

@@ -39,7 +39,7 @@ class IterationSeedHook(Hook):
         loader = runner.train_dataloader
         # a batch sampler of the config's holds the sampler in place of the loader
         for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
-            if hasattr(sampler, 'seed'):
+            if sampler is not None and hasattr(sampler, 'seed'):
                 sampler.seed = self._seed
 
     def before_train_iter(

@@ -1,6 +1,5 @@
 """Networks, losses and the model that the runner trains."""
 
-from mmspd import compat
 from mmspd.models.deblurrer import SemanticPriorDeblurrer
 from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
@@ -16,8 +15,6 @@ from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor, Segm
 from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, MSSNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
 from mmspd.models.teachers import ESPNetv2, ESPNetv2Backbone, FeatureTeacher, SegmapTeacher
-
-compat.let_nafnet_compile()  # the deblurrer has imported MMagic
 
 __all__ = [
     'CLC',

@@ -6,7 +6,7 @@ import errno
 import re
 import signal
 import sys
-from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 from mmspd.errors import UserError
 
@@ -68,10 +68,10 @@ def _sentence_for(error: Exception) -> Optional[str]:
 def _unknown_argument(error: TypeError) -> Optional[str]:
     """Turn a constructor's complaint about an argument into a sentence: a misspelt config key."""
     pattern = r"(?:.*: )?([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
-    found = re.match(pattern, str(error))
-    if found is None:
+    match = re.match(pattern, str(error))
+    if match is None:
         return None
-    return f'the config gives {found[1]} the key {found[2]!r}, which it does not know: correct it'
+    return f'the config gives {match[1]} the key {match[2]!r}, which it does not know: correct it'
 
 
 def sentence_of(error: UserError) -> str:
@@ -114,10 +114,10 @@ def positive(text: str) -> float:
 
 def size_argument(text: str) -> Tuple[int, int]:
     """Read height and width."""
-    found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
-    if found is None:
+    match = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+    if match is None:
         raise argparse.ArgumentTypeError(f'{text!r} is no HEIGHTxWIDTH, such as 720x1280')
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def tile_argument(text: str) -> Union[str, int]:
@@ -129,23 +129,21 @@ def tile_argument(text: str) -> Union[str, int]:
 
 def _unknown_name(error: KeyError) -> Optional[str]:
     """Turn a registry's complaint about a name into a sentence with close matches."""
-    found = re.match(r'(\S+) is not in the (\S+)::(.+?) registry\.', ' '.join(map(str, error.args)))
-    if found is None:
+    message = ' '.join(map(str, error.args))
+    match = re.match(r'(\S+) is not in the \S+::(.+?) registry\.', message)
+    if match is None:
         return None
-    name, _, kind = found.groups()
-    known = _registered_names(kind)
-    plain = name.rpartition('.')[2]
-    # a wrong scope, a wrong case and a slip of the finger should all lead to the right name
-    ranked = sorted(
-        known,
-        key=lambda full: difflib.SequenceMatcher(
-            None, full.rpartition('.')[2].lower(), plain.lower()
-        ).ratio(),
-        reverse=True,
-    )
+    name, kind = match.groups()
+
+    def similarity(known: str) -> float:
+        # a wrong scope, a wrong case and a slip of the finger should all lead to the right name
+        first, second = (full.rpartition('.')[2].lower() for full in (known, name))
+        return difflib.SequenceMatcher(None, first, second).ratio()
+
+    closest = sorted(_registered_names(kind), key=similarity, reverse=True)[:3]
     return (
         f"the config names the {kind} '{name}', which nothing is registered as; did you mean "
-        f'{" or ".join(ranked[:3])}?'
+        f'{" or ".join(closest)}?'
     )
 
 
@@ -153,11 +151,15 @@ def _registered_names(kind: str) -> List[str]:
     """Return all registered names of a kind ('model', 'hook', ...), with their scopes."""
     from mmengine.registry import Registry, root
 
-    def names(registry: Registry) -> Iterator[str]:
-        for name in registry.module_dict:
-            yield name if registry.scope == 'mmengine' else f'{registry.scope}.{name}'
-        for child in registry.children.values():
-            yield from names(child)
+    def family(registry: Registry) -> List[Registry]:
+        return sum(map(family, registry.children.values()), [registry])
 
-    registries = [item for item in vars(root).values() if isinstance(item, Registry)]
-    return [name for item in registries if item.name == kind for name in names(item)]
+    # of one family, a project calls its own 'optim_wrapper' and another 'optimizer_wrapper'
+    families = [family(item) for item in vars(root).values() if isinstance(item, Registry)]
+    return [
+        name if registry.scope == 'mmengine' else f'{registry.scope}.{name}'
+        for members in families
+        if kind in {registry.name for registry in members}
+        for registry in members
+        for name in registry.module_dict
+    ]

@@ -1,37 +1,21 @@
-"""The devices of this machine: which there are, their memory, and their names."""
+"""The devices of this machine: which there are, and their names."""
 
 import platform
+import re
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Union
 
-import psutil
 import torch
-from mmengine import device as mmengine_device
+from mmengine.device import get_device, is_mps_available
 
 from mmspd.errors import UserError
 
-__all__ = ['check_device', 'describe_machine', 'free_memory', 'has_accelerator', 'held_memory']
-
-# limit, use, statistics and the name there of reclaimable file cache: control groups 2, then 1
-_CGROUPS = (
-    ('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
-    (
-        'memory/memory.limit_in_bytes',
-        'memory/memory.usage_in_bytes',
-        'memory/memory.stat',
-        'total_inactive_file',
-    ),
-)
+__all__ = ['check_device', 'describe_machine', 'has_accelerator']
 
 
 def has_accelerator() -> bool:
-    """Tell whether MMEngine can train on something other than the CPU here."""
-    return (
-        mmengine_device.is_cuda_available()
-        or mmengine_device.is_npu_available()
-        or mmengine_device.is_mlu_available()
-        or mmengine_device.is_musa_available()
-    )
+    """Whether there is something other than the CPU to train on."""
+    return get_device() != 'cpu' and not is_mps_available()
 
 
 def check_device(device: Union[str, torch.device]) -> torch.device:
@@ -49,57 +33,9 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
         ) from error
 
 
-def free_memory(device: torch.device, cgroups: Path = Path('/sys/fs/cgroup')) -> int:
-    """Memory in bytes that a process can still get on a device.
-
-    On the CPU, and on accelerators that share its memory, the limit of a container counts as well
-    as the machine's memory.
-
-    Args:
-        device: the device.
-        cgroups: where the system tells the limits of a container.
-    """
-    backend = _own_memory(device)
-    if backend is None:
-        left = _left_in_container(cgroups)
-        available = psutil.virtual_memory().available
-        return available if left is None else min(available, left)
-    # what PyTorch keeps for later is free for this process
-    kept = backend.memory_reserved(device) - backend.memory_allocated(device)
-    return backend.mem_get_info(device)[0] + kept
-
-
-def held_memory(device: torch.device) -> int:
-    """Memory in bytes that this process holds on a device: its resident set on the CPU."""
-    backend = _own_memory(device)
-    if backend is None:
-        return psutil.Process().memory_info().rss
-    return backend.memory_allocated(device)
-
-
-def _own_memory(device: torch.device) -> Optional[Any]:
-    """The module of PyTorch that tells of a device's own memory; None where it shares the CPU's."""
-    backend = getattr(torch, device.type)
-    return backend if hasattr(backend, 'mem_get_info') else None
-
-
-def _left_in_container(cgroups: Path) -> Optional[int]:
-    """What is left of a container's limit; None where there is none."""
-    for limit, used, statistics, cache in _CGROUPS:
-        if not (cgroups / limit).is_file():
-            continue
-        text = (cgroups / limit).read_text().strip()
-        if text == 'max':
-            return None
-        lines = (line.split() for line in (cgroups / statistics).read_text().splitlines())
-        reclaimable = int(dict(lines)[cache])
-        return int(text) - int((cgroups / used).read_text()) + reclaimable
-    return None
-
-
 def describe_machine(device: torch.device) -> Dict[str, Any]:
     """Describe what measurements depend on: processor, threads, accelerator and versions."""
-    found: Dict[str, Any] = dict(
+    description: Dict[str, Any] = dict(
         device=device.type,
         processor=_processor(),
         cores=torch.multiprocessing.cpu_count(),
@@ -109,12 +45,12 @@ def describe_machine(device: torch.device) -> Dict[str, Any]:
     )
     backend = getattr(torch, device.type)
     if hasattr(backend, 'get_device_name'):
-        found.update(
+        description.update(
             accelerator=backend.get_device_name(device),
             cuda=torch.version.cuda,
             cudnn=torch.backends.cudnn.version(),
         )
-    return found
+    return description
 
 
 def _processor() -> str:
@@ -122,11 +58,8 @@ def _processor() -> str:
     cpuinfo = Path('/proc/cpuinfo')
     if not cpuinfo.is_file():
         return platform.processor() or platform.machine()
-    fields = dict(
-        (part.strip() for part in line.split(':', 1))
-        for line in cpuinfo.read_text().splitlines()
-        if ':' in line
-    )
-    name = fields.get('model name', platform.machine())
-    half = [flag for flag in ('avx512_bf16', 'amx_bf16') if flag in fields.get('flags', '').split()]
+    text = cpuinfo.read_text()
+    model = re.search(r'^model name\s*: (.*)', text, re.MULTILINE)
+    name = model[1] if model else platform.machine()
+    half = [flag for flag in ('avx512_bf16', 'amx_bf16') if re.search(rf'\b{flag}\b', text)]
     return f'{name} ({", ".join(half)})' if half else name

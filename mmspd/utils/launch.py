@@ -15,7 +15,6 @@ from mmspd.errors import UserError
 __all__ = [
     'add_cfg_options',
     'add_common_arguments',
-    'build_runner',
     'check_file',
     'merge_options',
     'prepare_config',
@@ -25,12 +24,7 @@ __all__ = [
 # Keys that the Runner reads from the config without being an argument of its constructor.
 # activation_checkpointing is missing: MMEngine's version of it loses gradients silently; and so is
 # compile, which compiles the whole training step, optimizer and log included.
-_RUNNER_KEYS = (
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'model_wrapper_cfg',
-    'sync_bn',
-)
+_RUNNER_KEYS = ('custom_imports', 'efficient_conv_bn_eval', 'model_wrapper_cfg', 'sync_bn')
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +68,7 @@ def check_file(path: str, what: str) -> str:
     """Return ``path`` if it is a file.
 
     Raises:
-        UserError: If it is not; the close names of its folder are told.
+        UserError: If it is not; with similar names of its folder.
     """
     file = Path(path)
     if file.is_file():
@@ -96,15 +90,7 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
     check_file(path, 'config')
     try:
         config = Config.fromfile(path)
-    except (
-        OSError,
-        SyntaxError,
-        LookupError,
-        AttributeError,
-        NameError,
-        ValueError,
-        TypeError,
-    ) as error:
+    except Exception as error:  # a config is a program and may raise anything
         raise UserError(f'{path} is not a valid config: {error}') from error
     merge_options(config, options, path)
     return config
@@ -121,7 +107,9 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
     Raises:
         UserError: An option has no place in it.
     """
-    known = {*config, *_RUNNER_KEYS, *inspect.signature(_runner().__init__).parameters}
+    from mmengine.runner import Runner  # late: --help should not wait for it
+
+    known = {*config, *_RUNNER_KEYS, *inspect.signature(Runner).parameters}
     for key in options:
         top = key.partition('.')[0]
         if top not in known:
@@ -145,7 +133,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
     Raises:
         UserError: See :func:`read_config`.
     """
-    # MMEngine tells the wrapper of the model by LOCAL_RANK alone, which Open MPI does not set
+    # MMEngine places the model by LOCAL_RANK alone, which Open MPI does not set
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', str(args.local_rank))
     os.environ.setdefault('LOCAL_RANK', local_rank)
     config = read_config(args.config, args.cfg_options or {})
@@ -167,35 +155,3 @@ def prepare_config(args: argparse.Namespace) -> Config:
         ) from error
     init_cpu_distributed(config, args.launcher)
     return config
-
-
-def build_runner(config: Config) -> Any:
-    """Build the config's runner: MMEngine's, or the registered one of ``runner_type``."""
-    if 'runner_type' not in config:
-        runner = _runner().from_cfg(config)
-    else:
-        from mmengine.registry import RUNNERS
-
-        runner = RUNNERS.build(config)
-    if config.get('sync_bn'):
-        _check_sync_bn(runner.model)
-    return runner
-
-
-def _check_sync_bn(model: Any) -> None:
-    """Refuse a model in which MMEngine's ``sync_bn`` has replaced more than a normalization."""
-    for name, part in model.named_modules():
-        # timm's BatchNormAct2d holds the activation that follows it; nothing would call it any more
-        # torch's and mmcv's have the same name
-        if type(part).__name__ == 'SyncBatchNorm' and next(part.children(), None) is not None:
-            raise UserError(
-                f'sync_bn would lose the activation in {name}: remove sync_bn, or take a backbone '
-                'whose normalization and activation are layers of their own'
-            )
-
-
-def _runner() -> Any:
-    # imported late: --help should not wait for it
-    from mmengine.runner import Runner
-
-    return Runner

@@ -69,5 +69,7 @@ def _start() -> None:
 
 def _end_with_parent() -> None:
     """Wait for the parent's end; a worker that waits for work would not notice it."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+    parent.join()
     os._exit(1)

@@ -31,7 +31,7 @@ _DIRECTIONS = np.arange(16) * np.pi / 16  # the widest is within 0.5 % of the di
 
 
 class Severity(NamedTuple):
-    """What a pair tells about its blur.
+    """The blur that a pair of photos shows.
 
     Args:
         psnr: PSNR of the blurry photo against the sharp one, in dB; infinite for equal photos.
@@ -58,7 +58,7 @@ def measure_severity(blurry: np.ndarray, sharp: np.ndarray) -> Severity:
     """Measure how severely one photo of a pair is blurred.
 
     In each textured patch, the kernel that turns the sharp one into the blurry one is estimated in
-    linear light by regularised least squares (a Wiener filter). It needs no model of the motion,
+    linear light by regularized least squares (a Wiener filter). It needs no model of the motion,
     and a shift or a change of brightness is no blur to it. The diameter of the kernel, less what
     the estimate itself widens, is the extent there, and the median over the patches the photo's:
     objects that move on their own hardly count. Where a point stands still most of the time, the
@@ -91,8 +91,8 @@ def measure_severity(blurry: np.ndarray, sharp: np.ndarray) -> Severity:
     window = np.outer(window, window)
     extents = []
     if side >= _MIN_SIDE:
-        found = (_extent(target[p], light[p], window) for p in _patches(light.shape, side))
-        extents = [extent for extent in found if extent is not None]
+        estimates = (_extent(target[p], light[p], window) for p in _patches(light.shape, side))
+        extents = [extent for extent in estimates if extent is not None]
     agreeing = np.isfinite(extents).sum() >= max(1, _AGREEING * len(extents))
     return Severity(psnr(blurry, sharp), float(np.nanmedian(extents)) if agreeing else math.nan)
 
@@ -124,10 +124,10 @@ def _extent(blurry: np.ndarray, sharp: np.ndarray, window: np.ndarray) -> Option
     )
     spectrum = np.fft.rfft2(sharp)
     power = np.abs(spectrum) ** 2
-    regularised = power + _NOISE * np.sum(window**2)
-    if np.mean(power / regularised) < _VISIBLE:
+    regularized = power + _NOISE * np.sum(window**2)
+    if np.mean(power / regularized) < _VISIBLE:
         return None
-    transfer = np.conj(spectrum) * np.fft.rfft2(blurry) / regularised
+    transfer = np.conj(spectrum) * np.fft.rfft2(blurry) / regularized
     kernel = np.fft.fftshift(np.fft.irfft2(transfer, sharp.shape))
     path = _path(kernel)
     explained = np.fft.irfft2(np.fft.rfft2(np.fft.ifftshift(kernel * path)) * spectrum, sharp.shape)
@@ -138,7 +138,7 @@ def _extent(blurry: np.ndarray, sharp: np.ndarray, window: np.ndarray) -> Option
     if extent > len(window) / 2:
         return math.nan
     # what the same estimate makes of a photo that is not blurred
-    unblurred = np.fft.fftshift(np.fft.irfft2(power / regularised, sharp.shape))
+    unblurred = np.fft.fftshift(np.fft.irfft2(power / regularized, sharp.shape))
     return math.sqrt(max(0, extent**2 - _diameter(_path(unblurred)) ** 2))
 
 

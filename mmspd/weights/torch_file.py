@@ -1,6 +1,5 @@
 """Files of tensors: read without running code, written whole or not at all."""
 
-import os
 import pickle
 import pickletools
 import re
@@ -12,6 +11,7 @@ from typing import Any, Dict, Tuple, Union
 import torch
 
 from mmspd.errors import UserError
+from mmspd.utils.files import atomic_path
 
 __all__ = ['read_torch_file', 'save_torch_file', 'unreadable']
 
@@ -117,14 +117,5 @@ def save_torch_file(content: Dict[str, Any], path: Union[str, Path]) -> None:
     Raises:
         UserError: the file cannot be written there.
     """
-    path = Path(path)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open('wb') as file:
-            torch.save(content, file)
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f'{path} cannot be written ({error.strerror}); name another.') from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path) as temporary, temporary.open('wb') as file:
+        torch.save(content, file)

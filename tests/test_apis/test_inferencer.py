@@ -183,10 +183,10 @@ def test_want_of_memory_is_one_sentence(inferencer, monkeypatch):
 
 
 def test_progress_counts_every_pixel_once(inferencer):
-    told = []
-    inferencer.deblur(photo(200, 150), module.RestoreOptions(tile=64), told.append)
-    assert len(told) > 4
-    assert sum(told) == 200 * 150
+    reported = []
+    inferencer.deblur(photo(200, 150), module.RestoreOptions(tile=64), reported.append)
+    assert len(reported) > 4
+    assert sum(reported) == 200 * 150
 
 
 def test_configs_by_name():
@@ -209,8 +209,8 @@ def test_compiled(inferencer, config, monkeypatch):
     monkeypatch.setattr(torch, 'compile', lambda run, **how: asked.append(how) or run)
     torch.manual_seed(0)
     compiled = DeblurInferencer(config, device='cpu', compile=True)
-    found = compiled(photo(72, 48))['predictions'][0]
-    assert np.abs(found - direct(inferencer, photo(72, 48))).max() <= 1
+    restored = compiled(photo(72, 48))['predictions'][0]
+    assert np.abs(restored - direct(inferencer, photo(72, 48))).max() <= 1
     assert asked == [dict(dynamic=False, mode=None)]
 
 
@@ -244,9 +244,9 @@ def test_devices_that_are_not_there(config, device):
         (None, None),  # one column of light
     ],
 )
-def test_an_implausible_result_is_told(change, message, monkeypatch):
-    told = []
-    monkeypatch.setattr(module, 'print_log', lambda text, *_: told.append(text))
+def test_an_implausible_result_is_warned_of(change, message, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(module, 'print_log', lambda text, *_: warnings.append(text))
     image = torch.zeros(1, 3, 128, 192)
     restored = image.clone()
     if change is None:
@@ -254,5 +254,5 @@ def test_an_implausible_result_is_told(change, message, monkeypatch):
     else:
         restored += change
     module._warn_of_implausible(image, restored)
-    assert bool(told) == (message is not None)
-    assert message is None or re.search(message, told[0])
+    assert bool(warnings) == (message is not None)
+    assert message is None or re.search(message, warnings[0])

@@ -10,59 +10,13 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
 
 
 @pytest.fixture
-def small():
+def plain():
     config = Config.fromfile(CONFIGS / 'mimounet_gopro.py')
     config.model.generator.update(base=4, num_res=1)
     return config
 
 
-def test_weights_of_a_runner_checkpoint(tmp_path, small):
-    torch.manual_seed(0)
-    source = init_model(small)
-    torch.save({'state_dict': source.state_dict(), 'meta': {'epoch': 1}}, tmp_path / 'epoch_1.pth')
-    model = init_model(small, tmp_path / 'epoch_1.pth')
-    img = torch.rand(1, 3, 16, 16)
-    assert not model.training
-    with torch.no_grad():
-        assert torch.equal(model(img), source(img))
-
-
-def test_config_by_path():
-    assert init_model(CONFIGS / 'quickstart.py').generator.multiple == 8
-
-
-def test_wrong_checkpoints(tmp_path, small):
-    with pytest.raises(ValueError, match=r'checkpoint: the file .*none.pth does not exist'):
-        init_model(small, tmp_path / 'none.pth')
-    torch.save({'state_dict': {'generator.x': torch.zeros(1)}}, tmp_path / 'other.pth')
-    message = r'other\.pth does not fit the model of .*mimounet_gopro\.py: .* missing \(generator\.'
-    with pytest.raises(ValueError, match=message):
-        init_model(small, tmp_path / 'other.pth')
-
-
-def test_weights_as_their_authors_published_them(tmp_path, small):
-    torch.manual_seed(0)
-    source = init_model(small)
-    torch.save({'model': source.generator.state_dict()}, tmp_path / 'MIMO-UNet.pkl')
-    guided = Config.fromfile(CONFIGS / 'mimounet_sp_gopro.py')
-    guided.model.generator.restorer.update(base=4, num_res=1)
-    guided.model.generator.prior.extractor = dict(
-        type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1)
-    )
-    img = torch.rand(1, 3, 16, 16)
-    for config in (small, guided):
-        model = init_model(config, tmp_path / 'MIMO-UNet.pkl')
-        with torch.no_grad():
-            assert torch.equal(model(img), source(img))
-
-
-def test_published_weights_of_another_restorer(tmp_path, small):
-    torch.save({'model': {'x.weight': torch.zeros(1)}}, tmp_path / 'other.pkl')
-    with pytest.raises(ValueError, match=r'checkpoint: .*other.pkl does not fit MIMO-UNet'):
-        init_model(small, tmp_path / 'other.pkl')
-
-
-def guided(normalize):
+def guided(normalize=True):
     config = Config.fromfile(CONFIGS / 'mimounet_sp_gopro.py')
     config.model.generator.restorer.update(base=4, num_res=1)
     extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
@@ -71,17 +25,56 @@ def guided(normalize):
     return config
 
 
-def test_restoring_needs_no_weights_of_the_distillation(tmp_path):
-    source = init_model(guided(normalize=False))
-    torch.save({'state_dict': source.state_dict()}, tmp_path / 'raw.pth')
-    with pytest.raises(ValueError, match=r'raw\.pth .*missing \(prior_loss\.norms\.0\.running_me'):
-        init_model(guided(normalize=True), tmp_path / 'raw.pth')
-    model = init_model(guided(normalize=True), tmp_path / 'raw.pth', distillation=False)
+def restores_alike(*models):
     img = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
-        assert torch.equal(model(img), source(img))
+        return all(torch.equal(model(img), models[0](img)) for model in models)
+
+
+def save(path, **content):
+    torch.save(content, path)
+    return path
+
+
+def test_weights_of_a_runner_checkpoint(tmp_path, plain):
+    source = init_model(plain)
+    path = save(tmp_path / 'epoch_1.pth', state_dict=source.state_dict(), meta=dict(epoch=1))
+    model = init_model(plain, path)
+    assert not model.training
+    assert restores_alike(source, model)
+    assert not restores_alike(source, init_model(plain))
+
+
+def test_config_by_path():
+    assert init_model(CONFIGS / 'quickstart.py').generator.multiple == 8
+
+
+def test_wrong_checkpoints(tmp_path, plain):
+    with pytest.raises(ValueError, match=r'checkpoint: the file .*none.pth does not exist'):
+        init_model(plain, tmp_path / 'none.pth')
+    other = save(tmp_path / 'other.pth', state_dict={'generator.x': torch.zeros(1)})
+    message = r'other\.pth does not fit the model of .*mimounet_gopro\.py: .* missing \(generator\.'
+    with pytest.raises(ValueError, match=message):
+        init_model(plain, other)
+    other = save(tmp_path / 'other.pkl', model={'x.weight': torch.zeros(1)})
+    with pytest.raises(ValueError, match=r'checkpoint: .*other.pkl does not fit MIMO-UNet'):
+        init_model(plain, other)
+
+
+def test_weights_as_their_authors_published_them(tmp_path, plain):
+    source = init_model(plain)
+    path = save(tmp_path / 'MIMO-UNet.pkl', model=source.generator.state_dict())
+    assert restores_alike(source, init_model(plain, path), init_model(guided(), path))
+
+
+def test_restoring_needs_no_weights_of_the_distillation(tmp_path):
+    source = init_model(guided(normalize=False))
     weights = source.state_dict()
+    path = save(tmp_path / 'raw.pth', state_dict=weights)
+    with pytest.raises(ValueError, match=r'raw\.pth .*missing \(prior_loss\.norms\.0\.running_me'):
+        init_model(guided(), path)
+    assert restores_alike(source, init_model(guided(), path, distillation=False))
     del weights[next(name for name in weights if name.startswith('generator.'))]
-    torch.save({'state_dict': weights}, tmp_path / 'broken.pth')
+    path = save(tmp_path / 'broken.pth', state_dict=weights)
     with pytest.raises(ValueError, match=r'broken\.pth .* 1 missing \(generator\.'):
-        init_model(guided(normalize=True), tmp_path / 'broken.pth', distillation=False)
+        init_model(guided(), path, distillation=False)

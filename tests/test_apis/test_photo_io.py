@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from mmspd.apis.photo_io import Photo, like_pixels, read_photo, to_tensor
+from mmspd.apis.photo_io import like_pixels, read_photo, to_tensor
 from mmspd.errors import UserError
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
@@ -305,10 +305,3 @@ def test_kinds_that_are_refused(tmp_path):
         read_photo(tmp_path / 'a.tif')
     with pytest.raises(UserError, match='cannot read the photo .*none'):
         read_photo(tmp_path / 'none.png')
-
-
-def test_photo_is_a_plain_record():
-    photo = Photo(colors(), 'PNG')
-    assert np.array_equal(
-        np.asarray(Image.open(io.BytesIO(photo.encode(255 - colors())))), 255 - colors()
-    )

@@ -55,7 +55,7 @@ def test_best_is_replaced_only_by_a_saved_better_one(make_runner, tmp_path, monk
 
     monkeypatch.setattr(os, 'replace', full)
     runner.train_loop._epoch = 3
-    with pytest.raises(UserError, match='No space left on device'):
+    with pytest.raises(UserError, match='no space left to write .*best_PSNR'):
         hook.after_val_epoch(runner, {'PSNR': 1001.0})
     assert second.exists()
 
@@ -65,7 +65,7 @@ def test_best_is_replaced_only_by_a_saved_better_one(make_runner, tmp_path, monk
     [
         (dict(max_keep_ckpts=1), 'set it to 2 or more'),
         (dict(intervall=2), "no argument 'intervall', did you mean 'interval'?"),
-        (dict(zzz=2), r"no argument 'zzz' \(it knows \['by_epoch'"),
+        (dict(zzz=2), "no argument 'zzz': remove it"),
         (dict(backend_args=dict(backend='petrel')), "type='mmengine.CheckpointHook'"),
         (dict(out_dir='s3://bucket/x'), "type='mmengine.CheckpointHook'"),
     ],
@@ -115,9 +115,9 @@ class TestFindResumable:
         damaged.write_bytes(content)
         for path, moment in times.items():
             os.utime(path, ns=(moment, moment))
-        said = []
-        assert find_resumable(folder, warn=said.append) == str(folder / 'epoch_2.pth')
-        assert [str(path) in text for path, text in zip((cut, damaged), said)] == [True, True]
+        warnings = []
+        assert find_resumable(folder, warn=warnings.append) == str(folder / 'epoch_2.pth')
+        assert [str(path) in text for path, text in zip((cut, damaged), warnings)] == [True, True]
 
     def test_refuses_when_none_can_be_read(self, folder):
         for path in folder.glob('*.pth'):

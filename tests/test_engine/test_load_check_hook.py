@@ -170,7 +170,7 @@ def test_plain_checkpoint_cannot_be_resumed_as_guided(make_runner, save):
 
 def test_guided_checkpoint_needs_a_guided_config(make_runner, save):
     path = save(make_runner(support.GUIDED, 'guided'))
-    with pytest.raises(UserError, match='describes a plain restorer: use its _sp twin'):
+    with pytest.raises(UserError, match='describes a plain restorer: use the guided'):
         load(make_runner(), path)
 
 

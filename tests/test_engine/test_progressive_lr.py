@@ -42,9 +42,9 @@ def test_epochs_of_the_recipe_hold_its_iterations(schedule):
     cfg, _, scheduler = schedule
     sizes = [cfg.train_dataloader.batch_size, *cfg.train_dataloader.batch_sampler.later_batch_sizes]
     bounds = [0, *cfg.milestones, cfg.max_epochs]
-    for stage, (size, wanted) in enumerate(zip(sizes, cfg.param_scheduler.stage_iters)):
+    for stage, (size, expected) in enumerate(zip(sizes, cfg.param_scheduler.stage_iters)):
         iterations = (bounds[stage + 1] - bounds[stage]) * (2103 * 8 // (size * 8))
-        assert iterations == pytest.approx(wanted, rel=0.04)
+        assert iterations == pytest.approx(expected, rel=0.04)
     assert scheduler.factor(cfg.max_epochs) == 0
 
 

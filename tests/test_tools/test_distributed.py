@@ -94,8 +94,8 @@ def test_each_image_is_tested_once_over_two_processes(run_ranks, run_tool, write
     assert code == 0, alone
     codes, together = run_ranks('test.py', *arguments)
     assert codes == [0, 0], together
-    found = [re.search(r'PSNR: ([\d.]+)', output).group(1) for output in (alone, together)]
-    assert found[0] == found[1]
+    values = [re.search(r'PSNR: ([\d.]+)', output).group(1) for output in (alone, together)]
+    assert values[0] == values[1]
 
 
 def test_dist_train_from_another_folder(write_config, tmp_path):

@@ -104,8 +104,8 @@ def test_killed_while_saving_is_always_resumable(run_tool, write_config, tmp_pat
             continue
         assert code == -9, output
         kills += 1
-        found = find_resumable(work)
-        epoch = 0 if found is None else int(Path(found).stem.rpartition('_')[2])
+        path = find_resumable(work)
+        epoch = 0 if path is None else int(Path(path).stem.rpartition('_')[2])
         assert epoch >= saved, f'killed at call {at}'
         saved = epoch
     code, output = run_tool('train.py', config_with(write_config), '--work-dir', work, '--resume')

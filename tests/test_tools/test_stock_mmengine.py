@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from blurred_pairs import blurred, texture, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -34,14 +33,12 @@ print('RESULT', runner.test()['PSNR'])
 @pytest.fixture
 def gopro_root(tmp_path):
     """Two training and twelve validation pairs in the raw GOPRO_Large layout."""
-    rng = np.random.default_rng(0)
     for split, count in (('train', 2), ('test', 12)):
+        folder = tmp_path / 'gopro' / split / 'GOPR0372_07_00'
         for number in range(count):
-            sharp = cv2.resize(rng.integers(0, 256, (16, 20, 3), dtype=np.uint8), (80, 64))
-            for kind, image in (('blur', cv2.blur(sharp, (5, 1))), ('sharp', sharp)):
-                path = tmp_path / 'gopro' / split / 'GOPR0372_07_00' / kind / f'{number:06d}.png'
-                path.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(path), image)
+            sharp = texture(number)[:64, :80]
+            write(folder / 'blur' / f'{number:06d}.png', blurred(sharp))
+            write(folder / 'sharp' / f'{number:06d}.png', sharp)
     return tmp_path / 'gopro'
 
 

@@ -1,44 +1,91 @@
 import errno
 import os
+import stat
 
 import pytest
 
 from mmspd.errors import UserError
-from mmspd.utils.files import write_bytes, write_text
+from mmspd.utils import files
+from mmspd.utils.files import atomic_path, remove_leftovers, write_bytes, write_text
 
 
-def test_text_is_written_as_utf8_into_a_new_folder(tmp_path):
-    write_text(tmp_path / 'a' / 'b.txt', 'é\n')
-    assert (tmp_path / 'a' / 'b.txt').read_bytes() == b'\xc3\xa9\n'
-
-
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+@pytest.fixture
+def old(tmp_path):
+    """A file whose replacement is going to fail."""
     path = tmp_path / 'file'
     write_bytes(path, b'old')
+    return path
 
+
+def only_the_old(path):
+    return [(entry.name, entry.read_bytes()) for entry in path.parent.iterdir()] == [
+        ('file', b'old')
+    ]
+
+
+def write_half(path, error):
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b'half')
+        raise error
+
+
+def test_new_and_existing_files_are_written(tmp_path):
+    path = tmp_path / 'new' / 'b.txt'
+    write_bytes(path, b'one')
+    write_text(path, 'é\n')
+    assert path.read_bytes() == b'\xc3\xa9\n'
+    assert os.listdir(path.parent) == ['b.txt']
+    # like any file the user writes, not for the owner alone as tempfile would make it
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+def test_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+    calls = []
+    real = os.replace, os.fsync
+    monkeypatch.setattr(os, 'fsync', lambda handle: (calls.append('fsync'), real[1](handle)))
+    monkeypatch.setattr(os, 'replace', lambda *names: (calls.append('replace'), real[0](*names)))
+    write_bytes(tmp_path / 'a.pth', b'one')
+    assert calls == ['fsync', 'replace', 'fsync']
+
+
+@pytest.mark.parametrize('call', ['fsync', 'replace'])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(old, monkeypatch, call):
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(os, 'replace', full)
-    with pytest.raises(UserError, match=r'no space left to write .*file.* \(3 bytes\)'):
-        write_bytes(path, b'new')
-    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [('file', b'old')]
+    monkeypatch.setattr(os, call, full)
+    sentence = r'no space left to write .*file.* \(5 bytes are needed and \d+ are free\)'
+    with pytest.raises(UserError, match=sentence):
+        write_bytes(old, b'newer')
+    assert only_the_old(old)
 
 
-def test_a_file_in_the_place_of_the_folder_is_one_sentence(tmp_path):
-    (tmp_path / 'folder').write_text('')
-    with pytest.raises(UserError, match='cannot write .*folder/file'):
-        write_bytes(tmp_path / 'folder' / 'file', b'')
+@pytest.mark.parametrize('error', [KeyboardInterrupt, UserError('of the block')])
+def test_an_error_in_the_block_leaves_the_old_file_and_nothing_else(old, error):
+    with pytest.raises((KeyboardInterrupt, UserError)):
+        write_half(old, error)
+    assert only_the_old(old)
 
 
-def test_an_interruption_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / 'file'
-    write_bytes(path, b'old')
+def test_a_place_that_cannot_be_written_is_one_sentence(old):
+    with pytest.raises(UserError, match='cannot write .*file/a.*; choose another place'):
+        write_bytes(old / 'a', b'')
+    with pytest.raises(UserError, match='cannot write .*: Is a directory'):
+        write_bytes(old.parent, b'')
+    assert only_the_old(old)
 
-    def interrupted(*_):
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, 'replace', interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_bytes(path, b'new')
-    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [('file', b'old')]
+def test_leftovers_of_a_killed_process_are_deleted_and_nothing_else(old, monkeypatch):
+    class Killed(BaseException):
+        """Not an error that is cleaned up after."""
+
+    monkeypatch.setattr(files.Path, 'unlink', lambda *_, **__: None)
+    with pytest.raises(Killed):
+        write_half(old, Killed)
+    monkeypatch.undo()
+    (old.parent / '.hidden').touch()
+    assert len(os.listdir(old.parent)) == 3
+    assert len(remove_leftovers(old.parent)) == 1
+    assert sorted(os.listdir(old.parent)) == ['.hidden', 'file']

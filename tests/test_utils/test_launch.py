@@ -1,12 +1,8 @@
 import argparse
 
 import pytest
-from mmengine.model import convert_sync_batchnorm
-from timm.layers import BatchNormAct2d
-from torch import nn
 
 from mmspd.errors import UserError
-from mmspd.utils import launch
 from mmspd.utils.launch import (
     add_common_arguments,
     check_file,
@@ -92,11 +88,3 @@ def test_mmengines_compile_is_refused(write, tmp_path):
     path = write('model = None\ncompile = True')
     with pytest.raises(UserError, match='set model.compile instead'):
         prepare(path, '--work-dir', tmp_path)
-
-
-def test_synchronised_normalization_that_would_lose_activations_is_refused():
-    plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
-    launch._check_sync_bn(convert_sync_batchnorm(plain))
-    launch._check_sync_bn(BatchNormAct2d(4))  # as it stays in one process
-    with pytest.raises(UserError, match=r'sync_bn would lose the activation in 0: remove sync_bn'):
-        launch._check_sync_bn(convert_sync_batchnorm(nn.Sequential(BatchNormAct2d(4))))

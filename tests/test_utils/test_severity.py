@@ -100,9 +100,9 @@ def test_what_shows_no_blur_has_an_unknown_extent(photo):
 
 
 def test_psnr_comes_along(photo):
-    found = measure_severity(photo // 2 * 2, photo)
+    severity = measure_severity(photo // 2 * 2, photo)
     error = np.mean((photo % 2).astype(float))
-    assert found.psnr == pytest.approx(10 * np.log10(255**2 / error))
+    assert severity.psnr == pytest.approx(10 * np.log10(255**2 / error))
 
 
 def test_the_photos_stay_as_they_are(photo):

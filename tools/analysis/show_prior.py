@@ -18,9 +18,9 @@ from mmspd.apis import init_model
 from mmspd.apis.photo_io import read_photo, to_tensor
 from mmspd.datasets.blur.folder import write_png
 from mmspd.errors import UserError
+from mmspd.models.tiling.memory import free_memory
 from mmspd.models.tiling.network import TileNetwork
 from mmspd.utils.cli import run_main
-from mmspd.utils.device import free_memory
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import add_cfg_options, read_config
 from mmspd.utils.tables import text_table

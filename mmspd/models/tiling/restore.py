@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from mmspd.errors import UserError
 from mmspd.models.layers.padding import crop_to, pad_to, round_up
 from mmspd.models.tiling.grid import Span, fades
+from mmspd.models.tiling.memory import free_memory, held_memory
 from mmspd.models.tiling.network import TileNetwork
 from mmspd.models.tiling.orientation import ORIENTATIONS, Orientation
 from mmspd.models.tiling.plan import Plan, choose_tiles
-from mmspd.utils.device import free_memory, held_memory
 from mmspd.utils.precision import autocast
 
 __all__ = ['restore_images']

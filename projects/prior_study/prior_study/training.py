@@ -15,12 +15,12 @@ from mmengine.device import get_device
 from mmengine.hooks import Hook
 
 from mmspd.engine.checkpoint_hook import find_resumable
+from mmspd.engine.runner import build_runner
 from mmspd.errors import UserError
 from mmspd.evaluation.results import Result
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import sentence_of
 from mmspd.utils.device import describe_machine
-from mmspd.utils.launch import build_runner
 from prior_study.plan import Row, Study, cost_of, digest_of
 from prior_study.record import DONE, NOT_BEGUN, Recorder, read_record, write_record
 

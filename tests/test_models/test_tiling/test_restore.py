@@ -338,7 +338,7 @@ import resource, sys, torch
 import mmspd.models
 from mmspd.models.tiling import restore_images
 from mmspd.registry import build_model
-from mmspd.utils.device import held_memory
+from mmspd.models.tiling.memory import held_memory
 
 spl = dict(
     type='mmspd.SPL',

@@ -6,7 +6,7 @@ import torch
 from restorer_contract import guide, image, randomize
 from torch import nn
 
-from mmspd.apis.exportable import Exportable, _LocalMean, export_graph
+from mmspd.apis.export import Exportable, _LocalMean, export_graph
 from mmspd.models.guided import as_list
 from mmspd.registry import build_model
 
