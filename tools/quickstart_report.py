@@ -15,9 +15,8 @@ from mmengine.runner import set_random_seed
 from torch import Tensor
 
 from mmspd.apis import init_model
-from mmspd.datasets.blur.folder import write_png
 from mmspd.datasets.gopro import GoProDataset
-from mmspd.datasets.image_io import read_rgb
+from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import read_config
 from mmspd.visualization.pictures import picture_row, stack_rows

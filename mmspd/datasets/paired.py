@@ -3,14 +3,14 @@
 import logging
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmspd.datasets.image_io import images_by_stem, list_names
-from mmspd.datasets.packs.pack import SUFFIX, Pack, PackedPair, PairPlace, read_pack
+from mmspd.datasets.packs.pack import PIXELS, Pack, PackedPair, PairPlace, read_pack
 from mmspd.datasets.records import read_severities
 from mmspd.datasets.samplers import SampleIndex
 from mmspd.datasets.seeding import seeded
@@ -74,6 +74,11 @@ class PairedImageDataset(BaseDataset):
 
     #: Environment variable that the shipped configs read ``data_root`` from.
     ROOT_VARIABLE = ''
+    #: Kind of the data, and the arguments that decide which pairs of ``data_root`` these are.
+    LAYOUT = ''
+    CHOICES: Tuple[str, ...] = ()
+    #: Number of pairs of each split that the authors published.
+    OFFICIAL_PAIRS: Dict[str, int] = {}
 
     def __init__(
         self,
@@ -101,17 +106,16 @@ class PairedImageDataset(BaseDataset):
     def find_pairs(self) -> List[Pair]:
         """Find the pairs below ``data_root``, in a fixed order."""
 
-    @abstractmethod
-    def describe(self) -> str:
-        """Name the choices that a result depends on, for the log."""
-
     def choices(self) -> Dict[str, str]:
-        """Return what decides which pairs of ``data_root`` these are, the kind of data first.
+        """Return the layout and the choices that tell these pairs from others."""
+        layout = self.LAYOUT or type(self).__name__
+        choices = {name: getattr(self, name) for name in self.CHOICES}
+        return {'layout': layout, **{name: value for name, value in choices.items() if value}}
 
-        Raises:
-            UserError: The class does not say, so its pairs cannot be packed.
-        """
-        raise UserError(f"{type(self).__name__} cannot be packed: give it choices(), as GoPro's")
+    @property
+    def is_official_set(self) -> bool:
+        """Whether these are all pairs of an official split, by their number."""
+        return len(self) == self.OFFICIAL_PAIRS.get(getattr(self, 'split', ''))
 
     @property
     def pack_options(self) -> str:
@@ -120,8 +124,17 @@ class PairedImageDataset(BaseDataset):
 
     @property
     def pack_name(self) -> str:
-        """File name of a pack of these pairs."""
-        return '_'.join(self.choices().values()).replace('/', '-') + SUFFIX
+        """Name of a pack of these pairs.
+
+        Raises:
+            UserError: The class does not say what tells its pairs from others.
+        """
+        if not self.LAYOUT:
+            raise UserError(
+                f'{type(self).__name__} cannot be packed: give the class a LAYOUT and CHOICES, as '
+                'GoProDataset has them'
+            )
+        return '_'.join(self.choices().values()).replace('/', '-')
 
     def find_records(self) -> Optional[Path]:
         """Return the file of records that ``records`` names, if it names one."""
@@ -144,8 +157,9 @@ class PairedImageDataset(BaseDataset):
         """Turn the pairs into the dicts that enter the pipeline."""
         pairs = self.list_pairs()
         source = '' if self.packed == RAW else f", read from '{pairs[0].place.path}'"
+        choices = ''.join(f", {name}='{value}'" for name, value in self.choices().items())
         print_log(
-            f'{type(self).__name__}: {len(pairs)} pairs, {self.describe()}{source}',
+            f"{type(self).__name__} '{self.data_root}': {len(pairs)} pairs{choices}{source}",
             'current',
             logging.INFO,
         )
@@ -163,21 +177,21 @@ class PairedImageDataset(BaseDataset):
     def _open_pack(self) -> Pack:
         """Open the pack of exactly these pairs."""
         path = Path(self.packed).expanduser()
-        if path.suffix != SUFFIX:
+        if not (path / PIXELS).is_file():
             path /= self.pack_name
-        if not path.is_file():
+        if not path.is_dir():
             raise UserError(
                 f"there is no pack '{path}': make it with python tools/dataset_converters/pack.py "
                 f"{self.data_root} {path.parent}{self.pack_options}, or set packed='{RAW}' "
                 '(MMSPD_PACKED=raw) to read the images'
             )
         pack = read_pack(path)
-        if pack.index.choices != self.choices():
+        if pack.choices != self.choices():
             raise UserError(
-                f"the pack '{path}' holds {pack.index.choices}, but the config asks for "
+                f"the pack '{path}' holds {pack.choices}, but the config asks for "
                 f'{self.choices()}: correct packed, or give it the folder of the packs'
             )
-        pairs = pack.index.pairs
+        pairs = pack.pairs
         if Path(self.data_root).expanduser().is_dir():
             # equal choices do not tell two folders of the same layout apart
             for pair in (pairs[0], pairs[len(pairs) // 2], pairs[-1]):
@@ -200,12 +214,12 @@ class PairedImageDataset(BaseDataset):
         return [
             Pair(
                 pair.key,
-                root / pair.blur.file,
-                root / pair.sharp.file,
+                root / pair.images[0].file,
+                root / pair.images[-1].file,
                 pair.severity,
                 pack.place(pair),
             )
-            for pair in pack.index.pairs
+            for pair in pack.pairs
         ]
 
     def __getitem__(self, idx: int) -> Any:

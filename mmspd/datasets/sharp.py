@@ -1,7 +1,6 @@
 """Any folder of sharp photos."""
 
-from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 from mmspd.datasets.image_io import images_by_stem, list_names
 from mmspd.datasets.layouts import BLURRY_NAMES
@@ -38,6 +37,8 @@ class SharpFolderDataset(PairedImageDataset):
     """
 
     ROOT_VARIABLE = 'SHARP_ROOT'
+    LAYOUT = 'sharp'
+    CHOICES = ('split', 'only_in')
 
     def __init__(
         self,
@@ -56,16 +57,6 @@ class SharpFolderDataset(PairedImageDataset):
                 'would be blurred: take the data set of configs/_base_/datasets/sharp_photos.py '
                 'with its pipeline'
             )
-
-    def describe(self) -> str:
-        """Name the folder."""
-        where = str(Path(self.data_root, self.split))
-        return f"sharp photos of '{where}'" + (f', in {self.only_in}' if self.only_in else '')
-
-    def choices(self) -> Dict[str, str]:
-        """Return the choices above that tell these photos from others."""
-        choices = dict(layout='sharp', split=self.split, only_in=self.only_in)
-        return {key: value for key, value in choices.items() if value}
 
     @property
     def pack_options(self) -> str:

@@ -26,10 +26,8 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from mmspd.datasets import PairedFolderDataset, SeededSampler
-from mmspd.datasets.blur.folder import write_png
-from mmspd.datasets.image_io import images_by_stem, read_rgb
-from mmspd.datasets.packs.plan import check_space, plan_pack
-from mmspd.datasets.packs.writer import write_pack
+from mmspd.datasets.image_io import images_by_stem, read_rgb, write_png
+from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.datasets.paired import RAW
 from mmspd.errors import UserError
 from mmspd.registry import import_sibling
@@ -127,7 +125,6 @@ def open_set(root: Path, pipeline: List[dict], packed: str = RAW) -> PairedFolde
 def pack(root: Path) -> str:
     """Pack a data set and return the pack's path."""
     plan = plan_pack(open_set(root, []), root.parent / f'{root.name}_pack')
-    check_space([plan], plan.path.parent)
     write_pack(plan)
     return str(plan.path)
 

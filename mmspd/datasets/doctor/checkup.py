@@ -13,7 +13,7 @@ from mmspd.datasets.doctor.images import examine_image
 from mmspd.datasets.doctor.inventory import Part, take_inventory
 from mmspd.datasets.doctor.measures import measure_pair
 from mmspd.datasets.layouts import recognize
-from mmspd.datasets.packs.pack import SUFFIX, read_pack, verify_pack
+from mmspd.datasets.packs.pack import PIXELS, read_pack
 from mmspd.datasets.paired import Pair
 from mmspd.errors import UserError
 from mmspd.utils.parallel import map_in_processes
@@ -106,7 +106,7 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     Raises:
         UserError: The folder does not exist or no layout is recognized.
     """
-    if root.suffix == SUFFIX and root.is_file():
+    if (root / PIXELS).is_file():
         return _check_pack(root, quick)
     found = recognize(root)
     parts, findings = [], []
@@ -130,13 +130,14 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
 def _check_pack(path: Path, quick: bool) -> Report:
     """See whether a pack is whole; its images were judged where they came from."""
     try:
-        pairs = {path.stem: len(read_pack(path).index.pairs)}
-        damaged = () if quick else tuple(verify_pack(path))
+        pack = read_pack(path)
+        pairs = {path.name: len(pack.pairs)}
+        damaged = () if quick else tuple(pack.verify())
     except UserError as error:
-        return Report(path, 'pack', {}, quick, [Finding(FAULT, 'layout', path.stem, str(error))])
+        return Report(path, 'pack', {}, quick, [Finding(FAULT, 'layout', path.name, str(error))])
     text = plural(len(damaged), 'image', 'is damaged', 'are damaged')
     cure = 'make the pack again with tools/dataset_converters/pack.py'
-    findings = [Finding(FAULT, 'unreadable', path.stem, text, cure, damaged)] if damaged else []
+    findings = [Finding(FAULT, 'unreadable', path.name, text, cure, damaged)] if damaged else []
     return Report(path, 'pack', pairs, quick, findings)
 
 
