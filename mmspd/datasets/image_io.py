@@ -147,7 +147,7 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
     Raises:
         UserError: Two images differ only in their suffix.
     """
-    found: Dict[str, Path] = {}
+    images: Dict[str, Path] = {}
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith('.')]
         for name in names:
@@ -155,12 +155,12 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
             if name.startswith('.') or path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
             stem = path.relative_to(folder).with_suffix('').as_posix()
-            if stem in found:
+            if stem in images:
                 raise UserError(
-                    f"'{found[stem]}' and '{path}' differ only in their suffix: remove one"
+                    f"'{images[stem]}' and '{path}' differ only in their suffix: remove one"
                 )
-            found[stem] = path
-    return dict(sorted(found.items()))
+            images[stem] = path
+    return dict(sorted(images.items()))
 
 
 def list_names(folder: Path, limit: int = 8) -> str:

@@ -159,7 +159,7 @@ class PairedImageDataset(BaseDataset):
         source = '' if self.packed == RAW else f", read from '{pairs[0].place.path}'"
         choices = ''.join(f", {name}='{value}'" for name, value in self.choices().items())
         print_log(
-            f"{type(self).__name__} '{self.data_root}': {len(pairs)} pairs{choices}{source}",
+            f"{type(self).__name__}: {len(pairs)} pairs of '{self.data_root}'{choices}{source}",
             'current',
             logging.INFO,
         )

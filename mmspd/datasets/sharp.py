@@ -67,20 +67,20 @@ class SharpFolderDataset(PairedImageDataset):
     def find_pairs(self) -> List[Pair]:
         """Find the photos, sorted by name."""
         root = self.check_root(self.split)
-        found = {
+        photos = {
             stem: path
             for stem, path in images_by_stem(root).items()
             if not self.only_in or self.only_in in stem.split('/')[:-1]
         }
-        if not found:
+        if not photos:
             where = f"a folder '{self.only_in}' of " if self.only_in else ''
             raise UserError(f"there is no photo in {where}'{root}' (it holds {list_names(root)})")
         blurry = [
-            stem for stem in found if not set(stem.lower().split('/')).isdisjoint(BLURRY_NAMES)
+            stem for stem in photos if not set(stem.lower().split('/')).isdisjoint(BLURRY_NAMES)
         ]
         if blurry:
             raise UserError(
                 f"'{root}' holds blurry photos too, by their folder's name ({blurry[0]}): set "
                 "only_in to the name of the sharp ones' folder, such as only_in='sharp'"
             )
-        return [Pair(stem, path, path) for stem, path in found.items()]
+        return [Pair(stem, path, path) for stem, path in photos.items()]

@@ -17,14 +17,14 @@ BASE = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' /
 @pytest.fixture
 def photos(tmp_path):
     """Two photos of different sizes, one of them in a sub-folder."""
-    found = {}
+    images = {}
     for number, name in enumerate(('b', 'trip/a')):
         image = np.random.default_rng(number).integers(0, 256, (8 + number, 9, 3), dtype=np.uint8)
         path = tmp_path / f'{name}.png'
         path.parent.mkdir(exist_ok=True)
         cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        found[name] = image
-    return tmp_path, found
+        images[name] = image
+    return tmp_path, images
 
 
 def test_every_photo_is_a_sample_without_a_sharp_image(photos):

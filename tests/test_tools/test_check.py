@@ -34,11 +34,11 @@ def test_command_line(tool, tmp_path, capsys):
     assert tool.main([*arguments, '--json', str(report)]) == 3
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith(f"'{root}', layout pairs: ")
-    assert out[-1] == 'verdict: 1 fault and 0 warnings: mend the faults before you use this data'
-    found = json.loads(report.read_text())
-    assert found['exit_code'] == 3
-    assert found['findings'][0]['check'] == 'unreadable'
-    assert found['findings'][0]['names'][0].startswith('train/blur/003.png: ')
+    assert out[-1] == 'verdict: 1 fault and 0 warnings: fix the faults before you use this data'
+    saved = json.loads(report.read_text())
+    assert saved['exit_code'] == 3
+    assert saved['findings'][0]['check'] == 'unreadable'
+    assert saved['findings'][0]['names'][0].startswith('train/blur/003.png: ')
     with pytest.raises(UserError, match="lies in the data set's folder"):
         tool.main([*arguments, '--json', str(root / 'report.json')])
     assert tool.main([*arguments, '--quick']) == 0

@@ -82,7 +82,7 @@ def test_a_config_names_the_pairs_and_workers_change_nothing(main, root, tmp_pat
         (['{root}/../config.py', '--split', 'test'], 'has no test_dataloader: set --split'),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_written(main, root, tmp_path, arguments, message):
+def test_mistakes_are_reported_and_nothing_is_written(main, root, tmp_path, arguments, message):
     (root.parent / 'config.py').write_text('train_dataloader = dict()')
     out = tmp_path / 'records.jsonl'
     with pytest.raises(UserError, match=message):

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import List
 
-from mmspd.datasets.layouts import SplitFound, recognize
+from mmspd.datasets.layouts import DatasetSplit, recognize
 from mmspd.datasets.packs.writer import check_space, plan_pack, write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
@@ -49,7 +49,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def choose(args: argparse.Namespace) -> List[SplitFound]:
+def choose(args: argparse.Namespace) -> List[DatasetSplit]:
     """Return the parts of the data set that the command line asks for."""
     if args.sharp_photos is not None:
         photos = dict(
@@ -58,12 +58,12 @@ def choose(args: argparse.Namespace) -> List[SplitFound]:
             only_in=args.sharp_photos,
         )
         return [
-            SplitFound('sharp', split, dict(photos, split=split)) for split in args.split or ['']
+            DatasetSplit('sharp', split, dict(photos, split=split)) for split in args.split or ['']
         ]
-    found = recognize(args.data_root)
+    parts = recognize(args.data_root)
     chosen = [
         part
-        for part in found
+        for part in parts
         if (not args.split or part.split in args.split)
         and part.dataset.get('blur_key', args.blur_key) == args.blur_key
         and (not args.subset or part.dataset.get('subset') == args.subset)
@@ -75,7 +75,7 @@ def choose(args: argparse.Namespace) -> List[SplitFound]:
                 for key, value in part.dataset.items()
                 if key not in ('type', 'data_root')
             )
-            for part in found
+            for part in parts
         )
         raise UserError(
             f"'{args.data_root}' does not hold all that --split, --blur-key and --subset ask for, "

@@ -207,13 +207,13 @@ def _run(job: _Job) -> Optional[str]:
 
 def _write_records(jobs: Sequence[_Job], out: Path) -> Dict[str, int]:
     """Gather the records of each split in one file; return the number of pairs by split."""
-    found: Dict[str, List[Dict[str, Any]]] = {'train': [], 'test': []}
+    by_split: Dict[str, List[Dict[str, Any]]] = {'train': [], 'test': []}
     for job in jobs:
         done = job.folder / _DONE_NAME
         if done.is_file():
-            found[job.folder.parent.name] += json.loads(done.read_text('utf-8'))
-    for split, records in found.items():
+            by_split[job.folder.parent.name] += json.loads(done.read_text('utf-8'))
+    for split, records in by_split.items():
         if records:
             lines = [json.dumps(record) for record in records]
             write_text(out / split / RECORDS_NAME, '\n'.join(lines) + '\n')
-    return {split: len(records) for split, records in found.items()}
+    return {split: len(records) for split, records in by_split.items()}

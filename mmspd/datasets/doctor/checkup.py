@@ -1,8 +1,9 @@
 """The check-up of a data set: everything that is wrong with it, in one report."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from tqdm import tqdm
 
@@ -26,14 +27,14 @@ _EXIT_CODES = {FAULT: 3, WARNING: 2, NOTE: 0}
 
 @dataclass(frozen=True)
 class Report:
-    """What a check-up found.
+    """The result of a check-up.
 
     Args:
         root: The folder.
         layout: Its layout.
         pairs: Number of pairs by part.
         quick: Whether only names and headers were looked at.
-        findings: All that was found, the worst first.
+        findings: Its findings, the worst first.
     """
 
     root: Path
@@ -56,8 +57,8 @@ class Report:
         total = sum(self.pairs.values())
         extent = 'by names and headers alone' if self.quick else 'every image read'
         if faults:
-            found = f'{plural(faults, FAULT)} and {plural(warnings, WARNING)}'
-            return f'{found}: mend the faults before you use this data'
+            counts = f'{plural(faults, FAULT)} and {plural(warnings, WARNING)}'
+            return f'{counts}: fix the faults before you use this data'
         if warnings:
             return (
                 f'no fault and {plural(warnings, WARNING)}: look into it before you use this data'
@@ -84,14 +85,6 @@ class Report:
         )
 
 
-class _Job(NamedTuple):
-    """A pair to examine."""
-
-    pair: Pair
-    names: Tuple[str, str]
-    quick: bool
-
-
 def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 256) -> Report:
     """Examine a data set; nothing in its folder is changed.
 
@@ -108,9 +101,8 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     """
     if (root / PIXELS).is_file():
         return _check_pack(root, quick)
-    found = recognize(root)
     parts, findings = [], []
-    for split in found:
+    for split in recognize(root):
         part, wrong = take_inventory(split)
         parts.append(part)
         findings += wrong
@@ -118,13 +110,13 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     for part, facts in examined:
         findings += find_in_files(part, facts, crop) + find_in_content(part, facts)
     findings += find_leakage(examined)
-    by_blur = {(one[0].found.split, one[0].found.dataset.get('blur_key')): one for one in examined}
+    by_blur = {(one[0].split, getattr(one[0].dataset, 'blur_key', '')): one for one in examined}
     for (split, blur_key), gamma in by_blur.items():
         if blur_key == 'blur_gamma' and (split, 'blur') in by_blur:
             findings += find_in_blur_folders(by_blur[split, 'blur'], gamma)
     findings.sort(key=lambda finding: _LEVELS.index(finding.level))
     pairs = {part.name: len(part.pairs) for part in parts}
-    return Report(root, found[0].layout, pairs, quick, findings)
+    return Report(root, parts[0].layout, pairs, quick, findings)
 
 
 def _check_pack(path: Path, quick: bool) -> Report:
@@ -144,20 +136,21 @@ def _check_pack(path: Path, quick: bool) -> Report:
 def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[PairFacts]]:
     """Examine the pairs of all parts, in their order."""
     jobs = [
-        _Job(pair, (part.relative(pair.blur), part.relative(pair.sharp)), quick)
+        (pair, (part.relative(pair.blur), part.relative(pair.sharp)))
         for part in parts
         for pair in part.pairs
     ]
-    results = map_in_processes(_examine, jobs, workers)
+    results = map_in_processes(partial(_examine, quick), jobs, workers)
     remaining = iter(list(tqdm(results, total=len(jobs), unit='pair')))
     return [[next(remaining) for _ in part.pairs] for part in parts]
 
 
-def _examine(job: _Job) -> PairFacts:
+def _examine(quick: bool, job: Tuple[Pair, Tuple[str, str]]) -> PairFacts:
     """Look at both images of a pair, and compare them where that makes sense."""
-    blurry, sharp = (examine_image(path, job.quick) for path in (job.pair.blur, job.pair.sharp))
+    pair, names = job
+    blurry, sharp = (examine_image(path, quick) for path in (pair.blur, pair.sharp))
     images = blurry[0], sharp[0]
     measures = None
     if blurry[1] is not None and sharp[1] is not None and blurry[1].shape == sharp[1].shape:
         measures = measure_pair(blurry[1], sharp[1])
-    return PairFacts(job.pair.key, job.names, images, measures)
+    return PairFacts(pair.key, names, images, measures)

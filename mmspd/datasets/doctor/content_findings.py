@@ -5,7 +5,7 @@ from typing import Iterator, List, Sequence, Tuple
 import numpy as np
 
 from mmspd.datasets.doctor.file_findings import PairFacts
-from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, level_by_share, plural
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, pairs_finding, plural
 from mmspd.datasets.doctor.inventory import Part
 from mmspd.datasets.doctor.measures import EXPONENTS
 
@@ -39,14 +39,13 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
     unrelated = [pair for pair in judged if pair.measures.relation < _UNRELATED]
     if unrelated:
         findings.append(
-            Finding(
-                level_by_share(unrelated, len(judged)),
+            pairs_finding(
                 'unrelated',
                 part.name,
-                plural(len(unrelated), 'pair', 'seems', 'seem')
-                + f' to show two scenes, of {len(judged)} judged',
+                ('seems to show two scenes', 'seem to show two scenes'),
                 'look at it and correct the file names',
-                tuple(pair.key for pair in unrelated),
+                [pair.key for pair in unrelated],
+                len(judged),
             )
         )
     related = [pair for pair in judged if pair.measures.relation >= _UNRELATED]
@@ -54,7 +53,7 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
         return findings  # what the few say of the data is chance
     findings += [*_exchanged(part, related), *_misaligned(part, related)]
     # the blur of a camera is no average of frames, and that of wrong pairs means nothing
-    if part.found.layout != 'realblur' and not any(found.level == FAULT for found in findings):
+    if part.layout != 'realblur' and not any(finding.level == FAULT for finding in findings):
         findings += _which_average(part, facts)
     compared = [pair for pair in facts if pair.measures]
     if len(judged) < len(compared) / 2:
@@ -79,15 +78,13 @@ def _exchanged(part: Part, judged: Sequence[PairFacts]) -> Iterator[Finding]:
         )
         yield Finding(FAULT, 'exchanged', part.name, text, 'exchange the two folders')
     elif wrong:
-        yield Finding(
-            level_by_share(wrong, len(judged)),
-            'exchanged',
-            part.name,
-            plural(len(wrong), 'pair', 'has', 'have')
-            + f' the blurrier image as the sharp one, of {len(judged)} judged',
-            'look at it and exchange the images, or remove the pair',
-            tuple(pair.key for pair in wrong),
+        verbs = (
+            'has the blurrier image as the sharp one',
+            'have the blurrier image as the sharp one',
         )
+        cure = 'look at it and exchange the images, or remove the pair'
+        names = [pair.key for pair in wrong]
+        yield pairs_finding('exchanged', part.name, verbs, cure, names, len(judged))
 
 
 def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
@@ -117,17 +114,11 @@ def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
         return
     wrong = [pair for pair in related if pair.measures.excess > _EXCESS]
     if wrong:
-        yield Finding(
-            level_by_share(wrong, len(related)),
-            'misaligned',
-            part.name,
-            plural(len(wrong), 'pair', 'is', 'are')
-            + f' displaced by more than blur explains, of {len(related)} judged',
-            'look at it, and align or remove the pair',
-            tuple(
-                '{} by ({:.0f}, {:.0f})'.format(pair.key, *pair.measures.shift) for pair in wrong
-            ),
-        )
+        more = 'displaced by more than blur explains'
+        cure = 'look at it, and align or remove the pair'
+        names = ['{} by ({:.0f}, {:.0f})'.format(p.key, *p.measures.shift) for p in wrong]
+        verbs = f'is {more}', f'are {more}'
+        yield pairs_finding('misaligned', part.name, verbs, cure, names, len(related))
 
 
 def _which_average(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
@@ -153,7 +144,7 @@ def _which_average(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
     kept = np.flatnonzero(np.diff(np.sign(values.mean(0))))
     if len(kept) == 1:
         text += f'; the exponent that fits best is {EXPONENTS[kept[0]]:.1f}'
-    if part.is_gopro and part.found.dataset['blur_key'] == ('blur' if linear else 'blur_gamma'):
+    if part.is_gopro and part.dataset.blur_key == ('blur' if linear else 'blur_gamma'):
         cure = 'unpack the data set again; results on the two kinds of blur cannot be compared'
         yield Finding(WARNING, 'average', part.name, text, cure)
     else:

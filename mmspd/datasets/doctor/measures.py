@@ -15,7 +15,7 @@ _LONG_SIDE = 640  # images are reduced to it; blur and shifts of interest surviv
 _MIN_SIDE = 160  # in smaller images unrelated scenes look alike too often
 _MIN_TEXTURE = 0.02  # standard deviation of the details; below there is nothing to align
 _DETAIL = 8.0  # sigma that separates details from shading, in reduced pixels
-_REGULARISATION = 0.01  # of the spectrum's mean power
+_REGULARIZATION = 0.01  # of the spectrum's mean power
 _SUPPORT = 0.25  # of the kernel's peak; smaller values are noise
 
 
@@ -40,7 +40,7 @@ class PairMeasures(NamedTuple):
 def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
     """Compare a blurry image with its sharp one.
 
-    One kernel that turns the sharper image's details into the other's is estimated by regularised
+    One kernel that turns the sharper image's details into the other's is estimated by regularized
     division of the spectra. Its centroid is the shift; blur alone keeps it within the spread of the
     kernel. Unrelated images give a kernel of noise without a peak: the relation is the height of
     the peak over the standard deviation, times the largest normalized cross-correlation.
@@ -96,7 +96,7 @@ def _kernel_of(blurry: np.ndarray, sharp: np.ndarray) -> Tuple[Tuple[float, floa
     spectrum = np.fft.rfft2(sharp)
     cross = np.fft.rfft2(blurry) * spectrum.conj()
     power = np.abs(spectrum) ** 2
-    kernel = np.fft.irfft2(cross / (power + _REGULARISATION * power.mean()), blurry.shape)
+    kernel = np.fft.irfft2(cross / (power + _REGULARIZATION * power.mean()), blurry.shape)
     kernel = cv2.GaussianBlur(np.fft.fftshift(kernel), (0, 0), 1)
     norm = np.linalg.norm(blurry) * np.linalg.norm(sharp)
     correlation = np.fft.irfft2(cross, blurry.shape).max() / max(norm, 1e-12)
