@@ -156,7 +156,8 @@ class PairedImageDataset(BaseDataset):
     def load_data_list(self) -> List[Dict[str, Any]]:
         """Turn the pairs into the dicts that enter the pipeline."""
         pairs = self.list_pairs()
-        source = '' if self.packed == RAW else f", read from '{pairs[0].place.path}'"
+        place = pairs[0].place
+        source = f", read from '{place.path}'" if place else ''
         choices = ''.join(f", {name}='{value}'" for name, value in self.choices().items())
         print_log(
             f"{type(self).__name__}: {len(pairs)} pairs of '{self.data_root}'{choices}{source}",

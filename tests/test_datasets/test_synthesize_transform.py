@@ -169,7 +169,7 @@ def test_folder_of_sharp_photos(photos, tmp_path, write_image):
     assert [frames[i]['key'] for i in range(len(frames))] == ['sharp/0']
     assert frames.pack_name == 'sharp_s1_sharp'
     assert frames.pack_options == ' --sharp-photos sharp --split s1'
-    assert SharpFolderDataset(str(photos)).pack_name == 'sharp.pack'
+    assert SharpFolderDataset(str(photos)).pack_name == 'sharp'
 
 
 def test_bad_folders_are_refused(photos, tmp_path, write_image):

@@ -1,7 +1,7 @@
 """How a camera, or an object before it, moves while the shutter is open."""
 
 from dataclasses import dataclass, replace
-from typing import Sequence, Tuple
+from typing import Tuple
 
 import numpy as np
 
@@ -120,7 +120,7 @@ def path_extents(displacement: np.ndarray) -> np.ndarray:
 
 
 def random_motion(
-    rng: np.random.Generator, center: Sequence[float], points: np.ndarray, extent: float
+    rng: np.random.Generator, center: np.ndarray, points: np.ndarray, extent: float
 ) -> Motion:
     """Draw the motion of a hand-held camera: a drift with tremor, some rotation and zoom.
 

@@ -111,9 +111,9 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
         findings += find_in_files(part, facts, crop) + find_in_content(part, facts)
     findings += find_leakage(examined)
     by_blur = {(one[0].split, getattr(one[0].dataset, 'blur_key', '')): one for one in examined}
-    for (split, blur_key), gamma in by_blur.items():
-        if blur_key == 'blur_gamma' and (split, 'blur') in by_blur:
-            findings += find_in_blur_folders(by_blur[split, 'blur'], gamma)
+    for (name, blur_key), gamma in by_blur.items():
+        if blur_key == 'blur_gamma' and (name, 'blur') in by_blur:
+            findings += find_in_blur_folders(by_blur[name, 'blur'], gamma)
     findings.sort(key=lambda finding: _LEVELS.index(finding.level))
     pairs = {part.name: len(part.pairs) for part in parts}
     return Report(root, parts[0].layout, pairs, quick, findings)

@@ -48,7 +48,7 @@ def plural(number: int, noun: str, one: str = '', many: str = '') -> str:
 
 
 def pairs_finding(
-    check: str, part: str, verbs: Tuple[str, str], cure: str, names: Sequence[str], judged: int
+    check: str, part: str, verbs: Tuple[str, ...], cure: str, names: Sequence[str], judged: int
 ) -> Finding:
     """Report pairs that look wrong: a fault where they are many, otherwise a warning.
 

@@ -145,7 +145,7 @@ def _partner_finding(
     for key, path in candidates.items():
         folder, _, name = key.rpartition('/')
         by_folder[folder][name] = path
-    names = []
+    names: List[str] = []
     for key, path in unpaired.items():
         folder, _, name = key.rpartition('/')
         nearby = {**by_folder[''], **by_folder[folder]}  # HIDE's sharp images have one folder
@@ -184,8 +184,8 @@ def _list_hide(part: Part) -> Lists:
 
 def _list_folders(part: Part) -> Lists:
     """List the images of the two folders."""
-    folders = (part.root / name for name in (part.dataset.blur_dir, part.dataset.sharp_dir))
-    return (*(images_by_stem(folder) for folder in folders), {})
+    blurry, sharp = part.root / part.dataset.blur_dir, part.root / part.dataset.sharp_dir
+    return images_by_stem(blurry), images_by_stem(sharp), {}
 
 
 _LISTS = dict(gopro=_list_gopro, hide=_list_hide, pairs=_list_folders)
@@ -197,7 +197,7 @@ def _count(part: Part) -> List[Finding]:
     claimed = part.layout in ('hide', 'realblur') or part.is_gopro
     if not part.pairs or not claimed or expected in (None, len(part.pairs)):
         return []
-    odd = ()
+    odd: Tuple[str, ...] = ()
     if part.is_gopro and part.split == 'test':
         sequences = Counter(pair.key.split('/')[0] for pair in part.pairs)
         odd = tuple(

@@ -148,7 +148,8 @@ def _part(plan: Pack) -> Path:
 
 def _plan_pair(root: Path, pair: 'Pair', offset: int) -> PackedPair:
     """Give a pair its place, without checksums yet."""
-    images, sizes = [], {}
+    images: List[PackedImage] = []
+    sizes = {}
     for file in dict.fromkeys((pair.blur, pair.sharp)):  # one file may stand for both
         height, width = read_size(file)
         name, status = os.path.relpath(file, root), file.stat()
@@ -245,8 +246,8 @@ def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[Lis
             if (height, width) != (pair.height, pair.width):
                 return UserError(f"'{path}' is {width}x{height}, not as its header said")
             file.seek(start + image.offset)
-            file.write(pixels)
-            checksums.append(zlib.crc32(pixels))
+            file.write(pixels.data)
+            checksums.append(zlib.crc32(pixels.data))
     return checksums
 
 
