@@ -3,7 +3,7 @@
 import logging
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -54,15 +54,14 @@ class PairedImageDataset(BaseDataset):
 
     Args:
         data_root: Folder of the data set.
-        pipeline: Transforms, built in order.
-        indices: Keep the first (last, if negative) so many pairs, or the pairs listed.
-        test_mode: MMEngine's: whether a pipeline that returns ``None`` is an error.
-        lazy_init: MMEngine's: scan the folder at the first use instead of now.
         records: File that tells the severity of each pair, a JSON object of ``key`` and
             ``severity`` per line; ``None`` where nothing is recorded.
         packed: ``'raw'``, or nothing, to read the image files; or a pack made by
             ``tools/dataset_converters/pack.py``, or the folder it is in under the name that the
             dataset's choices give it. The samples are the same; ``data_root`` may be absent then.
+        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline``, ``indices`` (keep the
+            first, or last if negative, so many pairs, or the pairs listed), ``test_mode`` or
+            ``lazy_init`` (scan the folder at the first use instead of now).
 
     Raises:
         UserError: A folder is missing or empty, images have no partner, ``indices`` is empty,
@@ -81,26 +80,14 @@ class PairedImageDataset(BaseDataset):
     OFFICIAL_PAIRS: Dict[str, int] = {}
 
     def __init__(
-        self,
-        data_root: str,
-        pipeline: Sequence[Union[dict, Callable]] = (),
-        indices: Optional[Union[int, Sequence[int]]] = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        records: Optional[str] = None,
-        packed: str = RAW,
+        self, data_root: str, records: Optional[str] = None, packed: str = RAW, **common: Any
     ) -> None:
+        indices = common.get('indices')
         if indices is not None and not indices:
             raise UserError(f'indices={indices} keeps no pair: give a number or leave it out')
         self.records = records
         self.packed = packed or RAW
-        super().__init__(
-            data_root=str(data_root),
-            pipeline=list(pipeline),
-            indices=indices,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root=str(data_root), **common)
 
     @abstractmethod
     def find_pairs(self) -> List[Pair]:

@@ -26,16 +26,6 @@ main = load_tool('dataset_converters/pack.py').main
 
 
 @pytest.fixture
-def root(tmp_path, write_image):
-    """Pairs of two sizes."""
-    for number in range(PAIRS):
-        for part, name in enumerate(('input', 'target')):
-            path = tmp_path / 'data' / name / f'{number}.png'
-            write_image(path, (40, 48 + number % 2), 2 * number + part)
-    return tmp_path / 'data'
-
-
-@pytest.fixture
 def out(tmp_path):
     return tmp_path / 'packs'
 
@@ -278,7 +268,7 @@ def test_rotated_photos_are_packed_as_they_are_read(root, out):
     np.testing.assert_array_equal(image, read(root, 'raw')[0]['img'])
 
 
-def test_the_parts_of_a_data_set_are_chosen(gopro_root, out):
+def test_the_parts_of_a_data_set_are_chosen(gopro_root, root, out):
     arguments = [str(gopro_root), str(out), '--workers', '0']
     main([*arguments, '--split', 'train', '--blur-key', 'blur_gamma'])
     assert names_in(out) == ['gopro_train_blur_gamma']
@@ -288,6 +278,10 @@ def test_the_parts_of_a_data_set_are_chosen(gopro_root, out):
         UserError, match=r'ask for, but split=test, blur_key=blur; split=test, blur'
     ):
         main([*arguments, '--split', 'val', 'train'])
+    for subset in 'JR':
+        (root / f'RealBlur_{subset}_test_list.txt').write_text('target/1.png input/1.png')
+    main([str(root), str(out), '--workers', '0', '--subset', 'R'])
+    assert names_in(out)[3:] == ['realblur_R_test']
 
 
 def test_sharp_photos(root, out):
@@ -302,14 +296,6 @@ def test_sharp_photos(root, out):
         main(arguments)
     with pytest.raises(UserError, match=r'packs --sharp-photos input, or set'):
         SharpFolderDataset(str(root), 'input', packed=str(out))
-
-
-def test_realblur_subsets(root, out):
-    for subset in 'JR':
-        line = 'target/1.png input/1.png\n'
-        (root / f'RealBlur_{subset}_test_list.txt').write_text(line)
-    main([str(root), str(out), '--workers', '0', '--subset', 'R'])
-    assert names_in(out) == ['realblur_R_test']
 
 
 def test_an_output_that_cannot_be_a_folder(root, tmp_path):

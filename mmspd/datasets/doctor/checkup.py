@@ -74,15 +74,8 @@ class Report:
 
     def to_dict(self) -> Dict[str, Any]:
         """Return plain values, for JSON."""
-        return dict(
-            root=str(self.root),
-            layout=self.layout,
-            pairs=self.pairs,
-            quick=self.quick,
-            findings=[asdict(finding) for finding in self.findings],
-            verdict=self.verdict,
-            exit_code=self.exit_code,
-        )
+        own = dict(root=str(self.root), verdict=self.verdict, exit_code=self.exit_code)
+        return {**asdict(self), **own}
 
 
 def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 256) -> Report:
