@@ -179,7 +179,7 @@ class Pack:
                     if checksum != image.checksum
                 ]
         except OSError as error:
-            raise UserError(f"cannot read the pack '{self.path}': {error.strerror}") from error
+            raise _unreadable(self.path, error) from error
 
 
 def read_pack(path: Path) -> Pack:
@@ -198,7 +198,7 @@ def read_pack(path: Path) -> Pack:
         fields['pairs'] = [PackedPair(**pair) for pair in fields['pairs']]
         pack = Pack(path, **fields, modified=(path / PIXELS).stat().st_mtime_ns)
     except OSError as error:
-        raise UserError(f"cannot read the pack '{path}': {error.strerror}") from error
+        raise _unreadable(path, error) from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"'{path / INDEX}' is not the index of a pack: {_FIX}") from error
     length = len(open_pixels(path))
@@ -219,12 +219,17 @@ def open_pixels(path: Path) -> np.memmap:
     try:
         pixels = np.load(path / PIXELS, mmap_mode='r')
     except OSError as error:
-        raise UserError(f"cannot read the pack '{path}': {error.strerror or error}") from error
+        raise _unreadable(path, error) from error
     except (ValueError, EOFError) as error:
         raise UserError(f"'{path / PIXELS}' is cut off or no NumPy file: {_FIX}") from error
     if not isinstance(pixels, np.memmap) or pixels.dtype != np.uint8 or pixels.ndim != 1:
         raise UserError(f"'{path / PIXELS}' is not a flat array of uint8: {_FIX}")
     return pixels
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    """Return the error for a pack that the disk does not give."""
+    return UserError(f"cannot read the pack '{path}' ({error.strerror or error}): {_FIX}")
 
 
 @lru_cache(maxsize=16)
