@@ -14,8 +14,7 @@ from torch import Tensor
 
 from mmspd.apis import init_model
 from mmspd.apis.photo_io import to_tensor
-from mmspd.datasets.blur.folder import write_png
-from mmspd.datasets.image_io import read_rgb
+from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import read_config

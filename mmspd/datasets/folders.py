@@ -1,7 +1,7 @@
 """Any two folders of images that belong together."""
 
 from pathlib import PurePath
-from typing import Any, Dict, List
+from typing import Any, List
 
 from mmspd.datasets.image_io import list_names
 from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
@@ -31,6 +31,8 @@ class PairedFolderDataset(PairedImageDataset):
     """
 
     ROOT_VARIABLE = 'PAIRS_ROOT'
+    LAYOUT = 'pairs'
+    CHOICES = ('blur_dir', 'sharp_dir')
 
     def __init__(
         self,
@@ -43,14 +45,6 @@ class PairedFolderDataset(PairedImageDataset):
         self.blur_dir = PurePath(split, blur_dir).as_posix()
         self.sharp_dir = PurePath(split, sharp_dir).as_posix()
         super().__init__(data_root, **common)
-
-    def describe(self) -> str:
-        """Name the two folders."""
-        return f"'{self.blur_dir}' and '{self.sharp_dir}' of '{self.data_root}'"
-
-    def choices(self) -> Dict[str, str]:
-        """Return the choices above that tell these pairs from others."""
-        return dict(layout='pairs', blur_dir=self.blur_dir, sharp_dir=self.sharp_dir)
 
     def find_pairs(self) -> List[Pair]:
         """Find the pairs of the two folders, sorted by name."""

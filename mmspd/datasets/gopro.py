@@ -1,7 +1,7 @@
 """The GoPro data set as its authors distribute it."""
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, List, Optional
 
 from mmspd.datasets.image_io import list_names
 from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
@@ -38,6 +38,9 @@ class GoProDataset(PairedImageDataset):
     """
 
     ROOT_VARIABLE = 'GOPRO_ROOT'
+    LAYOUT = 'gopro'
+    CHOICES = ('split', 'blur_key')
+    OFFICIAL_PAIRS = dict(train=2103, test=1111)
 
     def __init__(
         self,
@@ -52,13 +55,10 @@ class GoProDataset(PairedImageDataset):
         self.blur_key = blur_key
         super().__init__(data_root, **common)
 
-    def describe(self) -> str:
-        """Name the folder and which blur is read."""
-        return f"{self.split} of '{self.data_root}', blur_key='{self.blur_key}'"
-
-    def choices(self) -> Dict[str, str]:
-        """Return the choices above that tell these pairs from others."""
-        return dict(layout='gopro', split=self.split, blur_key=self.blur_key)
+    @property
+    def is_official_set(self) -> bool:
+        """Whether these are all pairs of an official split, with the blur that results use."""
+        return self.blur_key == 'blur' and super().is_official_set
 
     @property
     def pack_options(self) -> str:

@@ -1,7 +1,7 @@
 """The HIDE data set as its authors distribute it."""
 
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 from mmspd.datasets.image_io import images_by_stem, list_names
 from mmspd.datasets.paired import Pair, PairedImageDataset
@@ -31,6 +31,9 @@ class HIDEDataset(PairedImageDataset):
     """
 
     ROOT_VARIABLE = 'HIDE_ROOT'
+    LAYOUT = 'hide'
+    CHOICES = ('split',)
+    OFFICIAL_PAIRS = dict(train=6397, test=2025)
 
     def __init__(
         self,
@@ -40,14 +43,6 @@ class HIDEDataset(PairedImageDataset):
     ) -> None:
         self.split = split
         super().__init__(data_root, **common)
-
-    def describe(self) -> str:
-        """Name the split and the folder."""
-        return f"{self.split} of '{self.data_root}'"
-
-    def choices(self) -> Dict[str, str]:
-        """Return the choices above that tell these pairs from others."""
-        return dict(layout='hide', split=self.split)
 
     def find_pairs(self) -> List[Pair]:
         """Find the pairs of the split, sorted by key."""

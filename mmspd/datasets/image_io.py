@@ -1,4 +1,4 @@
-"""Reading 8-bit color images, and the folders that hold them."""
+"""Reading and writing 8-bit color images, and the folders that hold them."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmspd.errors import UserError
+from mmspd.utils.files import write_bytes
 
 __all__ = [
     'IMAGE_SUFFIXES',
@@ -18,6 +19,7 @@ __all__ = [
     'read_rgb',
     'read_size',
     'upright_size',
+    'write_png',
 ]
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
@@ -71,6 +73,22 @@ def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray
         kind = 'an alpha channel' if image.ndim == 3 and image.shape[2] == 4 else 'no color (gray)'
         raise ColorError(f"'{path}' has {kind}: convert it to 8-bit RGB")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write an image such that the file is whole or absent.
+
+    Args:
+        path: The file; its folder is made.
+        image: RGB, uint8, shape (H, W, 3).
+
+    Raises:
+        UserError: The disk is full.
+    """
+    done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise RuntimeError(f"OpenCV cannot encode '{path}' as PNG")
+    write_bytes(path, data.tobytes())
 
 
 def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
@@ -129,7 +147,7 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
     Raises:
         UserError: Two images differ only in their suffix.
     """
-    found: Dict[str, Path] = {}
+    images: Dict[str, Path] = {}
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith('.')]
         for name in names:
@@ -137,12 +155,12 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
             if name.startswith('.') or path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
             stem = path.relative_to(folder).with_suffix('').as_posix()
-            if stem in found:
+            if stem in images:
                 raise UserError(
-                    f"'{found[stem]}' and '{path}' differ only in their suffix: remove one"
+                    f"'{images[stem]}' and '{path}' differ only in their suffix: remove one"
                 )
-            found[stem] = path
-    return dict(sorted(found.items()))
+            images[stem] = path
+    return dict(sorted(images.items()))
 
 
 def list_names(folder: Path, limit: int = 8) -> str:

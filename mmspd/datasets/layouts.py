@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NamedTuple
 from mmspd.datasets.image_io import list_names
 from mmspd.errors import UserError
 
-__all__ = ['SplitFound', 'recognize']
+__all__ = ['DatasetSplit', 'recognize']
 
 #: Names of the folders of a pair of folders, in lower case.
 BLURRY_NAMES = ('input', 'blur', 'blurry', 'lq', 'blur_gamma')
@@ -24,7 +24,7 @@ _KNOWN = (
 )
 
 
-class SplitFound(NamedTuple):
+class DatasetSplit(NamedTuple):
     """A part of a data set that a dataset class can read.
 
     Args:
@@ -38,7 +38,7 @@ class SplitFound(NamedTuple):
     dataset: Dict[str, Any]
 
 
-def recognize(root: Path) -> List[SplitFound]:
+def recognize(root: Path) -> List[DatasetSplit]:
     """Find what a folder holds, by the names of its folders and lists; no image is opened.
 
     Known are GOPRO_Large (and all in its layout, as synthesized data), HIDE and RealBlur as they
@@ -59,16 +59,16 @@ def recognize(root: Path) -> List[SplitFound]:
     root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"the data folder '{root}' does not exist: correct the path")
-    found = _find(root)
-    if found:
-        return found
+    splits = _find(root)
+    if splits:
+        return splits
     inner = next((path for path in _folders(root) if _find(path)), None)
     cure = f"give '{inner}'" if inner else _KNOWN
     raise UserError(f"no data set is recognized in '{root}' (it holds {list_names(root)}): {cure}")
 
 
-def _find(root: Path) -> List[SplitFound]:
-    """Try the layouts, the ones that are told most surely first."""
+def _find(root: Path) -> List[DatasetSplit]:
+    """Try the layouts, the surest first."""
     return _realblur(root) or _hide(root) or _folder_pairs(root) or _gopro(root)
 
 
@@ -77,37 +77,37 @@ def _folders(root: Path) -> List[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
 
 
-def _realblur(root: Path) -> List[SplitFound]:
+def _realblur(root: Path) -> List[DatasetSplit]:
     """Find the list files of RealBlur."""
     lists = (_REALBLUR_LIST.fullmatch(path.name) for path in sorted(root.iterdir()))
     return [
-        SplitFound(
-            'realblur', found[2], _dataset('RealBlur', root, subset=found[1], split=found[2])
+        DatasetSplit(
+            'realblur', match[2], _dataset('RealBlur', root, subset=match[1], split=match[2])
         )
-        for found in lists
-        if found
+        for match in lists
+        if match
     ]
 
 
-def _hide(root: Path) -> List[SplitFound]:
+def _hide(root: Path) -> List[DatasetSplit]:
     """Find the splits that share one folder of sharp images."""
     if not (root / 'GT').is_dir():
         return []
     splits = [split for split in ('train', 'test') if (root / split).is_dir()]
-    return [SplitFound('hide', split, _dataset('HIDE', root, split=split)) for split in splits]
+    return [DatasetSplit('hide', split, _dataset('HIDE', root, split=split)) for split in splits]
 
 
-def _folder_pairs(root: Path) -> List[SplitFound]:
+def _folder_pairs(root: Path) -> List[DatasetSplit]:
     """Find folders of blurry images beside folders of sharp ones, in the root or its splits."""
-    found = []
+    splits = []
     for folder in (root, *_folders(root)):
         names = {path.name.lower(): path.name for path in _folders(folder)}
         split = '' if folder == root else folder.name
         if split not in ('', *_SPLIT_NAMES) and 'sharp' in names:
             continue  # a sequence of GoPro
         prefix = f'{split}/' if split else ''
-        found += [
-            SplitFound(
+        splits += [
+            DatasetSplit(
                 'pairs',
                 split,
                 _dataset(
@@ -121,23 +121,23 @@ def _folder_pairs(root: Path) -> List[SplitFound]:
             for sharp in SHARP_NAMES
             if blurry in names and sharp in names
         ]
-    return found
+    return splits
 
 
-def _gopro(root: Path) -> List[SplitFound]:
+def _gopro(root: Path) -> List[DatasetSplit]:
     """Find splits of sequences, or take the root for one."""
-    splits = [found for folder in _folders(root) for found in _gopro_split(root, folder)]
+    splits = [split for folder in _folders(root) for split in _gopro_split(root, folder)]
     if splits:
         return splits
     root = root.resolve()  # it may be given as '.'
     return _gopro_split(root.parent, root)
 
 
-def _gopro_split(root: Path, split: Path) -> List[SplitFound]:
+def _gopro_split(root: Path, split: Path) -> List[DatasetSplit]:
     """Find which blurs the sequences of a split hold."""
     sequences = [folder for folder in _folders(split) if (folder / 'sharp').is_dir()]
     return [
-        SplitFound('gopro', split.name, _dataset('GoPro', root, split=split.name, blur_key=blur))
+        DatasetSplit('gopro', split.name, _dataset('GoPro', root, split=split.name, blur_key=blur))
         for blur in _GOPRO_BLURS
         if any((sequence / blur).is_dir() for sequence in sequences)
     ]

@@ -3,14 +3,14 @@
 import logging
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmspd.datasets.image_io import images_by_stem, list_names
-from mmspd.datasets.packs.pack import SUFFIX, Pack, PackedPair, PairPlace, read_pack
+from mmspd.datasets.packs.pack import PIXELS, Pack, PackedPair, PairPlace, read_pack
 from mmspd.datasets.records import read_severities
 from mmspd.datasets.samplers import SampleIndex
 from mmspd.datasets.seeding import seeded
@@ -54,15 +54,14 @@ class PairedImageDataset(BaseDataset):
 
     Args:
         data_root: Folder of the data set.
-        pipeline: Transforms, built in order.
-        indices: Keep the first (last, if negative) so many pairs, or the pairs listed.
-        test_mode: MMEngine's: whether a pipeline that returns ``None`` is an error.
-        lazy_init: MMEngine's: scan the folder at the first use instead of now.
         records: File that tells the severity of each pair, a JSON object of ``key`` and
             ``severity`` per line; ``None`` where nothing is recorded.
         packed: ``'raw'``, or nothing, to read the image files; or a pack made by
             ``tools/dataset_converters/pack.py``, or the folder it is in under the name that the
             dataset's choices give it. The samples are the same; ``data_root`` may be absent then.
+        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline``, ``indices`` (keep the
+            first, or last if negative, so many pairs, or the pairs listed), ``test_mode`` or
+            ``lazy_init`` (scan the folder at the first use instead of now).
 
     Raises:
         UserError: A folder is missing or empty, images have no partner, ``indices`` is empty,
@@ -74,44 +73,36 @@ class PairedImageDataset(BaseDataset):
 
     #: Environment variable that the shipped configs read ``data_root`` from.
     ROOT_VARIABLE = ''
+    #: Kind of the data, and the arguments that decide which pairs of ``data_root`` these are.
+    LAYOUT = ''
+    CHOICES: Tuple[str, ...] = ()
+    #: Number of pairs of each split that the authors published.
+    OFFICIAL_PAIRS: Dict[str, int] = {}
 
     def __init__(
-        self,
-        data_root: str,
-        pipeline: Sequence[Union[dict, Callable]] = (),
-        indices: Optional[Union[int, Sequence[int]]] = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        records: Optional[str] = None,
-        packed: str = RAW,
+        self, data_root: str, records: Optional[str] = None, packed: str = RAW, **common: Any
     ) -> None:
+        indices = common.get('indices')
         if indices is not None and not indices:
             raise UserError(f'indices={indices} keeps no pair: give a number or leave it out')
         self.records = records
         self.packed = packed or RAW
-        super().__init__(
-            data_root=str(data_root),
-            pipeline=list(pipeline),
-            indices=indices,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root=str(data_root), **common)
 
     @abstractmethod
     def find_pairs(self) -> List[Pair]:
         """Find the pairs below ``data_root``, in a fixed order."""
 
-    @abstractmethod
-    def describe(self) -> str:
-        """Name the choices that a result depends on, for the log."""
-
     def choices(self) -> Dict[str, str]:
-        """Return what decides which pairs of ``data_root`` these are, the kind of data first.
+        """Return the layout and the choices that tell these pairs from others."""
+        layout = self.LAYOUT or type(self).__name__
+        choices = {name: getattr(self, name) for name in self.CHOICES}
+        return {'layout': layout, **{name: value for name, value in choices.items() if value}}
 
-        Raises:
-            UserError: The class does not say, so its pairs cannot be packed.
-        """
-        raise UserError(f"{type(self).__name__} cannot be packed: give it choices(), as GoPro's")
+    @property
+    def is_official_set(self) -> bool:
+        """Whether these are all pairs of an official split, by their number."""
+        return len(self) == self.OFFICIAL_PAIRS.get(getattr(self, 'split', ''))
 
     @property
     def pack_options(self) -> str:
@@ -120,8 +111,17 @@ class PairedImageDataset(BaseDataset):
 
     @property
     def pack_name(self) -> str:
-        """File name of a pack of these pairs."""
-        return '_'.join(self.choices().values()).replace('/', '-') + SUFFIX
+        """Name of a pack of these pairs.
+
+        Raises:
+            UserError: The class does not say what tells its pairs from others.
+        """
+        if not self.LAYOUT:
+            raise UserError(
+                f'{type(self).__name__} cannot be packed: give the class a LAYOUT and CHOICES, as '
+                'GoProDataset has them'
+            )
+        return '_'.join(self.choices().values()).replace('/', '-')
 
     def find_records(self) -> Optional[Path]:
         """Return the file of records that ``records`` names, if it names one."""
@@ -143,9 +143,11 @@ class PairedImageDataset(BaseDataset):
     def load_data_list(self) -> List[Dict[str, Any]]:
         """Turn the pairs into the dicts that enter the pipeline."""
         pairs = self.list_pairs()
-        source = '' if self.packed == RAW else f", read from '{pairs[0].place.path}'"
+        place = pairs[0].place
+        source = f", read from '{place.path}'" if place else ''
+        choices = ''.join(f", {name}='{value}'" for name, value in self.choices().items())
         print_log(
-            f'{type(self).__name__}: {len(pairs)} pairs, {self.describe()}{source}',
+            f"{type(self).__name__}: {len(pairs)} pairs of '{self.data_root}'{choices}{source}",
             'current',
             logging.INFO,
         )
@@ -163,21 +165,21 @@ class PairedImageDataset(BaseDataset):
     def _open_pack(self) -> Pack:
         """Open the pack of exactly these pairs."""
         path = Path(self.packed).expanduser()
-        if path.suffix != SUFFIX:
+        if not (path / PIXELS).is_file():
             path /= self.pack_name
-        if not path.is_file():
+        if not path.is_dir():
             raise UserError(
                 f"there is no pack '{path}': make it with python tools/dataset_converters/pack.py "
                 f"{self.data_root} {path.parent}{self.pack_options}, or set packed='{RAW}' "
                 '(MMSPD_PACKED=raw) to read the images'
             )
         pack = read_pack(path)
-        if pack.index.choices != self.choices():
+        if pack.choices != self.choices():
             raise UserError(
-                f"the pack '{path}' holds {pack.index.choices}, but the config asks for "
+                f"the pack '{path}' holds {pack.choices}, but the config asks for "
                 f'{self.choices()}: correct packed, or give it the folder of the packs'
             )
-        pairs = pack.index.pairs
+        pairs = pack.pairs
         if Path(self.data_root).expanduser().is_dir():
             # equal choices do not tell two folders of the same layout apart
             for pair in (pairs[0], pairs[len(pairs) // 2], pairs[-1]):
@@ -200,12 +202,12 @@ class PairedImageDataset(BaseDataset):
         return [
             Pair(
                 pair.key,
-                root / pair.blur.file,
-                root / pair.sharp.file,
+                root / pair.images[0].file,
+                root / pair.images[-1].file,
                 pair.severity,
                 pack.place(pair),
             )
-            for pair in pack.index.pairs
+            for pair in pack.pairs
         ]
 
     def __getitem__(self, idx: int) -> Any:

@@ -1,7 +1,7 @@
 """Blurry photos of which nobody has a sharp version."""
 
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List
 
 from mmengine.dataset import BaseDataset
 
@@ -21,9 +21,8 @@ class PhotoFolderDataset(BaseDataset):
 
     Args:
         data_root: The folder.
-        pipeline: Transforms, built in order; :class:`LoadPhoto` first.
-        indices: Keep the first (last, if negative) so many photos, or those listed.
-        lazy_init: MMEngine's: scan the folder at the first use instead of now.
+        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline``, of which
+            :class:`LoadPhoto` is the first step, ``indices`` or ``lazy_init``.
 
     Raises:
         UserError: The folder is missing or holds no photo, or two photos differ only in their
@@ -32,20 +31,8 @@ class PhotoFolderDataset(BaseDataset):
 
     METAINFO = dict(dataset_type='photos')
 
-    def __init__(
-        self,
-        data_root: str,
-        pipeline: Sequence[Union[dict, Callable]] = (),
-        indices: Optional[Union[int, Sequence[int]]] = None,
-        lazy_init: bool = False,
-    ) -> None:
-        super().__init__(
-            data_root=str(data_root),
-            pipeline=list(pipeline),
-            indices=indices,
-            test_mode=True,
-            lazy_init=lazy_init,
-        )
+    def __init__(self, data_root: str, **common: Any) -> None:
+        super().__init__(data_root=str(data_root), test_mode=True, **common)
 
     def load_data_list(self) -> List[Dict[str, Any]]:
         """Turn the photos, sorted by name, into the dicts that enter the pipeline."""

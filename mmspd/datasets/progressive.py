@@ -4,6 +4,7 @@ from bisect import bisect_right
 from typing import Any, Dict, Iterator, List, Sequence
 
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import DefaultSampler
 from torch.utils.data import Sampler
 
 from mmspd.errors import UserError
@@ -64,7 +65,7 @@ class ProgressiveBatchSampler(Sampler):
 
     def __init__(
         self,
-        sampler: Sampler,
+        sampler: DefaultSampler,
         batch_size: int,
         later_batch_sizes: Sequence[int],
         milestones: Sequence[int],

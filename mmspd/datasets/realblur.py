@@ -1,6 +1,6 @@
 """The RealBlur data set as its authors distribute it."""
 
-from typing import Any, Dict, List
+from typing import Any, List
 
 from mmspd.datasets.image_io import list_names
 from mmspd.datasets.paired import Pair, PairedImageDataset
@@ -32,6 +32,9 @@ class RealBlurDataset(PairedImageDataset):
     """
 
     ROOT_VARIABLE = 'REALBLUR_ROOT'
+    LAYOUT = 'realblur'
+    CHOICES = ('subset', 'split')
+    OFFICIAL_PAIRS = dict(train=3758, test=980)
 
     def __init__(
         self,
@@ -45,14 +48,6 @@ class RealBlurDataset(PairedImageDataset):
         self.subset = subset
         self.split = split
         super().__init__(data_root, **common)
-
-    def describe(self) -> str:
-        """Name the subset, the split and the folder."""
-        return f"RealBlur-{self.subset} {self.split} of '{self.data_root}'"
-
-    def choices(self) -> Dict[str, str]:
-        """Return the choices above that tell these pairs from others."""
-        return dict(layout='realblur', subset=self.subset, split=self.split)
 
     def find_pairs(self) -> List[Pair]:
         """Read the pairs of the list, in its order, and refuse it if one is not there."""

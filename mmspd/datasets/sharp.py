@@ -1,7 +1,6 @@
 """Any folder of sharp photos."""
 
-from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, List
 
 from mmspd.datasets.image_io import images_by_stem, list_names
 from mmspd.datasets.layouts import BLURRY_NAMES
@@ -38,6 +37,8 @@ class SharpFolderDataset(PairedImageDataset):
     """
 
     ROOT_VARIABLE = 'SHARP_ROOT'
+    LAYOUT = 'sharp'
+    CHOICES = ('split', 'only_in')
 
     def __init__(
         self,
@@ -57,16 +58,6 @@ class SharpFolderDataset(PairedImageDataset):
                 'with its pipeline'
             )
 
-    def describe(self) -> str:
-        """Name the folder."""
-        where = str(Path(self.data_root, self.split))
-        return f"sharp photos of '{where}'" + (f', in {self.only_in}' if self.only_in else '')
-
-    def choices(self) -> Dict[str, str]:
-        """Return the choices above that tell these photos from others."""
-        choices = dict(layout='sharp', split=self.split, only_in=self.only_in)
-        return {key: value for key, value in choices.items() if value}
-
     @property
     def pack_options(self) -> str:
         """Say that these are sharp photos."""
@@ -76,20 +67,20 @@ class SharpFolderDataset(PairedImageDataset):
     def find_pairs(self) -> List[Pair]:
         """Find the photos, sorted by name."""
         root = self.check_root(self.split)
-        found = {
+        photos = {
             stem: path
             for stem, path in images_by_stem(root).items()
             if not self.only_in or self.only_in in stem.split('/')[:-1]
         }
-        if not found:
+        if not photos:
             where = f"a folder '{self.only_in}' of " if self.only_in else ''
             raise UserError(f"there is no photo in {where}'{root}' (it holds {list_names(root)})")
         blurry = [
-            stem for stem in found if not set(stem.lower().split('/')).isdisjoint(BLURRY_NAMES)
+            stem for stem in photos if not set(stem.lower().split('/')).isdisjoint(BLURRY_NAMES)
         ]
         if blurry:
             raise UserError(
                 f"'{root}' holds blurry photos too, by their folder's name ({blurry[0]}): set "
                 "only_in to the name of the sharp ones' folder, such as only_in='sharp'"
             )
-        return [Pair(stem, path, path) for stem, path in found.items()]
+        return [Pair(stem, path, path) for stem, path in photos.items()]

@@ -12,12 +12,11 @@ from typing import Any, Dict, List, Tuple
 import cv2
 import numpy as np
 
-from mmspd.datasets.blur.folder import FolderPlan, claim_folder, synthesize_folder, write_png
+from mmspd.datasets.blur.folder import FolderPlan, claim_folder, synthesize_folder
 from mmspd.datasets.blur.synthesis import BlurSpec
-from mmspd.datasets.image_io import images_by_stem, read_rgb
+from mmspd.datasets.image_io import images_by_stem, read_rgb, write_png
 from mmspd.datasets.layouts import recognize
-from mmspd.datasets.packs.plan import check_space, plan_pack
-from mmspd.datasets.packs.writer import write_pack
+from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
@@ -109,11 +108,10 @@ def make_pairs(args: argparse.Namespace, name: str, folders: List[Path], seed: i
 
 def pack(dataset: Dict[str, Any], folder: Path, workers: int) -> None:
     """Pack a data set so that reading it costs nothing."""
-    plan = plan_pack(DATASETS.build(dict(dataset, lazy_init=True)), folder, workers)
-    check_space([plan], folder)
+    plan = plan_pack(DATASETS.build(dict(dataset, lazy_init=True)), folder)
     if not plan.complete:
         write_pack(plan, workers)
-    print(f"'{plan.path}' holds {len(plan.index.pairs)} pairs")
+    print(f"'{plan.path}' holds {len(plan.pairs)} pairs")
 
 
 def main(argv: List[str]) -> None:

@@ -25,6 +25,15 @@ def write_image():
 
 
 @pytest.fixture
+def root(tmp_path, write_image):
+    """Six pairs of several sizes, in the layout of folder pairs."""
+    for number, size in enumerate(((40, 48), (40, 49), (40, 48), (33, 57), (64, 31), (50, 50))):
+        for part, name in enumerate(('input', 'target')):
+            write_image(tmp_path / 'data' / name / f'{number}.png', size, seed=2 * number + part)
+    return tmp_path / 'data'
+
+
+@pytest.fixture
 def gopro_root(tmp_path, write_image):
     """Two sequences of 3 frames in the raw GOPRO_Large layout, with both blur folders."""
     root = tmp_path / 'GOPRO_Large'

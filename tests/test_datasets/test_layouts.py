@@ -25,13 +25,13 @@ def make(tmp_path, write_image):
 
 
 def summary(root):
-    found = recognize(root)
-    for entry in found:
+    splits = recognize(root)
+    for entry in splits:
         assert len(DATASETS.build(entry.dataset)) == 1
     keys = ('type', 'data_root')
     return [
         (entry.layout, entry.split, {k: v for k, v in entry.dataset.items() if k not in keys})
-        for entry in found
+        for entry in splits
     ]
 
 
@@ -51,9 +51,9 @@ def test_gopro_gives_an_entry_per_split_and_blur(make):
         'test/B/blur/1.png',
         'test/B/sharp/1.png',
     )
-    found = [gopro('test'), gopro('train'), gopro('train', 'blur_gamma')]
-    assert summary(root) == found
-    assert summary(root / 'train') == found[1:]
+    splits = [gopro('test'), gopro('train'), gopro('train', 'blur_gamma')]
+    assert summary(root) == splits
+    assert summary(root / 'train') == splits[1:]
     assert Path(recognize(root / 'test')[0].dataset['data_root']) == root
 
 
@@ -85,7 +85,7 @@ def test_folder_pairs_with_sequences_are_not_taken_for_gopro(make):
     assert summary(root) == [pairs('val', 'val/blur', 'val/sharp')]
 
 
-def test_what_is_not_recognized_is_told(make, tmp_path):
+def test_an_unknown_folder_is_described(make, tmp_path):
     root = make('set/train/A/blur/1.png', 'set/train/A/sharp/1.png', 'photos/1.png')
     with pytest.raises(ValueError, match=r"\(it holds photos, set\): give '.*set'"):
         recognize(root)

@@ -31,6 +31,15 @@ def test_gopro_blur_key_chooses_the_input(gopro_root, write_image, tmp_path, blu
     np.testing.assert_array_equal(sample['gt'], write_image(tmp_path / 'same.png', seed=10 * 2 + 1))
 
 
+def test_an_official_set_has_all_pairs_and_the_blur_of_the_results(gopro_root, monkeypatch):
+    assert not GoProDataset(str(gopro_root), 'test').is_official_set
+    monkeypatch.setitem(GoProDataset.OFFICIAL_PAIRS, 'test', 6)
+    assert GoProDataset(str(gopro_root), 'test').is_official_set
+    assert not GoProDataset(str(gopro_root), 'test', indices=5).is_official_set
+    assert not GoProDataset(str(gopro_root), 'test', 'blur_gamma').is_official_set
+    assert not GoProDataset(str(gopro_root), 'train').is_official_set
+
+
 def test_indices_of_mmengine_keep_working(gopro_root):
     assert len(GoProDataset(str(gopro_root), indices=2)) == 2
     dataset = GoProDataset(str(gopro_root), indices=[5, 0])

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -15,16 +14,10 @@ BASE = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' /
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path, write_image):
     """Two photos of different sizes, one of them in a sub-folder."""
-    found = {}
-    for number, name in enumerate(('b', 'trip/a')):
-        image = np.random.default_rng(number).integers(0, 256, (8 + number, 9, 3), dtype=np.uint8)
-        path = tmp_path / f'{name}.png'
-        path.parent.mkdir(exist_ok=True)
-        cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        found[name] = image
-    return tmp_path, found
+    sizes = {'b': (8, 9), 'trip/a': (9, 9)}
+    return tmp_path, {n: write_image(tmp_path / f'{n}.png', size) for n, size in sizes.items()}
 
 
 def test_every_photo_is_a_sample_without_a_sharp_image(photos):
@@ -46,15 +39,15 @@ def test_every_photo_is_a_sample_without_a_sharp_image(photos):
     assert len(PhotoFolderDataset(str(root), indices=1)) == 1
 
 
-def test_errors(photos, tmp_path):
-    root, images = photos
+def test_errors(photos, tmp_path, write_image):
+    root, _ = photos
     with pytest.raises(UserError, match='nothing. does not exist: set the environment variable PH'):
         PhotoFolderDataset(str(tmp_path / 'nothing'))
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'empty' / 'notes.txt').touch()
     with pytest.raises(UserError, match=r'no photo in .*empty. \(it holds notes.txt\)'):
         PhotoFolderDataset(str(tmp_path / 'empty'))
-    cv2.imwrite(str(root / 'gray.png'), images['b'][..., 0])
+    write_image(root / 'gray.png', channels=1)
     dataset = PhotoFolderDataset(str(root), pipeline=[LoadPhoto()])
     with pytest.raises(UserError, match=r"gray.png' has no color \(gray\)"):
         dataset[1]

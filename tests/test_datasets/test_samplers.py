@@ -42,11 +42,11 @@ def epochs(dataset, workers=0, persistent=False, first=0, seed=5):
         persistent_workers=persistent,
         collate_fn=list,
     )
-    found = []
+    samples = []
     for epoch in (first, first + 1):
         sampler.set_epoch(epoch)
-        found.append([sample for batch in loader for sample in batch])
-    return found
+        samples.append([sample for batch in loader for sample in batch])
+    return samples
 
 
 def test_sample_index_is_an_int_that_keeps_its_seeds():
@@ -67,10 +67,10 @@ def test_a_resumed_epoch_equals_an_uninterrupted_one(dataset):
 
 
 def test_epochs_seeds_and_samples_differ(dataset):
-    first, second = ({sample[0]: sample[1:] for sample in found} for found in epochs(dataset))
+    first, second = ({sample[0]: sample[1:] for sample in samples} for samples in epochs(dataset))
     other = {sample[0]: sample[1:] for sample in epochs(dataset, seed=6)[0]}
     assert first.keys() == second.keys() == other.keys()
-    numbers = [number for found in (first, second, other) for key in found for number in found[key]]
+    numbers = [number for epoch in (first, second, other) for key in epoch for number in epoch[key]]
     assert len(set(numbers)) == 3 * 6 * 3
 
 
@@ -82,10 +82,10 @@ def test_seed_can_be_set_after_building(dataset):
 
 
 def test_repetitions_of_an_image_differ_within_an_epoch(dataset):
-    found = epochs(RepeatDataset(dataset, times=3))[0]
-    assert len(found) == 18
-    assert len({sample[1:] for sample in found}) == 18
-    assert len({sample[0] for sample in found}) == 6
+    samples = epochs(RepeatDataset(dataset, times=3))[0]
+    assert len(samples) == 18
+    assert len({sample[1:] for sample in samples}) == 18
+    assert len({sample[0] for sample in samples}) == 6
 
 
 def test_concatenated_datasets_stay_seeded(dataset, gopro_root):
@@ -209,7 +209,7 @@ class TestSeveritySampler:
         with pytest.raises(ValueError, match="weights lack 'mild', which 2 of 6 pairs are"):
             DATA_SAMPLERS.build(cfg)
 
-    def test_missing_records_are_told_with_the_cure(self, dataset, records):
+    def test_missing_records_are_reported_with_the_fix(self, dataset, records):
         with pytest.raises(UserError, match=r'6 of 6 lack: measure them with .*set records=FILE'):
             SeveritySampler(dataset, dict(severe=1))
         records.write_text(records.read_text().splitlines()[0])

@@ -46,14 +46,14 @@ def places(pair, draws=300, **arguments):
     assert len(known) == (128 - 31) * (192 - 31)
     crop = SevereCrop(32, **arguments)
     np.random.seed(0)
-    found = []
+    corners = []
     for _ in range(draws):
         made = crop(dict(pair))
         top, left = known[made['gt'][0].tobytes()]
         np.testing.assert_array_equal(made['gt'], sharp[top : top + 32, left : left + 32])
         np.testing.assert_array_equal(made['img'], pair['img'][top : top + 32, left : left + 32])
-        found.append((top, left))
-    return np.array(found)
+        corners.append((top, left))
+    return np.array(corners)
 
 
 def test_severe_parts_are_drawn_more_often(half_blurred):
@@ -74,11 +74,11 @@ def test_severe_parts_are_drawn_more_often(half_blurred):
 
 
 def test_without_preference_it_is_a_uniform_random_crop(half_blurred):
-    found = places(half_blurred, draws=600, preference=0)
+    corners = places(half_blurred, draws=600, preference=0)
     for axis, count in ((0, 97), (1, 161)):
-        assert found[:, axis].min() < 4
-        assert found[:, axis].max() > count - 5
-        assert found[:, axis].mean() == pytest.approx((count - 1) / 2, abs=count * 0.05)
+        assert corners[:, axis].min() < 4
+        assert corners[:, axis].max() > count - 5
+        assert corners[:, axis].mean() == pytest.approx((count - 1) / 2, abs=count * 0.05)
 
 
 def test_one_candidate_is_the_crop_of_mmagic(half_blurred):
@@ -108,17 +108,19 @@ def test_crops_are_copies(half_blurred):
 def test_measure_grows_with_the_blur_whatever_the_texture(sharp):
     lengths = (1, 3, 6, 12)
     parts = [np.s_[8:72, 20:84], np.s_[60:124, 110:174]]
-    found = np.array(
+    severities = np.array(
         [[crop_severity(panned(sharp, n)[p], sharp[p]) for n in lengths] for p in parts]
     )
-    assert (np.diff(found, axis=1) > 0.1).all()
+    assert (np.diff(severities, axis=1) > 0.1).all()
     # half the contrast is no weaker blur; a flat part tells nothing
     dull = (sharp // 2 + 60).astype(np.uint8)
     part = parts[0]
-    assert crop_severity(panned(dull, 12)[part], dull[part]) == pytest.approx(found[0, 3], rel=0.25)
+    assert crop_severity(panned(dull, 12)[part], dull[part]) == pytest.approx(
+        severities[0, 3], rel=0.25
+    )
     flat = np.full((64, 64, 3), 128, np.uint8)
-    assert crop_severity(panned(flat, 12), flat) < found[:, 3].min()  # for its noise alone
-    assert 0 < crop_severity(flat, flat) < found[:, 0].min()
+    assert crop_severity(panned(flat, 12), flat) < severities[:, 3].min()  # for its noise alone
+    assert 0 < crop_severity(flat, flat) < severities[:, 0].min()
 
 
 @pytest.mark.parametrize('side', [2, 5, 31, 64, 100])
@@ -128,7 +130,7 @@ def test_any_side_is_measured(sharp, side):
     assert crop_severity(blurry[part], sharp[part]) > crop_severity(sharp[part], sharp[part])
 
 
-def test_mistakes_are_told(half_blurred):
+def test_mistakes_are_reported(half_blurred):
     with pytest.raises(
         UserError, match=r"s\.png' is 192x128, smaller than the training crop of 129"
     ):

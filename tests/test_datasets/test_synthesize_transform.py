@@ -58,8 +58,8 @@ def make(sample, seed=0, **arguments):
 def place_of(crop, photo):
     """Find a crop in a photo, as (top, left)."""
     windows = np.lib.stride_tricks.sliding_window_view(photo, crop.shape)[:, :, 0]
-    (found,) = np.argwhere((windows == crop).all(axis=(2, 3, 4)))
-    return found
+    (corner,) = np.argwhere((windows == crop).all(axis=(2, 3, 4)))
+    return corner
 
 
 def test_crops_of_one_photo_and_their_blur(sample):
@@ -93,9 +93,9 @@ def test_severities_are_drawn_by_weight(sample):
         np.random.seed(0)
         return Counter(transform(dict(sample))['severity'] for _ in range(300))
 
-    found = count(severities=dict(mild=1, moderate=0, severe=3))
-    assert set(found) == {'mild', 'severe'}
-    assert found['severe'] == pytest.approx(225, abs=30)
+    counts = count(severities=dict(mild=1, moderate=0, severe=3))
+    assert set(counts) == {'mild', 'severe'}
+    assert counts['severe'] == pytest.approx(225, abs=30)
     assert min(count().values()) > 70  # all alike by default
     assert len(count()) == 3
 
@@ -135,17 +135,17 @@ def epochs(root, workers):
     dataset = SharpFolderDataset(str(root), pipeline=[LoadImagePair(), SynthesizeBlur(40)])
     sampler = SeededSampler(dataset, seed=3)
     loader = DataLoader(dataset, 2, sampler=sampler, num_workers=workers, collate_fn=list)
-    found = []
+    samples = []
     for epoch in (0, 1):
         sampler.set_epoch(epoch)
-        found += [(s['key'], s['img'].tobytes(), s['blur_extent']) for b in loader for s in b]
-    return found
+        samples += [(s['key'], s['img'].tobytes(), s['blur_extent']) for b in loader for s in b]
+    return samples
 
 
 def test_every_epoch_is_fresh_and_workers_change_nothing(photos):
-    found = epochs(photos, workers=0)
-    assert epochs(photos, workers=2) == found
-    assert len({image for _, image, _ in found}) == len({extent for *_, extent in found}) == 8
+    samples = epochs(photos, workers=0)
+    assert epochs(photos, workers=2) == samples
+    assert len({image for _, image, _ in samples}) == len({extent for *_, extent in samples}) == 8
 
 
 def test_a_sharp_photo_is_decoded_once(photos, monkeypatch):
@@ -167,9 +167,9 @@ def test_folder_of_sharp_photos(photos, tmp_path, write_image):
     assert [frames[i]['key'] for i in range(len(frames))] == ['s1/sharp/0', 's2/sharp/0']
     frames = SharpFolderDataset(str(tmp_path), only_in='sharp', split='s1')
     assert [frames[i]['key'] for i in range(len(frames))] == ['sharp/0']
-    assert frames.pack_name == 'sharp_s1_sharp.pack'
+    assert frames.pack_name == 'sharp_s1_sharp'
     assert frames.pack_options == ' --sharp-photos sharp --split s1'
-    assert SharpFolderDataset(str(photos)).pack_name == 'sharp.pack'
+    assert SharpFolderDataset(str(photos)).pack_name == 'sharp'
 
 
 def test_bad_folders_are_refused(photos, tmp_path, write_image):

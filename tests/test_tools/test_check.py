@@ -1,28 +1,19 @@
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 from blurred_pairs import blurred, texture, truncate, write
+from support import load_tool
 
 from mmspd.errors import UserError
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'check.py'
-
-
-@pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location('check', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+main = load_tool('dataset_converters/check.py').main
 
 
 def state_of(root):
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob('*')}
 
 
-def test_command_line(tool, tmp_path, capsys):
+def test_command_line(tmp_path, capsys):
     root = tmp_path / 'data'
     for number in range(2, 5):
         write(root / 'train' / 'sharp' / f'{number:03d}.png', texture(number))
@@ -31,17 +22,17 @@ def test_command_line(tool, tmp_path, capsys):
     before = state_of(root)
     arguments = [str(root), '--workers', '0', '--crop', '128']
     report = tmp_path / 'report.json'
-    assert tool.main([*arguments, '--json', str(report)]) == 3
+    assert main([*arguments, '--json', str(report)]) == 3
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith(f"'{root}', layout pairs: ")
-    assert out[-1] == 'verdict: 1 fault and 0 warnings: mend the faults before you use this data'
-    found = json.loads(report.read_text())
-    assert found['exit_code'] == 3
-    assert found['findings'][0]['check'] == 'unreadable'
-    assert found['findings'][0]['names'][0].startswith('train/blur/003.png: ')
+    assert out[-1] == 'verdict: 1 fault and 0 warnings: fix the faults before you use this data'
+    saved = json.loads(report.read_text())
+    assert saved['exit_code'] == 3
+    assert saved['findings'][0]['check'] == 'unreadable'
+    assert saved['findings'][0]['names'][0].startswith('train/blur/003.png: ')
     with pytest.raises(UserError, match="lies in the data set's folder"):
-        tool.main([*arguments, '--json', str(root / 'report.json')])
-    assert tool.main([*arguments, '--quick']) == 0
+        main([*arguments, '--json', str(root / 'report.json')])
+    assert main([*arguments, '--quick']) == 0
     assert state_of(root) == before
     with pytest.raises(UserError, match='no data set is recognized'):
-        tool.main([str(tmp_path / 'data' / 'train' / 'blur')])
+        main([str(tmp_path / 'data' / 'train' / 'blur')])

@@ -1,26 +1,21 @@
 """Measured severities, from the data set to the sampler."""
 
 import json
-import runpy
 from collections import Counter
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from skimage import data
+from support import load_tool
 
 from mmspd.datasets import GoProDataset, SeveritySampler
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'severity.py'
 LENGTHS = dict(mild=3, moderate=6, severe=11)
 
-
-@pytest.fixture(scope='module')
-def main():
-    return runpy.run_path(str(TOOL))['main']
+main = load_tool('analysis/severity.py').main
 
 
 @pytest.fixture(scope='module')
@@ -39,7 +34,7 @@ def root(tmp_path_factory):
     return root
 
 
-def test_records_serve_the_sampler(main, root, tmp_path, capsys):
+def test_records_serve_the_sampler(root, tmp_path, capsys):
     out = tmp_path / 'new' / 'records.jsonl'
     main([str(root), '--out', str(out), '--workers', '0'])
     assert '1 mild, 1 moderate, 1 severe, 1 unknown' in capsys.readouterr().out
@@ -56,7 +51,7 @@ def test_records_serve_the_sampler(main, root, tmp_path, capsys):
     assert drawn == {'severe/000001': 2, 'flat/000001': 2}
 
 
-def test_a_config_names_the_pairs_and_workers_change_nothing(main, root, tmp_path):
+def test_a_config_names_the_pairs_and_workers_change_nothing(root, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
         'train_dataloader = dict(dataset=dict(type="mmengine.RepeatDataset", times=2, dataset=dict('
@@ -82,7 +77,7 @@ def test_a_config_names_the_pairs_and_workers_change_nothing(main, root, tmp_pat
         (['{root}/../config.py', '--split', 'test'], 'has no test_dataloader: set --split'),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_written(main, root, tmp_path, arguments, message):
+def test_mistakes_are_reported_and_nothing_is_written(root, tmp_path, arguments, message):
     (root.parent / 'config.py').write_text('train_dataloader = dict()')
     out = tmp_path / 'records.jsonl'
     with pytest.raises(UserError, match=message):

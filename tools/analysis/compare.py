@@ -12,8 +12,7 @@ from typing import Dict, List, Optional, Tuple
 import cv2
 import numpy as np
 
-from mmspd.datasets.blur.folder import write_png
-from mmspd.datasets.image_io import read_rgb
+from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.errors import UserError
 from mmspd.evaluation.comparison import check_comparable, compared_metrics
 from mmspd.evaluation.comparison_report import Comparison, compare_all, comparison_text

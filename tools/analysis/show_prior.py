@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmspd.apis import init_model
 from mmspd.apis.photo_io import read_photo, to_tensor
-from mmspd.datasets.blur.folder import write_png
+from mmspd.datasets.image_io import write_png
 from mmspd.errors import UserError
 from mmspd.models.tiling.memory import free_memory
 from mmspd.models.tiling.network import TileNetwork

@@ -27,9 +27,8 @@ from skimage import data
 from torch.utils.data import DataLoader
 
 from mmspd.datasets import PairedFolderDataset, SeededSampler
-from mmspd.datasets.blur.folder import write_png
-from mmspd.datasets.packs.plan import plan_pack
-from mmspd.datasets.packs.writer import write_pack
+from mmspd.datasets.image_io import write_png
+from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.datasets.paired import RAW
 from mmspd.registry import import_sibling
 from mmspd.utils.cli import at_least_one, positive, run_main

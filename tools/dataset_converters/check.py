@@ -21,7 +21,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         'data_root',
         type=Path,
-        help='folder of GoPro, HIDE, RealBlur, synthesized or any other pairs; or a .pack file',
+        help='folder of GoPro, HIDE, RealBlur, synthesized or any other pairs; or a pack',
     )
     parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the report to a file too')

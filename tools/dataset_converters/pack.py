@@ -1,4 +1,4 @@
-"""Pack a data set: one memory-mapped file per split, so that training decodes no image.
+"""Pack a data set: one memory-mapped array per split, so that training decodes no image.
 
 GoPro (also synthesized), HIDE, RealBlur and folder pairs are recognized.
 """
@@ -7,9 +7,8 @@ import argparse
 from pathlib import Path
 from typing import List
 
-from mmspd.datasets.layouts import SplitFound, recognize
-from mmspd.datasets.packs.plan import check_space, plan_pack
-from mmspd.datasets.packs.writer import write_pack
+from mmspd.datasets.layouts import DatasetSplit, recognize
+from mmspd.datasets.packs.writer import check_space, plan_pack, write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
@@ -22,8 +21,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Train and test on the packs with MMSPD_PACKED=OUT_FOLDER, or packed=OUT_FOLDER in '
         "a dataset's config.\nRunning the same command again goes on where it was stopped, and "
-        'does nothing where all is done;\nthe images are only read. check.py OUT_FOLDER/NAME.pack '
-        'reads a pack again.',
+        'does nothing where all is done;\nthe images are only read. check.py OUT_FOLDER/NAME '
+        'verifies a pack.',
     )
     parser.add_argument('data_root', type=Path, help='folder of the data set, as unpacked')
     parser.add_argument('out', type=Path, metavar='OUT_FOLDER', help='folder of the packs')
@@ -50,7 +49,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def choose(args: argparse.Namespace) -> List[SplitFound]:
+def choose(args: argparse.Namespace) -> List[DatasetSplit]:
     """Return the parts of the data set that the command line asks for."""
     if args.sharp_photos is not None:
         photos = dict(
@@ -59,12 +58,12 @@ def choose(args: argparse.Namespace) -> List[SplitFound]:
             only_in=args.sharp_photos,
         )
         return [
-            SplitFound('sharp', split, dict(photos, split=split)) for split in args.split or ['']
+            DatasetSplit('sharp', split, dict(photos, split=split)) for split in args.split or ['']
         ]
-    found = recognize(args.data_root)
+    parts = recognize(args.data_root)
     chosen = [
         part
-        for part in found
+        for part in parts
         if (not args.split or part.split in args.split)
         and part.dataset.get('blur_key', args.blur_key) == args.blur_key
         and (not args.subset or part.dataset.get('subset') == args.subset)
@@ -76,7 +75,7 @@ def choose(args: argparse.Namespace) -> List[SplitFound]:
                 for key, value in part.dataset.items()
                 if key not in ('type', 'data_root')
             )
-            for part in found
+            for part in parts
         )
         raise UserError(
             f"'{args.data_root}' does not hold all that --split, --blur-key and --subset ask for, "
@@ -90,17 +89,15 @@ def main(argv: List[str]) -> None:
     args = parse_args(argv)
     parts = choose(args)
     plans = [
-        plan_pack(
-            DATASETS.build(dict(part.dataset, lazy_init=True)), args.out, args.workers, args.to_rgb
-        )
+        plan_pack(DATASETS.build(dict(part.dataset, lazy_init=True)), args.out, args.to_rgb)
         for part in parts
     ]
     check_space(plans, args.out)
     for plan in plans:
         if not plan.complete:
-            print(f"packing {len(plan.index.pairs)} pairs into '{plan.path}'")
+            print(f"packing {len(plan.pairs)} pairs into '{plan.path}'")
             write_pack(plan, args.workers)
-            print(f"'{plan.path}' is made and verified: {plan.path.stat().st_size:,} bytes")
+            print(f"'{plan.path}' is made and verified: {plan.nbytes:,} bytes")
         else:
             print(f"'{plan.path}' is complete and its images are unchanged: nothing to do")
 

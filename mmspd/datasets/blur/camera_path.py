@@ -1,7 +1,7 @@
 """How a camera, or an object before it, moves while the shutter is open."""
 
 from dataclasses import dataclass, replace
-from typing import Sequence, Tuple
+from typing import Tuple
 
 import numpy as np
 
@@ -34,12 +34,12 @@ class Motion:
         """Return the transformations as matrices on homogeneous (x, y, 1), shape (T, 3, 3)."""
         scale = np.exp(self.log_zoom)
         cosine, sine = scale * np.cos(self.angle), scale * np.sin(self.angle)
-        found = np.zeros((len(self.angle), 3, 3))
-        found[:, 0, 0], found[:, 0, 1] = cosine, -sine
-        found[:, 1, 0], found[:, 1, 1] = sine, cosine
-        found[:, :2, 2] = self.center + self.offset - found[:, :2, :2] @ self.center
-        found[:, 2, 2] = 1
-        return found
+        matrices = np.zeros((len(self.angle), 3, 3))
+        matrices[:, 0, 0], matrices[:, 0, 1] = cosine, -sine
+        matrices[:, 1, 0], matrices[:, 1, 1] = sine, cosine
+        matrices[:, :2, 2] = self.center + self.offset - matrices[:, :2, :2] @ self.center
+        matrices[:, 2, 2] = 1
+        return matrices
 
     def displacement(self, points: np.ndarray) -> np.ndarray:
         """Return how far points are from where they belong, in pixels.
@@ -120,7 +120,7 @@ def path_extents(displacement: np.ndarray) -> np.ndarray:
 
 
 def random_motion(
-    rng: np.random.Generator, center: Sequence[float], points: np.ndarray, extent: float
+    rng: np.random.Generator, center: np.ndarray, points: np.ndarray, extent: float
 ) -> Motion:
     """Draw the motion of a hand-held camera: a drift with tremor, some rotation and zoom.
 

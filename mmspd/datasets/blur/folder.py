@@ -6,18 +6,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.gopro import RECORDS_NAME
-from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb
+from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb, write_png
 from mmspd.errors import UserError
-from mmspd.utils.files import write_bytes, write_text
+from mmspd.utils.files import write_text
 from mmspd.utils.parallel import map_in_processes
 
-__all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder', 'write_png']
+__all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder']
 
 #: Left in every sequence once it is complete, and read when an interrupted run is taken up again.
 _DONE_NAME = 'record.json'
@@ -102,22 +101,6 @@ def synthesize_folder(
             'remove them, or skip unusable photos'
         )
     return {**_write_records(jobs, out), 'skipped': len(unusable)}
-
-
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write an image such that the file is whole or absent.
-
-    Args:
-        path: The file; its folder is made.
-        image: RGB, uint8, shape (H, W, 3).
-
-    Raises:
-        UserError: The disk is full.
-    """
-    done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise RuntimeError(f"OpenCV cannot encode '{path}' as PNG")
-    write_bytes(path, data.tobytes())
 
 
 def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
@@ -224,13 +207,13 @@ def _run(job: _Job) -> Optional[str]:
 
 def _write_records(jobs: Sequence[_Job], out: Path) -> Dict[str, int]:
     """Gather the records of each split in one file; return the number of pairs by split."""
-    found: Dict[str, List[Dict[str, Any]]] = {'train': [], 'test': []}
+    by_split: Dict[str, List[Dict[str, Any]]] = {'train': [], 'test': []}
     for job in jobs:
         done = job.folder / _DONE_NAME
         if done.is_file():
-            found[job.folder.parent.name] += json.loads(done.read_text('utf-8'))
-    for split, records in found.items():
+            by_split[job.folder.parent.name] += json.loads(done.read_text('utf-8'))
+    for split, records in by_split.items():
         if records:
             lines = [json.dumps(record) for record in records]
             write_text(out / split / RECORDS_NAME, '\n'.join(lines) + '\n')
-    return {split: len(records) for split, records in found.items()}
+    return {split: len(records) for split, records in by_split.items()}

@@ -1,8 +1,9 @@
 """The check-up of a data set: everything that is wrong with it, in one report."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from tqdm import tqdm
 
@@ -13,7 +14,7 @@ from mmspd.datasets.doctor.images import examine_image
 from mmspd.datasets.doctor.inventory import Part, take_inventory
 from mmspd.datasets.doctor.measures import measure_pair
 from mmspd.datasets.layouts import recognize
-from mmspd.datasets.packs.pack import SUFFIX, read_pack, verify_pack
+from mmspd.datasets.packs.pack import PIXELS, read_pack
 from mmspd.datasets.paired import Pair
 from mmspd.errors import UserError
 from mmspd.utils.parallel import map_in_processes
@@ -26,14 +27,14 @@ _EXIT_CODES = {FAULT: 3, WARNING: 2, NOTE: 0}
 
 @dataclass(frozen=True)
 class Report:
-    """What a check-up found.
+    """The result of a check-up.
 
     Args:
         root: The folder.
         layout: Its layout.
         pairs: Number of pairs by part.
         quick: Whether only names and headers were looked at.
-        findings: All that was found, the worst first.
+        findings: Its findings, the worst first.
     """
 
     root: Path
@@ -56,8 +57,8 @@ class Report:
         total = sum(self.pairs.values())
         extent = 'by names and headers alone' if self.quick else 'every image read'
         if faults:
-            found = f'{plural(faults, FAULT)} and {plural(warnings, WARNING)}'
-            return f'{found}: mend the faults before you use this data'
+            counts = f'{plural(faults, FAULT)} and {plural(warnings, WARNING)}'
+            return f'{counts}: fix the faults before you use this data'
         if warnings:
             return (
                 f'no fault and {plural(warnings, WARNING)}: look into it before you use this data'
@@ -73,23 +74,8 @@ class Report:
 
     def to_dict(self) -> Dict[str, Any]:
         """Return plain values, for JSON."""
-        return dict(
-            root=str(self.root),
-            layout=self.layout,
-            pairs=self.pairs,
-            quick=self.quick,
-            findings=[asdict(finding) for finding in self.findings],
-            verdict=self.verdict,
-            exit_code=self.exit_code,
-        )
-
-
-class _Job(NamedTuple):
-    """A pair to examine."""
-
-    pair: Pair
-    names: Tuple[str, str]
-    quick: bool
+        own = dict(root=str(self.root), verdict=self.verdict, exit_code=self.exit_code)
+        return {**asdict(self), **own}
 
 
 def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 256) -> Report:
@@ -106,11 +92,10 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     Raises:
         UserError: The folder does not exist or no layout is recognized.
     """
-    if root.suffix == SUFFIX and root.is_file():
+    if (root / PIXELS).is_file():
         return _check_pack(root, quick)
-    found = recognize(root)
     parts, findings = [], []
-    for split in found:
+    for split in recognize(root):
         part, wrong = take_inventory(split)
         parts.append(part)
         findings += wrong
@@ -118,45 +103,47 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     for part, facts in examined:
         findings += find_in_files(part, facts, crop) + find_in_content(part, facts)
     findings += find_leakage(examined)
-    by_blur = {(one[0].found.split, one[0].found.dataset.get('blur_key')): one for one in examined}
-    for (split, blur_key), gamma in by_blur.items():
-        if blur_key == 'blur_gamma' and (split, 'blur') in by_blur:
-            findings += find_in_blur_folders(by_blur[split, 'blur'], gamma)
+    by_blur = {(one[0].split, getattr(one[0].dataset, 'blur_key', '')): one for one in examined}
+    for (name, blur_key), gamma in by_blur.items():
+        if blur_key == 'blur_gamma' and (name, 'blur') in by_blur:
+            findings += find_in_blur_folders(by_blur[name, 'blur'], gamma)
     findings.sort(key=lambda finding: _LEVELS.index(finding.level))
     pairs = {part.name: len(part.pairs) for part in parts}
-    return Report(root, found[0].layout, pairs, quick, findings)
+    return Report(root, parts[0].layout, pairs, quick, findings)
 
 
 def _check_pack(path: Path, quick: bool) -> Report:
     """See whether a pack is whole; its images were judged where they came from."""
     try:
-        pairs = {path.stem: len(read_pack(path).index.pairs)}
-        damaged = () if quick else tuple(verify_pack(path))
+        pack = read_pack(path)
+        pairs = {path.name: len(pack.pairs)}
+        damaged = () if quick else tuple(pack.verify())
     except UserError as error:
-        return Report(path, 'pack', {}, quick, [Finding(FAULT, 'layout', path.stem, str(error))])
+        return Report(path, 'pack', {}, quick, [Finding(FAULT, 'layout', path.name, str(error))])
     text = plural(len(damaged), 'image', 'is damaged', 'are damaged')
     cure = 'make the pack again with tools/dataset_converters/pack.py'
-    findings = [Finding(FAULT, 'unreadable', path.stem, text, cure, damaged)] if damaged else []
+    findings = [Finding(FAULT, 'unreadable', path.name, text, cure, damaged)] if damaged else []
     return Report(path, 'pack', pairs, quick, findings)
 
 
 def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[PairFacts]]:
     """Examine the pairs of all parts, in their order."""
     jobs = [
-        _Job(pair, (part.relative(pair.blur), part.relative(pair.sharp)), quick)
+        (pair, (part.relative(pair.blur), part.relative(pair.sharp)))
         for part in parts
         for pair in part.pairs
     ]
-    results = map_in_processes(_examine, jobs, workers)
+    results = map_in_processes(partial(_examine, quick), jobs, workers)
     remaining = iter(list(tqdm(results, total=len(jobs), unit='pair')))
     return [[next(remaining) for _ in part.pairs] for part in parts]
 
 
-def _examine(job: _Job) -> PairFacts:
+def _examine(quick: bool, job: Tuple[Pair, Tuple[str, str]]) -> PairFacts:
     """Look at both images of a pair, and compare them where that makes sense."""
-    blurry, sharp = (examine_image(path, job.quick) for path in (job.pair.blur, job.pair.sharp))
+    pair, names = job
+    blurry, sharp = (examine_image(path, quick) for path in (pair.blur, pair.sharp))
     images = blurry[0], sharp[0]
     measures = None
     if blurry[1] is not None and sharp[1] is not None and blurry[1].shape == sharp[1].shape:
         measures = measure_pair(blurry[1], sharp[1])
-    return PairFacts(job.pair.key, job.names, images, measures)
+    return PairFacts(pair.key, names, images, measures)

@@ -1,13 +1,13 @@
 """What the pixels of all pairs say together: exchanged, displaced, unrelated, and which blur."""
 
-from typing import Iterator, List, Sequence, Tuple
+from typing import Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
 from mmspd.datasets.doctor.file_findings import PairFacts
-from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, level_by_share, plural
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, pairs_finding, plural
 from mmspd.datasets.doctor.inventory import Part
-from mmspd.datasets.doctor.measures import EXPONENTS
+from mmspd.datasets.doctor.measures import EXPONENTS, DetailMeasures, PairMeasures
 
 __all__ = ['find_in_blur_folders', 'find_in_content']
 
@@ -34,68 +34,60 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
         part: The part.
         facts: All its pairs.
     """
-    judged = [pair for pair in facts if pair.measures and pair.measures.relation is not None]
+    measured = [pair.measures for pair in facts if pair.measures]
+    judged = {
+        pair.key: pair.measures.details for pair in facts if pair.measures and pair.measures.details
+    }
     findings = []
-    unrelated = [pair for pair in judged if pair.measures.relation < _UNRELATED]
+    related = {key: pair for key, pair in judged.items() if pair.relation >= _UNRELATED}
+    unrelated = [key for key in judged if key not in related]
     if unrelated:
-        findings.append(
-            Finding(
-                level_by_share(unrelated, len(judged)),
-                'unrelated',
-                part.name,
-                plural(len(unrelated), 'pair', 'seems', 'seem')
-                + f' to show two scenes, of {len(judged)} judged',
-                'look at it and correct the file names',
-                tuple(pair.key for pair in unrelated),
-            )
-        )
-    related = [pair for pair in judged if pair.measures.relation >= _UNRELATED]
+        verbs = 'seems to show two scenes', 'seem to show two scenes'
+        cure = 'look at it and correct the file names'
+        findings.append(pairs_finding('unrelated', part.name, verbs, cure, unrelated, len(judged)))
     if len(unrelated) > len(related):
         return findings  # what the few say of the data is chance
     findings += [*_exchanged(part, related), *_misaligned(part, related)]
     # the blur of a camera is no average of frames, and that of wrong pairs means nothing
-    if part.found.layout != 'realblur' and not any(found.level == FAULT for found in findings):
-        findings += _which_average(part, facts)
-    compared = [pair for pair in facts if pair.measures]
-    if len(judged) < len(compared) / 2:
+    if part.layout != 'realblur' and not any(finding.level == FAULT for finding in findings):
+        findings += _which_average(part, measured)
+    if len(judged) < len(measured) / 2:
         text = (
-            f'{len(compared) - len(judged)} of {len(compared)} pairs are too small or too smooth '
+            f'{len(measured) - len(judged)} of {len(measured)} pairs are too small or too smooth '
             'to tell whether they are exchanged, displaced or unrelated'
         )
         findings.append(Finding(NOTE, 'unjudged', part.name, text))
     return findings
 
 
-def _exchanged(part: Part, judged: Sequence[PairFacts]) -> Iterator[Finding]:
+def _exchanged(part: Part, judged: Mapping[str, DetailMeasures]) -> Iterator[Finding]:
     """Report pairs whose sharp image is blurrier than the blurry one."""
     if not judged:
         return
-    wrong = [pair for pair in judged if pair.measures.sharpness > _SHARPER]
-    if np.median([pair.measures.sharpness for pair in judged]) > 1:
-        more = [pair for pair in judged if pair.measures.sharpness > 1]
+    sharpness = {key: pair.sharpness for key, pair in judged.items()}
+    wrong = [key for key, value in sharpness.items() if value > _SHARPER]
+    if np.median(list(sharpness.values())) > 1:
+        more = [value for value in sharpness.values() if value > 1]
         text = (
             f'blurry and sharp are exchanged: in {len(more)} of {len(judged)} pairs the sharp '
             'image is the blurrier one'
         )
         yield Finding(FAULT, 'exchanged', part.name, text, 'exchange the two folders')
     elif wrong:
-        yield Finding(
-            level_by_share(wrong, len(judged)),
-            'exchanged',
-            part.name,
-            plural(len(wrong), 'pair', 'has', 'have')
-            + f' the blurrier image as the sharp one, of {len(judged)} judged',
-            'look at it and exchange the images, or remove the pair',
-            tuple(pair.key for pair in wrong),
+        verbs = (
+            'has the blurrier image as the sharp one',
+            'have the blurrier image as the sharp one',
         )
+        cure = 'look at it and exchange the images, or remove the pair'
+        yield pairs_finding('exchanged', part.name, verbs, cure, wrong, len(judged))
 
 
-def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
+def _misaligned(part: Part, related: Mapping[str, DetailMeasures]) -> Iterator[Finding]:
     """Report images that are displaced by more than blur explains."""
     if not related:
         return
-    excess = np.array([pair.measures.excess for pair in related])
-    shifts = np.array([pair.measures.shift for pair in related])
+    excess = np.array([pair.excess for pair in related.values()])
+    shifts = np.array([pair.shift for pair in related.values()])
     middle = np.median(shifts, 0)
     # of the median, from the median deviation; the floor is for images that are all alike
     error = (
@@ -115,28 +107,24 @@ def _misaligned(part: Part, related: Sequence[PairFacts]) -> Iterator[Finding]:
         cure = 'see whether the names of the frames are off by one, or align the images'
         yield Finding(FAULT, 'misaligned', part.name, text, cure)
         return
-    wrong = [pair for pair in related if pair.measures.excess > _EXCESS]
+    wrong = [
+        '{} by ({:.0f}, {:.0f})'.format(key, *pair.shift)
+        for key, pair in related.items()
+        if pair.excess > _EXCESS
+    ]
     if wrong:
-        yield Finding(
-            level_by_share(wrong, len(related)),
-            'misaligned',
-            part.name,
-            plural(len(wrong), 'pair', 'is', 'are')
-            + f' displaced by more than blur explains, of {len(related)} judged',
-            'look at it, and align or remove the pair',
-            tuple(
-                '{} by ({:.0f}, {:.0f})'.format(pair.key, *pair.measures.shift) for pair in wrong
-            ),
-        )
+        verbs = tuple(f'{verb} displaced by more than blur explains' for verb in ('is', 'are'))
+        cure = 'look at it, and align or remove the pair'
+        yield pairs_finding('misaligned', part.name, verbs, cure, wrong, len(related))
 
 
-def _which_average(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
+def _which_average(part: Part, measured: Sequence[PairMeasures]) -> Iterator[Finding]:
     """Say how the frames were averaged, and whether that is what the folder's name says.
 
     An average keeps the mean of what it was taken of: of v ** p, where p is 1 as coded and 2.2 in
     linear light. In the middle between them, the sign of the difference tells the two apart.
     """
-    values = np.array([pair.measures.brightening for pair in facts if pair.measures])
+    values = np.array([pair.brightening for pair in measured])
     if not len(values):
         return
     signs = np.sign(values[:, np.abs(EXPONENTS - 1.6).argmin()])
@@ -153,7 +141,7 @@ def _which_average(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
     kept = np.flatnonzero(np.diff(np.sign(values.mean(0))))
     if len(kept) == 1:
         text += f'; the exponent that fits best is {EXPONENTS[kept[0]]:.1f}'
-    if part.is_gopro and part.found.dataset['blur_key'] == ('blur' if linear else 'blur_gamma'):
+    if part.is_gopro and part.dataset.blur_key == ('blur' if linear else 'blur_gamma'):
         cure = 'unpack the data set again; results on the two kinds of blur cannot be compared'
         yield Finding(WARNING, 'average', part.name, text, cure)
     else:
@@ -170,19 +158,22 @@ def find_in_blur_folders(
         gamma: The one that reads ``blur_gamma``.
     """
     part, others = gamma[0], {pair.key: pair for pair in gamma[1]}
-    both = [(pair, others[pair.key]) for pair in blur[1] if pair.key in others]
-    both = [(a, b) for a, b in both if a.measures and b.measures]
-    if not both:
-        return []
-    same = [a.key for a, b in both if a.images[0].digest == b.images[0].digest]
+    as_coded = int(np.abs(EXPONENTS - 1).argmin())
+    both = [
+        (
+            a.key,
+            a.images[0].digest == b.images[0].digest,
+            b.measures.brightening[as_coded] > a.measures.brightening[as_coded],
+        )
+        for a in blur[1]
+        for b in [others.get(a.key)]
+        if b and a.measures and b.measures
+    ]
+    same = tuple(key for key, equal, _ in both if equal)
     if same:
         text = f'{len(same)} of {len(both)} images are the same as those of blur'
-        cure = 'unpack the data set again'
-        return [Finding(FAULT, 'blur_folders', part.name, text, cure, tuple(same))]
-    as_coded = int(np.abs(EXPONENTS - 1).argmin())
-    brighter = sum(
-        b.measures.brightening[as_coded] > a.measures.brightening[as_coded] for a, b in both
-    )
+        return [Finding(FAULT, 'blur_folders', part.name, text, 'unpack the data set again', same)]
+    brighter = sum(larger for _, _, larger in both)
     if len(both) >= _MIN_PAIRS and brighter < (1 - _AGREEMENT) * len(both):
         text = (
             f'blur and blur_gamma are exchanged: in {len(both) - brighter} of {len(both)} frames '

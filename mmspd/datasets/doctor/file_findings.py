@@ -75,19 +75,20 @@ def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
 
 def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Finding]:
     """Report sizes that differ within a pair, are too small to train on, or vary."""
-    sized = [pair for pair in facts if all(image.size for image in pair.images)]
-    differing = [
-        '{} is {}x{}, {} is {}x{}'.format(
-            pair.names[0], *pair.images[0].size, pair.names[1], *pair.images[1].size
-        )
-        for pair in sized
-        if pair.images[0].size != pair.images[1].size
-    ]
+    sizes: Dict[str, Tuple[int, int]] = {}
+    differing = []
+    for pair in facts:
+        blurry, sharp = (image.size for image in pair.images)
+        if blurry is None or sharp is None:
+            continue
+        sizes[pair.key] = blurry
+        if blurry != sharp:
+            values = pair.names[0], *blurry, pair.names[1], *sharp
+            differing.append('{} is {}x{}, {} is {}x{}'.format(*values))
     if differing:
         text = plural(len(differing), 'pair', 'differs in size', 'differ in size')
         cure = 'take both images of a pair from one source'
         yield Finding(FAULT, 'size', part.name, text, cure, tuple(differing))
-    sizes = {pair.key: pair.images[0].size for pair in sized}
     small = tuple(key for key, size in sizes.items() if min(size) < crop)
     if small and part.is_training:
         text = (
@@ -135,7 +136,7 @@ def find_leakage(parts: Sequence[Tuple[Part, Sequence[PairFacts]]]) -> List[Find
     Args:
         parts: All parts and their pairs.
     """
-    seen: Dict[bytes, str] = {}
+    seen: Dict[Optional[bytes], str] = {}
     for part, facts in parts:
         if part.is_training:
             seen.update({image.digest: name for name, image in _files(facts).items()})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Sequence, Tuple
 
-__all__ = ['FAULT', 'NOTE', 'WARNING', 'Finding', 'level_by_share', 'plural']
+__all__ = ['FAULT', 'NOTE', 'WARNING', 'Finding', 'pairs_finding', 'plural']
 
 FAULT, WARNING, NOTE = 'fault', 'warning', 'note'
 
@@ -41,12 +41,25 @@ class Finding:
         return f'{self.level:7}  {self.part}: {self.text}{names}' + (self.cure and f': {self.cure}')
 
 
-def level_by_share(found: Sequence[object], total: int) -> str:
-    """Return how bad it is that some of all pairs look wrong."""
-    return FAULT if len(found) >= _MANY * total else WARNING
-
-
 def plural(number: int, noun: str, one: str = '', many: str = '') -> str:
     """Return a number with its noun and verb: '1 image is gray', '2 images are gray'."""
     phrase = f'{number} {noun} {one}' if number == 1 else f'{number} {noun}s {many or one}'
     return phrase.rstrip()
+
+
+def pairs_finding(
+    check: str, part: str, verbs: Tuple[str, ...], cure: str, names: Sequence[str], judged: int
+) -> Finding:
+    """Report pairs that look wrong: a fault where they are many, otherwise a warning.
+
+    Args:
+        check: As of :class:`Finding`.
+        part: As there.
+        verbs: The rest of the sentence '1 pair ...', and of '2 pairs ...'.
+        cure: As there.
+        names: The pairs that look wrong.
+        judged: Number of pairs that were looked at.
+    """
+    level = FAULT if len(names) >= _MANY * judged else WARNING
+    text = f'{plural(len(names), "pair", *verbs)}, of {judged} judged'
+    return Finding(level, check, part, text, cure, tuple(names))

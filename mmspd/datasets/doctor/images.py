@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mmspd.datasets.image_io import read_rgb, upright_size
 from mmspd.errors import UserError
@@ -51,7 +51,7 @@ def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndar
         pixels = read_rgb(path, convert=True)
     except UserError:
         return facts._replace(problem='damaged'), None
-    digest = hashlib.blake2b(pixels, digest_size=16, person=str(pixels.shape).encode())
+    digest = hashlib.blake2b(pixels.data, digest_size=16, person=str(pixels.shape).encode())
     return facts._replace(size=pixels.shape[1::-1], digest=digest.digest()), pixels
 
 
@@ -75,7 +75,7 @@ def _ask_pillow(path: Path, whole: bool) -> ImageFacts:
     return facts
 
 
-def _kind(image: Image.Image) -> str:
+def _kind(image: ImageFile.ImageFile) -> str:
     """Name what training refuses in an image that is not 8-bit color."""
     # Pillow gives 16-bit color the mode of 8 bits; what the file holds is in its decoder's layout
     if image.mode[0] in 'IF' or any(';16' in str(tile[3]) for tile in image.tile):

@@ -10,22 +10,12 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 from mmspd.datasets.doctor.findings import FAULT, WARNING, Finding, plural
 from mmspd.datasets.gopro import RECORDS_NAME
 from mmspd.datasets.image_io import images_by_stem
-from mmspd.datasets.layouts import SplitFound
-from mmspd.datasets.paired import Pair
+from mmspd.datasets.layouts import DatasetSplit
+from mmspd.datasets.paired import Pair, PairedImageDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
 __all__ = ['Part', 'take_inventory']
-
-#: Pairs of the official data sets, by layout and split.
-OFFICIAL = {
-    ('gopro', 'train'): 2103,
-    ('gopro', 'test'): 1111,
-    ('hide', 'train'): 6397,
-    ('hide', 'test'): 2025,
-    ('realblur', 'train'): 3758,
-    ('realblur', 'test'): 980,
-}
 
 _GOPRO_SEQUENCE = re.compile(r'(GOPR\d{4})_\d{2}_\d{2}')
 #: Frames of the test sequences of GoPro, 100 in those that are not named.
@@ -39,39 +29,42 @@ class Part:
     """A split that the layout promised, and the pairs that it really has.
 
     Args:
-        found: The split.
+        layout: Layout of the data set, as :class:`~mmspd.datasets.layouts.DatasetSplit` names it.
+        split: Name of the split; ``''`` where there are none.
+        dataset: Reads it.
         pairs: Pairs of files that are both there.
     """
 
-    found: SplitFound
+    layout: str
+    split: str
+    dataset: PairedImageDataset
     pairs: List[Pair]
 
     @property
     def root(self) -> Path:
         """Folder of the data set."""
-        return Path(self.found.dataset['data_root'])
+        return Path(self.dataset.data_root)
 
     @property
     def name(self) -> str:
-        """What the report calls it."""
-        choices = self.found.dataset
+        """Name of the part in the report."""
         names = dict(
             gopro='{split}/*/{blur_key}',
             hide='{split}',
             realblur='{subset} {split}',
             pairs='{blur_dir}',
         )
-        return names[self.found.layout].format(**choices)
+        return names[self.layout].format(**self.dataset.choices())
 
     @property
     def is_training(self) -> bool:
         """Whether one trains on it; a folder without splits may be for that too."""
-        return not self.found.split or self.found.split.startswith('train')
+        return not self.split or self.split.startswith('train')
 
     @property
     def is_gopro(self) -> bool:
         """Whether it claims to be a split of GOPRO_Large, not only to have its layout."""
-        if self.found.layout != 'gopro' or (self.root / self.found.split / RECORDS_NAME).exists():
+        if self.layout != 'gopro' or (self.root / self.split / RECORDS_NAME).exists():
             return False
         return all(_GOPRO_SEQUENCE.fullmatch(pair.key.split('/')[0]) for pair in self.pairs)
 
@@ -80,41 +73,38 @@ class Part:
         return (path.relative_to(self.root) if self.root in path.parents else path).as_posix()
 
 
-def take_inventory(found: SplitFound) -> Tuple[Part, List[Finding]]:
+def take_inventory(split: DatasetSplit) -> Tuple[Part, List[Finding]]:
     """Find the pairs of a split, and all that its dataset would refuse in its folders and names.
 
     Args:
-        found: A split as :func:`~mmspd.datasets.layouts.recognize` returns it.
+        split: A split as :func:`~mmspd.datasets.layouts.recognize` returns it.
 
     Returns:
         The split with its pairs, and what is wrong with it.
     """
+    dataset = DATASETS.build(dict(split.dataset, lazy_init=True))
+    part, findings = Part(split.layout, split.split, dataset, []), []
     try:
         # what training reads is the measure, so its own search comes first
-        pairs = DATASETS.build(dict(found.dataset, lazy_init=True)).find_pairs()
+        part.pairs.extend(dataset.find_pairs())
     except UserError as error:
-        return _search(found, str(error))
-    part = Part(found, pairs)
-    return part, _count(part)
+        findings = _search(part, str(error))
+    return part, findings + _count(part)
 
 
-def _search(found: SplitFound, refusal: str) -> Tuple[Part, List[Finding]]:
+def _search(part: Part, refusal: str) -> List[Finding]:
     """Find the pairs of a split that its dataset refuses, and everything that has no partner."""
-    part = Part(found, [])
+    search = _search_list if part.layout == 'realblur' else _search_folders
     try:
-        if found.layout == 'realblur':
-            findings = _search_list(part)
-        else:
-            findings = _search_folders(part)
+        findings = search(part)
     except UserError as error:  # two files of one name, or a list that cannot be read
-        return part, [Finding(FAULT, 'layout', part.name, str(error))]
-    findings = findings or [Finding(FAULT, 'layout', part.name, refusal)]
-    return part, findings + (_count(part) if part.pairs else [])
+        return [Finding(FAULT, 'layout', part.name, str(error))]
+    return findings or [Finding(FAULT, 'layout', part.name, refusal)]
 
 
 def _search_list(part: Part) -> List[Finding]:
     """Find the listed pairs that are there, and the files that are not."""
-    listed = DATASETS.build(dict(part.found.dataset, lazy_init=True)).listed_pairs()
+    listed = part.dataset.listed_pairs()
     files = {file for pair in listed for file in (pair.blur, pair.sharp)}
     missing = sorted(file for file in files if not file.is_file())
     absent = set(missing)
@@ -132,7 +122,7 @@ def _by_name(files: Iterable[Path]) -> Dict[str, Path]:
 
 def _search_folders(part: Part) -> List[Finding]:
     """Find the pairs by name, and the images that have no partner."""
-    blurry, sharp, spare = _LISTS[part.found.layout](part)
+    blurry, sharp, spare = _LISTS[part.layout](part)
     part.pairs.extend(Pair(key, blurry[key], sharp[key]) for key in blurry if key in sharp)
     findings = []
     for words, files, partners in (
@@ -155,7 +145,7 @@ def _partner_finding(
     for key, path in candidates.items():
         folder, _, name = key.rpartition('/')
         by_folder[folder][name] = path
-    names = []
+    names: List[str] = []
     for key, path in unpaired.items():
         folder, _, name = key.rpartition('/')
         nearby = {**by_folder[''], **by_folder[folder]}  # HIDE's sharp images have one folder
@@ -174,10 +164,10 @@ Lists = Tuple[Dict[str, Path], Dict[str, Path], Dict[str, Path]]
 def _list_gopro(part: Part) -> Lists:
     """List the images of all sequences."""
     lists: Tuple[Dict[str, Path], Dict[str, Path]] = ({}, {})
-    for sequence in sorted((part.root / part.found.split).iterdir()):
+    for sequence in sorted((part.root / part.split).iterdir()):
         if sequence.name.startswith('.'):
             continue
-        for files, folder in zip(lists, (part.found.dataset['blur_key'], 'sharp')):
+        for files, folder in zip(lists, (part.dataset.blur_key, 'sharp')):
             images = images_by_stem(sequence / folder)
             files.update({f'{sequence.name}/{stem}': path for stem, path in images.items()})
     return (*lists, {})
@@ -185,7 +175,7 @@ def _list_gopro(part: Part) -> Lists:
 
 def _list_hide(part: Part) -> Lists:
     """List the images of the split, and the common folder of sharp images."""
-    blurry = images_by_stem(part.root / part.found.split)
+    blurry = images_by_stem(part.root / part.split)
     sharp = {path.stem: path for path in images_by_stem(part.root / 'GT').values()}
     used = {key: sharp[path.stem] for key, path in blurry.items() if path.stem in sharp}
     taken = set(used.values())
@@ -194,8 +184,8 @@ def _list_hide(part: Part) -> Lists:
 
 def _list_folders(part: Part) -> Lists:
     """List the images of the two folders."""
-    folders = (part.root / part.found.dataset[key] for key in ('blur_dir', 'sharp_dir'))
-    return (*(images_by_stem(folder) for folder in folders), {})
+    blurry, sharp = part.root / part.dataset.blur_dir, part.root / part.dataset.sharp_dir
+    return images_by_stem(blurry), images_by_stem(sharp), {}
 
 
 _LISTS = dict(gopro=_list_gopro, hide=_list_hide, pairs=_list_folders)
@@ -203,12 +193,12 @@ _LISTS = dict(gopro=_list_gopro, hide=_list_hide, pairs=_list_folders)
 
 def _count(part: Part) -> List[Finding]:
     """Compare the number of pairs with that of the official data set, if it claims to be one."""
-    expected = OFFICIAL.get((part.found.layout, part.found.split))
-    claimed = part.found.layout in ('hide', 'realblur') or part.is_gopro
-    if not claimed or expected in (None, len(part.pairs)):
+    expected = part.dataset.OFFICIAL_PAIRS.get(part.split)
+    claimed = part.layout in ('hide', 'realblur') or part.is_gopro
+    if not part.pairs or not claimed or expected in (None, len(part.pairs)):
         return []
-    odd = ()
-    if part.is_gopro and part.found.split == 'test':
+    odd: Tuple[str, ...] = ()
+    if part.is_gopro and part.split == 'test':
         sequences = Counter(pair.key.split('/')[0] for pair in part.pairs)
         odd = tuple(
             f'{name} has {count} of {_GOPRO_TEST.get(name[:8], 100)}'

@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional, Tuple
 import cv2
 import numpy as np
 
-__all__ = ['EXPONENTS', 'PairMeasures', 'measure_pair']
+__all__ = ['EXPONENTS', 'DetailMeasures', 'PairMeasures', 'measure_pair']
 
 #: Exponents at which the brightness of a pair is compared; 1 is as coded, 2.2 linear light.
 EXPONENTS = np.linspace(0.4, 4, 37)
@@ -15,32 +15,42 @@ _LONG_SIDE = 640  # images are reduced to it; blur and shifts of interest surviv
 _MIN_SIDE = 160  # in smaller images unrelated scenes look alike too often
 _MIN_TEXTURE = 0.02  # standard deviation of the details; below there is nothing to align
 _DETAIL = 8.0  # sigma that separates details from shading, in reduced pixels
-_REGULARISATION = 0.01  # of the spectrum's mean power
+_REGULARIZATION = 0.01  # of the spectrum's mean power
 _SUPPORT = 0.25  # of the kernel's peak; smaller values are noise
 
 
-class PairMeasures(NamedTuple):
-    """What was measured on a pair; all but the brightness is ``None`` where nothing can be told.
+class DetailMeasures(NamedTuple):
+    """How the details of a pair compare.
 
     Args:
-        brightening: Mean of (blurry ** p - sharp ** p) for each p of ``EXPONENTS``, on [0, 1].
         sharpness: Gradient energy of the blurry image over that of the sharp one; 1 is equal.
         shift: Displacement (x, y) of the blurry image against the sharp one, in pixels.
         excess: Length of the shift by the spread of the blur, both in reduced pixels.
         relation: How surely both show the same scene; see :func:`measure_pair`.
     """
 
+    sharpness: float
+    shift: Tuple[float, float]
+    excess: float
+    relation: float
+
+
+class PairMeasures(NamedTuple):
+    """Measures of a pair.
+
+    Args:
+        brightening: Mean of (blurry ** p - sharp ** p) for each p of ``EXPONENTS``, on [0, 1].
+        details: ``None`` where the images are too small or too smooth to compare them.
+    """
+
     brightening: Tuple[float, ...]
-    sharpness: Optional[float] = None
-    shift: Optional[Tuple[float, float]] = None
-    excess: Optional[float] = None
-    relation: Optional[float] = None
+    details: Optional[DetailMeasures] = None
 
 
 def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
     """Compare a blurry image with its sharp one.
 
-    One kernel that turns the sharper image's details into the other's is estimated by regularised
+    One kernel that turns the sharper image's details into the other's is estimated by regularized
     division of the spectra. Its centroid is the shift; blur alone keeps it within the spread of the
     kernel. Unrelated images give a kernel of noise without a peak: the relation is the height of
     the peak over the standard deviation, times the largest normalized cross-correlation.
@@ -64,13 +74,9 @@ def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
     if details[1].std() < _MIN_TEXTURE:
         return nothing
     (x, y), spread, relation = _kernel_of(*details)
-    return PairMeasures(
-        brightening,
-        sharpness=energies[0] / max(energies[1], 1e-12),
-        shift=(sign * scale * x, sign * scale * y),
-        excess=float(np.hypot(x, y) / (1 + spread)),
-        relation=relation,
-    )
+    sharpness, excess = energies[0] / max(energies[1], 1e-12), float(np.hypot(x, y) / (1 + spread))
+    shift = sign * scale * x, sign * scale * y
+    return PairMeasures(brightening, DetailMeasures(sharpness, shift, excess, relation))
 
 
 def _reduced_gray(image: np.ndarray, scale: float) -> np.ndarray:
@@ -96,8 +102,8 @@ def _kernel_of(blurry: np.ndarray, sharp: np.ndarray) -> Tuple[Tuple[float, floa
     spectrum = np.fft.rfft2(sharp)
     cross = np.fft.rfft2(blurry) * spectrum.conj()
     power = np.abs(spectrum) ** 2
-    kernel = np.fft.irfft2(cross / (power + _REGULARISATION * power.mean()), blurry.shape)
-    kernel = cv2.GaussianBlur(np.fft.fftshift(kernel), (0, 0), 1)
+    raw = np.fft.irfft2(cross / (power + _REGULARIZATION * power.mean()), blurry.shape)
+    kernel = cv2.GaussianBlur(np.fft.fftshift(raw), (0, 0), 1)
     norm = np.linalg.norm(blurry) * np.linalg.norm(sharp)
     correlation = np.fft.irfft2(cross, blurry.shape).max() / max(norm, 1e-12)
     relation = kernel.max() / max(np.abs(kernel).std(), 1e-12) * correlation

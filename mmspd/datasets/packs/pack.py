@@ -1,15 +1,11 @@
-"""Packs: a split of a data set in one file, read by memory map without decoding anything.
+"""Packs: the images of a split, decoded once and read by memory map.
 
-A pack is a header of 4096 bytes, the pixels of every image (RGB, uint8, rows from the top, each
-image from a multiple of 4096 on, the sharp one behind its blurry one) and a JSON index. The header
-holds, little-endian: the 8 bytes ``mmspdpk`` and zero, the version and the index's CRC-32 as
-uint32, the index's position and length as uint64; zeros fill it up. The index is a
-:class:`PackIndex` and names for every image its place, its CRC-32 and the file it came from.
+A pack is a folder of two files. ``pixels.npy`` is a flat uint8 array; every image is a slice of it
+with shape (H, W, 3), RGB. ``index.json`` holds the fields of :class:`Pack`: the place, the checksum
+and the source file of every image.
 """
 
 import json
-import mmap
-import struct
 import zlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -20,134 +16,84 @@ import numpy as np
 
 from mmspd.errors import UserError
 
-__all__ = [
-    'ALIGNMENT',
-    'SUFFIX',
-    'Pack',
-    'PackIndex',
-    'PackedImage',
-    'PackedPair',
-    'PairPlace',
-    'encode_tail',
-    'read_pack',
-    'verify_pack',
-]
+__all__ = ['INDEX', 'PIXELS', 'Pack', 'PackedImage', 'PackedPair', 'PairPlace', 'read_pack']
 
-SUFFIX = '.pack'
+PIXELS, INDEX = 'pixels.npy', 'index.json'
 
-#: Images start at multiples of this, the size of a memory page, and so does the first of them.
-ALIGNMENT = 4096
-
-_HEADER = struct.Struct('<8sIIQQ')
-_MAGIC = b'mmspdpk\0'
-_VERSION = 1
+_FIX = 'make it again with tools/dataset_converters/pack.py'
 
 
 @dataclass(frozen=True)
 class PackedImage:
-    """Where an image is in a pack, and what it was made from.
+    """An image in a pack.
 
     Args:
         file: The image file, relative to the data set's folder.
         size: Its length in bytes.
         mtime_ns: When it was last changed, in nanoseconds.
-        offset: First byte in the pack.
-        crc32: Checksum of the pixels.
+        offset: Index of its first value in the pack's array.
+        checksum: CRC-32 of its pixels; 0 until the pack is made.
     """
 
     file: str
     size: int
     mtime_ns: int
     offset: int
-    crc32: int
+    checksum: int = 0
 
 
 @dataclass(frozen=True)
 class PackedPair:
-    """A pair in a pack; both images are H x W. A sharp photo without a blurry one is stored once.
+    """A pair in a pack; both images are H x W.
 
     Args:
         key: Name that is unique within the pack.
         severity: Severity of the blur where it is recorded.
         height: H in pixels.
         width: W in pixels.
-        blur: The blurry image.
-        sharp: The sharp image.
+        images: The blurry and the sharp image, or one image that stands for both.
     """
 
     key: str
     severity: Optional[str]
     height: int
     width: int
-    blur: PackedImage
-    sharp: PackedImage
+    images: List[PackedImage]
 
     @property
     def nbytes(self) -> int:
         """Length of one image's pixels in bytes."""
         return self.height * self.width * 3
 
-    @property
-    def images(self) -> Tuple[PackedImage, ...]:
-        """The images that are stored: two, or one where both are the same file."""
-        return (self.blur, self.sharp) if self.blur != self.sharp else (self.sharp,)
+    def checksums(self, file: BinaryIO, start: int) -> List[int]:
+        """Read the images from ``pixels.npy`` and return their checksums.
 
-    def checksums(self, file: BinaryIO) -> List[int]:
-        """Read the images from an opened pack and return the CRC-32 of each."""
-        found = []
+        Args:
+            file: The opened file.
+            start: Position of the array's first value in the file.
+        """
+        # a plain read reports a failing disk as an error, a memory map ends the process
+        checksums = []
         for image in self.images:
-            file.seek(image.offset)
-            found.append(zlib.crc32(file.read(self.nbytes)))
-        return found
-
-
-@dataclass(frozen=True)
-class PackIndex:
-    """What a pack holds.
-
-    Args:
-        choices: The dataset's choices that decide which pairs these are.
-        source: Folder of the data set.
-        description: What the dataset says of itself.
-        mmspd: Version of mmspd that made the pack.
-        to_rgb: Whether gray, alpha and 16-bit images were converted.
-        pairs: The pairs, in the order of the dataset.
-    """
-
-    choices: Dict[str, str]
-    source: str
-    description: str
-    mmspd: str
-    to_rgb: bool
-    pairs: List[PackedPair]
-
-    def to_json(self) -> bytes:
-        """Return the index as it is stored."""
-        return json.dumps(asdict(self)).encode('utf-8')
-
-    @classmethod
-    def from_json(cls, data: bytes) -> 'PackIndex':
-        """Read what :meth:`to_json` returns."""
-        values = json.loads(data)
-        for pair in values['pairs']:
-            pair.update({name: PackedImage(**pair[name]) for name in ('blur', 'sharp')})
-        return cls(**{**values, 'pairs': [PackedPair(**pair) for pair in values['pairs']]})
+            file.seek(start + image.offset)
+            checksums.append(zlib.crc32(file.read(self.nbytes)))
+        return checksums
 
 
 class PairPlace(NamedTuple):
-    """Where a pair's pixels are: all that a sample carries of its pack.
+    """The place of a pair's pixels: all that a sample carries of its pack.
 
     Args:
         path: The pack.
-        stamp: CRC-32 of its index, to notice that the file is another one by now.
+        modified: When its pixels were last changed, in nanoseconds.
         height: H in pixels.
         width: W in pixels.
-        blur: First byte of the blurry image.
-        sharp: First byte of the sharp image.
+        blur: Index of the blurry image's first value.
+        sharp: Index of the sharp image's first value.
     """
 
     path: str
-    stamp: int
+    modified: int
     height: int
     width: int
     blur: int
@@ -161,124 +107,135 @@ class PairPlace(NamedTuple):
             in this process.
 
         Raises:
-            UserError: The pack is gone or is another one by now.
+            UserError: The pack was removed or replaced after the dataset had opened it.
         """
-        pixels, shape = _map(self.path, self.stamp), (self.height, self.width, 3)
-        count = self.height * self.width * 3
+        pixels = _map_pixels(self.path, self.modified)
+        shape, count = (self.height, self.width, 3), self.height * self.width * 3
         blurry, sharp = (
-            np.frombuffer(pixels, np.uint8, count, offset).reshape(shape)
-            for offset in (self.blur, self.sharp)
+            pixels[offset : offset + count].reshape(shape) for offset in (self.blur, self.sharp)
         )
         return blurry, sharp
 
 
 @dataclass(frozen=True)
 class Pack:
-    """An opened pack.
+    """A pack, or the plan of one.
 
     Args:
-        path: The file.
-        stamp: CRC-32 of its index.
-        index: What it holds.
+        path: Its folder.
+        choices: The dataset's choices, which decide which pairs these are.
+        source: Folder of the data set.
+        version: Version of mmspd.
+        to_rgb: Whether gray, alpha and 16-bit images are converted.
+        pairs: The pairs, in the order of the dataset.
+        modified: When its pixels were last changed, in nanoseconds; 0 for a plan.
     """
 
     path: Path
-    stamp: int
-    index: PackIndex
+    choices: Dict[str, str]
+    source: str
+    version: str
+    to_rgb: bool
+    pairs: List[PackedPair]
+    modified: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the pack is made."""
+        return self.modified > 0
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the array."""
+        return sum(pair.nbytes * len(pair.images) for pair in self.pairs)
+
+    def to_json(self) -> str:
+        """Return the index in one line of ASCII text."""
+        fields = asdict(self)
+        del fields['path'], fields['modified']
+        return json.dumps(fields)
 
     def place(self, pair: PackedPair) -> PairPlace:
-        """Return where the pixels of a pair are."""
-        offsets = pair.blur.offset, pair.sharp.offset
-        return PairPlace(str(self.path), self.stamp, pair.height, pair.width, *offsets)
+        """Return the place of a pair's pixels."""
+        offsets = pair.images[0].offset, pair.images[-1].offset
+        return PairPlace(str(self.path), self.modified, pair.height, pair.width, *offsets)
+
+    def verify(self) -> List[str]:
+        """Read all pixels and compare the checksums.
+
+        Returns:
+            The image files, relative to the data set's folder, whose pixels are damaged.
+
+        Raises:
+            UserError: The pixels cannot be read.
+        """
+        start = open_pixels(self.path).offset
+        try:
+            with open(self.path / PIXELS, 'rb') as file:
+                return [
+                    image.file
+                    for pair in self.pairs
+                    for image, checksum in zip(pair.images, pair.checksums(file, start))
+                    if checksum != image.checksum
+                ]
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
 
 
 def read_pack(path: Path) -> Pack:
-    """Read the index of a pack.
+    """Read the index of a pack and check the length of its pixels.
 
     Args:
-        path: A pack.
+        path: Folder of a pack.
 
     Raises:
-        UserError: The file cannot be read, is no pack, or is cut off or damaged in its index.
+        UserError: The pack cannot be read, or is cut off or damaged.
     """
     try:
-        with open(path, 'rb') as file:
-            stamp, data = _read_index(file, path)
+        fields = json.loads((path / INDEX).read_text('utf-8'))
+        for pair in fields['pairs']:
+            pair['images'] = [PackedImage(**image) for image in pair['images']]
+        fields['pairs'] = [PackedPair(**pair) for pair in fields['pairs']]
+        pack = Pack(path, **fields, modified=(path / PIXELS).stat().st_mtime_ns)
     except OSError as error:
-        raise UserError(f"cannot read the pack '{path}': {error.strerror}") from error
-    return Pack(path, stamp, PackIndex.from_json(data))
+        raise _unreadable(path, error) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{path / INDEX}' is not the index of a pack: {_FIX}") from error
+    length = len(open_pixels(path))
+    if length != pack.nbytes:
+        raise UserError(f"'{path / PIXELS}' has {length} of {pack.nbytes} values: {_FIX}")
+    return pack
 
 
-def verify_pack(path: Path) -> List[str]:
-    """Read a whole pack and compare the checksums.
+def open_pixels(path: Path) -> np.memmap:
+    """Map the array of a pack into memory, read-only.
 
     Args:
-        path: A pack.
-
-    Returns:
-        The image files, relative to the data set's folder, whose pixels are damaged in the pack.
+        path: Folder of a pack.
 
     Raises:
-        UserError: As :func:`read_pack`.
+        UserError: The file cannot be read, or is no flat uint8 array.
     """
-    pack, damaged = read_pack(path), []
-    with open(path, 'rb') as file:
-        for pair in pack.index.pairs:
-            for image, checksum in zip(pair.images, pair.checksums(file)):
-                if checksum != image.crc32:
-                    damaged.append(image.file)
-    return damaged
+    try:
+        pixels = np.load(path / PIXELS, mmap_mode='r')
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (ValueError, EOFError) as error:
+        raise UserError(f"'{path / PIXELS}' is cut off or no NumPy file: {_FIX}") from error
+    if not isinstance(pixels, np.memmap) or pixels.dtype != np.uint8 or pixels.ndim != 1:
+        raise UserError(f"'{path / PIXELS}' is not a flat array of uint8: {_FIX}")
+    return pixels
 
 
-def encode_tail(index: PackIndex, offset: int) -> Tuple[bytes, bytes]:
-    """Return the header and the index of a pack.
-
-    Args:
-        index: What the pack holds.
-        offset: Where the index will be, behind the last image.
-    """
-    data = index.to_json()
-    header = _HEADER.pack(_MAGIC, _VERSION, zlib.crc32(data), offset, len(data))
-    return header.ljust(ALIGNMENT, b'\0'), data
-
-
-def _read_header(file: BinaryIO, path: Path) -> Tuple[int, int, int]:
-    """Return the index's CRC-32, position and length once the file is known to be a whole pack."""
-    cure = 'make it again with tools/dataset_converters/pack.py'
-    header = file.read(_HEADER.size)
-    if header[: len(_MAGIC)] != _MAGIC or len(header) < _HEADER.size:
-        raise UserError(f"'{path}' is no pack: correct the path, or {cure}")
-    _, version, stamp, offset, length = _HEADER.unpack(header)
-    if version != _VERSION:
-        raise UserError(f"'{path}' is a pack of version {version}, this is {_VERSION}: {cure}")
-    size = file.seek(0, 2)
-    if size != offset + length:
-        raise UserError(f"the pack '{path}' has {size} of {offset + length} bytes: {cure}")
-    return stamp, offset, length
-
-
-def _read_index(file: BinaryIO, path: Path) -> Tuple[int, bytes]:
-    """Return the stamp and the index's bytes."""
-    stamp, offset, length = _read_header(file, path)
-    file.seek(offset)
-    data = file.read(length)
-    if zlib.crc32(data) != stamp:
-        raise UserError(
-            f"the index of the pack '{path}' is damaged: make it again with "
-            'tools/dataset_converters/pack.py'
-        )
-    return stamp, data
+def _unreadable(path: Path, error: OSError) -> UserError:
+    """Return the error for a pack that the disk does not give."""
+    return UserError(f"cannot read the pack '{path}' ({error.strerror or error}): {_FIX}")
 
 
 @lru_cache(maxsize=16)
-def _map(path: str, stamp: int) -> mmap.mmap:
-    """Map a pack into this process, once; the pages are those of all other processes."""
-    try:
-        with open(path, 'rb') as file:
-            found = _read_header(file, Path(path))[0]
-            pixels = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise UserError(f"cannot read the pack '{path}': {error.strerror}") from error
-    if found != stamp:
-        raise UserError(f"the pack '{path}' was made anew meanwhile: start the run again")
-    return pixels
+def _map_pixels(path: str, modified: int) -> np.ndarray:
+    """Map a pack into this process, once; all processes share its pages."""
+    pixels = open_pixels(Path(path))
+    if Path(path, PIXELS).stat().st_mtime_ns != modified:
+        raise UserError(f"the pack '{path}' was replaced during the run: start the run again")
+    return np.asarray(pixels)

@@ -1,6 +1,6 @@
 """Fresh blur for every sample, made while training."""
 
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -53,15 +53,16 @@ class SynthesizeBlur(BaseTransform):
     ) -> None:
         if severities is not None and extent is not None:
             raise UserError('SynthesizeBlur takes severities or extent, not both: leave out one')
+        shares: Dict[Union[str, Tuple[float, float]], float] = {}
         if extent is None:
-            shares = shares_of(dict.fromkeys(SEVERITIES, 1) if severities is None else severities)
+            equal = dict.fromkeys(SEVERITIES, 1)
+            shares.update(shares_of(equal if severities is None else severities))
         else:
-            shares = {tuple(extent): 1.0}
+            shares[extent[0], extent[1]] = 1.0
         self.gt_patch_size = gt_patch_size
         self.shares = list(shares.values())
         self.specs = [
-            BlurSpec(amount, kind, moving_regions, tuple(noise), tuple(highlight_gain))
-            for amount in shares
+            BlurSpec(amount, kind, moving_regions, noise, highlight_gain) for amount in shares
         ]
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:

@@ -107,9 +107,9 @@ def test_the_judge_of_alignment_sees_a_shift(photo):
 def test_severity_lowers_psnr_and_is_recorded(photo, kind):
     means = []
     for severity in SEVERITIES:
-        found = [blur(photo, seed, kind=kind, severity=severity, **QUIET) for seed in range(6)]
-        assert {record.severity for _, record in found} == {severity}
-        means.append(np.mean([psnr(blurry, photo) for blurry, _ in found]))
+        blurs = [blur(photo, seed, kind=kind, severity=severity, **QUIET) for seed in range(6)]
+        assert {record.severity for _, record in blurs} == {severity}
+        means.append(np.mean([psnr(blurry, photo) for blurry, _ in blurs]))
     assert means[0] > means[1] + 1.5 > means[2] + 3
 
 
@@ -281,6 +281,6 @@ def test_bad_photos_are_refused(photo):
 
 
 def test_record_is_plain_data(photo):
-    found = blur(photo)[1].to_dict()
-    assert {type(value) for value in found.values()} <= {str, int, float}
-    assert set(found) == {field.name for field in dataclasses.fields(synthesis.BlurRecord)}
+    record = blur(photo)[1].to_dict()
+    assert {type(value) for value in record.values()} <= {str, int, float}
+    assert set(record) == {field.name for field in dataclasses.fields(synthesis.BlurRecord)}

@@ -178,25 +178,25 @@ def test_every_fault_is_found(root, name):
     provoke, level, message = FAULTS[name]
     provoke(root)
     report = check(root)
-    found = problems(report)
-    assert {finding.level for finding in found} == {level}
-    assert re.search(message, '\n'.join(finding.line() for finding in found))
+    findings = problems(report)
+    assert {finding.level for finding in findings} == {level}
+    assert re.search(message, '\n'.join(finding.line() for finding in findings))
     assert report.exit_code == {'fault': 3, 'warning': 2}[level]
 
 
 def test_many_odd_pairs_are_a_fault(root):
     for name in ('003', '004'):
         exchange(root / f'train/blur/{name}.png', root / f'train/sharp/{name}.png')
-    (found,) = problems(check(root))
-    assert (found.level, found.check, found.names) == ('fault', 'exchanged', ('003', '004'))
+    (finding,) = problems(check(root))
+    assert (finding.level, finding.check, finding.names) == ('fault', 'exchanged', ('003', '004'))
 
 
 def test_crop_and_varying_sizes(root):
     for folder in ('blur', 'sharp'):
         change(root / f'train/{folder}/003.png', lambda image: image[:, :140])
     report = check_data(root, crop=150)
-    (found,) = problems(report)
-    assert found.line().startswith(
+    (finding,) = problems(report)
+    assert finding.line().startswith(
         'warning  train/blur: 1 pair is smaller than the training crop of 150 pixels (003): lower'
     )
     assert '2 sizes, from 140x168 to 168x168' in report.text()

@@ -12,22 +12,22 @@ def test_a_known_shift_is_measured(shift):
     x, y = shift
     crop = np.s_[20 : 20 + 320, 20 : 20 + 320]
     moved = np.roll(big, (y, x), (0, 1))
-    found = measure_pair(blurred(moved)[crop].copy(), big[crop].copy())
-    np.testing.assert_allclose(found.shift, shift, atol=0.2)
-    assert found.sharpness < 1
+    measures = measure_pair(blurred(moved)[crop].copy(), big[crop].copy()).details
+    np.testing.assert_allclose(measures.shift, shift, atol=0.2)
+    assert measures.sharpness < 1
     # the other way round it is the same, mirrored
-    back = measure_pair(big[crop].copy(), blurred(moved)[crop].copy())
+    back = measure_pair(big[crop].copy(), blurred(moved)[crop].copy()).details
     np.testing.assert_allclose(back.shift, (-x, -y), atol=0.2)
-    assert back.sharpness == pytest.approx(1 / found.sharpness)
+    assert back.sharpness == pytest.approx(1 / measures.sharpness)
     # in pixels of the image, whatever the size
     large = [cv2.resize(image[crop], (960, 960)) for image in (blurred(moved), big)]
-    np.testing.assert_allclose(measure_pair(*large).shift, (3 * x, 3 * y), atol=0.6)
+    np.testing.assert_allclose(measure_pair(*large).details.shift, (3 * x, 3 * y), atol=0.6)
 
 
 def test_brightness_is_compared_at_every_exponent():
     sharp = texture(0)
     blurry = blurred(sharp)
-    found = measure_pair(blurry, sharp).brightening
-    for exponent, value in zip(EXPONENTS[::6], found[::6]):
+    measures = measure_pair(blurry, sharp).brightening
+    for exponent, value in zip(EXPONENTS[::6], measures[::6]):
         expected = ((blurry / 255) ** exponent - (sharp / 255) ** exponent).mean()
         assert value == pytest.approx(expected, abs=1e-12)

@@ -20,9 +20,9 @@ from blurred_pairs import (
 )
 from PIL import Image
 
-from mmspd.datasets.doctor import check_data, inventory
-from mmspd.datasets.packs.plan import plan_pack
-from mmspd.datasets.packs.writer import write_pack
+from mmspd.datasets import GoProDataset, HIDEDataset, RealBlurDataset
+from mmspd.datasets.doctor import check_data
+from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.registry import DATASETS
 
 
@@ -47,7 +47,7 @@ def test_small_or_smooth_pairs_are_not_judged(tmp_path):
 
 
 def test_gopro_blur_folders(gopro, monkeypatch):
-    monkeypatch.setitem(inventory.OFFICIAL, ('gopro', 'test'), TEST)
+    monkeypatch.setitem(GoProDataset.OFFICIAL_PAIRS, 'test', TEST)
     folder = gopro / 'test' / 'GOPR0396_11_00'
     report = check(gopro)
     assert problems(report) == []
@@ -63,10 +63,10 @@ def test_gopro_blur_folders(gopro, monkeypatch):
 
 
 def test_gopro_counts(gopro):
-    (found,) = {finding.text: finding for finding in problems(check(gopro))}.values()
-    assert found.level == 'warning'
-    assert found.text == '10 pairs, the official split has 1111'
-    assert found.names == ('GOPR0396_11_00 has 10 of 100',)
+    (finding,) = {one.text: one for one in problems(check(gopro))}.values()
+    assert finding.level == 'warning'
+    assert finding.text == '10 pairs, the official split has 1111'
+    assert finding.names == ('GOPR0396_11_00 has 10 of 100',)
     # data in the same layout does not claim to be GoPro, by its records or by its names
     records = gopro / 'test' / 'records.jsonl'
     records.write_text('')
@@ -93,12 +93,12 @@ def test_hide(healthy, tmp_path, monkeypatch):
     shutil.copytree(healthy / 'train/blur', root / 'test' / 'test-close-ups')
     shutil.copytree(healthy / 'train/sharp', root / 'GT')
     assert '12 pairs, the official split has 2025' in check(root, quick=True).text()
-    monkeypatch.setitem(inventory.OFFICIAL, ('hide', 'test'), TRAIN)
+    monkeypatch.setitem(HIDEDataset.OFFICIAL_PAIRS, 'test', TRAIN)
     assert problems(check(root)) == []
     (root / 'GT' / '003.png').rename(root / 'GT' / '0003.png')
-    found = problems(check(root))[0]
+    finding = problems(check(root))[0]
     name = "test/test-close-ups/003.png, did you mean 'GT/0003.png'?"
-    assert (found.check, found.names) == ('partner', (name,))
+    assert (finding.check, finding.names) == ('partner', (name,))
 
 
 def test_realblur(healthy, tmp_path, monkeypatch):
@@ -110,13 +110,13 @@ def test_realblur(healthy, tmp_path, monkeypatch):
             shutil.copy(healthy / 'train' / folder / f'{number:03d}.png', root / name)
         lines.append(' '.join(names))
     (root / 'RealBlur_J_test_list.txt').write_text('\n'.join(lines))
-    monkeypatch.setitem(inventory.OFFICIAL, ('realblur', 'test'), TRAIN)
+    monkeypatch.setitem(RealBlurDataset.OFFICIAL_PAIRS, 'test', TRAIN)
     assert check(root).findings == []
     (root / 'J/scene3/blur/blur_1.png').rename(root / 'J/scene3/blur/blur_01.png')
-    found = problems(check(root))[0]
-    assert found.text == '1 image of the list is missing'
+    finding = problems(check(root))[0]
+    assert finding.text == '1 image of the list is missing'
     name = "J/scene3/blur/blur_1.png, did you mean 'J/scene3/blur/blur_01.png'?"
-    assert found.names == (name,)
+    assert finding.names == (name,)
     (root / 'RealBlur_J_test_list.txt').write_text('one\n')
     assert 'line 1 of' in check(root).text()
 
@@ -171,12 +171,13 @@ def test_pack(healthy, tmp_path):
     plan = plan_pack(dataset, tmp_path)
     write_pack(plan)
     report = check_data(plan.path)
-    assert (report.exit_code, report.pairs) == (0, {plan.path.stem: TEST})
-    data = bytearray(plan.path.read_bytes())
+    assert (report.exit_code, report.pairs) == (0, {plan.path.name: TEST})
+    pixels = plan.path / 'pixels.npy'
+    data = bytearray(pixels.read_bytes())
     data[5000] ^= 1
-    plan.path.write_bytes(data)
-    (found,) = check_data(plan.path).findings
-    assert (found.level, found.names) == ('fault', ('test/blur/012.png',))
+    pixels.write_bytes(data)
+    (finding,) = check_data(plan.path).findings
+    assert (finding.level, finding.names) == ('fault', ('test/blur/012.png',))
     assert check_data(plan.path, quick=True).findings == []
-    plan.path.write_bytes(data[:-100])
+    pixels.write_bytes(data[:-100])
     assert check_data(plan.path).exit_code == 3

@@ -1,0 +1,304 @@
+import errno
+import fcntl
+import multiprocessing
+import os
+import shutil
+import signal
+from collections import namedtuple
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import load_tool
+
+import mmspd  # noqa: F401
+from mmspd.datasets import LoadImagePair, PairedFolderDataset, SharpFolderDataset
+from mmspd.datasets.image_io import read_rgb
+from mmspd.datasets.packs import writer
+from mmspd.datasets.packs.writer import check_space, plan_pack, write_pack
+from mmspd.errors import UserError
+
+PAIRS = 6
+NAME = 'pairs_input_target'
+FILES = ['index.json', 'pixels.npy']
+
+main = load_tool('dataset_converters/pack.py').main
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / 'packs'
+
+
+@pytest.fixture
+def small_disk(monkeypatch):
+    """A disk with 5000 free bytes."""
+    usage = namedtuple('usage', 'total used free')(10**6, 10**6 - 5000, 5000)
+    monkeypatch.setattr(writer.shutil, 'disk_usage', lambda path: usage)
+
+
+def names_in(folder):
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def contents(folder):
+    return {name: (folder / NAME / name).read_bytes() for name in names_in(folder / NAME)}
+
+
+def plan_of(root, out):
+    return plan_pack(PairedFolderDataset(str(root), lazy_init=True), out)
+
+
+def read(root, out):
+    return PairedFolderDataset(str(root), pipeline=[LoadImagePair()], packed=str(out))
+
+
+def in_process(function, *arguments):
+    """Run a function in a process of its own and return its exit code."""
+    process = multiprocessing.get_context('fork').Process(target=function, args=arguments)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def pack_until(root, out, count, workers=0):
+    """Pack, and be killed once so many pairs are recorded."""
+
+    def stop(results, **options):
+        for number, result in enumerate(results):
+            if number == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield result
+
+    writer.tqdm = stop
+    write_pack(plan_of(root, out), workers)
+
+
+def test_command_line(root, out, capsys):
+    main([str(root), str(out), '--workers', '2'])
+    printed = capsys.readouterr().out
+    assert f"packing {PAIRS} pairs into '{out / NAME}'" in printed
+    assert f"'{out / NAME}' is made and verified" in printed
+    assert names_in(out) == [NAME]
+    assert names_in(out / NAME) == FILES
+    dataset = read(root, out)
+    for number in range(PAIRS):
+        image = read_rgb(root / 'target' / f'{number}.png')
+        np.testing.assert_array_equal(dataset[number]['gt'], image)
+    before = (out / NAME / 'pixels.npy').stat()
+    main([str(root), str(out)])
+    assert 'is complete and its images are unchanged: nothing to do' in capsys.readouterr().out
+    assert (out / NAME / 'pixels.npy').stat() == before
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_killed_packer_goes_on_to_the_same_bytes(root, out, tmp_path, workers, monkeypatch):
+    write_pack(plan_of(root, tmp_path / 'whole'))
+    assert in_process(pack_until, root, out, 3, workers) == -signal.SIGKILL
+    assert names_in(out) == [f'{NAME}.part']
+    with open(out / f'{NAME}.part' / 'journal.jsonl', 'a') as file:
+        file.write('[5, [12')  # the line that was being written
+    decoded = []
+    monkeypatch.setattr(
+        writer, 'read_rgb', lambda path, to_rgb: decoded.append(path.stem) or read_rgb(path)
+    )
+    write_pack(plan_of(root, out))
+    assert decoded == ['3', '3', '4', '4', '5', '5']
+    assert names_in(out) == [NAME]
+    assert contents(out) == contents(tmp_path / 'whole')
+
+
+def test_what_a_crash_of_the_machine_lost_is_made_again(root, out, tmp_path):
+    write_pack(plan_of(root, tmp_path / 'whole'))
+    assert in_process(pack_until, root, out, 3) == -signal.SIGKILL
+    pixels = np.load(out / f'{NAME}.part' / 'pixels.npy', mmap_mode='r+')
+    pixels[:1000] = 0
+    pixels.flush()
+    write_pack(plan_of(root, out))
+    assert contents(out) == contents(tmp_path / 'whole')
+
+
+def test_a_changed_image_starts_anew(root, out, capsys, write_image):
+    assert in_process(pack_until, root, out, 3) == -signal.SIGKILL
+    image = write_image(root / 'input' / '0.png', seed=99)
+    write_pack(plan_of(root, out))
+    np.testing.assert_array_equal(read(root, out)[0]['img'], image)
+    first = contents(out)
+    os.utime(root / 'input' / '5.png', ns=(1, 1))
+    main([str(root), str(out), '--workers', '0'])
+    assert 'is made and verified' in capsys.readouterr().out
+    assert contents(out) != first
+
+
+def test_a_damaged_pack_is_made_again(root, out):
+    write_pack(plan_of(root, out))
+    whole = contents(out)
+    (out / NAME / 'pixels.npy').write_bytes(whole['pixels.npy'][:5000])
+    main([str(root), str(out), '--workers', '0'])
+    assert contents(out) == whole
+
+
+def test_what_is_not_the_pack_of_this_folder_is_not_overwritten(root, out, tmp_path, write_image):
+    (out / NAME).mkdir(parents=True)
+    (out / NAME / 'mine').write_text('')
+    with pytest.raises(UserError, match=rf"cannot write '.*{NAME}': Directory not empty"):
+        write_pack(plan_of(root, out))
+    assert names_in(out / NAME) == ['mine']
+    shutil.rmtree(out)
+    write_pack(plan_of(root, out))
+    other = tmp_path / 'moved'
+    shutil.copytree(root, other)  # keeps the times
+    assert plan_of(other, out).complete
+    write_image(other / 'input' / '0.png', seed=99)
+    with pytest.raises(UserError, match=r"pack of another folder, '.*data': choose another output"):
+        plan_of(other, out)
+
+
+def test_two_packers_at_once(root, out):
+    plan = plan_of(root, out)
+    journal = out / f'{NAME}.part' / 'journal.jsonl'
+    journal.parent.mkdir(parents=True)
+    with open(journal, 'a') as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+
+        def other():
+            with pytest.raises(UserError, match=rf"{NAME}' is being made by another process"):
+                write_pack(plan)
+
+        assert in_process(other) == 0
+        assert names_in(journal.parent) == [journal.name]
+
+
+def test_a_small_disk_is_refused_before_anything_is_done(root, out, small_disk):
+    with pytest.raises(
+        UserError, match=r"packing needs \d{2},\d{3} bytes in '.*packs', 5,000 are free: free some"
+    ):
+        main([str(root), str(out)])
+    assert not out.exists()
+
+
+def test_space_counts_the_room_that_is_reserved(root, out, small_disk):
+    assert in_process(pack_until, root, out, 3) == -signal.SIGKILL
+    plan = plan_of(root, out)
+    check_space([plan], out)
+    write_pack(plan)
+    check_space([plan_of(root, out)], out)
+
+
+@pytest.mark.parametrize(
+    ('code', 'message'),
+    [
+        (errno.ENOSPC, r'packing needs \d{2},\d{3} bytes in .*, \d,\d{3} are free'),
+        (errno.EIO, rf"cannot write '.*{NAME}': Input/output error"),
+    ],
+)
+def test_the_disk_fails_when_room_is_taken(root, out, monkeypatch, small_disk, code, message):
+    def fail(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(writer.os, 'posix_fallocate', fail)
+    monkeypatch.setattr(writer, 'read_rgb', None)  # nothing is decoded
+    with pytest.raises(UserError, match=message):
+        write_pack(plan_of(root, out))
+    assert names_in(out) == []
+
+
+def test_a_disk_that_returns_other_bytes(root, out, monkeypatch):
+    # the room is kept, the pixels are lost
+    monkeypatch.setattr(writer, '_decode', lambda part, root, to_rgb, pair: [1, 2])
+    with pytest.raises(UserError, match=r"for 12 images \(the first: 'input/0\.png'\): check the"):
+        write_pack(plan_of(root, out))
+    assert names_in(out) == []
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_unreadable_images_are_named_and_nothing_is_left(root, out, workers):
+    for name in ('input/1', 'target/1', 'target/2', 'input/4', 'input/5'):
+        path = root / f'{name}.png'
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(
+        UserError,
+        match=r"^4 of 6 pairs cannot be packed: cannot decode '.*input/1\.png'.*; cannot "
+        r"decode '.*target/2\.png'.*; cannot decode '.*input/4\.png'.*; and 1 more$",
+    ):
+        main([str(root), str(out), '--workers', str(workers)])
+    assert names_in(out) == []
+
+
+def test_faults_that_headers_show_are_reported_at_once(root, out, write_image):
+    write_image(root / 'target' / '1.png', (40, 50))
+    (root / 'input' / '3.png').write_bytes(b'no image')
+    (root / 'input' / '4.png').unlink()
+    (root / 'input' / '4.png').symlink_to('absent.png')
+    with pytest.raises(
+        UserError,
+        match=r"3 of 6 pairs cannot be packed: a pair needs equal sizes, but 'input/1\.png' is "
+        r"49x40, 'target/1\.png' is 50x40; cannot decode '.*3\.png'.*; cannot read the image "
+        r"'.*4\.png': No such file",
+    ):
+        main([str(root), str(out), '--workers', '0'])
+    assert not out.exists()
+
+
+def test_colors_are_converted_when_asked_for(root, out, write_image):
+    gray = write_image(root / 'input' / '0.png', channels=1)
+    alpha = write_image(root / 'input' / '1.png', (40, 49), channels=4)
+    deep = write_image(root / 'target' / '2.png', dtype=np.uint16)
+    with pytest.raises(
+        UserError, match=r'3 of 6 pairs .*no color.*alpha.*16 bits.*; give --to-rgb to convert'
+    ):
+        main([str(root), str(out), '--workers', '0'])
+    assert names_in(out) == []
+    main([str(root), str(out), '--workers', '0', '--to-rgb'])
+    dataset = read(root, out)
+    np.testing.assert_array_equal(dataset[0]['img'], np.repeat(gray[..., None], 3, 2))
+    np.testing.assert_array_equal(dataset[1]['img'], alpha[..., 2::-1])
+    np.testing.assert_array_equal(dataset[2]['gt'], np.rint(deep / 257))
+
+
+def test_rotated_photos_are_packed_as_they_are_read(root, out):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ('input', 'target'):
+        (root / name / '0.png').unlink()
+        Image.open(root / name / '2.png').save(root / name / '0.jpg', exif=exif)
+    main([str(root), str(out), '--workers', '0'])
+    image = read(root, out)[0]['img']
+    assert image.shape == (48, 40, 3)
+    np.testing.assert_array_equal(image, read(root, 'raw')[0]['img'])
+
+
+def test_the_parts_of_a_data_set_are_chosen(gopro_root, root, out):
+    arguments = [str(gopro_root), str(out), '--workers', '0']
+    main([*arguments, '--split', 'train', '--blur-key', 'blur_gamma'])
+    assert names_in(out) == ['gopro_train_blur_gamma']
+    main(arguments)
+    assert names_in(out)[:2] == ['gopro_test_blur', 'gopro_train_blur']
+    with pytest.raises(
+        UserError, match=r'ask for, but split=test, blur_key=blur; split=test, blur'
+    ):
+        main([*arguments, '--split', 'val', 'train'])
+    for subset in 'JR':
+        (root / f'RealBlur_{subset}_test_list.txt').write_text('target/1.png input/1.png')
+    main([str(root), str(out), '--workers', '0', '--subset', 'R'])
+    assert names_in(out)[3:] == ['realblur_R_test']
+
+
+def test_sharp_photos(root, out):
+    arguments = [str(root), str(out), '--workers', '0', '--sharp-photos']
+    main([*arguments, 'target'])
+    assert names_in(out) == ['sharp_target']
+    dataset = SharpFolderDataset(str(root), 'target', packed=str(out))
+    assert len(dataset) == PAIRS
+    sample = LoadImagePair()(dataset[1])
+    np.testing.assert_array_equal(sample['img'], sample['gt'])
+    with pytest.raises(UserError, match='holds blurry photos too'):
+        main(arguments)
+    with pytest.raises(UserError, match=r'packs --sharp-photos input, or set'):
+        SharpFolderDataset(str(root), 'input', packed=str(out))
+
+
+def test_an_output_that_cannot_be_a_folder(root, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match=r"cannot write '.*file/\w+': (File exists|Not a dir)"):
+        main([str(root), str(tmp_path / 'file'), '--workers', '0'])
