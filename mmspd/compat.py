@@ -2,8 +2,7 @@
 
 MMagic has not been released since January 2024 and MMEngine not since 0.10.7. Each repair here
 names the fault it answers and is applied only where that fault is found, so an older or a mended
-stack is left alone. :func:`apply` runs when ``mmspd`` is imported; distributed work without an
-accelerator is set up by :func:`init_cpu_distributed`, which the command-line tools call.
+stack is left alone. :func:`apply` runs when ``mmspd`` is imported.
 """
 
 import importlib.util
@@ -14,13 +13,10 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, Callable, List, Optional, Tuple, Union
 
-from mmspd.errors import UserError
-
 __all__ = [
     'add_mmcv_ext_placeholder',
     'allow_runner_checkpoints',
     'apply',
-    'init_cpu_distributed',
     'let_nafnet_compile',
     'restore_numpy_bool8',
 ]
@@ -142,45 +138,6 @@ def _history_statistics(owner: Any, name: str) -> Any:
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(HistoryBuffer, name)
     raise pickle.UnpicklingError(f'a checkpoint may not read the attribute {name!r} of {owner!r}')
-
-
-def init_cpu_distributed(cfg: Any, launcher: str) -> bool:
-    """Set up distributed work on a machine without an accelerator, before a Runner is built.
-
-    Upstream fault: MMEngine 0.10.7 calls ``torch.cuda.set_device`` whatever the backend and gives
-    its data-parallel wrapper ``device_ids``, so it cannot run distributed on CPUs.
-
-    Args:
-        cfg: The runner's config; ``model_wrapper_cfg`` is completed in place.
-        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
-
-    Returns:
-        Whether the process group was set up here (backend gloo).
-
-    Raises:
-        UserError: If the launcher is not ``pytorch`` and there is no accelerator.
-    """
-    from mmspd.utils.device import has_accelerator
-
-    if launcher == 'none' or has_accelerator():
-        return False
-    if launcher != 'pytorch':
-        raise UserError(
-            f'--launcher {launcher} needs an accelerator and this machine has none: '
-            'use tools/dist_train.sh or tools/dist_test.sh, which start on CPUs too'
-        )
-    from torch import distributed
-
-    if not distributed.is_initialized():
-        distributed.init_process_group('gloo')
-    wrapper = cfg.get('model_wrapper_cfg') or {}
-    cfg.model_wrapper_cfg = {
-        'type': 'MMDistributedDataParallel',
-        'broadcast_buffers': False,  # as the Runner itself sets where it makes the wrapper
-        **wrapper,
-        'device_ids': None,
-    }
-    return True
 
 
 def let_nafnet_compile() -> None:

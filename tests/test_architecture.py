@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,15 @@ def module_of(path):
 
 def imports_of(path):
     """All modules that a file imports, whether at its top or inside a function."""
-    found = set()
+    imports = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f'{path} has a relative import'
-            found.add(node.module)
-            found.update(f'{node.module}.{alias.name}' for alias in node.names)
-    return found
+            imports.add(node.module)
+            imports.update(f'{node.module}.{alias.name}' for alias in node.names)
+    return imports
 
 
 def is_in(module, package):
@@ -63,6 +64,28 @@ def test_imports_point_down(path):
     for layer, above in LAYERS.items():
         if is_in(module, layer):
             assert not [name for name in imports if any(is_in(name, other) for other in above)]
+
+
+def graph_of(depth):
+    """What each module, or each package down to a depth, imports of the others."""
+    modules, graph = {module_of(path): path for path in PACKAGE}, {}
+
+    def node_of(module):
+        return '.'.join(module.split('.')[:depth])
+
+    for module, path in modules.items():
+        own = {name for name in imports_of(path) if name in modules}
+        graph.setdefault(node_of(module), set()).update(
+            node_of(name) for name in own if not is_in(module, node_of(name))
+        )
+    return graph
+
+
+@pytest.mark.parametrize('depth', [2, None], ids=['packages', 'modules'])
+def test_imports_make_no_circle(depth):
+    graph = graph_of(depth)
+    assert sum(map(len, graph.values())) > len(graph)
+    tuple(TopologicalSorter(graph).static_order())  # CycleError names the circle
 
 
 @pytest.mark.parametrize('path', PACKAGE, ids=module_of)

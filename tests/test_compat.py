@@ -7,7 +7,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.logging import HistoryBuffer, MessageHub
 
 from mmspd import compat
@@ -168,15 +167,3 @@ def test_real_getattr_is_not_on_the_list():
         entry[0] if isinstance(entry, tuple) else entry
         for entry in torch.serialization.get_safe_globals()
     ]
-
-
-def test_nothing_is_done_for_one_process():
-    config = Config(dict(model=1))
-    assert not compat.init_cpu_distributed(config, 'none')
-    assert config.to_dict() == dict(model=1)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has an accelerator')
-def test_slurm_without_an_accelerator_is_refused():
-    with pytest.raises(UserError, match='--launcher slurm needs an accelerator'):
-        compat.init_cpu_distributed(Config(), 'slurm')

@@ -15,8 +15,8 @@ import numpy as np
 
 from mmspd.datasets.blur.folder import claim_folder
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
-from mmspd.datasets.gopro import RECORDS_NAME
 from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb, write_png
+from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 from mmspd.utils.files import write_text

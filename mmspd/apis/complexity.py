@@ -1,7 +1,7 @@
 """What networks cost: parameters and multiply-accumulates, counted without computing anything."""
 
 import copy
-from typing import Dict, NamedTuple
+from typing import Any, Dict, NamedTuple
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ class Cost(NamedTuple):
         return Cost(self.parameters - other.parameters, self.macs - other.macs)
 
 
-def costs_of_parts(generator: nn.Module, height: int, width: int) -> Dict[str, Cost]:
+def costs_of_parts(generator: Any, height: int, width: int) -> Dict[str, Cost]:
     """Parameters and MACs of a generator: of a guided one also restorer, F_S, CLC and SPE apart.
 
     MACs are those of convolutions and matrix products.

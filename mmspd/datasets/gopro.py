@@ -5,13 +5,11 @@ from typing import Any, List, Optional
 
 from mmspd.datasets.image_io import list_names
 from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
+from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
 __all__ = ['GoProDataset']
-
-#: Written next to the sequences by ``tools/dataset_converters/synthesize_blur.py``.
-RECORDS_NAME = 'records.jsonl'
 
 
 @DATASETS.register_module()

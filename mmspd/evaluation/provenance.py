@@ -10,7 +10,6 @@ from typing import Any, Dict, Optional, Sequence
 import torch
 from mmengine.config import ConfigDict
 
-from mmspd.errors import UserError
 from mmspd.evaluation.metrics import ImageMetric, MetricInfo
 from mmspd.utils.device import describe_machine
 from mmspd.utils.model_wrapper import unwrap
@@ -59,12 +58,7 @@ def _describe_dataset(dataset: Any) -> Dict[str, Any]:
     if hasattr(dataset, 'datasets'):  # joined ones
         parts = [_describe_dataset(part) for part in dataset.datasets]
         return dict(type=type(dataset).__name__, images=len(dataset), parts=parts)
-    choices = {}
-    if hasattr(dataset, 'choices'):
-        try:
-            choices = dataset.choices()
-        except UserError:  # a class of the user's own without them describes itself
-            choices = dict(description=dataset.describe())
+    choices = dataset.choices() if hasattr(dataset, 'choices') else {}
     root = getattr(dataset, 'data_root', None)
     official = bool(getattr(dataset, 'is_official_set', False))
     return dict(
@@ -82,7 +76,9 @@ def _describe_precision(runner: Any, test_cfg: Dict[str, Any], device: torch.dev
     mixed = getattr(runner.test_loop, 'fp16', False) and not test_cfg.get('tile')
     looped = 'mixed' if mixed else 'float32'
     precision = test_cfg.get('precision') or looped
-    if precision == 'float32' and device.type == 'cuda' and torch.backends.cudnn.allow_tf32:
+    cudnn = torch.backends.cudnn
+    tf32 = device.type != 'cpu' and cudnn.is_available() and cudnn.allow_tf32
+    if precision == 'float32' and tf32:
         return 'float32 (convolutions in TF32 where the device has it)'
     return precision
 

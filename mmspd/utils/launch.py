@@ -9,7 +9,6 @@ from typing import Any, Dict
 
 from mmengine.config import Config, DictAction
 
-from mmspd.compat import init_cpu_distributed
 from mmspd.errors import UserError
 
 __all__ = [
@@ -126,7 +125,7 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
 
 
 def prepare_config(args: argparse.Namespace) -> Config:
-    """Make the Runner's config of the common arguments, and set up distributed CPU work.
+    """Make the Runner's config of the common arguments.
 
     The work folder is ``--work-dir``, else the config's, else ``work_dirs/<config's name>``.
 
@@ -153,5 +152,4 @@ def prepare_config(args: argparse.Namespace) -> Config:
         raise UserError(
             f'the work folder {config.work_dir} cannot be made ({error.strerror}): set --work-dir'
         ) from error
-    init_cpu_distributed(config, args.launcher)
     return config

@@ -1,4 +1,6 @@
 import pytest
+import torch
+from mmengine.config import Config
 from mmengine.model import convert_sync_batchnorm
 from timm.layers import BatchNormAct2d
 from torch import nn
@@ -13,3 +15,9 @@ def test_synchronized_normalization_that_would_lose_activations_is_refused():
     runner._check_sync_bn(BatchNormAct2d(4))  # as it stays in one process
     with pytest.raises(UserError, match=r'sync_bn would lose the activation in 0: remove sync_bn'):
         runner._check_sync_bn(convert_sync_batchnorm(nn.Sequential(BatchNormAct2d(4))))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has an accelerator')
+def test_slurm_without_an_accelerator_is_refused():
+    with pytest.raises(UserError, match='--launcher slurm needs an accelerator'):
+        runner.build_runner(Config(dict(launcher='slurm')))

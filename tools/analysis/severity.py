@@ -5,20 +5,23 @@ python tools/analysis/severity.py data/GOPRO_Large --split train --out data/gopr
 
 import argparse
 import json
+import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
+from mmengine.dataset import BaseDataset
 from tqdm import tqdm
 
 from mmspd.datasets.layouts import recognize
-from mmspd.datasets.records import measure_records
+from mmspd.datasets.transforms.loading import LoadImagePair
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import read_config
-from mmspd.utils.severity import SEVERITIES
+from mmspd.utils.parallel import map_in_processes
+from mmspd.utils.severity import SEVERITIES, measure_severity, severity_of
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -67,6 +70,37 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
             + ('give a config that reads one of them' if chosen else 'choose another --split')
         )
     return chosen[0]
+
+
+def measure_records(dataset: BaseDataset, workers: int) -> Iterator[Dict[str, Any]]:
+    """Measure the blur of every pair of a dataset, in its order.
+
+    Args:
+        dataset: One of the paired datasets; its pipeline is not used.
+        workers: Processes that work at the same time; 0 is this one.
+
+    Yields:
+        ``key``, ``severity``, ``extent`` in pixels and ``psnr`` of the blurry image in dB. Severity
+        and extent are ``None`` where the pair does not show them, ``psnr`` where it is infinite.
+
+    Raises:
+        UserError: An image cannot be read.
+    """
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    return map_in_processes(_measure, infos, workers)
+
+
+def _measure(info: Dict[str, Any]) -> Dict[str, Any]:
+    """Measure the blur of the pair that a dataset describes."""
+    pair = LoadImagePair()(dict(info))
+    psnr, extent = measure_severity(pair['img'], pair['gt'])
+    known = not math.isnan(extent)
+    return dict(
+        key=info['key'],
+        severity=severity_of(extent, pair['gt'].shape[:2]) if known else None,
+        extent=round(extent, 2) if known else None,
+        psnr=round(psnr, 3) if math.isfinite(psnr) else None,
+    )
 
 
 def main(argv: List[str]) -> None:

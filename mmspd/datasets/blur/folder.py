@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
-from mmspd.datasets.gopro import RECORDS_NAME
 from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb, write_png
+from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
 from mmspd.utils.files import write_text
 from mmspd.utils.parallel import map_in_processes

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Sequence, Tuple
 
 from mmspd.datasets.doctor.findings import FAULT, WARNING, Finding, plural
-from mmspd.datasets.gopro import RECORDS_NAME
 from mmspd.datasets.image_io import images_by_stem
 from mmspd.datasets.layouts import DatasetSplit
 from mmspd.datasets.paired import Pair, PairedImageDataset
+from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
