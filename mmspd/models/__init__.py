@@ -1,6 +1,7 @@
 """Networks, losses and the model that the runner trains."""
 
 from mmspd import compat
+from mmspd.models import restorers
 from mmspd.models.deblurrer import SemanticPriorDeblurrer
 from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
@@ -13,7 +14,6 @@ from mmspd.models.losses import (
     VGGLoss,
 )
 from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor, SegmapSPL
-from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, MSSNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
 from mmspd.models.teachers import ESPNetv2, ESPNetv2Backbone, FeatureTeacher, SegmapTeacher
 
@@ -21,7 +21,6 @@ compat.let_nafnet_compile()  # the deblurrer has imported MMagic
 
 __all__ = [
     'CLC',
-    'DMPHN',
     'MLA',
     'SAT',
     'SPE',
@@ -30,7 +29,6 @@ __all__ = [
     'BackboneExtractor',
     'ConcatFusion',
     'ConvExtractor',
-    'DeepDeblur',
     'ESPNetv2',
     'ESPNetv2Backbone',
     'EdgeLoss',
@@ -38,16 +36,13 @@ __all__ = [
     'FrequencyLoss',
     'HCLLoss',
     'HookSeams',
-    'MIMOUNet',
-    'MPRNet',
-    'MSSNet',
     'PriorDistillationLoss',
     'SegmapDistillationLoss',
     'SegmapSPL',
     'SegmapTeacher',
     'SemanticGuided',
     'SemanticPriorDeblurrer',
-    'UNet',
     'VGGLoss',
     'no_fuse',
+    'restorers',
 ]
