@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-import support
 import torch
 
 from mmspd.errors import UserError
@@ -13,9 +12,7 @@ from mmspd.registry import build_model
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'benchmark' / 'train_step.py'
 
-TAUGHT = (
-    support.GUIDED
-    + """
+DISTILLED = """
 model['generator']['restorer']['dropout'] = 0.0
 model['teacher'] = dict(
     type='mmspd.FeatureTeacher', channels=(64, 128, 256), weights='missing.pth',
@@ -23,7 +20,6 @@ model['teacher'] = dict(
 model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1)
 model['losses']['loss_edge'] = dict(type='mmspd.EdgeLoss')
 """
-)
 TINY = ['--batch', '1', '--crop', '32', '--rounds', '1']
 
 
@@ -38,7 +34,8 @@ def tool():
 def test_reference_agrees_and_all_is_written(tool, write_config, tmp_path, capsys):
     found = tmp_path / 'found.json'
     variants = ['float32', 'bfloat16', 'half_teacher']
-    tool.main([write_config(TAUGHT), *TINY, '--variants', *variants, '--json', str(found)])
+    config = write_config(DISTILLED, base='guided')
+    tool.main([config, *TINY, '--variants', *variants, '--json', str(found)])
     out = capsys.readouterr().out
     assert 'times as fast' in out
     record = json.loads(found.read_text())

@@ -17,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import support
 import torch
 from PIL import Image
 
@@ -44,7 +43,7 @@ def tool():
 @pytest.fixture
 def inferencer(write_config):
     torch.manual_seed(0)
-    return DeblurInferencer(write_config(support.GUIDED), device='cpu')
+    return DeblurInferencer(write_config(base='guided'), device='cpu')
 
 
 @pytest.fixture
