@@ -151,23 +151,23 @@ def _aliases(own: State, state: State, source: str, key: str) -> State:
     return filled
 
 
-def describe_faults(have: State, want: State, most: int = 3) -> List[str]:
-    """Say which weights of ``have`` do not fit ``want``.
+def describe_faults(given: State, expected: State, most: int = 3) -> List[str]:
+    """Say which weights of ``given`` do not fit ``expected``.
 
     Args:
-        have: weights that are given.
-        want: weights of the same names and shapes are needed.
+        given: the weights.
+        expected: weights of the names and shapes that are needed.
         most: how many names of a kind to list.
 
     Returns:
         A phrase for each kind of fault; empty where all fit.
     """
-    missing = [name for name in want if name not in have]
-    unexpected = [name for name in have if name not in want]
+    missing = [name for name in expected if name not in given]
+    unexpected = [name for name in given if name not in expected]
     shapes = [
-        f'{name} is {tuple(have[name].shape)} instead of {tuple(want[name].shape)}'
-        for name in want
-        if name in have and have[name].shape != want[name].shape
+        f'{name} is {tuple(given[name].shape)} instead of {tuple(expected[name].shape)}'
+        for name in expected
+        if name in given and given[name].shape != expected[name].shape
     ]
     kinds = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
     return [
@@ -177,19 +177,19 @@ def describe_faults(have: State, want: State, most: int = 3) -> List[str]:
     ]
 
 
-def check_fit(have: State, want: State, source: str, config: str) -> None:
+def check_fit(given: State, expected: State, source: str, config: str) -> None:
     """Refuse weights of a checkpoint that are not exactly those of a model.
 
     Args:
-        have: weights of the checkpoint.
-        want: the model's.
+        given: weights of the checkpoint.
+        expected: the model's weights.
         source: the checkpoint's file, for the error.
         config: the model's config, likewise.
 
     Raises:
         UserError: weights are missing, unexpected or of another shape; it names the first.
     """
-    faults = describe_faults(have, want)
+    faults = describe_faults(given, expected)
     if faults:
         raise UserError(
             f'{source} does not fit the model of {config}: {"; ".join(faults)}; use the config '

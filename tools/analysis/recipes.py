@@ -6,6 +6,7 @@ python tools/analysis/recipes.py --check    # only compare the files with the co
 
 import argparse
 import ast
+import itertools
 import logging
 import re
 from pathlib import Path
@@ -42,12 +43,13 @@ COLLECTION = dict(
 def describe(path: Path) -> str:
     """The first sentence of the comment at a config's head, or else its bases."""
     text = path.read_text()
-    comment = re.match(r'(?:# \S.*\n)*', text)[0]  # an indented line shows a command
-    if comment:
-        words = comment.replace('\n# ', ' ').lstrip('# ')
-        return re.split(r'\.\s+(?=[A-Z]|$)', words)[0].strip(' :\n')
-    assigned = {node.targets[0].id: node.value for node in ast.parse(text).body[:1]}
-    bases = ast.literal_eval(assigned['_base_'])
+    # an indented line shows a command
+    comment = itertools.takewhile(re.compile(r'# \S').match, text.splitlines())
+    words = ' '.join(line[2:] for line in comment)
+    if words:
+        return re.split(r'\.\s+(?=[A-Z])', words)[0].rstrip('.:')
+    assigned = [node.value for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+    bases = ast.literal_eval(assigned[0])  # _base_, the first of every config
     bases = [bases] if isinstance(bases, str) else bases
     return ' + '.join(f'`{Path(base).stem}`' for base in bases)
 

@@ -1,7 +1,7 @@
 """DeepDeblur (Nah et al., "Deep Multi-scale Convolutional Neural Network", CVPR 2017)."""
 
 from collections import OrderedDict
-from typing import Any, Dict, List
+from typing import Any, Dict, List, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ class DeepDeblur(Restorer):
 
     def _restore_scale(self, scale: int, x: Tensor, fuse: FuseFn) -> Tensor:
         """Restore one scale, on values of -127.5..127.5."""
-        first, *blocks, last = self.body_models[scale].body
+        first, *blocks, last = cast(nn.Sequential, self.body_models[scale].body)
         x = first(x)
         for block in blocks[: self.half_way]:
             x = self.checkpointed(block, x)

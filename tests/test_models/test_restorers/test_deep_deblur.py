@@ -64,11 +64,11 @@ def test_official_loss():
     losses = model(blurry, data, mode='loss')
     with torch.no_grad():
         outs = model.generator(blurry)
-    want = sum(
+    expected = sum(
         (out * 255 - level * 255).abs().mean() for out, level in zip(outs, _pyramid(sharp)[::-1])
     )
     assert list(losses) == ['loss_pix']
-    assert losses['loss_pix'].item() == pytest.approx(want.item(), rel=1e-5)
+    assert losses['loss_pix'].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_seams_are_half_way_through_the_blocks():
