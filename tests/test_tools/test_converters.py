@@ -200,24 +200,6 @@ def test_features_are_those_of_inplace_abn(tmp_path, capsys):
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_asl_arithmetic_is_timms():
-    from timm.models.tresnet import checkpoint_filter_fn
-
-    state = asl_state('tresnet_m')
-    name, converted = asl_tresnet_to_timm(state)
-    assert name == 'tresnet_m'
-    expected = checkpoint_filter_fn({'model': state}, None)
-    expected = {key: value for key, value in expected.items() if not key.startswith('head.')}
-    assert converted.keys() == expected.keys()
-    assert all(torch.equal(converted[key], value) for key, value in expected.items())
-    plain = timm.create_model('tresnet_m').state_dict()
-    assert {key: v.shape for key, v in converted.items()} == {
-        key: v.shape
-        for key, v in plain.items()
-        if key.startswith('body.') and 'num_batches' not in key
-    }
-
-
 def test_asl_files_that_are_refused(tmp_path, capsys):
     state = asl_state('tresnet_m')
     out, path = tmp_path / 'out.pth', tmp_path / 'in.pth'
