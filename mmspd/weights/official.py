@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.weights.loading import download_file, read_state, unwrap_state
-from mmspd.weights.published import recognize
+from mmspd.weights.published import families, find_family, recognize
 
 __all__ = [
     'check_fit',
@@ -22,11 +22,6 @@ __all__ = [
 
 State = Dict[str, Tensor]
 
-# DMPHN is published as a folder of these, each the state dict of the child of that name.
-DMPHN_PARTS = tuple(f'{part}_lv{level}' for part in ('encoder', 'decoder') for level in (1, 2, 3))
-# What only the stages after the first of MPRNet use; its stage 1 alone leaves it out.
-_LATER_STAGES = re.compile(r'(?:shallow_feat[23]|stage[23]_|sam12\.conv[13]|sam23|concat|tail)')
-
 
 def load_official(restorer: nn.Module, source: str, key: str = 'load_official') -> str:
     """Load published weights into a restorer; every tensor must fit.
@@ -34,8 +29,8 @@ def load_official(restorer: nn.Module, source: str, key: str = 'load_official') 
     Args:
         restorer: the network itself, without a prior.
         source: a weights file as its authors published it (or as
-            ``tools/model_converters/official2mmspd.py`` wrote it), its http(s) address, or for
-            DMPHN the folder of its six files.
+            ``tools/model_converters/official2mmspd.py`` wrote it), its http(s) address, or a folder
+            where it is published as several files.
         key: the config key or argument that named it, for error messages.
 
     Returns:
@@ -56,7 +51,8 @@ def read_official(source: str, key: str) -> State:
     """Read published weights, under the names that the restorer itself gives them.
 
     Args:
-        source: file, http(s) address, or the folder of DMPHN.
+        source: file, http(s) address, or the folder of a restorer that is published as several
+            files.
         key: the config key or argument that named it, for error messages.
 
     Raises:
@@ -64,27 +60,21 @@ def read_official(source: str, key: str) -> State:
     """
     if '://' in source:
         source = str(download_file(source, key))
-    if Path(source).is_dir():
-        return _read_parts(Path(source), key)
-    return _read_file(source, key)
-
-
-def _read_file(path: str, key: str) -> State:
-    return official_names(read_state(path, key), path)
-
-
-def _read_parts(folder: Path, key: str) -> State:
-    """Read the six files of DMPHN."""
-    lacking = [f'{part}.pkl' for part in DMPHN_PARTS if not (folder / f'{part}.pkl').is_file()]
+    if not Path(source).is_dir():
+        return official_names(read_state(source, key), source)
+    files = {path.stem: str(path) for path in Path(source).glob('*.pkl')}
+    split = [family for family in families() if family.parts]
+    family = max(split, key=lambda family: len(files.keys() & set(family.parts)))
+    lacking = [f'{part}.pkl' for part in family.parts if part not in files]
     if lacking:
         raise UserError(
-            f'{key}: {folder} is a folder without {", ".join(lacking)}; give the folder of '
-            "DMPHN's six files, or for any other restorer its file."
+            f'{key}: {source} is a folder without {", ".join(lacking)}; give the folder with all '
+            f'{len(family.parts)} files of {family.title}, or for any other restorer its file.'
         )
     return {
         f'{part}.{name}': value
-        for part in DMPHN_PARTS
-        for name, value in _read_file(str(folder / f'{part}.pkl'), key).items()
+        for part in family.parts
+        for name, value in official_names(read_state(files[part], key), files[part]).items()
     }
 
 
@@ -110,7 +100,8 @@ def fit_official(restorer: nn.Module, state: State, source: str, key: str) -> St
     """Make of published weights a state dict that loads strictly into a restorer.
 
     A weight that the restorer uses in many places (the one PReLU of MPRNet and MSSNet) has many
-    names; the file may have all of them or some. Stage 1 of MPRNet takes its part of the whole.
+    names; the file may have all of them or some. A restorer's first stage takes its part of the
+    whole.
 
     Args:
         restorer: the network.
@@ -123,15 +114,18 @@ def fit_official(restorer: nn.Module, state: State, source: str, key: str) -> St
     """
     own = restorer.state_dict(keep_vars=True)
     fitting = {**state, **_aliases(own, state, source, key)}
-    if 'stage1_encoder.down12.down.1.weight' in own and 'tail.weight' not in own:
-        fitting = {name: v for name, v in fitting.items() if not _LATER_STAGES.match(name)}
+    family = find_family(own)
+    if family is not None and family.later_stages:
+        is_later = re.compile(family.later_stages).match
+        if not any(map(is_later, own)):  # the restorer is the first stage alone
+            fitting = {name: v for name, v in fitting.items() if not is_later(name)}
     faults = describe_faults(fitting, own)
     if faults:
-        wanted, found = _title(own, type(restorer).__name__), _guess(state)
-        if found == wanted:
-            found = f'an incomplete or changed file of {wanted}'
+        expected, actual = _title(own, type(restorer).__name__), _describe(state)
+        if actual == expected:
+            actual = f'an incomplete or changed file of {expected}'
         raise UserError(
-            f'{key}: {source} does not fit {wanted}: {"; ".join(faults)}; it looks like {found}.'
+            f'{key}: {source} does not fit {expected}: {"; ".join(faults)}; it looks like {actual}.'
         )
     return {name: fitting[name] for name in own}
 
@@ -157,23 +151,23 @@ def _aliases(own: State, state: State, source: str, key: str) -> State:
     return filled
 
 
-def describe_faults(have: State, want: State, most: int = 3) -> List[str]:
-    """Say which weights of ``have`` do not fit ``want``.
+def describe_faults(given: State, expected: State, most: int = 3) -> List[str]:
+    """Say which weights of ``given`` do not fit ``expected``.
 
     Args:
-        have: weights that are given.
-        want: weights of the same names and shapes are needed.
+        given: the weights.
+        expected: weights of the names and shapes that are needed.
         most: how many names of a kind to list.
 
     Returns:
         A phrase for each kind of fault; empty where all fit.
     """
-    missing = [name for name in want if name not in have]
-    unexpected = [name for name in have if name not in want]
+    missing = [name for name in expected if name not in given]
+    unexpected = [name for name in given if name not in expected]
     shapes = [
-        f'{name} is {tuple(have[name].shape)} instead of {tuple(want[name].shape)}'
-        for name in want
-        if name in have and have[name].shape != want[name].shape
+        f'{name} is {tuple(given[name].shape)} instead of {tuple(expected[name].shape)}'
+        for name in expected
+        if name in given and given[name].shape != expected[name].shape
     ]
     kinds = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
     return [
@@ -183,19 +177,19 @@ def describe_faults(have: State, want: State, most: int = 3) -> List[str]:
     ]
 
 
-def check_fit(have: State, want: State, source: str, config: str) -> None:
+def check_fit(given: State, expected: State, source: str, config: str) -> None:
     """Refuse weights of a checkpoint that are not exactly those of a model.
 
     Args:
-        have: weights of the checkpoint.
-        want: the model's.
+        given: weights of the checkpoint.
+        expected: the model's weights.
         source: the checkpoint's file, for the error.
         config: the model's config, likewise.
 
     Raises:
         UserError: weights are missing, unexpected or of another shape; it names the first.
     """
-    faults = describe_faults(have, want)
+    faults = describe_faults(given, expected)
     if faults:
         raise UserError(
             f'{source} does not fit the model of {config}: {"; ".join(faults)}; use the config '
@@ -204,17 +198,20 @@ def check_fit(have: State, want: State, source: str, config: str) -> None:
 
 
 def _title(state: State, otherwise: str) -> str:
-    found = recognize(state)
-    return otherwise if found is None else found.title
+    match = recognize(state)
+    return otherwise if match is None else match.title
 
 
-def _guess(state: State) -> str:
-    """What a state dict that does not fit looks like."""
-    found = recognize(state)
-    if found is not None:
-        return found.title
+def _describe(state: State) -> str:
+    """Describe a state dict that does not fit."""
+    match = recognize(state)
+    if match is not None:
+        return match.title
     if any(name.startswith(('generator.', 'restorer.')) for name in state):
         return 'a checkpoint of tools/train.py, which load_from takes'
-    if 'layer1.weight' in state or 'layer13.0.weight' in state:
-        return "one of DMPHN's six files, give the folder that holds them all"
+    for family in families():
+        # the marks of a part, without the part's name
+        if family.parts and any(mark.partition('.')[2] in state for mark in family.marks):
+            files = f'{len(family.parts)} files of {family.title}'
+            return f'one of the {files}, give the folder that holds them all'
     return f'no restorer that is known here (its first tensor is {next(iter(state))})'

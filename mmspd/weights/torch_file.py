@@ -59,7 +59,7 @@ def unreadable(path: Union[str, Path], key: str, error: Exception) -> UserError:
         The error to raise instead.
     """
     if isinstance(error, (PermissionError, FileNotFoundError, IsADirectoryError)):
-        return UserError(f'{key}: {path} cannot be read: {error.strerror.lower()}.')
+        return UserError(f'{key}: {path} cannot be read: {str(error.strerror).lower()}.')
     reason, cure = _explain(Path(path), error)
     return UserError(
         f'{key}: {path} is not a weights file that can be read safely: {reason}; {cure}.'
@@ -69,8 +69,8 @@ def unreadable(path: Union[str, Path], key: str, error: Exception) -> UserError:
 def _explain(path: Path, error: Exception) -> Tuple[str, str]:
     """Say why a file could not be read, and what to do."""
     if tarfile.is_tarfile(path):
-        archive = "it is a tar file, PyTorch's first format or an archive"
-        return archive, f'unpack it, or {_AS_TENSORS}'
+        reason = "it is a tar file, PyTorch's first format or an archive"
+        return reason, f'unpack it, or {_AS_TENSORS}'
     with path.open('rb') as file:
         start = file.read(64)
     if start.startswith(ZIP) and zipfile.is_zipfile(path):
@@ -86,8 +86,8 @@ def _explain(path: Path, error: Exception) -> Tuple[str, str]:
         if not isinstance(error, pickle.UnpicklingError):
             return _DAMAGED
         needed = _NOT_ALLOWED.search(str(error))
-        what = needed[1] if needed else 'more than tensors and plain values'
-        return f'it needs {what}, which could run code', _AS_TENSORS
+        name = needed[1] if needed else 'more than tensors and plain values'
+        return f'it needs {name}, which could run code', _AS_TENSORS
     if start.lstrip().startswith(b'<'):
         return 'it is a web page', 'download the file that the page links to'
     if start.startswith(b'\x80'):

@@ -1,21 +1,14 @@
 """TResNet weights of ASL and TResNet (Alibaba MIIL), for timm."""
 
-import re
 from typing import Dict, NamedTuple
 
 from torch import Tensor
 
 from mmspd.errors import UserError
 
-__all__ = ['ABN_EPS', 'ConvertedTResNet', 'asl_tresnet_to_timm', 'is_inplace_abn']
+__all__ = ['ConvertedTResNet', 'asl_tresnet_to_timm', 'is_inplace_abn']
 
-# InPlaceABN computes with |gamma| + eps where batch normalization has gamma.
-ABN_EPS = 1e-5
 WIDTHS = {64: 'tresnet_m', 76: 'tresnet_l', 83: 'tresnet_xl'}  # by the channels of the stem
-# A convolution and its normalization are 0 and 1 of a Sequential, which is 0 of another one where
-# a blur layer follows; timm calls them conv and bn. The first downsampling layer is a pooling.
-_LAYER = re.compile(r'(.*\.(?:conv\d|downsample\.\d))(?:\.0)?\.([01])\.(\w+)')
-_NAMES = {'0': 'conv', '1': 'bn'}
 
 
 class ConvertedTResNet(NamedTuple):
@@ -33,9 +26,9 @@ def is_inplace_abn(state: Dict[str, Tensor]) -> bool:
 def asl_tresnet_to_timm(state: Dict[str, Tensor]) -> ConvertedTResNet:
     """Rename the tensors of a TResNet's body as timm names them, and make gammas plain.
 
-    InPlaceABN uses ``|gamma| + 1e-5``; batch normalization with the raw gamma would flip the sign
-    of every channel whose gamma is negative. The classifier is left out: ASL's has a bottleneck
-    that timm does not have, and the features end before it.
+    timm does both: InPlaceABN uses ``|gamma| + 1e-5``, and batch normalization with the raw gamma
+    would flip the sign of every channel whose gamma is negative. The classifier is left out: ASL's
+    has a bottleneck that timm does not have, and the features end before it.
 
     Args:
         state: weights in the layout of the TResNet and ASL repositories, without prefixes.
@@ -58,12 +51,7 @@ def asl_tresnet_to_timm(state: Dict[str, Tensor]) -> ConvertedTResNet:
             f'A TResNet with {channels} channels in its stem and these blocks is none of '
             f'{", ".join(WIDTHS.values())}; give a checkpoint of one of those.'
         )
-    converted = {}
-    for key, value in state.items():
-        if key.startswith('head.'):
-            continue
-        match = _LAYER.fullmatch(key)
-        if match is not None:
-            key = f'{match[1]}.{_NAMES[match[2]]}.{match[3]}'
-        converted[key] = value.abs() + ABN_EPS if key.endswith('.bn.weight') else value
-    return ConvertedTResNet(WIDTHS[channels], converted)
+    from timm.models.tresnet import checkpoint_filter_fn  # optional: only its teachers need it
+
+    body = {key: value for key, value in state.items() if not key.startswith('head.')}
+    return ConvertedTResNet(WIDTHS[channels], checkpoint_filter_fn(body, None))

@@ -97,10 +97,10 @@ def test_training_from_official_weights_is_pointed_to_load_official(make_runner,
         make_runner(work='again', load_from=path, resume=resume).train()
 
 
-@pytest.mark.parametrize('extra', ['', support.GUIDED, support.GUIDED + support.EMA])
-def test_official_weights_are_tested_as_they_are(make_runner, official, extra):
+@pytest.mark.parametrize(('base', 'ema'), [('tiny', ''), ('guided', ''), ('guided', support.EMA)])
+def test_official_weights_are_tested_as_they_are(make_runner, official, base, ema):
     path, weights = official
-    runner = make_runner(extra, load_from=path)
+    runner = make_runner(ema, base=base, load_from=path)
     result = runner.test()
     generator = runner.model.generator
     own = getattr(generator, 'restorer', generator).state_dict()
@@ -134,7 +134,7 @@ def test_training_starts_from_load_official(make_runner, official, ema):
     """Rate zero: what is saved at the end, averaged or not, is what training started from."""
     path, weights = official
     changes = {'model.load_official': path, 'optim_wrapper.optimizer.lr': 0.0}
-    runner = make_runner(support.GUIDED + ema, **changes, param_scheduler=None)
+    runner = make_runner(ema, base='guided', **changes, param_scheduler=None)
     runner.train()
     saved = torch.load(f'{runner.work_dir}/epoch_2.pth', weights_only=True)['state_dict']
     for key, value in weights.items():
@@ -145,7 +145,7 @@ def test_training_starts_from_load_official(make_runner, official, ema):
 def test_plain_checkpoint_starts_a_guided_model_and_says_so(make_runner, save, caplog, ema):
     path = save(make_runner(), lambda w: {key: value + 1 for key, value in w.items()})
     plain = torch.load(path)['state_dict']
-    runner = make_runner(support.GUIDED + ema, 'guided')
+    runner = make_runner(ema, 'guided', 'guided')
     before = {key: value.clone() for key, value in runner.model.state_dict().items()}
     runner.logger.addHandler(caplog.handler)
     runner.call_hook('before_run')  # where EMAHook makes its copy
@@ -163,19 +163,19 @@ def test_plain_checkpoint_starts_a_guided_model_and_says_so(make_runner, save, c
 
 def test_plain_checkpoint_cannot_be_resumed_as_guided(make_runner, save):
     path = save(make_runner())
-    runner = make_runner(support.GUIDED, 'guided', resume=True)
+    runner = make_runner('', 'guided', 'guided', resume=True)
     with pytest.raises(UserError, match='cannot be resumed as a guided model'):
         load(runner, path)
 
 
 def test_guided_checkpoint_needs_a_guided_config(make_runner, save):
-    path = save(make_runner(support.GUIDED, 'guided'))
+    path = save(make_runner('', 'guided', 'guided'))
     with pytest.raises(UserError, match='describes a plain restorer: use the guided'):
         load(make_runner(), path)
 
 
 def test_guided_checkpoint_without_its_prior_is_refused(make_runner, save):
-    runner = make_runner(support.GUIDED)
+    runner = make_runner(base='guided')
     path = save(runner, lambda w: {k: v for k, v in w.items() if '.prior.' not in k})
     with pytest.raises(UserError, match=r'missing \(generator.prior'):
         load(runner, path)

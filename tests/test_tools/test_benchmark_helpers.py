@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 import pytest
-import support
 import torch
 from common import (
     CONFIGS,
@@ -129,7 +128,7 @@ def test_peak_of_a_training_step_holds_the_activations():
 
 
 def test_memory_held_between_steps(write_config):
-    config = Config.fromfile(write_config(support.GUIDED + support.TAUGHT))
+    config = Config.fromfile(write_config('', base='distilled'))
     model, wrapper = build_training(config, CPU)
     model.train_step(loader_batch(1, 32), wrapper)
     trained = sum(weight.numel() for weight in model.parameters())

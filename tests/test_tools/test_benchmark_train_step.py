@@ -7,7 +7,7 @@ import support
 
 from mmspd.errors import UserError
 
-TEACHER = """
+DISTILLED = """
 model['generator']['restorer']['dropout'] = 0.0
 model['teacher'] = dict(
     type='mmspd.FeatureTeacher', channels=(64, 128, 256), weights='missing.pth',
@@ -25,7 +25,7 @@ def tool():
 def test_reference_agrees_and_all_is_written(tool, write_config, tmp_path, capsys):
     path = tmp_path / 'results.json'
     variants = ['float32', 'bfloat16', 'half_teacher']
-    config = write_config(support.GUIDED + TEACHER)
+    config = write_config(DISTILLED, base='guided')
     tool.main([config, *TINY, '--variants', *variants, '--json', str(path)])
     assert 'times as fast' in capsys.readouterr().out
     record = json.loads(path.read_text())

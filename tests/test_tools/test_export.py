@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import support
 import torch
 from mmengine.config import Config
 from PIL import Image
+from restorer_contract import make_small
 
 from mmspd.apis import export
 from mmspd.apis.model import init_model
@@ -85,7 +85,7 @@ def test_onnx_file_restores_without_mmspd(write_config, run_tool, tmp_path):
 def test_recipes_export_with_their_prior(recipe, tmp_path):
     config = Config.fromfile(ROOT / 'configs' / 'spd' / f'{recipe}_sp_gopro.py')
     generator = config.model.generator
-    generator.restorer.update(support.SMALL_RESTORERS[generator.restorer.type])
+    make_small(generator.restorer)
     generator.prior.extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
     network = init_model(config).generator
     torch.manual_seed(0)

@@ -51,8 +51,8 @@ def end_of(work):
 def config_with(write_config, hook='', at=0, name='tiny.py'):
     """The tiny guided config with EMA, and one of the hooks that kill."""
     killer = f"custom_hooks.append(dict(type='{hook}', at={at}))\n" if hook else ''
-    text = support.GUIDED + support.EMA + f"train_cfg['max_epochs'] = {EPOCHS}\n" + killer
-    return write_config(text, name)
+    text = support.EMA + f"train_cfg['max_epochs'] = {EPOCHS}\n" + killer
+    return write_config(text, name, 'guided')
 
 
 @pytest.fixture

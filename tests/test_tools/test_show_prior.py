@@ -29,8 +29,8 @@ def main():
 def save(write_config, tmp_path):
     """Return a function that writes a config and weights of it."""
 
-    def write(extra):
-        config = write_config(extra)
+    def write(extra='', base='guided'):
+        config = write_config(extra, base=base)
         torch.save({'state_dict': init_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
         return [config, str(tmp_path / 'epoch_1.pth'), '--device=cpu', f'--out={tmp_path / "out"}']
 
@@ -54,7 +54,7 @@ def test_pictures_maps_and_numbers(main, save, photos, tmp_path, pairs_root, cap
     namesake = tmp_path / 'more' / '00.png'  # of the same name in another folder
     cv2.imwrite(str(namesake), cv2.resize(read(other), (40, 24)))
     blurry, sharp = [photos[0], str(namesake)], [photos[1], str(namesake)]
-    main([*save(support.GUIDED + TEACHER), *blurry, '--sharp', *sharp, '--maps'])
+    main([*save(TEACHER), *blurry, '--sharp', *sharp, '--maps'])
     out = tmp_path / 'out'
     numbers = json.loads((out / 'numbers.json').read_text())
     assert list(numbers) == ['1_00', '2_00']
@@ -79,7 +79,7 @@ def test_pictures_maps_and_numbers(main, save, photos, tmp_path, pairs_root, cap
 
 
 def test_a_part_and_a_reduced_photo(main, save, photos, tmp_path):
-    model = save(support.GUIDED)
+    model = save()
     main([*model, photos[0], '--maps', '--crop', '3', '5', '20', '10'])
     part = read(tmp_path / 'out' / '00' / 'blurry.png')
     assert (part == read(photos[0])[5:15, 3:23]).all()
@@ -91,7 +91,7 @@ def test_a_part_and_a_reduced_photo(main, save, photos, tmp_path):
 
 def test_a_model_without_teacher_and_mu(main, save, photos, capsys):
     add = "model['generator']['embedding']['fusion'] = dict(type='mmspd.AddFusion')\n"
-    main([*save(support.GUIDED + add), photos[0], '--sharp', photos[1]])
+    main([*save(add), photos[0], '--sharp', photos[1]])
     output = capsys.readouterr().out
     assert 'no mu and sigma where the fusion is AddFusion' in output
     assert 'no similarity, as the model has no teacher' in output
@@ -113,11 +113,11 @@ def test_a_model_without_teacher_and_mu(main, save, photos, capsys):
 )
 def test_wrong_arguments(main, save, photos, arguments, sentence):
     with pytest.raises(UserError, match=sentence):
-        main([*save(support.GUIDED), photos[0], *arguments])
+        main([*save(), photos[0], *arguments])
 
 
 def test_photos_that_do_not_fit(main, save, photos, tmp_path):
-    model = save(support.GUIDED)
+    model = save()
     (tmp_path / 'text.png').write_text('no photo')
     with pytest.raises(UserError, match=r"text.png' is damaged, or no image"):
         main([*model, str(tmp_path / 'text.png')])
@@ -129,18 +129,18 @@ def test_photos_that_do_not_fit(main, save, photos, tmp_path):
 def test_too_little_memory(main, save, photos, monkeypatch):
     monkeypatch.setitem(main.__globals__, 'free_memory', lambda device: 2**20)
     with pytest.raises(UserError, match=r'32x32 pixels of 00 take about .* --crop or a smaller'):
-        main([*save(support.GUIDED), photos[0]])
+        main([*save(), photos[0]])
 
 
 def test_the_checkpoint_of_another_config(main, save, photos, write_config):
-    _, *others = save('')
-    config = write_config(support.GUIDED)
+    _, *others = save(base='tiny')
+    config = write_config(base='guided')
     with pytest.raises(UserError, match='epoch_1.pth does not fit'):
         main([config, *others, photos[0]])
 
 
 def test_a_plain_restorer_from_the_command_line(run_tool, save, photos):
-    code, output = run_tool('analysis/show_prior.py', *save(''), photos[0])
+    code, output = run_tool('analysis/show_prior.py', *save(base='tiny'), photos[0])
     assert code == 1
     assert 'error: The SemanticPriorDeblurrer has no guided generator' in output
     assert 'Traceback' not in output

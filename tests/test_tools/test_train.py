@@ -114,7 +114,7 @@ def test_an_error_in_a_worker_ends_in_one_sentence(run_tool, write_config, tmp_p
 
 def test_amp_trains_on_the_cpu(run_tool, write_config, tmp_path):
     options = ('--work-dir', tmp_path, '--amp', '--cfg-options', 'train_cfg.max_epochs=1')
-    code, output = run_tool('train.py', write_config(support.GUIDED), *options)
+    code, output = run_tool('train.py', write_config(base='guided'), *options)
     assert code == 0, output
     assert 'mixed precision: bfloat16' in output
     weights = torch.load(tmp_path / 'epoch_1.pth')['state_dict']

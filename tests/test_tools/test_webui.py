@@ -38,7 +38,7 @@ def tool():
 @pytest.fixture
 def inferencer(write_config):
     torch.manual_seed(0)
-    return DeblurInferencer(write_config(support.GUIDED), device='cpu')
+    return DeblurInferencer(write_config(base='guided'), device='cpu')
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def pictures_of(runner):
 
 @pytest.mark.parametrize('ema', ['', support.EMA])
 def test_pictures_of_the_weights_that_are_validated(make_runner, ema, monkeypatch):
-    runner = make_runner(support.GUIDED + TEACHER + ema + HOOK, **{'train_cfg.max_epochs': 1})
+    runner = make_runner(TEACHER + ema + HOOK, base='guided', **{'train_cfg.max_epochs': 1})
     spy = Spy(monkeypatch)
     runner.register_hook(spy)
     runner.train()
@@ -62,7 +62,7 @@ def test_pictures_of_the_weights_that_are_validated(make_runner, ema, monkeypatc
 
 def test_the_interval_and_the_number_of_images(make_runner):
     changes = {'default_hooks.prior_view.interval': 2, 'default_hooks.prior_view.num_images': 1}
-    runner = make_runner(support.GUIDED + HOOK, **changes)
+    runner = make_runner(HOOK, base='guided', **changes)
     before = {name: value.clone() for name, value in runner.model.state_dict().items()}
     runner.train()
     assert pictures_of(runner) == ['prior_0_2.png']
@@ -70,7 +70,7 @@ def test_the_interval_and_the_number_of_images(make_runner):
 
 
 def test_images_without_sharp_ones(make_runner, monkeypatch):
-    runner = make_runner(support.GUIDED + HOOK)
+    runner = make_runner(HOOK, base='guided')
     spy = Spy(monkeypatch)
 
     class Forget(Hook):

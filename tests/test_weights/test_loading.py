@@ -8,7 +8,7 @@ from mmspd.errors import UserError
 from mmspd.weights.loading import load_backbone_weights
 
 
-def test_the_variable_that_names_a_file_is_told(tmp_path, monkeypatch):
+def test_the_error_names_the_variable_that_names_the_file(tmp_path, monkeypatch):
     file = tmp_path / 'other.pth'
     torch.save({'x': torch.zeros(1)}, file)
     cfg = dict(type='Backbone')

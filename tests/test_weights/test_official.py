@@ -4,15 +4,27 @@ import itertools
 
 import pytest
 import torch
-from published import SMALL, network, prefixed, publish
+from published import (
+    DMPHN,
+    FAMILIES,
+    MIMO,
+    MPRNET,
+    NAFNET,
+    SMALL,
+    STAGE1,
+    network,
+    prefixed,
+    publish,
+)
 from restorer_contract import EMBEDDING, PRIOR
 
 from mmspd.errors import UserError
+from mmspd.models.guided import as_list
 from mmspd.registry import build_model
 from mmspd.weights.official import load_official
-from mmspd.weights.published import FAMILIES, NAMES, recognize, usual_size
+from mmspd.weights.published import recognize, usual_size
 
-SIZES = [(family.type, size) for family in FAMILIES for size in family.published]
+SIZES = [(family.type, size) for family in FAMILIES.values() for size in family.published]
 
 
 def equal(restorer, state):
@@ -31,34 +43,31 @@ def refusal(restorer, source):
     return message
 
 
-def test_every_name_has_a_small_twin():
-    assert set(SMALL) == set(NAMES)
-
-
 @pytest.mark.parametrize(('kind', 'size'), SIZES, ids=[size.title for _, size in SIZES])
 def test_published_sizes_are_recognized(kind, size):
     with torch.device('meta'):
         state = build_model(dict(type=kind, **size.sizes)).state_dict()
-    found = recognize(state)
-    assert (found.name, found.title) == (size.name, size.title)
-    assert found.cfg == dict(type=kind, **size.sizes)
+    match = recognize(state)
+    assert (match.name, match.title) == (size.name, size.title)
+    assert match.cfg == dict(type=kind, **size.sizes)
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_other_sizes_are_read_off_the_weights(name):
-    assert recognize(network(name).state_dict()).cfg == SMALL[name]
-    assert usual_size(name)['type'] == SMALL[name]['type']
+@pytest.mark.parametrize('kind', SMALL)
+def test_other_sizes_are_read_off_the_weights(kind):
+    match = recognize(network(kind).state_dict())
+    assert match.cfg == SMALL[kind]
+    assert usual_size(match.name)['type'] == kind
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_official_file_loads(name, tmp_path):
-    state = network(name).state_dict()
-    path = publish(name, state, tmp_path / 'files')
-    restorer = network(name, seed=1)
+@pytest.mark.parametrize('kind', SMALL)
+def test_official_file_loads(kind, tmp_path):
+    state = network(kind).state_dict()
+    path = publish(kind, state, tmp_path / 'files')
+    restorer = network(kind, seed=1)
     assert not equal(restorer, state)
-    said = load_official(restorer, str(path))
+    message = load_official(restorer, str(path))
     assert equal(restorer, state)
-    assert f'from {path} ({len(state)} tensors)' in said
+    assert f'from {path} ({len(state)} tensors)' in message
 
 
 @pytest.mark.parametrize(
@@ -67,23 +76,27 @@ def test_official_file_loads(name, tmp_path):
 )
 @pytest.mark.parametrize('prefix', ['', 'module.', 'generator.', 'module.generator.'])
 def test_any_wrapper_and_prefix(tmp_path, wrapper, prefix):
-    state = network('mimounet').state_dict()
+    state = network(MIMO).state_dict()
     named = prefixed(state, prefix)
-    torch.save(named if wrapper is None else {wrapper: named, 'epoch': 1}, tmp_path / 'w.pth')
-    restorer = network('mimounet', seed=1)
+    # beside the weights the optimizer of MSSNet, or the discriminator of DeepDeblur
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))]).state_dict()
+    beside = dict(epoch=1, optimizer_state_dict=optimizer, D={'features.0.weight': torch.ones(1)})
+    content = named if wrapper is None else {wrapper: named, **beside}
+    torch.save(content, tmp_path / 'w.pth')
+    restorer = network(MIMO, seed=1)
     load_official(restorer, str(tmp_path / 'w.pth'))
     assert equal(restorer, state)
 
 
 def test_averaged_weights_of_basicsr_are_the_ones(tmp_path):
-    raw, averaged = (network('nafnet', seed).state_dict() for seed in (1, 2))
+    raw, averaged = (network(NAFNET, seed).state_dict() for seed in (1, 2))
     torch.save(dict(params=raw, params_ema=averaged), tmp_path / 'w.pth')
-    restorer = network('nafnet')
+    restorer = network(NAFNET)
     load_official(restorer, str(tmp_path / 'w.pth'))
     assert equal(restorer, averaged)
 
 
-SHARED = [name for name in NAMES if name in ('mprnet', 'mssnet')]
+SHARED = (MPRNET, 'mmspd.MSSNet')
 
 
 def slopes(state):
@@ -91,53 +104,47 @@ def slopes(state):
     return [key for key, value in state.items() if value.shape == (1,)]
 
 
-@pytest.mark.parametrize('name', SHARED)
-def test_one_name_of_the_shared_prelu_is_enough(name, tmp_path):
-    source = network(name)
+@pytest.mark.parametrize('kind', SHARED)
+def test_one_name_of_the_shared_prelu_is_enough(kind, tmp_path):
+    source = network(kind)
     state = source.state_dict()
     first, *others = slopes(state)
     assert len(others) > 10
     state[first].fill_(0.125)
     torch.save({k: v for k, v in state.items() if k not in others}, tmp_path / 'w.pth')
-    restorer = network(name, seed=1)
+    restorer = network(kind, seed=1)
     load_official(restorer, str(tmp_path / 'w.pth'))
     assert equal(restorer, source.state_dict())
     assert sum(p.numel() == 1 for p in restorer.parameters()) == 1
 
 
-@pytest.mark.parametrize('name', SHARED)
-def test_a_prelu_that_is_not_shared_is_refused(name, tmp_path):
-    state = {key: value.clone() for key, value in network(name).state_dict().items()}
+@pytest.mark.parametrize('kind', SHARED)
+def test_a_prelu_that_is_not_shared_is_refused(kind, tmp_path):
+    state = {key: value.clone() for key, value in network(kind).state_dict().items()}
     last = slopes(state)[-1]
     state[last] += 1
     torch.save(state, tmp_path / 'w.pth')
-    message = refusal(network(name, seed=1), tmp_path / 'w.pth')
+    message = refusal(network(kind, seed=1), tmp_path / 'w.pth')
     assert f'different values for {slopes(state)[0]} and {last}' in message
 
 
 def test_stage_1_of_mprnet_takes_its_part(tmp_path):
-    state = network('mprnet').state_dict()
-    path = publish('mprnet', state, tmp_path / 'files')
-    sizes = {k: v for k, v in SMALL['mprnet'].items() if k not in ('orsnet_growth', 'num_cab')}
-    stage1 = build_model(dict(sizes, num_stages=1))
-    said = load_official(stage1, str(path))
-    assert 'of later stages left out' in said
+    state = network(MPRNET).state_dict()
+    path = publish(MPRNET, state, tmp_path / 'files')
+    stage1 = build_model(STAGE1)
+    assert 'of later stages left out' in load_official(stage1, str(path))
     assert equal(stage1, {key: state[key] for key in stage1.state_dict()})
     del state['stage1_decoder.up21.up.1.weight']
     torch.save(state, tmp_path / 'w.pth')
     assert '1 missing (stage1_decoder.up21.up.1.weight)' in refusal(stage1, tmp_path / 'w.pth')
 
 
-@pytest.mark.parametrize(('name', 'other'), list(itertools.permutations(NAMES, 2)))
-def test_another_restorers_file_is_refused_by_name(name, other, tmp_path):
+@pytest.mark.parametrize(('kind', 'other'), itertools.permutations(SMALL, 2))
+def test_another_restorers_file_is_refused_by_name(kind, other, tmp_path):
     path = publish(other, network(other).state_dict(), tmp_path / 'files')
-    message = refusal(network(name), path)
+    message = refusal(network(kind), path)
     assert f'{path} does not fit ' in message
-    titles = {family.type: family.title for family in FAMILIES}
-    looks = message.partition('it looks like ')[2]
-    if other == 'mimounetplus' or other == 'mimounet':
-        assert f'num_res={SMALL[other]["num_res"]}' in looks
-    assert looks.startswith(titles[SMALL[other]['type']])
+    assert message.partition('it looks like ')[2].startswith(FAMILIES[other].title)
 
 
 def test_official_titles_in_a_mismatch(tmp_path):
@@ -150,12 +157,12 @@ def test_official_titles_in_a_mismatch(tmp_path):
 
 
 def test_missing_changed_and_superfluous_tensors(tmp_path):
-    state = dict(network('mimounet').state_dict())
+    state = dict(network(MIMO).state_dict())
     del state['Convs.0.main.0.bias']
     state['extra'] = torch.ones(1)
     state['Convs.1.main.0.bias'] = torch.ones(3)
     torch.save(state, tmp_path / 'w.pth')
-    message = refusal(network('mimounet', seed=1), tmp_path / 'w.pth')
+    message = refusal(network(MIMO, seed=1), tmp_path / 'w.pth')
     assert '1 missing (Convs.0.main.0.bias)' in message
     assert '1 unexpected (extra)' in message
     assert 'Convs.1.main.0.bias is (3,) instead of (8,)' in message
@@ -164,13 +171,13 @@ def test_missing_changed_and_superfluous_tensors(tmp_path):
 
 def test_files_of_something_else(tmp_path):
     path = tmp_path / 'w.pth'
-    restorer = network('mimounet')
+    restorer = network(MIMO)
     for state, looks in (
         ({'fc.weight': torch.ones(1)}, 'no restorer that is known here (its first tensor is fc.w'),
         ({'generator.a': torch.ones(1), 'prior_loss.a': torch.ones(1)}, 'tools/train.py, which'),
         ({'generator.restorer.a': torch.ones(1)}, 'tools/train.py, which load_from takes'),
-        ({'layer1.weight': torch.ones(1)}, "one of DMPHN's six files, give the folder"),
-        ({'layer13.0.weight': torch.ones(1)}, "one of DMPHN's six files, give the folder"),
+        ({'layer1.weight': torch.ones(1)}, 'one of the 6 files of DMPHN, give the folder'),
+        ({'layer24.weight': torch.ones(1)}, 'one of the 6 files of DMPHN, give the folder'),
         # marks of a known restorer, but not as its convolutions
         ({'intro.weight': torch.ones(1), 'ending.weight': torch.ones(1)}, 'no restorer that is'),
     ):
@@ -182,28 +189,28 @@ def test_files_of_something_else(tmp_path):
 
 
 def test_folder_that_lacks_a_file_of_dmphn(tmp_path):
-    folder = publish('dmphn', network('dmphn').state_dict(), tmp_path / 'files')
+    folder = publish(DMPHN, network(DMPHN).state_dict(), tmp_path / 'files')
     (folder / 'decoder_lv2.pkl').unlink()
-    message = refusal(network('dmphn', seed=1), folder)
+    message = refusal(network(DMPHN, seed=1), folder)
     assert f'{folder} is a folder without decoder_lv2.pkl; give' in message
 
 
 def test_truncated_file_and_missing_file(tmp_path):
-    path = publish('mimounet', network('mimounet').state_dict(), tmp_path / 'files')
+    path = publish(MIMO, network(MIMO).state_dict(), tmp_path / 'files')
     path.write_bytes(path.read_bytes()[:-1000])
-    assert 'it is truncated or damaged' in refusal(network('mimounet'), path)
-    assert 'does not exist; correct the path' in refusal(network('mimounet'), tmp_path / 'no.pkl')
+    assert 'it is truncated or damaged' in refusal(network(MIMO), path)
+    assert 'does not exist; correct the path' in refusal(network(MIMO), tmp_path / 'no.pkl')
 
 
 def test_address_is_downloaded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    state = network('mimounet').state_dict()
-    path = publish('mimounet', state, tmp_path / 'files')
-    restorer = network('mimounet', seed=1)
+    state = network(MIMO).state_dict()
+    path = publish(MIMO, state, tmp_path / 'files')
+    restorer = network(MIMO, seed=1)
     load_official(restorer, path.as_uri())
     assert equal(restorer, state)
     path.unlink()
-    load_official(network('mimounet', seed=2), path.as_uri())
+    load_official(network(MIMO, seed=2), path.as_uri())
 
 
 @pytest.mark.parametrize(
@@ -217,7 +224,7 @@ def test_address_is_downloaded_once(tmp_path, monkeypatch):
 def test_addresses_that_give_no_file(tmp_path, monkeypatch, url, sentence):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     with pytest.raises(UserError, match=sentence):
-        load_official(network('mimounet'), url, 'model.load_official')
+        load_official(network(MIMO), url, 'model.load_official')
 
 
 def deblurrer(generator, **kwargs):
@@ -226,31 +233,29 @@ def deblurrer(generator, **kwargs):
     return build_model(cfg)
 
 
-def guided(name):
-    seams = ['decoders.1', 'decoders.2', 'decoders.3'] if name == 'nafnet' else None
+def guided(kind):
+    seams = ['decoders.0', 'decoders.1'] if kind == NAFNET else None
     pieces = dict(prior=PRIOR, embedding=EMBEDDING)
-    return dict(type='mmspd.SemanticGuided', restorer=SMALL[name], seams=seams, **pieces)
+    return dict(type='mmspd.SemanticGuided', restorer=SMALL[kind], seams=seams, **pieces)
 
 
-@pytest.mark.parametrize('name', [n for n in NAMES if n not in ('mimounetplus', 'restormer')])
-def test_prior_on_published_weights_starts_as_the_restorer_itself(name, tmp_path):
-    source = network(name)
-    path = publish(name, source.state_dict(), tmp_path / 'files')
-    model = deblurrer(guided(name), load_official=str(path))
+@pytest.mark.parametrize('kind', [kind for kind in SMALL if kind != 'mmagic.Restormer'])
+def test_prior_on_published_weights_starts_as_the_restorer_itself(kind, tmp_path):
+    source = network(kind)
+    path = publish(kind, source.state_dict(), tmp_path / 'files')
+    model = deblurrer(guided(kind), load_official=str(path))
     model.init_weights()
     model.eval()
     assert equal(model.generator.restorer, source.state_dict())
     img = torch.rand(1, 3, 35, 45)
     with torch.no_grad():
-        plain = source(img)
-        plain = plain if isinstance(plain, torch.Tensor) else plain[-1]
-        assert torch.equal(model(img, mode='tensor'), plain)
+        assert torch.equal(model(img, mode='tensor'), as_list(source(img))[-1])
 
 
 def test_plain_restorer_starts_from_published_weights(tmp_path, caplog):
-    state = network('mimounet').state_dict()
-    path = publish('mimounet', state, tmp_path / 'files')
-    model = deblurrer(SMALL['mimounet'], load_official=str(path), channels_last=True)
+    state = network(MIMO).state_dict()
+    path = publish(MIMO, state, tmp_path / 'files')
+    model = deblurrer(SMALL[MIMO], load_official=str(path), channels_last=True)
     model.init_weights()
     assert equal(model.generator, state)
     weight = model.generator.Encoder[0].layers[0].main[0].main[0].weight
@@ -262,7 +267,7 @@ def test_plain_restorer_starts_from_published_weights(tmp_path, caplog):
 
 
 def test_published_weights_are_not_read_for_testing():
-    model = deblurrer(SMALL['mimounet'], load_official='/nowhere/MIMO-UNet.pkl').eval()
+    model = deblurrer(SMALL[MIMO], load_official='/nowhere/MIMO-UNet.pkl').eval()
     with torch.no_grad():
         assert model(torch.rand(1, 3, 16, 16), mode='tensor').shape == (1, 3, 16, 16)
     with pytest.raises(UserError, match='model.load_official: the file /nowhere/MIMO-UNet.pkl doe'):

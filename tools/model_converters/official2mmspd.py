@@ -6,22 +6,23 @@ from typing import List
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
 from mmspd.weights.official import fit_official, read_official
-from mmspd.weights.published import NAMES, recognize, usual_size
+from mmspd.weights.published import published_names, recognize, usual_size
 from mmspd.weights.torch_file import save_torch_file
 
 
 def main(argv: List[str]) -> None:
     """Convert, check and save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('restorer', choices=NAMES, metavar='RESTORER', help=', '.join(NAMES))
+    names = published_names()
+    parser.add_argument('restorer', choices=names, metavar='RESTORER', help=', '.join(names))
     parser.add_argument(
         'source', metavar='IN', help='the published file, or its address; for dmphn the folder'
     )
     parser.add_argument('out', metavar='OUT', help="file to write, {'state_dict': ...}")
     args = parser.parse_args(argv)
     state = read_official(args.source, 'IN')
-    found = recognize(state)
-    cfg = found.cfg if found and found.name == args.restorer else usual_size(args.restorer)
+    match = recognize(state)
+    cfg = match.cfg if match and match.name == args.restorer else usual_size(args.restorer)
     weights = fit_official(build_model(cfg), state, args.source, 'IN')
     save_torch_file(dict(state_dict=weights), args.out)
     arguments = ', '.join(f'{key}={value!r}' for key, value in cfg.items())

@@ -1,5 +1,8 @@
 """Restorers: networks from a blurry image to its restorations, with seams for a prior."""
 
+# ruff: noqa: F401 - each line registers a restorer and exports its class
+
+from mmspd.models.restorers import mmagic_restorers
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.deep_deblur import DeepDeblur
 from mmspd.models.restorers.dmphn import DMPHN
@@ -7,5 +10,3 @@ from mmspd.models.restorers.mimo_unet import MIMOUNet
 from mmspd.models.restorers.mprnet import MPRNet
 from mmspd.models.restorers.mssnet import MSSNet
 from mmspd.models.restorers.unet import UNet
-
-__all__ = ['DMPHN', 'DeepDeblur', 'MIMOUNet', 'MPRNet', 'MSSNet', 'Restorer', 'UNet']

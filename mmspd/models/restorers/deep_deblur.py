@@ -1,7 +1,7 @@
 """DeepDeblur (Nah et al., "Deep Multi-scale Convolutional Neural Network", CVPR 2017)."""
 
 from collections import OrderedDict
-from typing import List
+from typing import Any, Dict, List, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.blocks import ConvPair
 from mmspd.models.seams import FuseFn
 from mmspd.registry import MODELS
+from mmspd.weights.published import Family, Published, count_modules, register_family
 
 __all__ = ['DeepDeblur']
 
@@ -90,7 +91,7 @@ class DeepDeblur(Restorer):
 
     def _restore_scale(self, scale: int, x: Tensor, fuse: FuseFn) -> Tensor:
         """Restore one scale, on values of -127.5..127.5."""
-        first, *blocks, last = self.body_models[scale].body
+        first, *blocks, last = cast(nn.Sequential, self.body_models[scale].body)
         x = first(x)
         for block in blocks[: self.half_way]:
             x = self.checkpointed(block, x)
@@ -98,3 +99,23 @@ class DeepDeblur(Restorer):
         for block in blocks[self.half_way :]:
             x = self.checkpointed(block, x)
         return last(x)
+
+
+def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
+    """Read the arguments off a state dict."""
+    num_res = count_modules(state, r'body_models\.\d\.body\.(\d+)') - 2  # two are convolutions
+    return dict(base=state['body_models.0.body.0.weight'].shape[0], num_res=num_res)
+
+
+register_family(
+    Family(
+        'mmspd.DeepDeblur',
+        'DeepDeblur',
+        marks=('body_models.0.body.0.weight', 'conv_end_models.1.uppath.0.weight'),
+        sizes=_arguments,
+        published=(
+            Published('deepdeblur', 'DeepDeblur', dict(base=64, num_res=19)),
+            Published('deepdeblur', 'DeepDeblur of 6 blocks', dict(base=64, num_res=6)),
+        ),
+    )
+)

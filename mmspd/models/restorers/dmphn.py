@@ -10,6 +10,7 @@ from mmspd.models.restorers.blocks import ConvPair
 from mmspd.models.restorers.patches import COLUMNS, ROWS, join, split
 from mmspd.models.seams import FuseFn, no_fuse
 from mmspd.registry import MODELS
+from mmspd.weights.published import Family, Published, register_family
 
 __all__ = ['DMPHN']
 
@@ -115,6 +116,18 @@ class DMPHN(Restorer):
         for name, layer in layers.named_children():
             if name in SEAM_BEFORE:
                 x = fuse(SEAM_BEFORE[name], x)
-            # the result of a lone convolution is kept anyway, as the next block's input
+            # the result of a single convolution is kept anyway, as the next block's input
             x = self.checkpointed(layer, x) if isinstance(layer, ConvPair) else layer(x)
         return x
+
+
+register_family(
+    Family(
+        'mmspd.DMPHN',
+        'DMPHN',
+        marks=('encoder_lv1.layer1.weight', 'decoder_lv3.layer24.weight'),
+        sizes=lambda state: dict(base=state['encoder_lv1.layer1.weight'].shape[0]),
+        published=(Published('dmphn', 'DMPHN', dict(base=32)),),
+        parts=tuple(f'{part}_lv{level}' for part in ('encoder', 'decoder') for level in (1, 2, 3)),
+    )
+)

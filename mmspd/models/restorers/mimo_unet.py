@@ -1,6 +1,6 @@
 """MIMO-UNet and MIMO-UNet+ (Cho et al., "Rethinking Coarse-to-Fine Approach", ICCV 2021)."""
 
-from typing import List
+from typing import Any, Dict, List
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.blocks import BasicConv, ResBlocks
 from mmspd.models.seams import FuseFn
 from mmspd.registry import MODELS
+from mmspd.weights.published import Family, Published, count_modules, register_family
 
 __all__ = ['AFF', 'FAM', 'SCM', 'MIMOUNet']
 
@@ -156,3 +157,25 @@ class MIMOUNet(Restorer):
         z = torch.cat([self.feat_extract[4](dec), self.dropout(skip1)], dim=1)
         dec = self.checkpointed(self.Decoder[2], fuse('dec1', self.Convs[1](z)))
         return [out4, out2, self.feat_extract[5](dec) + img]
+
+
+def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
+    """Read the arguments off a state dict."""
+    num_res = count_modules(state, r'(?:En|De)coder\.\d\.layers\.(\d+)')
+    # nothing in a file tells the dropout; it belongs to the larger network
+    plus = dict(dropout=0.1) if num_res == 20 else {}
+    return dict(base=state['feat_extract.0.main.0.weight'].shape[0], num_res=num_res, **plus)
+
+
+register_family(
+    Family(
+        'mmspd.MIMOUNet',
+        'MIMO-UNet',
+        marks=('feat_extract.0.main.0.weight', 'SCM1.conv.main.0.weight'),
+        sizes=_arguments,
+        published=(
+            Published('mimounet', 'MIMO-UNet', dict(base=32, num_res=8)),
+            Published('mimounetplus', 'MIMO-UNet+', dict(base=32, num_res=20, dropout=0.1)),
+        ),
+    )
+)

@@ -1,7 +1,7 @@
 """MPRNet (Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021)."""
 
 from functools import partial
-from typing import List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from mmspd.errors import UserError
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.patches import COLUMNS, ROWS, join, split
 from mmspd.models.restorers.stage_blocks import (
-    RunFn,
+    CheckpointFn,
     StageBlock,
     StageDecoder,
     StageEncoder,
@@ -20,6 +20,7 @@ from mmspd.models.restorers.stage_blocks import (
 )
 from mmspd.models.seams import FuseFn
 from mmspd.registry import MODELS
+from mmspd.weights.published import Family, Published, count_modules, register_family
 
 __all__ = ['MPRNet']
 
@@ -109,7 +110,7 @@ class ORSNet(nn.Module):
             for level in (1, 2, 3):
                 self.add_module(f'conv_{part}{level}', conv(fine, channels, 1))
 
-    def forward(self, x: Tensor, checkpointed: RunFn, previous: StageFeatures) -> Tensor:
+    def forward(self, x: Tensor, checkpointed: CheckpointFn, previous: StageFeatures) -> Tensor:
         """Transform ``(N, C, H, W)``, guided by the levels of the U-Net before."""
         for level, enc, dec in zip((1, 2, 3), previous.enc, previous.dec):
             x = checkpointed(getattr(self, f'orb{level}'), x)
@@ -231,3 +232,36 @@ class MPRNet(Restorer):
     def _fuse_whole(self, fuse: FuseFn, level: str, dec: Tensor) -> Tensor:
         """Fuse the whole image's prior into a feature of stage 1, which is in halves."""
         return self._cut(fuse(f'stage1.{level}', self._join(dec, ROWS)), ROWS)
+
+
+def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
+    """Read the arguments off a state dict, of three stages or of the first one."""
+    base = state['shallow_feat1.0.weight'].shape[0]
+    growth = state['stage1_encoder.down12.down.1.weight'].shape[0] - base
+    narrow = state['shallow_feat1.1.CA.conv_du.0.weight'].shape[0]
+    sizes = dict(base=base, growth=growth, reduction=base // narrow)
+    if 'tail.weight' not in state:
+        return dict(sizes, num_stages=1)
+    num_cab = count_modules(state, r'stage3_orsnet\.orb\d\.body\.(\d+)\.body')
+    return dict(sizes, orsnet_growth=state['tail.weight'].shape[1] - base, num_cab=num_cab)
+
+
+_STAGE1 = dict(base=96, growth=48, reduction=4)
+
+register_family(
+    Family(
+        'mmspd.MPRNet',
+        'MPRNet',
+        marks=(
+            'shallow_feat1.0.weight',
+            'shallow_feat1.1.CA.conv_du.0.weight',
+            'stage1_encoder.down12.down.1.weight',
+        ),
+        sizes=_arguments,
+        published=(
+            Published('mprnet', 'MPRNet', dict(_STAGE1, orsnet_growth=32, num_cab=8)),
+            Published('mprnet', 'stage 1 of MPRNet', dict(_STAGE1, num_stages=1)),
+        ),
+        later_stages=r'shallow_feat[23]|stage[23]_|sam12\.conv[13]|sam23|concat|tail',
+    )
+)

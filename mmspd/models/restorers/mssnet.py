@@ -1,6 +1,6 @@
 """MSSNet (Kim et al., "Multi-Scale-Stage Network for Single Image Deblurring", ECCVW 2022)."""
 
-from typing import List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from mmspd.models.restorers.stage_blocks import (
 )
 from mmspd.models.seams import FuseFn
 from mmspd.registry import MODELS
+from mmspd.weights.published import Family, Published, count_modules, register_family
 
 __all__ = ['MSSNet']
 
@@ -147,3 +148,36 @@ class MSSNet(Restorer):
         x = fusion(torch.cat([shallow, up(previous.dec[0])], dim=1))
         enc, dec = ([_double(z) for z in features] for features in previous)
         return x, StageFeatures(enc, dec)
+
+
+def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
+    """Read the arguments off a state dict."""
+    base = state['shallow_feat1.0.weight'].shape[0]
+    middle, coarse = (state[f'E1_1.down{step}.down.1.weight'].shape[0] for step in (12, 23))
+    # U-Nets are numbered from 1
+    num_unets = tuple(count_modules(state, rf'E{scale}_(\d+)\.') - 1 for scale in SCALES)
+    return dict(base=base, growth=middle - base, coarse_growth=coarse - middle, num_unets=num_unets)
+
+
+def _published(title: str, base: int, growth: int) -> Published:
+    sizes = dict(base=base, growth=growth, coarse_growth=growth, num_unets=(1, 2, 3))
+    return Published('mssnet', title, sizes)
+
+
+register_family(
+    Family(
+        'mmspd.MSSNet',
+        'MSSNet',
+        marks=(
+            'shallow_feat1.0.weight',
+            'E1_1.down12.down.1.weight',
+            'E1_1.down23.down.1.weight',
+        ),
+        sizes=_arguments,
+        published=(
+            _published('MSSNet', 54, 42),
+            _published('MSSNet-small', 20, 40),
+            _published('MSSNet-large', 80, 50),
+        ),
+    )
+)

@@ -21,7 +21,7 @@ __all__ = [
 
 LEVELS = (1, 2, 3)
 
-RunFn = Callable[..., Any]  # Restorer.checkpointed: a block and its inputs
+CheckpointFn = Callable[..., Any]  # Restorer.checkpointed: a block and its inputs
 LevelFuse = Callable[[str, Tensor], Tensor]  # 'dec3', 'dec2' or 'dec1', and the feature there
 
 
@@ -126,13 +126,13 @@ class StageEncoder(_Stage):
                 self.add_module(f'csff_dec{level}', conv(width, width, 1))
 
     def forward(
-        self, x: Tensor, checkpointed: RunFn, previous: Optional[StageFeatures] = None
+        self, x: Tensor, checkpointed: CheckpointFn, previous: Optional[StageFeatures] = None
     ) -> List[Tensor]:
         """Encode ``(N, C, H, W)``.
 
         Args:
             x: feature at the finest level.
-            checkpointed: runs a block, as :meth:`Restorer.run`.
+            checkpointed: runs a block, as :meth:`Restorer.checkpointed`.
             previous: features of the earlier U-Net, at the sizes of this one's.
 
         Returns:
@@ -167,13 +167,13 @@ class StageDecoder(_Stage):
         self.up32 = resample(widths[2], widths[1], 2)
 
     def forward(
-        self, features: Sequence[Tensor], checkpointed: RunFn, fuse: LevelFuse
+        self, features: Sequence[Tensor], checkpointed: CheckpointFn, fuse: LevelFuse
     ) -> List[Tensor]:
         """Decode an encoder's features.
 
         Args:
             features: fine to coarse.
-            checkpointed: runs a block, as :meth:`Restorer.run`.
+            checkpointed: runs a block, as :meth:`Restorer.checkpointed`.
             fuse: called at every level, coarse to fine, where its skip has been added.
 
         Returns:

@@ -1,7 +1,6 @@
 """A tiny study: MIMO-UNets of a few thousand weights on pairs of 32x32 pixels."""
 
 import pytest
-import support
 from conftest import (  # noqa: F401  fixtures of the suite
     log_files_end_with_their_test,
     pairs_root,
@@ -47,7 +46,7 @@ def write_study(write_config, tmp_path):
 
     def write(extra=''):
         write_config(TESTS, 'plain.py')
-        write_config(TESTS + support.GUIDED, 'guided.py')
+        write_config(TESTS, 'guided.py', 'guided')
         path = tmp_path / 'study.py'
         path.write_text(STUDY + extra)
         return str(path)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import support
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -29,8 +28,8 @@ def explained(target, prediction):
 
 
 def config_with(write_config, weights, normalize=False):
-    text = support.GUIDED + TEACHER.format(weights=str(weights), normalize=normalize)
-    config = Config.fromfile(write_config(text))
+    text = TEACHER.format(weights=str(weights), normalize=normalize)
+    config = Config.fromfile(write_config(text, base='guided'))
     config.test_dataloader.batch_size = 2
     init_default_scope('mmagic')
     return config
