@@ -35,7 +35,7 @@ def recipe(config):
 
 
 @pytest.mark.parametrize('restorer', ['unet', 'mimounet'])
-def test_the_papers_form_distils_raw_features_of_the_openimages_teacher(restorer):
+def test_the_papers_form_distills_raw_features_of_the_openimages_teacher(restorer):
     paper, ours = load(f'{restorer}_sp-paper_gopro'), load(f'{restorer}_sp_gopro')
     assert paper.model.pop('teacher') == {
         **ours.model.pop('teacher'),
