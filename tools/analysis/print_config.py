@@ -8,16 +8,12 @@ from mmspd.utils.launch import add_cfg_options, read_config
 
 
 def main(argv: List[str]) -> None:
-    """Print, and save if asked, the whole config."""
+    """Print the whole config."""
     parser = argparse.ArgumentParser(description='Print a config with its bases merged.')
     parser.add_argument('config', help='config file')
     add_cfg_options(parser)
-    parser.add_argument('--save', metavar='FILE', help='also write it to this .py, .json or .yml')
     args = parser.parse_args(argv)
-    config = read_config(args.config, args.cfg_options or {})
-    print(config.pretty_text)
-    if args.save is not None:
-        config.dump(args.save)
+    print(read_config(args.config, args.cfg_options or {}).pretty_text)
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 import pytest
 import support
 from conftest import (  # noqa: F401  fixtures of the suite
-    log_files_end_with_their_test,
+    loggers_end_with_their_test,
     pairs_root,
     processes,
     run_tool,
