@@ -18,8 +18,8 @@ def check(converted: ConvertedTResNet, source: str) -> None:
     with torch.device('meta'):
         body = timm.create_model(converted.name).state_dict()
     # InPlaceABN does not count batches, and evaluation does not use the count
-    want = {k: v for k, v in body.items() if k.startswith('body.') and 'num_batches' not in k}
-    faults = describe_faults(converted.state, want)
+    expected = {k: v for k, v in body.items() if k.startswith('body.') and 'num_batches' not in k}
+    faults = describe_faults(converted.state, expected)
     if faults:
         raise UserError(
             f'{source} does not fit {converted.name}: {"; ".join(faults)}; download it again.'
