@@ -1,10 +1,8 @@
 """Fixtures that the whole suite shares: a tiny data set, tiny configs, tools in other processes."""
 
 import functools
-import logging
 import multiprocessing
 import os
-import sys
 import textwrap
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import cv2
 import numpy as np
 import support
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TRAIN_PAIRS, VAL_PAIRS = 6, 2
@@ -38,16 +37,14 @@ multiprocessing.set_forkserver_preload(
 
 
 @pytest.fixture(autouse=True)
-def log_files_end_with_their_test():
-    """Take the log file of a run from MMEngine's loggers, which outlive the test that made them."""
+def loggers_end_with_their_test():
+    """Forget MMEngine's loggers of a test, with their log files and the captured output."""
+    loggers = MMLogger._instance_dict
+    before = set(loggers)
     yield
-    if 'mmengine.logging' not in sys.modules:
-        return
-    for logger in sys.modules['mmengine.logging'].MMLogger._instance_dict.values():
-        for handler in list(logger.handlers):
-            if isinstance(handler, logging.FileHandler):
-                logger.removeHandler(handler)
-                handler.close()
+    for name in loggers.keys() - before:
+        for handler in loggers.pop(name).handlers:
+            handler.close()
 
 
 @pytest.fixture(scope='session')
@@ -119,14 +116,27 @@ def tested(write_config, tmp_path):
     """Return the path of a tiny config and of a checkpoint for it, without any training."""
     import torch
 
-    from mmspd.registry import build_model
+    from mmspd.apis import init_model
 
     config = write_config("protocol = 'tiny'\n")
     torch.manual_seed(0)
-    network = build_model(dict(type='mmspd.MIMOUNet', base=4, num_res=1, dropout=0.3))
-    weights = {f'generator.{key}': value for key, value in network.state_dict().items()}
-    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'random.pth')
+    torch.save(dict(state_dict=init_model(config).state_dict()), tmp_path / 'random.pth')
     return config, tmp_path / 'random.pth'
+
+
+@pytest.fixture
+def call_tool(capsys, monkeypatch):
+    """Return a function that runs a tool in this process: its exit code, output and errors."""
+    from mmspd.utils.cli import run_main
+
+    monkeypatch.setenv('LOCAL_RANK', '0')  # or the tool would leave it behind
+
+    def call(tool, *arguments):
+        with pytest.raises(SystemExit) as stop:
+            run_main(support.load_tool(tool).main, list(map(str, arguments)))
+        return (stop.value.code, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope='session')

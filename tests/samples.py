@@ -1,10 +1,17 @@
-"""Samples for metrics as MMagic makes them, from arrays."""
+"""Pictures, and samples for metrics as MMagic makes them."""
 
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 import torch
 from mmengine.logging import MMLogger
+
+
+def photo(height=24, width=32, seed=0, channels=3):
+    """A smooth uint8 picture of shape (H, W, C)."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, channels), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height)).reshape(height, width, channels)
 
 
 def noisy_pair(seed, size=(37, 53), sigma=20):

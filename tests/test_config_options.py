@@ -90,6 +90,7 @@ def test_an_option_of_the_manual_changes_the_recipe(option, monkeypatch):
         assert OUTCOMES[key](build(config)) == value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('recipe', sorted(path.stem for path in RECIPES.glob('*_sp[_-]*.py')))
 def test_the_parts_of_every_guided_recipe(recipe):
     options = [

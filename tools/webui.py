@@ -30,16 +30,6 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Open the address; early, for a model takes its time to load."""
-    try:
-        return socket.create_server((host, port))
-    except (OSError, OverflowError) as error:
-        raise UserError(
-            f'cannot listen on {host}:{port} ({error}): choose another --port or --host'
-        ) from error
-
-
 def main(argv: List[str]) -> None:
     """Serve the page until interrupted."""
     args = parse_args(argv)
@@ -48,7 +38,13 @@ def main(argv: List[str]) -> None:
         import uvicorn
     except ModuleNotFoundError as error:
         raise UserError(f'the page needs {error.name}: pip install starlette uvicorn') from error
-    with listen(args.host, args.port) as address:
+    try:  # before the model, which takes its time to load
+        address = socket.create_server((args.host, args.port))
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f'cannot listen on {args.host}:{args.port} ({error}): choose another --port or --host'
+        ) from error
+    with address:
         # late: they wait for PyTorch
         from mmspd.apis import DeblurInferencer, RestoreOptions
         from mmspd.apis.webui import make_app

@@ -16,10 +16,6 @@ class Cost(NamedTuple):
     parameters: int
     macs: int
 
-    def minus(self, other: 'Cost') -> 'Cost':
-        """Return the cost without that of another part."""
-        return Cost(self.parameters - other.parameters, self.macs - other.macs)
-
 
 def costs_of_parts(generator: Any, height: int, width: int) -> Dict[str, Cost]:
     """Parameters and MACs of a generator: of a guided one also restorer, F_S, CLC and SPE apart.
@@ -43,6 +39,9 @@ def costs_of_parts(generator: Any, height: int, width: int) -> Dict[str, Cost]:
         parameters = sum(parameter.numel() for parameter in module.parameters())
         return Cost(parameters, counter.get_total_flops() // 2)
 
+    def without(whole: Cost, *parts: Cost) -> Cost:
+        return Cost(*(total - sum(others) for total, *others in zip(whole, *parts)))
+
     total = cost(generator)
     if not hasattr(generator, 'prior'):
         return {'total': total}
@@ -51,7 +50,7 @@ def costs_of_parts(generator: Any, height: int, width: int) -> Dict[str, Cost]:
     return {
         'restorer': restorer,
         'F_S': extractor,
-        'CLC' if hasattr(generator.prior, 'clc') else 'map': prior.minus(extractor),
-        'SPE': total.minus(restorer).minus(prior),
+        'CLC' if hasattr(generator.prior, 'clc') else 'map': without(prior, extractor),
+        'SPE': without(total, restorer, prior),
         'total': total,
     }

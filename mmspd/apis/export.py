@@ -4,7 +4,7 @@ import copy
 import importlib.util
 import io
 import json
-import time
+import timeit
 import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
@@ -20,15 +20,15 @@ from mmspd.models.guided import as_list
 from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.utils.files import write_bytes
 
-__all__ = ['OPSETS', 'SIZES', 'Exportable', 'Exported', 'export_graph', 'export_network']
+__all__ = ['SIZES', 'Exportable', 'Exported', 'export_network']
 
 #: Rows and columns of the images on which an export is checked: no multiples of anything, smaller
 #: and larger than the example it is made with.
 SIZES = ((61, 75), (98, 145), (190, 243))
 #: Largest difference from the network itself that an export may have; images are in 0..1.
 TOLERANCE = 1e-4
-#: Versions of ONNX's operators that PyTorch's exporter writes.
-OPSETS = range(18, 25)
+# Versions of ONNX's operators that PyTorch's exporter writes.
+_OPSETS = range(18, 25)
 # Batch, channels, rows and columns of the example: not square, no multiples of anything, and large
 # enough that no feature is a single pixel, which an exporter would take for a fixed size.
 _EXAMPLE = (2, 3, 173, 229)
@@ -83,12 +83,21 @@ def export_network(
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the exporters, about their own insides
         try:
-            program = export_graph(Exportable(network, pad_to))
+            free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+            with torch.no_grad():
+                program = torch.export.export(
+                    Exportable(network, pad_to),
+                    (torch.rand(_EXAMPLE),),
+                    dynamic_shapes={'blurry': free},
+                    strict=False,
+                )
             if path.suffix == '.onnx':
                 data = _to_onnx(program, metadata, opset)
                 restore = _open_onnx(data)
             else:
-                data = _to_pt2(program, metadata)
+                buffer = io.BytesIO()
+                torch.export.save(program, buffer, extra_files={'mmspd.json': json.dumps(metadata)})
+                data = buffer.getvalue()
                 restore = _open_pt2(data)
         except Exception as error:  # whatever somebody else's network makes the exporters raise
             raise UserError(
@@ -109,8 +118,8 @@ def _check_target(path: Path, opset: Optional[int]) -> None:
         if opset is not None:
             raise UserError(f"--opset is for .onnx files, but '{path}' is to be written")
         return
-    if opset is not None and opset not in OPSETS:
-        raise UserError(f'--opset {opset} must be {OPSETS[0]} to {OPSETS[-1]}')
+    if opset is not None and opset not in _OPSETS:
+        raise UserError(f'--opset {opset} must be {_OPSETS[0]} to {_OPSETS[-1]}')
     needed = ('onnx', 'onnxscript', 'onnxruntime')
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
@@ -147,12 +156,6 @@ def _to_onnx(
     return model.SerializeToString()
 
 
-def _to_pt2(program: torch.export.ExportedProgram, metadata: Dict[str, str]) -> bytes:
-    buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files={'mmspd.json': json.dumps(metadata)})
-    return buffer.getvalue()
-
-
 def _open_onnx(data: bytes) -> Restore:
     import onnxruntime
 
@@ -186,15 +189,16 @@ def _compare(network: nn.Module, restore: Restore, sizes: Sequence[Size]) -> Dic
         blurry = rng.random((1 if number else 2, 3, *size), dtype=np.float32)
         name = '{}x{}'.format(*size)
         with torch.no_grad():
-            want = _eager(network)(blurry)
+            expected = _eager(network)(blurry)
             try:
-                got = restore(blurry)
+                restored = restore(blurry)
             except Exception as error:  # the runtimes have classes of their own for this
                 raise UserError(
                     f'the export does not take an image of {name} ({_first_line(error)}): no file '
                     'is written'
                 ) from error
-        difference = float(np.abs(got - want).max()) if got.shape == want.shape else float('nan')
+        same_shape = restored.shape == expected.shape
+        difference = float(np.abs(restored - expected).max()) if same_shape else float('nan')
         if not difference <= TOLERANCE:
             raise UserError(
                 f'the export differs by {difference:.2g} from the network on an image of {name}, '
@@ -209,12 +213,7 @@ def _measure(network: nn.Module, restore: Restore, size: Size) -> Tuple[float, f
     blurry = np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
 
     def best(run: Restore) -> float:
-        took = []
-        for _ in range(4):
-            start = time.perf_counter()
-            run(blurry)
-            took.append(time.perf_counter() - start)
-        return min(took[1:])
+        return min(timeit.repeat(lambda: run(blurry), repeat=4, number=1)[1:])
 
     with torch.no_grad():
         return best(_eager(network)), best(restore)
@@ -251,19 +250,6 @@ class Exportable(nn.Module):
             height, width = blurry.shape[-2:]
             padded = pad_to_multiple(blurry, self.pad_to)
             return as_list(self.restorer(padded))[-1][..., :height, :width]
-
-
-def export_graph(network: Exportable) -> torch.export.ExportedProgram:
-    """Record a network as a graph in which batch, height and width are free.
-
-    Raises:
-        Exception: whatever the network or the exporter raise where they need a fixed size.
-    """
-    free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-    with torch.no_grad():
-        return torch.export.export(
-            network, (torch.rand(_EXAMPLE),), dynamic_shapes={'blurry': free}, strict=False
-        )
 
 
 class _CutsAreCopies(TorchFunctionMode):

@@ -27,6 +27,8 @@ from mmspd.utils.launch import check_file, read_config
 
 __all__ = ['DeblurInferencer', 'RestoreOptions']
 
+_BAR = '{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels [{elapsed}, {remaining} left]'
+
 Input = Union[str, Path, np.ndarray]
 
 # a blur moves light about within a few cells of so many pixels, so their means hardly change
@@ -139,12 +141,18 @@ class DeblurInferencer:
         jobs = find_jobs(paths, out_dir, suffix, recursive)
         record, done = None, set()
         if out_dir is not None:
-            record = RestoredRecord(out_dir, self._settings(options))
+            settings = dict(model=self._identity, **options._asdict())
+            for key in ('memory_budget', 'batch'):  # no result depends on them
+                del settings[key]
+            record = RestoredRecord(out_dir, settings)
             done = set() if overwrite else {job for job in jobs if record.is_done(job)}
         results: Dict[Job, Any] = {job: job.target for job in done}
         failures: Dict[str, str] = {}
         todo = [job for job in jobs if job not in done]
-        with _progress_bar(todo, show_progress) as bar:
+        # by pixels, for photos and frames of all sizes take a time each
+        total = sum(_count_pixels(job.source) for job in todo) if show_progress else None
+        hide = not show_progress or not todo
+        with tqdm(total=total, disable=hide, unit_scale=True, bar_format=_BAR) as bar:
             for number, job in enumerate(todo, 1):
                 bar.set_description_str(f'{number}/{len(todo)} {job.source.name}')
                 try:
@@ -162,13 +170,6 @@ class DeblurInferencer:
             failures=failures,
             skipped=[job.source for job in jobs if job in done],
         )
-
-    def _settings(self, options: RestoreOptions) -> Dict[str, Any]:
-        """Return all that a result depends on beside its source."""
-        settings = dict(model=self._identity, **options._asdict())
-        for key in ('memory_budget', 'batch'):  # of the machine and its hour
-            del settings[key]
-        return settings
 
     def deblur(
         self,
@@ -241,17 +242,6 @@ class DeblurInferencer:
             return pixels[..., 0] if pixels.shape[2] == 1 else pixels
         write_bytes(job.target, photo.encode(pixels))
         return job.target
-
-
-def _progress_bar(jobs: Sequence[Job], show: bool) -> tqdm:
-    """Make a bar over the pixels of all photos and frames, for they take a time each."""
-    return tqdm(
-        total=sum(_count_pixels(job.source) for job in jobs) if show else None,
-        disable=not show or not jobs,
-        unit_scale=True,
-        bar_format='{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels '
-        '[{elapsed}, {remaining} left]',
-    )
 
 
 def _count_pixels(path: Path) -> int:

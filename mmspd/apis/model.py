@@ -59,14 +59,14 @@ def _load_weights(model: BaseModel, source: str, config: str, distillation: bool
     if not any(name.startswith('generator.') for name in state):
         guided = hasattr(model.generator, 'restorer')
         restorer = model.generator.restorer if guided else model.generator
-        loaded = load_official(restorer, source, 'checkpoint')
-        print_log(f'The restorer has {loaded}.', 'current')
+        weights = load_official(restorer, source, 'checkpoint')
+        print_log(f'The restorer has {weights}.', 'current')
         return
     prefixes = ('generator.', 'prior_loss.') if distillation else ('generator.',)
     own = model.state_dict()
-    have, want = (
+    loaded, expected = (
         {name: weight for name, weight in weights.items() if name.startswith(prefixes)}
         for weights in (state, own)
     )
-    check_fit(have, want, source, config)
-    model.load_state_dict({**own, **have})
+    check_fit(loaded, expected, source, config)
+    model.load_state_dict({**own, **loaded})

@@ -1,14 +1,22 @@
-import copy
+"""Exports do what their networks do, at any size."""
 
-import numpy as np
+import copy
+import importlib.util
+import json
+from pathlib import Path
+
 import pytest
 import torch
-from restorer_contract import guide, image, randomize
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from restorer_contract import guide, image, make_small, randomize
 from torch import nn
 
-from mmspd.apis.export import Exportable, _LocalMean, export_graph
-from mmspd.models.guided import as_list
+from mmspd.apis.export import Exportable, export_network
+from mmspd.errors import UserError
 from mmspd.registry import build_model
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
 
 NAFNET = dict(
     type='mmagic.NAFNetLocal', train_size=(1, 3, 32, 32), img_channels=3, mid_channels=4,
@@ -16,28 +24,14 @@ NAFNET = dict(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize('size', [(9, 11), (5, 9), (4, 4), (3, 1)])
-def test_local_mean_is_that_of_the_nearest_window_within_the_image(size):
-    x = image(*size, batch=2).double()
-    rows, columns = (min(side, window) for side, window in zip(size, (4, 5)))
-    want = np.empty(x.shape)
-    for i in range(size[0]):
-        for j in range(size[1]):
-            top = min(max(i - (rows - 1) // 2, 0), size[0] - rows)
-            left = min(max(j - (columns - 1) // 2, 0), size[1] - columns)
-            want[..., i, j] = x[..., top : top + rows, left : left + columns].mean((-2, -1))
-    np.testing.assert_allclose(_LocalMean((4, 5))(x).numpy(), want, rtol=0, atol=1e-12)
-
-
-def test_one_graph_serves_sizes_on_both_sides_of_a_branch():
+@pytest.mark.slow
+def test_one_graph_serves_sizes_on_both_sides_of_a_branch(tmp_path):
     """NAFNetLocal pools locally where the image is larger than its window of 48 pixels."""
     torch.manual_seed(0)
-    network = randomize(guide(NAFNET, ['decoders.0'])).eval()
-    graph = export_graph(Exportable(network)).module()
-    with torch.no_grad():
-        for size in ((20, 31), (35, 70), (80, 64), (97, 101)):
-            want = as_list(network(image(*size)))[-1]
-            assert (graph(image(*size)) - want).abs().max() < 1e-5
+    network = randomize(guide(NAFNET, ['decoders.0']))
+    sizes = [(20, 31), (35, 70), (80, 64), (97, 101)]
+    exported = export_network(network, tmp_path / 'network.pt2', {}, sizes)
+    assert max(exported.differences.values()) < 1e-5
 
 
 def test_network_stays_as_it_was():
@@ -60,3 +54,83 @@ def test_padding_comes_first_where_it_is_asked_for():
 
     img = image(13, 21)
     assert torch.equal(Exportable(Multiples(), pad_to=8)(img), img * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('recipe', ['mimounet', 'mprnet'])  # a minute each
+def test_recipes_export_with_their_prior(recipe, tmp_path):
+    config = Config.fromfile(CONFIGS / f'{recipe}_sp_gopro.py')
+    init_default_scope(config.default_scope)
+    generator = config.model.generator
+    make_small(generator.restorer)
+    generator.prior.extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
+    network = randomize(build_model(generator))
+    path = tmp_path / 'network.onnx'
+    exported = export_network(network, path, {}, sizes=[(49, 70)])
+    assert exported.differences[49, 70] < 1e-4
+    assert path.stat().st_size > 10_000
+
+
+def test_program_of_pytorch(tmp_path):
+    network = nn.Conv2d(3, 3, 3, padding=1)
+    path = tmp_path / 'network.pt2'
+    exported = export_network(network, path, {'config': 'here'}, sizes=[(19, 30), (33, 16)])
+    assert list(exported.differences) == [(19, 30), (33, 16)]
+    assert exported.seconds is None
+    about = {'mmspd.json': ''}
+    program = torch.export.load(str(path), extra_files=about)
+    assert json.loads(about['mmspd.json']) == {'config': 'here'}
+    blurry = torch.rand(3, 3, 41, 58)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(blurry), network(blurry))
+
+
+def test_file_that_differs_is_not_written(tmp_path):
+    class Drifting(nn.Module):
+        """Returns something else whenever it is called."""
+
+        def forward(self, img):
+            return img + torch.rand(1)
+
+    path = tmp_path / 'network.pt2'
+    with pytest.raises(UserError, match=r'differs by 0\.\d+ from the network on an image of 61x75'):
+        export_network(Drifting(), path, {})
+    assert not path.exists()
+
+
+def test_network_that_decides_by_the_size_is_refused(tmp_path):
+    class Deciding(nn.Module):
+        def forward(self, img):
+            return img * 2 if img.shape[-1] == 229 else img
+
+    with pytest.raises(UserError, match='cannot be exported for any size .*: try --pad-to'):
+        export_network(Deciding(), tmp_path / 'network.pt2', {})
+
+
+def test_size_that_the_export_does_not_take(tmp_path):
+    class Large(nn.Module):
+        def forward(self, img):
+            return img * 2 if img.shape[-1] > 99 else img
+
+    with pytest.raises(UserError, match=r'does not take an image of 20x20 \(Guard failed'):
+        export_network(Large(), tmp_path / 'network.pt2', {}, sizes=[(20, 20)])
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'sentence'),
+    [
+        ('network.pth', {}, 'must end in .onnx or .pt2'),
+        ('network.pt2', {'opset': 18}, '--opset is for .onnx files'),
+        ('network.onnx', {'opset': 17}, '--opset 17 must be 18 to 24'),
+    ],
+)
+def test_arguments_that_do_not_fit(tmp_path, name, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        export_network(nn.Identity(), tmp_path / name, {}, **options)
+
+
+def test_missing_packages_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if 'onnx' in name else 1)
+    sentence = 'must be installed: pip install onnx onnxscript onnxruntime'
+    with pytest.raises(UserError, match=sentence):
+        export_network(nn.Identity(), tmp_path / 'network.onnx', {})

@@ -1,28 +1,19 @@
-from pathlib import Path
-
 import pytest
 import torch
-from mmengine.config import Config
 
 from mmspd.apis import init_model
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
+RAW = "model['prior_loss']['normalize'] = False"
 
 
 @pytest.fixture
-def plain():
-    config = Config.fromfile(CONFIGS / 'mimounet_gopro.py')
-    config.model.generator.update(base=4, num_res=1)
-    return config
+def plain(write_config):
+    return write_config()
 
 
-def guided(normalize=True):
-    config = Config.fromfile(CONFIGS / 'mimounet_sp_gopro.py')
-    config.model.generator.restorer.update(base=4, num_res=1)
-    extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
-    config.model.generator.prior.extractor = extractor
-    config.model.prior_loss.normalize = normalize
-    return config
+@pytest.fixture
+def guided(write_config):
+    return write_config('', 'guided.py', 'distilled')
 
 
 def restores_alike(*models):
@@ -45,15 +36,11 @@ def test_weights_of_a_runner_checkpoint(tmp_path, plain):
     assert not restores_alike(source, init_model(plain))
 
 
-def test_config_by_path():
-    assert init_model(CONFIGS / 'quickstart.py').generator.multiple == 8
-
-
 def test_wrong_checkpoints(tmp_path, plain):
     with pytest.raises(ValueError, match=r'checkpoint: the file .*none.pth does not exist'):
         init_model(plain, tmp_path / 'none.pth')
     other = save(tmp_path / 'other.pth', state_dict={'generator.x': torch.zeros(1)})
-    message = r'other\.pth does not fit the model of .*mimounet_gopro\.py: .* missing \(generator\.'
+    message = r'other\.pth does not fit the model of .*tiny\.py: .* missing \(generator\.'
     with pytest.raises(ValueError, match=message):
         init_model(plain, other)
     other = save(tmp_path / 'other.pkl', model={'x.weight': torch.zeros(1)})
@@ -61,20 +48,20 @@ def test_wrong_checkpoints(tmp_path, plain):
         init_model(plain, other)
 
 
-def test_weights_as_their_authors_published_them(tmp_path, plain):
+def test_weights_as_their_authors_published_them(tmp_path, plain, guided):
     source = init_model(plain)
     path = save(tmp_path / 'MIMO-UNet.pkl', model=source.generator.state_dict())
-    assert restores_alike(source, init_model(plain, path), init_model(guided(), path))
+    assert restores_alike(source, init_model(plain, path), init_model(guided, path))
 
 
-def test_restoring_needs_no_weights_of_the_distillation(tmp_path):
-    source = init_model(guided(normalize=False))
+def test_restoring_needs_no_weights_of_the_distillation(tmp_path, write_config, guided):
+    source = init_model(write_config(RAW, 'raw.py', 'distilled'))
     weights = source.state_dict()
     path = save(tmp_path / 'raw.pth', state_dict=weights)
     with pytest.raises(ValueError, match=r'raw\.pth .*missing \(prior_loss\.norms\.0\.running_me'):
-        init_model(guided(), path)
-    assert restores_alike(source, init_model(guided(), path, distillation=False))
+        init_model(guided, path)
+    assert restores_alike(source, init_model(guided, path, distillation=False))
     del weights[next(name for name in weights if name.startswith('generator.'))]
     path = save(tmp_path / 'broken.pth', state_dict=weights)
     with pytest.raises(ValueError, match=r'broken\.pth .* 1 missing \(generator\.'):
-        init_model(guided(), path, distillation=False)
+        init_model(guided, path, distillation=False)

@@ -2,18 +2,12 @@ import json
 import re
 
 import pytest
-from support import load_tool
 
 
 @pytest.fixture
-def complexity(capsys):
-    """Return a function that calls the complexity tool and returns its output."""
-
-    def run(*arguments):
-        load_tool('analysis/complexity.py').main(list(arguments))
-        return capsys.readouterr().out
-
-    return run
+def complexity(call_tool):
+    """Return a function that runs the complexity tool and returns its output."""
+    return lambda *arguments: call_tool('analysis/complexity.py', *arguments)[1]
 
 
 def test_complexity_prints_the_parts_and_the_budget_holds(complexity):
@@ -30,7 +24,7 @@ def test_complexity_prints_the_parts_and_the_budget_holds(complexity):
     assert 5 < added <= 7.5
 
 
-def test_complexity_tells_a_map_from_features(complexity):
+def test_complexity_of_a_map(complexity):
     output = complexity('configs/spd/prior_type/seg-onehot.py')
     assert re.search(r'^map +2,940 ', output, re.M)  # three 1x1 convolutions from 48 to 20 channels
     assert 'CLC' not in output
@@ -41,3 +35,11 @@ def test_complexity_json_and_size(complexity):
     small = json.loads(output[output.index('{') :])['total']
     assert small['parameters'] == 4_908_291
     assert abs(small['macs'] / 45.2775e9 - 128 * 64 / 256**2) < 0.001
+
+
+def test_print_config_merges_bases_and_options(call_tool, write_config):
+    option = ('--cfg-options', 'train_cfg.max_epochs=7')
+    code, output, _ = call_tool('analysis/print_config.py', write_config(), *option)
+    assert code == 0
+    assert 'max_epochs=7' in output
+    assert "type='mmspd.IterationSeedHook'" in output

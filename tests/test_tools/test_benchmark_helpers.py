@@ -2,14 +2,12 @@ import json
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 from common import (
     CONFIGS,
     RESTORERS,
     find_config_pair,
-    make_photo,
     randomize_zero_weights,
     write_record,
 )
@@ -60,13 +58,6 @@ def test_only_weights_of_zero_are_changed():
     assert torch.equal(net[0].weight, before)
     assert 0.05 < net[1].weight.std() < 0.2
     assert net[1].bias.item() == 0
-
-
-def test_photo_is_smooth_and_spans_the_range():
-    photo = make_photo(50, 70)
-    assert (photo.shape, photo.dtype) == ((50, 70, 3), np.uint8)
-    assert np.abs(np.diff(photo.astype(float), axis=1)).mean() < 0.2 * photo.std()
-    assert np.ptp(photo) > 150
 
 
 def test_record_names_command_time_and_machine(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from mmspd.apis import DeblurInferencer
-from mmspd.errors import UserError
 
 CPU = torch.device('cpu')
 
@@ -21,6 +20,7 @@ def variants(tool):
     return tool.build_variants(tool.find_config_pair('mimounet'), args, CPU)
 
 
+@pytest.mark.slow
 def test_a_run(tool, tmp_path, capsys):
     path = tmp_path / 'i.json'
     sizes = ['--sizes', '32x48', '40x40', '--rounds', '2']
@@ -34,8 +34,6 @@ def test_a_run(tool, tmp_path, capsys):
     ]
     for row in rows:
         assert row['restorer'] == 'mimounet'
-        pixels = row['size'][0] * row['size'][1] / 1e6
-        assert row['megapixels_per_second'] == pytest.approx(pixels * row['images_per_second'])
         assert row['images_per_second'] == pytest.approx(1 / row['seconds']['median'])
         assert row['peak_bytes'] > 4 * 3 * row['size'][0] * row['size'][1]
         assert (row['guided_to_plain'] is None) == (row['network'] == 'plain')
@@ -89,8 +87,3 @@ def test_a_size_that_is_wrong(tool, capsys, size):
     with pytest.raises(SystemExit):
         tool.main(['--sizes', size])
     assert f"'{size}' is no HEIGHTxWIDTH, such as 720x1280" in capsys.readouterr().err
-
-
-def test_a_config_that_does_not_exist(tool):
-    with pytest.raises(UserError, match=r'unett_gopro\.py does not exist'):
-        tool.main(['unett'])

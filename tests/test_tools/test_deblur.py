@@ -1,17 +1,12 @@
-import cv2
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from samples import photo
 from support import load_tool
 
 from mmspd.apis import init_model
 
-
-@pytest.fixture
-def tool():
-    """The tool as a module, to call its ``main`` without a process of its own."""
-    return load_tool('deblur.py')
+tool = load_tool('deblur.py')
 
 
 @pytest.fixture
@@ -21,13 +16,12 @@ def setup(write_config, tmp_path):
     torch.save({'state_dict': init_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
     photos = tmp_path / 'my photos'
     photos.mkdir()
-    coarse = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    Image.fromarray(cv2.resize(coarse, (32, 24))).save(photos / 'ä b.png')
+    Image.fromarray(photo()).save(photos / 'ä b.png')
     (photos / 'none.jpg').write_text('no photo')
     return [config, str(tmp_path / 'epoch_1.pth')], photos
 
 
-def test_it_goes_on_after_a_bad_file(tool, setup, tmp_path, capsys):
+def test_it_goes_on_after_a_bad_file(setup, tmp_path, capsys):
     model, photos = setup
     code = tool.main([*model, str(photos), '--out-dir', str(tmp_path / 'out'), '--device=cpu'])
     output = capsys.readouterr()
@@ -38,7 +32,7 @@ def test_it_goes_on_after_a_bad_file(tool, setup, tmp_path, capsys):
     assert Image.open(tmp_path / 'out' / 'ä b.png').size == (32, 24)
 
 
-def test_a_second_run_has_nothing_to_do(tool, setup, tmp_path, capsys):
+def test_a_second_run_has_nothing_to_do(setup, tmp_path, capsys):
     model, photos = setup
     (photos / 'none.jpg').unlink()
     command = [*model, str(photos / '*.png'), '--out-dir', str(tmp_path / 'out'), '--suffix=_x']
@@ -62,13 +56,13 @@ def test_a_second_run_has_nothing_to_do(tool, setup, tmp_path, capsys):
         ('--memory-budget=much', "'much' is no number of bytes, such as 800M or 4G"),
     ],
 )
-def test_wrong_options(tool, capsys, option, message):
+def test_wrong_options(capsys, option, message):
     with pytest.raises(SystemExit):
         tool.main(['config', 'weights', 'input', '--out-dir=out', option])
     assert message in capsys.readouterr().err
 
 
-def test_numbers_of_bytes(tool):
+def test_numbers_of_bytes():
     arguments = ['config', 'weights', 'input', '--out-dir=out', '--memory-budget']
     for text, number in (('4G', 4 * 2**30), ('1.5gb', 1.5 * 2**30), ('800M', 800 * 2**20)):
         assert tool.parse_args([*arguments, text]).memory_budget == number

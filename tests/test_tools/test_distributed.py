@@ -9,7 +9,6 @@ import pytest
 import support
 import torch
 
-pytestmark = pytest.mark.slow
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 #: One step per epoch, on the first four pairs, whole images, nothing random in it.
@@ -59,6 +58,7 @@ def run_ranks(start_tool):
     return run
 
 
+@pytest.mark.slow
 def test_one_step_of_two_by_two_equals_one_of_four(run_ranks, run_tool, write_config, tmp_path):
     config = write_config(ONE_STEP, base='distilled')
     code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'one')
@@ -83,11 +83,9 @@ def test_one_step_of_two_by_two_equals_one_of_four(run_ranks, run_tool, write_co
     assert max(moved) > 1e-3, 'the steps are too small for the comparison to mean anything'
 
 
-def test_each_image_is_tested_once_over_two_processes(run_ranks, run_tool, write_config, tmp_path):
-    config, work = write_config("train_cfg['max_epochs'] = 1"), tmp_path / 'work'
-    code, output = run_tool('train.py', config, '--work-dir', work)
-    assert code == 0, output
-    arguments = (config, work / 'epoch_1.pth', '--work-dir', tmp_path / 'test')
+@pytest.mark.slow
+def test_each_image_is_tested_once_over_two_processes(run_ranks, run_tool, tested, tmp_path):
+    arguments = (*tested, '--work-dir', tmp_path / 'test')
     code, alone = run_tool('test.py', *arguments)
     assert code == 0, alone
     codes, together = run_ranks('test.py', *arguments)
@@ -96,27 +94,40 @@ def test_each_image_is_tested_once_over_two_processes(run_ranks, run_tool, write
     assert values[0] == values[1]
 
 
+def bash(script, *arguments, **options):
+    """Run a launcher to its end."""
+    command = ['bash', TOOLS / script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.mark.slow
 def test_dist_train_from_another_folder(write_config, tmp_path):
-    done = subprocess.run(
-        ['bash', TOOLS / 'dist_train.sh', write_config(support.EMA), '2', '--work-dir', 'here']
-        + ['--cfg-options', 'train_cfg.max_epochs=1'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHON': sys.executable},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = ('2', '--work-dir', 'here', '--cfg-options', 'train_cfg.max_epochs=1')
+    environment = {**os.environ, 'PYTHON': sys.executable}
+    config = write_config(support.EMA)
+    done = bash('dist_train.sh', config, *options, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'here' / 'epoch_1.pth').exists()
     assert 'GPU number: 2' in done.stdout + done.stderr
+
+
+def test_slurm_starts_sixteen_processes_on_two_nodes(tmp_path):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    environment = dict(os.environ, PATH=f'{tmp_path}{os.pathsep}{os.environ["PATH"]}', GPUS='16')
+    done = bash('slurm_train.sh', 'gpu', 'spd', 'config.py', '--resume', env=environment)
+    assert done.returncode == 0
+    words = done.stdout.split('\n')
+    for word in ('--partition=gpu', '--job-name=spd', '--ntasks=16', '--ntasks-per-node=8'):
+        assert word in words
+    assert words[words.index('config.py') :][:4] == ['config.py', '--launcher', 'slurm', '--resume']
 
 
 @pytest.mark.parametrize(
     'arguments', [['dist_train.sh', 'c.py'], ['dist_test.sh', 'c.py', '2'], ['slurm_train.sh', 'p']]
 )
 def test_launchers_explain_themselves(arguments):
-    done = subprocess.run(
-        ['bash', TOOLS / arguments[0], *arguments[1:]], capture_output=True, text=True, check=False
-    )
+    done = bash(*arguments)
     assert done.returncode == 2
     assert f'bash tools/{arguments[0]}' in done.stderr

@@ -1,7 +1,4 @@
-"""tools/deployment/export.py and mmspd.apis.export."""
-
 import hashlib
-import importlib.util
 import json
 import re
 import subprocess
@@ -12,43 +9,29 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from mmengine.config import Config
 from PIL import Image
-from restorer_contract import make_small
+from restorer_contract import randomize
 
-from mmspd.apis import export
 from mmspd.apis.model import init_model
-from mmspd.errors import UserError
-from mmspd.registry import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
 SMALL_GUIDED = """
-model = dict(generator=dict(
-    _delete_=True, type='mmspd.SemanticGuided', seams=['dec1'],
+model['generator'] = dict(
+    type='mmspd.SemanticGuided', seams=['dec1'],
     restorer=dict(type='mmspd.UNet', base=4, num_res=1),
     prior=dict(
         type='mmspd.SPL', clc=None,
         extractor=dict(type='mmspd.ConvExtractor', width=4, strides=(8,), num_blocks=(1,))),
-    embedding=dict(type='mmspd.SPE')))
+    embedding=dict(type='mmspd.SPE'))
 """
-
-
-@pytest.fixture
-def plain():
-    torch.manual_seed(0)
-    return build_model(dict(type='mmspd.UNet', base=4, num_res=1))
 
 
 @pytest.mark.slow
 def test_onnx_file_restores_without_mmspd(write_config, run_tool, tmp_path):
-    base = write_config()
-    config = tmp_path / 'guided.py'
-    config.write_text(f'_base_ = r"{base}"\n' + SMALL_GUIDED)
+    config = write_config(SMALL_GUIDED)
     model = init_model(config)
-    torch.manual_seed(0)
-    for parameter in model.generator.embedding.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)  # a prior that has learned something
+    randomize(model.generator)
     weights = tmp_path / 'weights.pth'
     torch.save(model.state_dict(), weights)
 
@@ -76,86 +59,5 @@ def test_onnx_file_restores_without_mmspd(write_config, run_tool, tmp_path):
     with torch.no_grad():
         blurry = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
         expected = model.generator(blurry)[-1][0].clamp(0, 1).permute(1, 2, 0).numpy()
-    got = np.asarray(Image.open(tmp_path / 'restored.png')) / 255
-    assert np.abs(got - expected).max() < 0.51 / 255
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('recipe', ['mimounet', 'mprnet'])  # a minute each
-def test_recipes_export_with_their_prior(recipe, tmp_path):
-    config = Config.fromfile(ROOT / 'configs' / 'spd' / f'{recipe}_sp_gopro.py')
-    generator = config.model.generator
-    make_small(generator.restorer)
-    generator.prior.extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
-    network = init_model(config).generator
-    torch.manual_seed(0)
-    for parameter in network.embedding.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)  # a prior that has learned something
-    path = tmp_path / 'network.onnx'
-    exported = export.export_network(network, path, {}, sizes=[(49, 70)])
-    assert exported.differences[49, 70] < 1e-4
-    assert path.stat().st_size > 10_000
-
-
-def test_program_of_pytorch(plain, tmp_path):
-    path = tmp_path / 'network.pt2'
-    exported = export.export_network(plain, path, {'config': 'here'}, sizes=[(19, 30), (33, 16)])
-    assert list(exported.differences) == [(19, 30), (33, 16)]
-    assert exported.seconds is None
-    about = {'mmspd.json': ''}
-    program = torch.export.load(str(path), extra_files=about)
-    assert json.loads(about['mmspd.json']) == {'config': 'here'}
-    blurry = torch.rand(3, 3, 41, 58)
-    with torch.no_grad():
-        torch.testing.assert_close(program.module()(blurry), plain(blurry)[-1])
-
-
-def test_file_that_differs_is_not_written(plain, tmp_path):
-    class Drifting(torch.nn.Module):
-        """Returns something else whenever it is called."""
-
-        def forward(self, img):
-            return plain(img)[-1] + torch.rand(1)
-
-    path = tmp_path / 'network.pt2'
-    with pytest.raises(UserError, match=r'differs by 0\.\d+ from the network on an image of 61x75'):
-        export.export_network(Drifting(), path, {})
-    assert not path.exists()
-
-
-def test_network_that_decides_by_the_size_is_refused(tmp_path):
-    class Deciding(torch.nn.Module):
-        def forward(self, img):
-            return img * 2 if img.shape[-1] == 229 else img
-
-    with pytest.raises(UserError, match='cannot be exported for any size .*: try --pad-to'):
-        export.export_network(Deciding(), tmp_path / 'network.pt2', {})
-
-
-def test_size_that_the_export_does_not_take(tmp_path):
-    class Large(torch.nn.Module):
-        def forward(self, img):
-            return img * 2 if img.shape[-1] > 99 else img
-
-    with pytest.raises(UserError, match=r'does not take an image of 20x20 \(Guard failed'):
-        export.export_network(Large(), tmp_path / 'network.pt2', {}, sizes=[(20, 20)])
-
-
-@pytest.mark.parametrize(
-    ('name', 'options', 'sentence'),
-    [
-        ('network.pth', {}, 'must end in .onnx or .pt2'),
-        ('network.pt2', {'opset': 18}, '--opset is for .onnx files'),
-        ('network.onnx', {'opset': 17}, '--opset 17 must be 18 to 24'),
-    ],
-)
-def test_arguments_that_do_not_fit(plain, tmp_path, name, options, sentence):
-    with pytest.raises(UserError, match=sentence):
-        export.export_network(plain, tmp_path / name, {}, **options)
-
-
-def test_missing_packages_are_named(plain, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if 'onnx' in name else 1)
-    sentence = 'must be installed: pip install onnx onnxscript onnxruntime'
-    with pytest.raises(UserError, match=sentence):
-        export.export_network(plain, tmp_path / 'network.onnx', {})
+    restored = np.asarray(Image.open(tmp_path / 'restored.png')) / 255
+    assert np.abs(restored - expected).max() < 0.51 / 255

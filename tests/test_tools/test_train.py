@@ -8,22 +8,16 @@ import support
 import torch
 
 
-def error_of(output):
-    """The one line of an error, once it is known that there is no traceback."""
-    assert 'Traceback' not in output
-    return output.strip().splitlines()[-1]
-
-
-def test_train_then_test(run_tool, write_config, tmp_path, pairs_root):
+def test_train_then_test(call_tool, write_config, tmp_path, pairs_root):
     config, work = write_config(support.EMA), tmp_path / 'work'
-    code, output = run_tool('train.py', config, '--work-dir', work)
+    code, output, _ = call_tool('train.py', config, '--work-dir', work)
     assert code == 0, output
     assert re.search(r'Epoch\(train\).*eta: .*loss_pix: .*loss_freq: ', output)
     assert re.search(r'Epoch\(val\).*PSNR: ', output)
     last = work / 'epoch_2.pth'
     assert (work / 'last_checkpoint').read_text() == str(last)
 
-    code, output = run_tool(
+    code, output, _ = call_tool(
         'test.py', config, last, '--work-dir', tmp_path / 'test', '--out', tmp_path / 'out'
     )
     assert code == 0, output
@@ -38,6 +32,7 @@ def test_train_then_test(run_tool, write_config, tmp_path, pairs_root):
     assert record['metrics']['PSNR'] == pytest.approx(np.mean(values), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_resume_from_a_named_checkpoint(run_tool, write_config, tmp_path):
     config, work = write_config(), tmp_path / 'work'
     first = run_tool('train.py', config, '--work-dir', work)
@@ -53,6 +48,7 @@ def test_resume_from_a_named_checkpoint(run_tool, write_config, tmp_path):
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
+@pytest.mark.slow
 def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
     code, output = run_tool(
         'train.py',
@@ -94,14 +90,15 @@ def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
         ),
     ],
 )
-def test_a_mistake_ends_in_one_sentence(run_tool, write_config, tmp_path, arguments, sentence):
+def test_a_mistake_ends_in_one_sentence(call_tool, write_config, tmp_path, arguments, sentence):
     config = write_config()
-    filled = [text.format(folder=tmp_path, config=config) for text in arguments]
-    code, output = run_tool('train.py', filled[0], '--work-dir', tmp_path / 'work', *filled[1:])
+    options = [text.format(folder=tmp_path, config=config) for text in arguments]
+    code, _, error = call_tool('train.py', *options, '--work-dir', tmp_path / 'work')
     assert code == 1
-    assert re.search('^error: .*' + sentence, error_of(output)), output
+    assert re.search('^error: .*' + sentence, error.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_an_error_in_a_worker_ends_in_one_sentence(run_tool, write_config, tmp_path):
     config = write_config("train_dataloader['dataset']['pipeline'][1]['gt_patch_size'] = 64")
     options = ('--cfg-options', 'train_dataloader.num_workers=1')
@@ -112,6 +109,7 @@ def test_an_error_in_a_worker_ends_in_one_sentence(run_tool, write_config, tmp_p
     assert 'Traceback' not in line
 
 
+@pytest.mark.slow
 def test_amp_trains_on_the_cpu(run_tool, write_config, tmp_path):
     options = ('--work-dir', tmp_path, '--amp', '--cfg-options', 'train_cfg.max_epochs=1')
     code, output = run_tool('train.py', write_config(base='guided'), *options)
@@ -121,6 +119,7 @@ def test_amp_trains_on_the_cpu(run_tool, write_config, tmp_path):
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('accumulated', 'reported'), [(1, True), (4, False)])
 def test_a_batch_that_the_rate_is_not_meant_for(
     run_tool, write_config, tmp_path, accumulated, reported
@@ -136,26 +135,17 @@ def test_a_batch_that_the_rate_is_not_meant_for(
     assert (message in output) == reported
 
 
-def test_test_refuses_what_is_no_file(run_tool, write_config, tmp_path):
-    for checkpoint in (tmp_path, 'https://a.net/DMPHN.pth'):
-        code, output = run_tool('test.py', write_config(), checkpoint)
-        assert code == 1
-        assert re.search(
-            r'^error: the checkpoint .* (a folder|no file): .*official2mmspd\.py R',
-            error_of(output),
-        )
-
-
-def test_test_refuses_a_missing_checkpoint(run_tool, write_config, tmp_path):
-    code, output = run_tool('test.py', write_config(), tmp_path / 'epoch_1.pth')
+@pytest.mark.parametrize(
+    ('checkpoint', 'sentence'),
+    [
+        ('{folder}', r'a folder: .*official2mmspd\.py R'),
+        ('https://a.net/DMPHN.pth', r'no file: .*official2mmspd\.py R'),
+        ('{folder}/epoch_1.pth', 'does not exist'),
+    ],
+)
+def test_test_refuses_what_is_no_checkpoint(
+    call_tool, write_config, tmp_path, checkpoint, sentence
+):
+    code, _, error = call_tool('test.py', write_config(), checkpoint.format(folder=tmp_path))
     assert code == 1
-    assert re.search(r'^error: the checkpoint .*epoch_1.pth does not exist', error_of(output))
-
-
-def test_print_config_merges_bases_and_options(run_tool, write_config):
-    code, output = run_tool(
-        'analysis/print_config.py', write_config(), '--cfg-options', 'train_cfg.max_epochs=7'
-    )
-    assert code == 0
-    assert 'max_epochs=7' in output
-    assert "type='mmspd.IterationSeedHook'" in output
+    assert re.search(f'^error: the checkpoint .* {sentence}', error)

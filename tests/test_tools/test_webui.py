@@ -13,26 +13,21 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-import cv2
 import numpy as np
 import pytest
 import support
 import torch
 from PIL import Image
+from samples import photo
 
 from mmspd.apis import DeblurInferencer, RestoreOptions
 from mmspd.errors import UserError
 
+main = support.load_tool('webui.py').main
 needs_server = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ('starlette', 'uvicorn'))),
     reason='the page is optional: pip install starlette uvicorn',
 )
-
-
-@pytest.fixture
-def tool():
-    """The tool as a module, to call its ``main`` without a process of its own."""
-    return support.load_tool('webui.py')
 
 
 @pytest.fixture
@@ -65,12 +60,11 @@ def serve():
         thread.join()
 
 
-def photo(shape, dtype=np.uint8, kind='PNG', **options):
+def photo_file(shape, dtype=np.uint8, kind='PNG'):
     """The content of a photo's file."""
-    coarse = np.random.default_rng(0).integers(0, 256, (5, 6, *shape[2:]), dtype=np.uint8)
-    pixels = cv2.resize(coarse, shape[1::-1]).astype(dtype)
+    pixels = photo(*shape[:2], channels=shape[2]).squeeze().astype(dtype)
     buffer = io.BytesIO()
-    Image.fromarray(pixels * (257 if dtype == np.uint16 else 1)).save(buffer, kind, **options)
+    Image.fromarray(pixels * (257 if dtype == np.uint16 else 1)).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -95,11 +89,11 @@ def frames(response):
     [
         ((72, 100, 3), np.uint8, 'JPEG', 'JPEG, RGB, 8 bit'),
         ((9, 8, 4), np.uint8, 'WEBP', 'WEBP, RGB with alpha, 8 bit'),
-        ((1, 700), np.uint16, 'TIFF', 'TIFF, gray, 16 bit'),
+        ((2, 700, 1), np.uint16, 'TIFF', 'TIFF, gray, 16 bit'),
     ],
 )
 def test_an_answer(serve, inferencer, shape, dtype, kind, description):
-    data = photo(shape, dtype, kind)
+    data = photo_file(shape, dtype, kind)
     answer = frames(post(serve(inferencer), 'a/ä b.x', data))
     names = [frame['event'] for frame in answer]
     assert names[0] == 'blurry'
@@ -152,7 +146,7 @@ def test_a_restorer_without_a_prior(serve, write_config):
     with urllib.request.urlopen(f'{address}about') as response:
         about = json.load(response)
     assert about == dict(model='tiny', device='cpu', guided=False, max_bytes=10**6)
-    assert frames(post(address, 'a.png', photo((20, 20, 3))))[-1]['event'] == 'file'
+    assert frames(post(address, 'a.png', photo_file((20, 20, 3))))[-1]['event'] == 'file'
 
 
 @needs_server
@@ -174,10 +168,10 @@ def test_photos_wait_for_each_other_and_stop_when_nobody_waits(serve, write_conf
 
     monkeypatch.setattr(inferencer, 'deblur', slow)
     address = serve(inferencer)
-    left = post(address, 'left.png', photo((10, 1000, 3)))
+    left = post(address, 'left.png', photo_file((10, 1000, 3)))
     left.readline()
     left.close()
-    data = photo((10, 10, 3))
+    data = photo_file((10, 10, 3))
     other = threading.Thread(target=lambda: frames(post(address, 'a.png', data)))
     other.start()
     assert frames(post(address, 'b.png', data))[-1]['event'] == 'file'
@@ -201,7 +195,7 @@ def test_the_command_line(start_tool, write_config, tmp_path):
         time.sleep(0.05)
     address = process.log.read_text().partition('Open ')[2].split()[0]
     assert address.startswith('http://127.0.0.1:')
-    assert frames(post(f'{address}/', 'a.png', photo((40, 40, 3))))[-1]['event'] == 'file'
+    assert frames(post(f'{address}/', 'a.png', photo_file((40, 40, 3))))[-1]['event'] == 'file'
     assert not [path for path in folder.rglob('*') if path.is_file()]
     os.kill(process.pid, signal.SIGINT)
     process.join(20)
@@ -210,18 +204,18 @@ def test_the_command_line(start_tool, write_config, tmp_path):
 
 
 @needs_server
-def test_a_port_in_use(tool):
+def test_a_port_in_use():
     with socket.create_server(('127.0.0.1', 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(UserError, match=rf'cannot listen on 127\.0\.0\.1:{port} .*--port'):
-            tool.main(['config', 'weights', f'--port={port}'])
+            main(['config', 'weights', f'--port={port}'])
 
 
-def test_without_the_packages(tool, monkeypatch):
+def test_without_the_packages(monkeypatch):
     monkeypatch.setitem(sys.modules, 'uvicorn', None)
     monkeypatch.setitem(sys.modules, 'starlette', None)
     with pytest.raises(UserError, match='the page needs starlette: pip install starlette uvicorn'):
-        tool.main(['config', 'weights'])
+        main(['config', 'weights'])
 
 
 @pytest.fixture
@@ -268,7 +262,7 @@ def test_the_page_in_a_browser(browser, serve, inferencer, tmp_path):
 
     address = serve(inferencer, max_bytes=50_000)
     browser.get(address)
-    upload('ä b.png', photo((200, 300, 3)))
+    upload('ä b.png', photo_file((200, 300, 3)))
     wait(lambda: element('prior').is_displayed() and not element('busy').is_displayed())
     for name in ('blurry', 'restored'):
         assert element(name).get_property('naturalWidth') == 300

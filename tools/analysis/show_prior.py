@@ -4,6 +4,7 @@ python tools/analysis/show_prior.py CONFIG WEIGHTS PHOTO... --sharp PHOTO... --o
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -24,7 +25,7 @@ from mmspd.utils.cli import run_main
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import add_cfg_options, read_config
 from mmspd.utils.tables import text_table
-from mmspd.visualization.prior_picture import Palette, Row, color_panel, draw_rows
+from mmspd.visualization.prior_picture import Palette, color_panel, draw_rows
 from mmspd.visualization.prior_view import PriorView, view_prior
 
 
@@ -157,12 +158,6 @@ def look(model: BaseModel, photo: Photo) -> PriorView:
     return view_prior(model, *(image.to(network.device) for image in photo.images))
 
 
-def write_maps(folder: Path, rows: Sequence[Row], size: Tuple[int, int]) -> None:
-    """Write every panel as a PNG file of the size of the image."""
-    for panel in (panel for row in rows for panel in row if panel is not None):
-        write_png(folder / f'{panel.name}.png', color_panel(panel, size))
-
-
 def tables(numbers: Dict[str, Dict[str, Any]]) -> str:
     """Lay out the numbers of all photos: how good the prior is, and what it does."""
     quality, modulation = [], []
@@ -200,7 +195,9 @@ def main(argv: List[str]) -> None:
         picture = draw_rows(rows, '; '.join((photo.heading, *view.notes)))
         write_png(args.out / f'{photo.name}.png', picture)
         if args.maps:
-            write_maps(args.out / photo.name, rows, view.blurry.shape[:2])
+            for panel in filter(None, itertools.chain(*rows)):
+                image = color_panel(panel, view.blurry.shape[:2])
+                write_png(args.out / photo.name / f'{panel.name}.png', image)
     numbers = {photo.name: view.numbers() for photo, view in zip(photos, views)}
     write_text(args.out / 'numbers.json', json.dumps(numbers, indent=2))
     print(tables(numbers))

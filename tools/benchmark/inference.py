@@ -49,7 +49,7 @@ MOST_PROGRAMS = 100
 #: changes in the photo. Half precision made 1.5 %; leaving the prior out makes 10 % and more.
 LARGEST_ERROR = 0.05
 HEADER = (
-    *('network', 'size', 'variant', 'ms (quartiles)', 'images/s', 'MPix/s', 'peak MiB'),
+    *('network', 'size', 'variant', 'ms (quartiles)', 'images/s', 'peak MiB'),
     *('speed-up (quartiles)', 'guided/plain', 'PSNR', 'max diff', 'error, %'),
 )
 
@@ -154,7 +154,6 @@ def measure(
                 size=size,
                 seconds=spread,
                 images_per_second=1 / spread.median,
-                megapixels_per_second=math.prod(size) / 1e6 / spread.median,
                 peak_bytes=peaks[variant],
                 speed_up=paired_ratio(times[reference], seconds),
                 guided_to_plain=(
@@ -194,7 +193,6 @@ def table_row(row: Dict[str, Any]) -> List[str]:
         row['name'],
         row['seconds'].text(digits=1, factor=1e3),
         f'{row["images_per_second"]:.2f}',
-        f'{row["megapixels_per_second"]:.3f}',
         '-' if row['peak_bytes'] is None else f'{row["peak_bytes"] / 2**20:.0f}',
         row['speed_up'].text(),
         '' if overhead is None else overhead.text(digits=3),

@@ -1,14 +1,12 @@
 """Measuring time and memory so that ratios hold on a noisy machine."""
 
-import statistics
 import time
 from dataclasses import astuple, dataclass
 from typing import Any, Callable, Dict, Hashable, List, Mapping, Sequence, TypeVar
 
+import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
-
-__all__ = ['Spread', 'allocated_peak', 'paired_ratio', 'summarize', 'synchronize', 'time_in_turns']
 
 Name = TypeVar('Name', bound=Hashable)
 
@@ -29,10 +27,7 @@ class Spread:
 
 def summarize(values: Sequence[float]) -> Spread:
     """Return the median and the quartiles of one or more values."""
-    if len(values) == 1:
-        return Spread(values[0], values[0], values[0])
-    low, median, high = statistics.quantiles(values, n=4, method='inclusive')
-    return Spread(median, low, high)
+    return Spread(*np.percentile(values, (50, 25, 75)).tolist())
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:

@@ -13,16 +13,6 @@ from torch import nn
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.registry import TRANSFORMS, build_model, import_sibling
 
-__all__ = [
-    'VARIANTS',
-    'build_training',
-    'bytes_of',
-    'held_bytes',
-    'loader_batch',
-    'randomize_weights',
-    'use_variant',
-]
-
 #: Ways to train, each with the config keys that it changes.
 VARIANTS: Dict[str, Dict[str, Any]] = {
     'float32': {},
@@ -121,13 +111,8 @@ def held_bytes(model: nn.Module, wrapper: OptimWrapper) -> int:
         if isinstance(value, TrainingOnly)
     ]
     networks = [model, *(holder.get(device) for holder in holders)]
-    weights = [weight for network in networks for weight in network.parameters()]
-    buffers = [buffer for network in networks for buffer in network.buffers()]
-    states = [
-        value
-        for state in wrapper.optimizer.state.values()
-        for value in state.values()
-        if isinstance(value, torch.Tensor)
-    ]
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    return bytes_of(*weights, *buffers, *states, *gradients)
+    held = [part for network in networks for part in (*network.parameters(), *network.buffers())]
+    held += [part.grad for part in held if part.grad is not None]
+    for state in wrapper.optimizer.state.values():
+        held += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    return bytes_of(*held)

@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import (  # noqa: F401  fixtures of the suite
-    log_files_end_with_their_test,
+    loggers_end_with_their_test,
     pairs_root,
     processes,
     run_tool,
