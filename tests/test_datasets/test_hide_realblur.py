@@ -86,6 +86,7 @@ def test_realblur_faults(realblur_root):
         DATASETS.build(cfg)
 
 
+@pytest.mark.slow
 def test_one_command_tests_on_another_data_set(tested, run_tool, hide_root, tmp_path):
     args = ('test.py', *tested, '--work-dir', tmp_path / 'test', '--test-on', 'hide')
     code, output = run_tool(*args, HIDE_ROOT=str(hide_root))
