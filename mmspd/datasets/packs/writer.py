@@ -8,7 +8,7 @@ import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Sequence, TextIO, Union
+from typing import Dict, List, Sequence, TextIO, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -22,13 +22,11 @@ from mmspd.datasets.packs.pack import (
     PackedPair,
     read_pack,
 )
+from mmspd.datasets.paired import Pair, PairedImageDataset
 from mmspd.errors import UserError
 from mmspd.utils.files import write_text
 from mmspd.utils.parallel import map_in_processes
 from mmspd.version import __version__
-
-if TYPE_CHECKING:
-    from mmspd.datasets.paired import Pair, PairedImageDataset
 
 __all__ = ['plan_pack', 'write_pack']
 
@@ -36,7 +34,7 @@ __all__ = ['plan_pack', 'write_pack']
 _JOURNAL = 'journal.jsonl'
 
 
-def plan_pack(dataset: 'PairedImageDataset', folder: Path, to_rgb: bool = False) -> Pack:
+def plan_pack(dataset: PairedImageDataset, folder: Path, to_rgb: bool = False) -> Pack:
     """Plan the pack of a dataset from the headers of its images; nothing is written.
 
     Args:
@@ -116,7 +114,7 @@ def write_pack(plan: Pack, workers: int = 0) -> None:
         ) from error
 
 
-def _plan_pair(root: Path, pair: 'Pair', offset: int) -> PackedPair:
+def _plan_pair(root: Path, pair: Pair, offset: int) -> PackedPair:
     """Give a pair its place, without checksums yet."""
     images: List[PackedImage] = []
     sizes = {}
