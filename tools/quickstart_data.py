@@ -96,7 +96,7 @@ def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
                 for part, image in (('blur', blurry), ('sharp', near)):
                     cut = image[inside][:height, :width]
                     write_png(folder / part / f'{name}.png', cut)
-                lines.append(json.dumps({'key': f'{photo.name}/{name}', **record.to_dict()}))
+                lines.append(json.dumps({'key': f'{photo.name}/{name}', **asdict(record)}))
     return lines
 
 

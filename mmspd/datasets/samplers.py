@@ -51,9 +51,6 @@ class SampleIndex(int):
     def __getnewargs__(self) -> tuple:
         return int(self), self.seed, self.epoch, self.draw
 
-    def __repr__(self) -> str:
-        return f'SampleIndex({int(self)}, seed={self.seed}, epoch={self.epoch}, draw={self.draw})'
-
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(DefaultSampler):

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from support import load_tool
 
-import mmspd  # noqa: F401
 from mmspd.datasets import LoadImagePair, PairedFolderDataset, SharpFolderDataset
 from mmspd.datasets.image_io import read_rgb
 from mmspd.datasets.packs import writer
@@ -123,6 +122,8 @@ def test_what_is_not_the_pack_of_this_folder_is_not_overwritten(root, out, tmp_p
     with pytest.raises(UserError, match=rf"cannot write '.*{NAME}', .*: Directory not empty"):
         write_pack(plan_of(root, out))
     assert names_in(out / NAME) == ['mine']
+    with pytest.raises(UserError, match=r"cannot write '.*mine/\w+', .*: (File exists|Not a dir)"):
+        write_pack(plan_of(root, out / NAME / 'mine'))
     shutil.rmtree(out)
     write_pack(plan_of(root, out))
     other = tmp_path / 'moved'
@@ -255,9 +256,3 @@ def test_sharp_photos(root, out):
         main(arguments)
     with pytest.raises(UserError, match=r'packs --sharp-photos input, or set'):
         SharpFolderDataset(str(root), 'input', packed=str(out))
-
-
-def test_an_output_that_cannot_be_a_folder(root, tmp_path):
-    (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match=r"cannot write '.*file/\w+', .*: (File exists|Not a dir)"):
-        main([str(root), str(tmp_path / 'file'), '--workers', '0'])

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-import mmspd  # noqa: F401
 from mmspd.datasets import GoProDataset, LoadImagePair, PairedFolderDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS

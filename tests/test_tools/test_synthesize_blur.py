@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from support import load_tool
 
-import mmspd  # noqa: F401
 from mmspd.datasets import GoProDataset
 from mmspd.datasets.blur import folder as blur_folder
 from mmspd.datasets.blur.folder import FolderPlan, synthesize_folder

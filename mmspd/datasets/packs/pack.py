@@ -97,8 +97,10 @@ class PairPlace(NamedTuple):
         """
         pixels = _map_pixels(self.path, self.modified)
         shape, count = (self.height, self.width, 3), self.height * self.width * 3
-        offsets = self.blur, self.sharp
-        return tuple(pixels[offset : offset + count].reshape(shape) for offset in offsets)
+        blurry, sharp = (
+            pixels[offset : offset + count].reshape(shape) for offset in (self.blur, self.sharp)
+        )
+        return blurry, sharp
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Pack:
         start = np.load(file, mmap_mode='r').offset
         # a plain read reports a failing disk as an error, a memory map ends the process
         return [
-            zlib.crc32(np.fromfile(file, np.uint8, pair.nbytes, offset=start + image.offset))
+            zlib.crc32(np.fromfile(file, np.uint8, pair.nbytes, offset=start + image.offset).data)
             for image in pair.images
         ]
 

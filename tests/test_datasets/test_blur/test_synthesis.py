@@ -196,14 +196,14 @@ def test_a_part_looks_as_it_does_in_the_whole(photo, spec, monkeypatch):
     # whole and part place their sub-frames differently, which does not matter if they are dense
     monkeypatch.setattr(exposure, '_MAX_STEP', 0.1)
     spec = BlurSpec(**QUIET, **spec)
-    whole, record = synthesize_blur(photo, np.random.default_rng(1), spec)
+    whole, record = synthesize_blur(photo, np.random.default_rng(2), spec)
     for box in (Box(0, 0, 40, 32), Box(70, 40, 110, 80), Box(140, 88, 180, 120)):
-        part, own = synthesize_blur(photo, np.random.default_rng(1), spec, box)
+        part, own = synthesize_blur(photo, np.random.default_rng(2), spec, box)
         assert part.shape == (*box.size, 3)
         difference = np.abs(part.astype(int) - box.of(whole))
         assert difference.max() <= 1
         assert difference.mean() < 0.1
-        assert own.moving_regions == record.moving_regions
+        assert own.moving_regions == record.moving_regions >= (spec.moving_regions > 0)
         assert own.severity == record.severity
 
 
@@ -220,7 +220,7 @@ def test_extent_of_a_part_is_its_own(photo):
     """Rotation about the center moves the corners more."""
     spec = BlurSpec(severity=(20, 20))
     whole, corner, center = (
-        [synthesize_blur(photo, np.random.default_rng(s), spec, box)[1].extent for s in range(20)]
+        [synthesize_blur(photo, np.random.default_rng(s), spec, box)[1].extent for s in range(10)]
         for box in (None, Box(0, 0, 32, 32), Box(74, 44, 106, 76))
     )
     np.testing.assert_allclose(whole, 20, rtol=0.01)

@@ -83,13 +83,9 @@ FAULTS = {
         r'1 file cannot be read \(train/blur/003.png: empty\): copy again',
     ),
     'no_image': (lambda root: (root / BLUR).write_text('<html>'), r'003.png: not an image\)'),
-    'no_partner': (
-        lambda root: (root / SHARP).unlink(),
-        r'1 blurry image has no sharp one \(train/blur/003.png\): rename, add',
-    ),
     'renamed': (
         lambda root: (root / SHARP).rename(root / 'train/sharp/003_.png'),
-        r"no sharp one \(train/blur/003.png, did you mean 'train/sharp/003_.png'\?\)",
+        r"no sharp one \(train/blur/003.png, did you mean 'train/sharp/003_.png'\?\): rename, add",
     ),
     'empty_folder': (
         lambda root: empty([root / 'train/sharp']),
