@@ -12,8 +12,7 @@ from mmengine.logging import print_log
 from mmspd.datasets.image_io import images_by_stem, list_names
 from mmspd.datasets.packs.pack import PIXELS, Pack, PairPlace, read_pack
 from mmspd.datasets.records import read_severities
-from mmspd.datasets.samplers import SampleIndex
-from mmspd.datasets.seeding import seeded
+from mmspd.datasets.samplers import SampleIndex, seeded
 from mmspd.errors import UserError
 
 __all__ = ['RAW', 'Pair', 'PairedImageDataset', 'match_pairs']
