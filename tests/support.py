@@ -26,8 +26,9 @@ EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
 
 def load_tool(name):
     """Import a tool, to call its ``main`` without a process of its own."""
-    spec = importlib.util.spec_from_file_location(Path(name).stem, TOOLS / name)
+    spec = importlib.util.spec_from_file_location(f'tool_{Path(name).stem}', TOOLS / name)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its worker processes find their functions by this name
     spec.loader.exec_module(module)
     return module
 

@@ -1,21 +1,22 @@
 """Build the quick start's data set: synthetic panning blur of real photos.
 
-The photos come inside the wheels of packages that are installed anyway, or from a folder of yours.
-Whole photos are held out for validation.
+The photos come inside the wheels of packages that are installed anyway. Whole photos are held out
+for validation. To train on photos of your own, see tools/dataset_converters/synthesize_blur.py.
 """
 
 import argparse
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Tuple
 
 import cv2
 import numpy as np
 
 from mmspd.datasets.blur.folder import claim_folder
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
-from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb, write_png
+from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
@@ -27,8 +28,6 @@ MARGIN = 8  # pixels around a tile that the blur reaches into
 TILE = {'train': 170, 'test': 200}  # sides are divided into about so many pixels
 DRAWS = {'train': 4, 'test': 1}  # blurs per tile
 SCALES = {'train': (1.0, 0.7), 'test': (1.0,)}  # smaller copies add sharper detail
-HELD_OUT_EVERY = 5  # photos in a folder of the user's
-MIN_SIDE = 150
 
 
 class Photo(NamedTuple):
@@ -68,34 +67,10 @@ def bundled_photos() -> Iterator[Photo]:
         spec = importlib.util.find_spec(package)
         path = Path(spec.submodule_search_locations[0] if spec else package, name)
         if not path.is_file():
-            raise UserError(
-                f"the installed {package} has no photo '{name}': run tools/install.sh, or give a "
-                'folder of your own sharp photos by --photos'
-            )
+            raise UserError(f"the installed {package} has no photo '{name}': run tools/install.sh")
         image = _resize(read_rgb(path, convert=True), scale)
         split = 'test' if number < 3 else 'train'
         yield Photo(path.stem, split, f'{package}: {origin}', image)
-
-
-def folder_photos(folder: Path) -> Iterator[Photo]:
-    """Read the user's photos; every fifth by name, at least one, is held out."""
-    if not folder.is_dir():
-        raise UserError(f"the folder of photos '{folder}' does not exist")
-    paths = images_by_stem(folder)
-    if len(paths) < 2:
-        raise UserError(
-            f"'{folder}' needs at least 2 photos, one of them to hold out (it holds "
-            f'{list_names(folder)})'
-        )
-    for number, (stem, path) in enumerate(paths.items()):
-        split = 'test' if number % HELD_OUT_EVERY == 0 else 'train'
-        image = read_rgb(path)
-        if min(image.shape[:2]) < MIN_SIDE:
-            raise UserError(
-                f"'{path}' is {image.shape[1]}x{image.shape[0]}: a photo needs {MIN_SIDE} pixels "
-                'on each side'
-            )
-        yield Photo(stem.replace('/', '__'), split, str(path), image)
 
 
 def tiles(size: Tuple[int, int], side: int) -> List[Tuple[int, int, int, int]]:
@@ -121,7 +96,7 @@ def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
                 for part, image in (('blur', blurry), ('sharp', near)):
                     cut = image[inside][:height, :width]
                     write_png(folder / part / f'{name}.png', cut)
-                lines.append(json.dumps({'key': f'{photo.name}/{name}', **record.to_dict()}))
+                lines.append(json.dumps({'key': f'{photo.name}/{name}', **asdict(record)}))
     return lines
 
 
@@ -146,17 +121,16 @@ def _readme(photos: List[Photo], counts: dict) -> str:
     )
 
 
-def build(out: Path, photos_dir: Optional[Path], seed: int) -> str:
+def build(out: Path) -> str:
     """Make the data set unless it is complete; return a message for the user."""
-    settings = {'photos': str(photos_dir and photos_dir.resolve()), 'seed': seed}
-    claim_folder(out, json.dumps(settings))
+    claim_folder(out, json.dumps(asdict(BLUR)))
     readme = out / 'README.md'
     if readme.is_file():
         return f"the quick start's data set is there already: '{out}'"
-    photos = list(bundled_photos() if photos_dir is None else folder_photos(photos_dir))
+    photos = list(bundled_photos())
     lines: dict = {'train': [], 'test': []}
     for number, photo in enumerate(photos):
-        rng = np.random.default_rng([seed, number])
+        rng = np.random.default_rng([0, number])
         lines[photo.split] += make_pairs(photo, out, rng)
     for split, records in lines.items():
         write_text(out / split / RECORDS_NAME, '\n'.join(records) + '\n')
@@ -172,12 +146,7 @@ def main(argv: List[str]) -> None:
     """Build the data set and say where it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='folder of the result, GOPRO_Large layout')
-    parser.add_argument('--photos', type=Path, help='folder of your own sharp photos instead')
-    parser.add_argument('--seed', type=int, default=0, help='of the blur, not negative')
-    args = parser.parse_args(argv)
-    if args.seed < 0:
-        raise UserError(f'--seed is not negative, {args.seed} is')
-    print(build(args.out, args.photos, args.seed))
+    print(build(parser.parse_args(argv).out))
 
 
 if __name__ == '__main__':

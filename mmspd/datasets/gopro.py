@@ -77,7 +77,15 @@ class GoProDataset(PairedImageDataset):
         pairs: List[Pair] = []
         for sequence in sequences:
             for name in (self.blur_key, 'sharp'):
-                self._check_folder(sequence, name)
+                if (sequence / name).is_dir():
+                    continue
+                other = 'blur' if name == 'blur_gamma' else 'blur_gamma'
+                cure = 'expected the layout of GOPRO_Large'
+                if name != 'sharp' and (sequence / other).is_dir():
+                    cure = f"set blur_key='{other}', or unpack the data set again"
+                raise UserError(
+                    f"'{sequence}' has no folder '{name}' (it holds {list_names(sequence)}): {cure}"
+                )
             prefix = sequence.name + '/'
             pairs += match_pairs(sequence / self.blur_key, sequence / 'sharp', prefix)
         return pairs
@@ -86,15 +94,3 @@ class GoProDataset(PairedImageDataset):
         """Return the file that ``records`` names, else the one in the split, if there is one."""
         default = Path(self.data_root, self.split, RECORDS_NAME).expanduser()
         return super().find_records() or (default if default.is_file() else None)
-
-    def _check_folder(self, sequence: Path, name: str) -> None:
-        """Refuse a sequence without one of its folders, naming the one that is there instead."""
-        if (sequence / name).is_dir():
-            return
-        other = {'blur': 'blur_gamma', 'blur_gamma': 'blur'}.get(name, '')
-        cure = 'expected the layout of GOPRO_Large'
-        if other and (sequence / other).is_dir():
-            cure = f"set blur_key='{other}', or unpack the data set again"
-        raise UserError(
-            f"'{sequence}' has no folder '{name}' (it holds {list_names(sequence)}): {cure}"
-        )

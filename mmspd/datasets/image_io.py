@@ -163,13 +163,12 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
     return dict(sorted(images.items()))
 
 
-def list_names(folder: Path, limit: int = 8) -> str:
+def list_names(folder: Path) -> str:
     """Describe what a folder holds, for an error message.
 
     Args:
         folder: An existing folder.
-        limit: Names shown before ``...``.
     """
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith('.'))
-    shown = ', '.join(names[:limit]) + (', ...' if len(names) > limit else '')
+    shown = ', '.join(names[:8]) + (', ...' if len(names) > 8 else '')
     return shown or 'nothing'

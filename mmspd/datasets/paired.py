@@ -10,10 +10,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmspd.datasets.image_io import images_by_stem, list_names
-from mmspd.datasets.packs.pack import PIXELS, Pack, PackedPair, PairPlace, read_pack
+from mmspd.datasets.packs.pack import PIXELS, Pack, PairPlace, read_pack
 from mmspd.datasets.records import read_severities
-from mmspd.datasets.samplers import SampleIndex
-from mmspd.datasets.seeding import seeded
+from mmspd.datasets.samplers import SampleIndex, seeded
 from mmspd.errors import UserError
 
 __all__ = ['RAW', 'Pair', 'PairedImageDataset', 'match_pairs']
@@ -68,8 +67,6 @@ class PairedImageDataset(BaseDataset):
             the records cannot be read or are those of other pairs, or the pack is missing, damaged
             or one of other data.
     """
-
-    METAINFO = dict(dataset_type='paired_deblurring')
 
     #: Environment variable that the shipped configs read ``data_root`` from.
     ROOT_VARIABLE = ''
@@ -179,22 +176,17 @@ class PairedImageDataset(BaseDataset):
                 f"the pack '{path}' holds {pack.choices}, but the config asks for "
                 f'{self.choices()}: correct packed, or give it the folder of the packs'
             )
-        pairs = pack.pairs
-        if Path(self.data_root).expanduser().is_dir():
-            # equal choices do not tell two folders of the same layout apart
-            for pair in (pairs[0], pairs[len(pairs) // 2], pairs[-1]):
-                self._check_source(pair, path)
-        return pack
-
-    def _check_source(self, pair: PackedPair, pack: Path) -> None:
-        """Refuse a pack of another folder, told by the lengths of its files."""
-        for image in pair.images:
-            file = Path(self.data_root).expanduser() / image.file
+        root, pairs = Path(self.data_root).expanduser(), pack.pairs
+        # equal choices do not distinguish two folders of the same layout, lengths of files do
+        checked = (pairs[0], pairs[len(pairs) // 2], pairs[-1]) if root.is_dir() else ()
+        for image in (image for pair in checked for image in pair.images):
+            file = root / image.file
             if not file.is_file() or file.stat().st_size != image.size:
                 raise UserError(
-                    f"the pack '{pack}' was not made from '{self.data_root}' as it is, "
+                    f"the pack '{path}' was not made from '{self.data_root}' as it is, "
                     f"'{image.file}' differs: pack it again, or correct data_root or packed"
                 )
+        return pack
 
     def _pairs_of(self, pack: Pack) -> List[Pair]:
         """Return the pairs of a pack as the folders would give them."""

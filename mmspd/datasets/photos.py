@@ -29,8 +29,6 @@ class PhotoFolderDataset(BaseDataset):
             suffix.
     """
 
-    METAINFO = dict(dataset_type='photos')
-
     def __init__(self, data_root: str, **common: Any) -> None:
         super().__init__(data_root=str(data_root), test_mode=True, **common)
 

@@ -1,16 +1,19 @@
 """Samplers that hand every sample its seed, so that workers and restarts change nothing."""
 
+import random
 from collections import Counter
+from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import numpy as np
+import torch
 from mmengine.dataset import BaseDataset, ConcatDataset, DefaultSampler, RepeatDataset
 
 from mmspd.errors import UserError
 from mmspd.registry import DATA_SAMPLERS
 from mmspd.utils.severity import SEVERITIES
 
-__all__ = ['SampleIndex', 'SeededSampler', 'SeveritySampler', 'shares_of']
+__all__ = ['SampleIndex', 'SeededSampler', 'SeveritySampler', 'seeded', 'shares_of']
 
 #: Stands in ``weights`` for the pairs whose severity is not recorded.
 UNKNOWN = 'unknown'
@@ -51,8 +54,29 @@ class SampleIndex(int):
     def __getnewargs__(self) -> tuple:
         return int(self), self.seed, self.epoch, self.draw
 
-    def __repr__(self) -> str:
-        return f'SampleIndex({int(self)}, seed={self.seed}, epoch={self.epoch}, draw={self.draw})'
+
+@contextmanager
+def seeded(*entropy: int) -> Iterator[None]:
+    """Seed ``random``, ``numpy.random`` and torch's CPU generator, and restore them at the end.
+
+    Equal entropy gives equal random numbers in any process; different entropy gives independent
+    ones (``numpy.random.SeedSequence``). CUDA generators are not touched.
+
+    Args:
+        entropy: Integers, not negative, that name the sample: seed, epoch, index.
+    """
+    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    words = np.random.SeedSequence(entropy).generate_state(3, np.uint32)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    # torch.manual_seed would reseed the GPUs too, which belong to the training step
+    torch.default_generator.manual_seed(int(words[2]))
+    try:
+        yield
+    finally:
+        random.setstate(state[0])
+        np.random.set_state(state[1])
+        torch.set_rng_state(state[2])
 
 
 @DATA_SAMPLERS.register_module()

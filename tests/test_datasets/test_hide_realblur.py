@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmspd.registry import DATASETS
+from mmspd.datasets import HIDEDataset, RealBlurDataset
 
 LOAD = [dict(type='mmspd.LoadImagePair')]
 
@@ -34,9 +34,7 @@ def realblur_root(tmp_path, write_image):
 
 
 def test_hide_pairs_by_name_and_tells_the_shots_apart(hide_root, write_image, tmp_path):
-    dataset = DATASETS.build(
-        dict(type='mmspd.HIDEDataset', data_root=str(hide_root), pipeline=LOAD)
-    )
+    dataset = HIDEDataset(str(hide_root), pipeline=LOAD)
     keys = [dataset.get_data_info(i)['key'] for i in range(len(dataset))]
     assert keys == [
         'test-close-ups/1fromGOPR0950',
@@ -49,11 +47,7 @@ def test_hide_pairs_by_name_and_tells_the_shots_apart(hide_root, write_image, tm
 
 
 def test_realblur_follows_its_list(realblur_root, write_image, tmp_path):
-    dataset = DATASETS.build(
-        dict(
-            type='mmspd.RealBlurDataset', data_root=str(realblur_root), split='test', pipeline=LOAD
-        )
-    )
+    dataset = RealBlurDataset(str(realblur_root), split='test', pipeline=LOAD)
     keys = [dataset.get_data_info(i)['key'] for i in range(len(dataset))]
     assert keys == ['scene050/blur_2', 'scene001/blur_9']
     sample = dataset[0]
@@ -64,28 +58,29 @@ def test_realblur_follows_its_list(realblur_root, write_image, tmp_path):
 def test_hide_faults(hide_root):
     (hide_root / 'GT' / 'long7.png').unlink()
     with pytest.raises(ValueError, match=r'1 images in .*test. have no sharp image of the same na'):
-        DATASETS.build(dict(type='mmspd.HIDEDataset', data_root=str(hide_root)))
+        HIDEDataset(str(hide_root))
     with pytest.raises(ValueError, match=r"has no folder 'val' .*set the environment variable HI"):
-        DATASETS.build(dict(type='mmspd.HIDEDataset', data_root=str(hide_root), split='val'))
+        HIDEDataset(str(hide_root), split='val')
 
 
 def test_realblur_faults(realblur_root):
-    cfg = dict(type='mmspd.RealBlurDataset', data_root=str(realblur_root), split='test')
+    root, path = str(realblur_root), realblur_root / 'RealBlur_J_test_list.txt'
     with pytest.raises(ValueError, match=r"has no list 'RealBlur_R_test_list.txt'"):
-        DATASETS.build(dict(cfg, subset='R'))
+        RealBlurDataset(root, 'R', 'test')
     with pytest.raises(ValueError, match="subset is 'J' or 'R', not 'j'"):
-        DATASETS.build(dict(cfg, subset='j'))
+        RealBlurDataset(root, 'j', 'test')
     next(realblur_root.rglob('blur_9.png')).unlink()
     with pytest.raises(ValueError, match=r'1 images of .* are missing .*blur_9.png'):
-        DATASETS.build(cfg)
-    (realblur_root / 'RealBlur_J_test_list.txt').write_text('one\n')
+        RealBlurDataset(root, 'J', 'test')
+    path.write_text('one\n')
     with pytest.raises(ValueError, match='line 1 of .* does not name two images'):
-        DATASETS.build(cfg)
-    (realblur_root / 'RealBlur_J_test_list.txt').write_text('\n')
+        RealBlurDataset(root, 'J', 'test')
+    path.write_text('\n')
     with pytest.raises(ValueError, match='is empty: download it again'):
-        DATASETS.build(cfg)
+        RealBlurDataset(root, 'J', 'test')
 
 
+@pytest.mark.slow
 def test_one_command_tests_on_another_data_set(tested, run_tool, hide_root, tmp_path):
     args = ('test.py', *tested, '--work-dir', tmp_path / 'test', '--test-on', 'hide')
     code, output = run_tool(*args, HIDE_ROOT=str(hide_root))

@@ -4,7 +4,6 @@ import pytest
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
-import mmspd  # noqa: F401
 from mmspd.datasets import LoadImagePair, PairedFolderDataset
 from mmspd.datasets.image_io import read_rgb
 from mmspd.errors import UserError

@@ -1,10 +1,8 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
 
-import mmspd  # noqa: F401
 from mmspd.datasets import GoProDataset, LoadImagePair, PairedFolderDataset
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
@@ -12,15 +10,14 @@ from mmspd.registry import DATASETS
 FIRST = 'GOPR0384_11_00'
 
 
-def test_gopro_reads_the_raw_layout(gopro_root, write_image, tmp_path):
+def test_gopro_reads_the_raw_layout(gopro_root):
     dataset = DATASETS.build(dict(type='mmspd.GoProDataset', data_root=str(gopro_root)))
-    assert len(dataset) == 6
+    assert len({dataset[i]['key'] for i in range(len(dataset))}) == len(dataset) == 6
     sample = dataset[0]
     assert sample['key'] == f'{FIRST}/000001'
     assert sample['img_path'] == str(gopro_root / 'train' / FIRST / 'blur' / '000001.png')
     assert sample['gt_path'] == str(gopro_root / 'train' / FIRST / 'sharp' / '000001.png')
     assert sample['severity'] is None
-    assert len({dataset[i]['key'] for i in range(6)}) == 6
 
 
 @pytest.mark.parametrize(('blur_key', 'part'), [('blur', 0), ('blur_gamma', 1)])
@@ -110,29 +107,21 @@ def test_missing_root_names_folder_and_variable(tmp_path):
         PairedFolderDataset(str(tmp_path / 'absent'))
 
 
-def test_missing_or_empty_split(gopro_root):
-    with pytest.raises(UserError, match=r"no folder 'val' \(it holds test, train\)"):
-        GoProDataset(str(gopro_root), 'val')
-    (gopro_root / 'val').mkdir()
-    with pytest.raises(UserError, match=r"val' is empty.*GOPRO_ROOT"):
-        GoProDataset(str(gopro_root), 'val')
-    (gopro_root / 'val' / 'a.txt').write_text('')
-    (gopro_root / 'val' / '.cache').mkdir()
-    with pytest.raises(UserError, match='no sequence folder'):
-        GoProDataset(str(gopro_root), 'val')
-
-
-def test_missing_blur_folder_names_the_other_key(gopro_root):
-    shutil.rmtree(gopro_root / 'train' / FIRST / 'blur_gamma')
-    with pytest.raises(UserError, match=r"no folder 'blur_gamma'.*blur, sharp.*blur_key='blur'"):
-        GoProDataset(str(gopro_root), blur_key='blur_gamma')
-    assert len(GoProDataset(str(gopro_root), blur_key='blur')) == 6
-
-
-def test_missing_sharp_folder(gopro_root):
-    shutil.rmtree(gopro_root / 'train' / FIRST / 'sharp')
-    with pytest.raises(UserError, match=r"no folder 'sharp' \(it holds blur, blur_gamma\)"):
-        GoProDataset(str(gopro_root))
+@pytest.mark.parametrize(
+    ('make', 'split', 'message'),
+    [
+        (None, 'val', r"no folder 'val' \(it holds test, train\)"),
+        ('val', 'val', r"val' is empty.*GOPRO_ROOT"),
+        ('val/.cache', 'val', 'no sequence folder'),
+        ('train/A/blur', 'train', r"no folder 'sharp' \(it holds blur\): expected the layout"),
+        ('train/A/blur_gamma', 'train', r"no folder 'blur' \(.*\): set blur_key='blur_gamma'"),
+    ],
+)
+def test_missing_or_empty_folders(gopro_root, make, split, message):
+    if make:
+        (gopro_root / make).mkdir(parents=True)
+    with pytest.raises(UserError, match=message):
+        GoProDataset(str(gopro_root), split)
 
 
 def test_unknown_blur_key(gopro_root):
@@ -140,9 +129,16 @@ def test_unknown_blur_key(gopro_root):
         GoProDataset(str(gopro_root), blur_key='blury')
 
 
-def test_missing_folder_of_a_pair(tmp_path, write_image):
-    write_image(tmp_path / 'blur' / 'a.png')
-    with pytest.raises(UserError, match=r"no folder 'input' \(it holds blur\): set blur_dir"):
+def test_faults_of_folder_pairs(tmp_path, write_image):
+    write_image(tmp_path / 'input' / 'a.png')
+    with pytest.raises(UserError, match=r"no folder 'target' \(it holds input\): set sharp_dir"):
+        PairedFolderDataset(str(tmp_path))
+    (tmp_path / 'target').mkdir()
+    with pytest.raises(UserError, match=r"no image in '.*target' \(it holds nothing\)"):
+        PairedFolderDataset(str(tmp_path))
+    write_image(tmp_path / 'target' / 'a.png')
+    write_image(tmp_path / 'input' / 'a.bmp')
+    with pytest.raises(UserError, match='differ only in their suffix'):
         PairedFolderDataset(str(tmp_path))
 
 
@@ -151,21 +147,6 @@ def test_unpaired_images_are_counted_and_named(gopro_root):
     (gopro_root / 'train' / FIRST / 'blur' / '000003.png').unlink()
     with pytest.raises(UserError, match=r'2 images .*blur/000002\.png.*sharp/000003\.png'):
         GoProDataset(str(gopro_root))
-
-
-def test_folder_without_images(tmp_path, write_image):
-    write_image(tmp_path / 'input' / 'a.png')
-    (tmp_path / 'target').mkdir()
-    with pytest.raises(UserError, match=r"no image in '.*target' \(it holds nothing\)"):
-        PairedFolderDataset(str(tmp_path))
-
-
-def test_same_name_with_two_suffixes(tmp_path, write_image):
-    for name in ('a.png', 'a.bmp'):
-        write_image(tmp_path / 'input' / name)
-    write_image(tmp_path / 'target' / 'a.png')
-    with pytest.raises(UserError, match='differ only in their suffix'):
-        PairedFolderDataset(str(tmp_path))
 
 
 def test_pipeline_errors_name_the_file(gopro_root):

@@ -5,10 +5,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-import mmspd  # noqa: F401
 from mmspd.datasets import LoadPhoto, PhotoFolderDataset
 from mmspd.errors import UserError
-from mmspd.registry import DATASETS
 
 BASE = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'photos.py'
 
@@ -22,13 +20,7 @@ def photos(tmp_path, write_image):
 
 def test_every_photo_is_a_sample_without_a_sharp_image(photos):
     root, images = photos
-    dataset = DATASETS.build(
-        dict(
-            type='mmspd.PhotoFolderDataset',
-            data_root=str(root),
-            pipeline=[dict(type='mmspd.LoadPhoto')],
-        )
-    )
+    dataset = PhotoFolderDataset(str(root), pipeline=[dict(type='mmspd.LoadPhoto')])
     samples = [dataset[index] for index in range(len(dataset))]
     assert [sample['key'] for sample in samples] == ['b', 'trip/a']
     for sample in samples:

@@ -11,7 +11,6 @@ from mmengine.registry import DefaultScope
 from skimage import data
 from torch.utils.data import DataLoader
 
-import mmspd  # noqa: F401
 from mmspd.datasets import (
     GoProDataset,
     LoadImagePair,

@@ -8,9 +8,8 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
-from mmengine.dataset import BaseDataset
 from tqdm import tqdm
 
 from mmspd.datasets.layouts import recognize
@@ -72,26 +71,13 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
     return chosen[0]
 
 
-def measure_records(dataset: BaseDataset, workers: int) -> Iterator[Dict[str, Any]]:
-    """Measure the blur of every pair of a dataset, in its order.
+def measure(info: Dict[str, Any]) -> Dict[str, Any]:
+    """Measure the blur of the pair that a dataset describes.
 
-    Args:
-        dataset: One of the paired datasets; its pipeline is not used.
-        workers: Processes that work at the same time; 0 is this one.
-
-    Yields:
+    Returns:
         ``key``, ``severity``, ``extent`` in pixels and ``psnr`` of the blurry image in dB. Severity
         and extent are ``None`` where the pair does not show them, ``psnr`` where it is infinite.
-
-    Raises:
-        UserError: An image cannot be read.
     """
-    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    return map_in_processes(_measure, infos, workers)
-
-
-def _measure(info: Dict[str, Any]) -> Dict[str, Any]:
-    """Measure the blur of the pair that a dataset describes."""
     pair = LoadImagePair()(dict(info))
     psnr, extent = measure_severity(pair['img'], pair['gt'])
     known = not math.isnan(extent)
@@ -107,8 +93,9 @@ def main(argv: List[str]) -> None:
     """Measure, write the records and say what they hold."""
     args = parse_args(argv)
     dataset = DATASETS.build(dataset_of(args.data, args.split))
-    measured = measure_records(dataset, args.workers)
-    records = list(tqdm(measured, total=len(dataset), unit='pair'))
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    measured = map_in_processes(measure, infos, args.workers)
+    records = list(tqdm(measured, total=len(infos), unit='pair'))
     write_text(args.out, ''.join(f'{json.dumps(record)}\n' for record in records))
     counts = Counter(record['severity'] for record in records)
     summary = [f'{counts[name]} {name}' for name in SEVERITIES] + [f'{counts[None]} unknown']

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import List
 
 from mmspd.datasets.layouts import DatasetSplit, recognize
-from mmspd.datasets.packs.writer import check_space, plan_pack, write_pack
+from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
@@ -92,7 +92,6 @@ def main(argv: List[str]) -> None:
         plan_pack(DATASETS.build(dict(part.dataset, lazy_init=True)), args.out, args.to_rgb)
         for part in parts
     ]
-    check_space(plans, args.out)
     for plan in plans:
         if not plan.complete:
             print(f"packing {len(plan.pairs)} pairs into '{plan.path}'")

@@ -92,7 +92,9 @@ def synthesize_folder(
     """
     photos = _find_photos(source, out)
     jobs = _assign(photos, out, plan)
-    claim_folder(out, _settings(plan, sorted(photos)))
+    names = hashlib.sha256('\n'.join(sorted(photos)).encode('utf-8')).hexdigest()
+    settings = {'plan': asdict(plan), 'photos': len(photos), 'names': names}
+    claim_folder(out, json.dumps(settings, indent=1))
     outcomes = tqdm(map_in_processes(_run, jobs, workers), total=len(jobs), unit='pair')
     unusable = [sentence for sentence in outcomes if sentence]
     if unusable and (len(unusable) == len(jobs) or not skip_unusable):
@@ -168,12 +170,6 @@ def claim_folder(out: Path, settings: str) -> None:
         write_text(path, settings)
 
 
-def _settings(plan: FolderPlan, names: Sequence[str]) -> str:
-    """Describe a plan and the photos it is for."""
-    digest = hashlib.sha256('\n'.join(names).encode('utf-8')).hexdigest()
-    return json.dumps({'plan': asdict(plan), 'photos': len(names), 'names': digest}, indent=1)
-
-
 def _run(job: _Job) -> Optional[str]:
     """Make the pairs of a photo, unless they are there; return why it cannot be used, if so."""
     files = [
@@ -200,7 +196,7 @@ def _run(job: _Job) -> Optional[str]:
         write_png(blur_path, blurry)
         write_png(sharp_path, sharp)
         key = f'{job.name}/{copy:06d}'
-        records.append({'key': key, **record.to_dict(), 'seed': seeds.entropy})
+        records.append({'key': key, **asdict(record), 'seed': seeds.entropy})
     write_text(done, json.dumps(records))
     return None
 

@@ -1,7 +1,7 @@
 """Blurry photos made from sharp ones, by adding up what the sensor would have seen."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Dict, Optional, Tuple, Union
+from dataclasses import dataclass
+from typing import Optional, Tuple, Union
 
 import cv2
 import numpy as np
@@ -93,10 +93,6 @@ class BlurRecord:
     noise: float
     highlight_gain: float
 
-    def to_dict(self) -> Dict[str, Any]:
-        """Return plain Python values, for JSON."""
-        return asdict(self)
-
 
 def synthesize_blur(
     sharp: np.ndarray, rng: np.random.Generator, spec: BlurSpec, box: Optional[Box] = None
@@ -134,7 +130,8 @@ def synthesize_blur(
         light, frames = _pan(sharp, gain, extent, box)
         extents = np.array([extent])
     else:
-        camera = random_motion(rng, _center(size), grid_points(size), extent)
+        center = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+        camera = random_motion(rng, center, grid_points(size), extent)
         count = rng.integers(spec.moving_regions + 1)
         regions = [MovingRegion.random(rng, size, extent) for _ in range(count)]
         exposure = Exposure(camera, regions, box, size)
@@ -192,11 +189,6 @@ def _extent_range(spec: BlurSpec, size: Tuple[int, int]) -> Tuple[float, float]:
         return spec.severity
     low, high = (share * np.sqrt(size[0] * size[1]) for share in SEVERITIES[spec.severity])
     return max(low, 1.0), max(high, 1.0)
-
-
-def _center(size: Tuple[int, int]) -> np.ndarray:
-    """Return the (x, y) of an image's center."""
-    return np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
 
 
 def _to_light(photo: np.ndarray, gain: float) -> np.ndarray:

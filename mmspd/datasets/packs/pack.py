@@ -10,7 +10,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -64,20 +64,6 @@ class PackedPair:
     def nbytes(self) -> int:
         """Length of one image's pixels in bytes."""
         return self.height * self.width * 3
-
-    def checksums(self, file: BinaryIO, start: int) -> List[int]:
-        """Read the images from ``pixels.npy`` and return their checksums.
-
-        Args:
-            file: The opened file.
-            start: Position of the array's first value in the file.
-        """
-        # a plain read reports a failing disk as an error, a memory map ends the process
-        checksums = []
-        for image in self.images:
-            file.seek(start + image.offset)
-            checksums.append(zlib.crc32(file.read(self.nbytes)))
-        return checksums
 
 
 class PairPlace(NamedTuple):
@@ -160,6 +146,16 @@ class Pack:
         offsets = pair.images[0].offset, pair.images[-1].offset
         return PairPlace(str(self.path), self.modified, pair.height, pair.width, *offsets)
 
+    def checksums(self, pair: PackedPair) -> List[int]:
+        """Read the images of a pair from the disk and return their checksums."""
+        file = self.path / PIXELS
+        start = np.load(file, mmap_mode='r').offset
+        # a plain read reports a failing disk as an error, a memory map ends the process
+        return [
+            zlib.crc32(np.fromfile(file, np.uint8, pair.nbytes, offset=start + image.offset).data)
+            for image in pair.images
+        ]
+
     def verify(self) -> List[str]:
         """Read all pixels and compare the checksums.
 
@@ -169,15 +165,13 @@ class Pack:
         Raises:
             UserError: The pixels cannot be read.
         """
-        start = open_pixels(self.path).offset
         try:
-            with open(self.path / PIXELS, 'rb') as file:
-                return [
-                    image.file
-                    for pair in self.pairs
-                    for image, checksum in zip(pair.images, pair.checksums(file, start))
-                    if checksum != image.checksum
-                ]
+            return [
+                image.file
+                for pair in self.pairs
+                for image, checksum in zip(pair.images, self.checksums(pair))
+                if checksum != image.checksum
+            ]
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
@@ -197,34 +191,17 @@ def read_pack(path: Path) -> Pack:
             pair['images'] = [PackedImage(**image) for image in pair['images']]
         fields['pairs'] = [PackedPair(**pair) for pair in fields['pairs']]
         pack = Pack(path, **fields, modified=(path / PIXELS).stat().st_mtime_ns)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path / INDEX}' is not the index of a pack: {_FIX}") from error
-    length = len(open_pixels(path))
-    if length != pack.nbytes:
-        raise UserError(f"'{path / PIXELS}' has {length} of {pack.nbytes} values: {_FIX}")
-    return pack
-
-
-def open_pixels(path: Path) -> np.memmap:
-    """Map the array of a pack into memory, read-only.
-
-    Args:
-        path: Folder of a pack.
-
-    Raises:
-        UserError: The file cannot be read, or is no flat uint8 array.
-    """
-    try:
         pixels = np.load(path / PIXELS, mmap_mode='r')
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (ValueError, EOFError) as error:
-        raise UserError(f"'{path / PIXELS}' is cut off or no NumPy file: {_FIX}") from error
-    if not isinstance(pixels, np.memmap) or pixels.dtype != np.uint8 or pixels.ndim != 1:
-        raise UserError(f"'{path / PIXELS}' is not a flat array of uint8: {_FIX}")
-    return pixels
+    except (ValueError, KeyError, TypeError, EOFError) as error:
+        raise UserError(f"'{path}' is cut off or no pack ({error}): {_FIX}") from error
+    if pixels.dtype != np.uint8 or pixels.shape != (pack.nbytes,):
+        raise UserError(
+            f"'{path / PIXELS}' has {pixels.dtype} values of shape {pixels.shape}, but its index "
+            f'describes {pack.nbytes} of uint8: {_FIX}'
+        )
+    return pack
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
@@ -235,7 +212,9 @@ def _unreadable(path: Path, error: OSError) -> UserError:
 @lru_cache(maxsize=16)
 def _map_pixels(path: str, modified: int) -> np.ndarray:
     """Map a pack into this process, once; all processes share its pages."""
-    pixels = open_pixels(Path(path))
-    if Path(path, PIXELS).stat().st_mtime_ns != modified:
-        raise UserError(f"the pack '{path}' was replaced during the run: start the run again")
-    return np.asarray(pixels)
+    file = Path(path, PIXELS)
+    if not file.is_file() or file.stat().st_mtime_ns != modified:
+        raise UserError(
+            f"the pack '{path}' was replaced or removed during the run: start the run again"
+        )
+    return np.asarray(np.load(file, mmap_mode='r'))

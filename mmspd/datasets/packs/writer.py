@@ -1,6 +1,5 @@
 """Making packs (:mod:`mmspd.datasets.packs.pack`): planned, written and verified."""
 
-import errno
 import fcntl
 import json
 import os
@@ -9,7 +8,7 @@ import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Sequence, TextIO, Union
+from typing import Dict, List, Sequence, TextIO, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -21,24 +20,21 @@ from mmspd.datasets.packs.pack import (
     Pack,
     PackedImage,
     PackedPair,
-    open_pixels,
     read_pack,
 )
+from mmspd.datasets.paired import Pair, PairedImageDataset
 from mmspd.errors import UserError
 from mmspd.utils.files import write_text
 from mmspd.utils.parallel import map_in_processes
 from mmspd.version import __version__
 
-if TYPE_CHECKING:
-    from mmspd.datasets.paired import Pair, PairedImageDataset
-
-__all__ = ['check_space', 'plan_pack', 'write_pack']
+__all__ = ['plan_pack', 'write_pack']
 
 #: While a pack is made: the plan in the first line, then [number, checksums] of each finished pair.
 _JOURNAL = 'journal.jsonl'
 
 
-def plan_pack(dataset: 'PairedImageDataset', folder: Path, to_rgb: bool = False) -> Pack:
+def plan_pack(dataset: PairedImageDataset, folder: Path, to_rgb: bool = False) -> Pack:
     """Plan the pack of a dataset from the headers of its images; nothing is written.
 
     Args:
@@ -55,18 +51,16 @@ def plan_pack(dataset: 'PairedImageDataset', folder: Path, to_rgb: bool = False)
             another folder has this name.
     """
     root, path = Path(dataset.data_root).expanduser(), folder / dataset.pack_name
-    listed = dataset.list_pairs()
     pairs: List[PackedPair] = []
     errors: List[UserError] = []
     offset = 0
-    for pair in listed:
+    for pair in dataset.list_pairs():
         try:
             pairs.append(_plan_pair(root, pair, offset))
+            offset += pairs[-1].nbytes * len(pairs[-1].images)
         except UserError as error:
             errors.append(error)
-            continue
-        offset += pairs[-1].nbytes * len(pairs[-1].images)
-    _refuse(errors, len(listed))
+    _refuse(errors, len(pairs) + len(errors))
     plan = Pack(path, dataset.choices(), str(root.resolve()), __version__, to_rgb, pairs)
     try:
         existing = read_pack(path)
@@ -80,29 +74,6 @@ def plan_pack(dataset: 'PairedImageDataset', folder: Path, to_rgb: bool = False)
             'output folder, or delete it'
         )
     return plan
-
-
-def check_space(plans: Sequence[Pack], folder: Path) -> None:
-    """Refuse packs that the disk has no room for.
-
-    Args:
-        plans: The packs; those that are complete need no room.
-        folder: Where they go; it need not exist.
-
-    Raises:
-        UserError: The disk is too small.
-    """
-    plans = [plan for plan in plans if not plan.complete]
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    needed = sum(plan.nbytes for plan in plans)
-    # an interrupted run has reserved its room already
-    reserved = [file for plan in plans if (file := _part(plan) / PIXELS).is_file()]
-    free = shutil.disk_usage(existing).free + sum(f.stat().st_blocks * 512 for f in reserved)
-    if needed > free:
-        raise UserError(
-            f"packing needs {needed:,} bytes in '{folder}', {free:,} are free: free some or choose "
-            'another folder'
-        )
 
 
 def write_pack(plan: Pack, workers: int = 0) -> None:
@@ -119,10 +90,10 @@ def write_pack(plan: Pack, workers: int = 0) -> None:
     Raises:
         UserError: Images cannot be used, the disk is full, or another process makes this pack.
     """
-    part = _part(plan)
+    part = replace(plan, path=plan.path.with_name(plan.path.name + '.part'))
     try:
-        part.mkdir(parents=True, exist_ok=True)
-        with open(part / _JOURNAL, 'a+', encoding='ascii') as journal:
+        part.path.mkdir(parents=True, exist_ok=True)
+        with open(part.path / _JOURNAL, 'a+', encoding='ascii') as journal:
             try:
                 # a lock of the process: workers that outlive a killed packer do not inherit it
                 fcntl.lockf(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -131,22 +102,19 @@ def write_pack(plan: Pack, workers: int = 0) -> None:
                     f"'{plan.path}' is being made by another process: wait for it"
                 ) from error
             try:
-                checksums = _resume(plan, journal)
-                _fill(plan, journal, checksums, workers)
-                _finish(plan, checksums)
+                checksums = _resume(part, journal)
+                _fill(part, journal, checksums, workers)
+                _finish(part, checksums, plan.path)
             except (UserError, OSError):
-                shutil.rmtree(part)
+                shutil.rmtree(part.path)
                 raise
     except OSError as error:
-        raise UserError(f"cannot write '{plan.path}': {error.strerror}") from error
+        raise UserError(
+            f"cannot write '{plan.path}', {plan.nbytes:,} bytes: {error.strerror}"
+        ) from error
 
 
-def _part(plan: Pack) -> Path:
-    """Return the folder's name while the pack is made."""
-    return plan.path.with_name(plan.path.name + '.part')
-
-
-def _plan_pair(root: Path, pair: 'Pair', offset: int) -> PackedPair:
+def _plan_pair(root: Path, pair: Pair, offset: int) -> PackedPair:
     """Give a pair its place, without checksums yet."""
     images: List[PackedImage] = []
     sizes = {}
@@ -181,46 +149,29 @@ def _refuse(errors: Sequence[UserError], pairs: int) -> None:
     raise UserError(f'{len(errors)} of {pairs} pairs cannot be packed: {names}{more}')
 
 
-def _resume(plan: Pack, journal: TextIO) -> Dict[int, List[int]]:
+def _resume(part: Pack, journal: TextIO) -> Dict[int, List[int]]:
     """Return the checksums of the finished pairs by their number, or make room to begin."""
     journal.seek(0)
     text = journal.read()
     lines = text.split('\n')[:-1]  # a line that was cut off has no end
-    pixels, checksums = _part(plan) / PIXELS, {}
-    if lines[:1] == [plan.to_json()] and pixels.is_file():
+    if lines[:1] == [part.to_json()]:
         journal.truncate(text.rfind('\n') + 1)
-        start = open_pixels(pixels.parent).offset
-        with open(pixels, 'rb') as file:
-            for number, recorded in map(json.loads, lines[1:]):
-                if plan.pairs[number].checksums(file, start) == recorded:
-                    checksums[number] = recorded
-    else:
-        _reserve(plan, pixels)
-        journal.truncate(0)
-        journal.write(plan.to_json() + '\n')
-        journal.flush()
-    return checksums
+        recorded = dict(map(json.loads, lines[1:]))
+        return {n: sums for n, sums in recorded.items() if part.checksums(part.pairs[n]) == sums}
+    journal.truncate(0)
+    np.lib.format.open_memmap(part.path / PIXELS, 'w+', np.uint8, (part.nbytes,))
+    with open(part.path / PIXELS, 'r+b') as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    journal.write(part.to_json() + '\n')
+    journal.flush()
+    return {}
 
 
-def _reserve(plan: Pack, pixels: Path) -> None:
-    """Make the array and take its room on the disk before any work is done."""
-    with open(pixels, 'wb') as file:
-        header = dict(descr='|u1', fortran_order=False, shape=(plan.nbytes,))
-        np.lib.format.write_array_header_1_0(file, header)
-        file.flush()
-        try:
-            os.posix_fallocate(file.fileno(), file.tell(), plan.nbytes)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                check_space([plan], plan.path.parent)
-            raise
-
-
-def _fill(plan: Pack, journal: TextIO, checksums: Dict[int, List[int]], workers: int) -> None:
+def _fill(part: Pack, journal: TextIO, checksums: Dict[int, List[int]], workers: int) -> None:
     """Decode the pairs that are not done, and add their checksums."""
-    numbers = [number for number in range(len(plan.pairs)) if number not in checksums]
-    decode = partial(_decode, _part(plan), Path(plan.source), plan.to_rgb)
-    results = map_in_processes(decode, [plan.pairs[number] for number in numbers], workers)
+    numbers = [number for number in range(len(part.pairs)) if number not in checksums]
+    decode = partial(_decode, part.path, Path(part.source), part.to_rgb)
+    results = map_in_processes(decode, [part.pairs[number] for number in numbers], workers)
     errors: List[UserError] = []
     for number, result in zip(numbers, tqdm(results, total=len(numbers), unit='pair')):
         if isinstance(result, UserError):
@@ -229,12 +180,12 @@ def _fill(plan: Pack, journal: TextIO, checksums: Dict[int, List[int]], workers:
         checksums[number] = result
         journal.write(json.dumps([number, result]) + '\n')
         journal.flush()
-    _refuse(errors, len(plan.pairs))
+    _refuse(errors, len(part.pairs))
 
 
 def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[List[int], UserError]:
     """Decode a pair into the array; return its checksums, or why an image cannot be used."""
-    start, checksums = open_pixels(part).offset, []
+    start, checksums = np.load(part / PIXELS, mmap_mode='r').offset, []
     with open(part / PIXELS, 'r+b') as file:
         for image in pair.images:
             path = root / image.file
@@ -251,26 +202,24 @@ def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[Lis
     return checksums
 
 
-def _finish(plan: Pack, checksums: Dict[int, List[int]]) -> None:
+def _finish(part: Pack, checksums: Dict[int, List[int]], path: Path) -> None:
     """Add the index, read everything back, and give the pack its name."""
-    part = _part(plan)
     pairs = [
         replace(pair, images=[replace(i, checksum=c) for i, c in zip(pair.images, checksums[n])])
-        for n, pair in enumerate(plan.pairs)
+        for n, pair in enumerate(part.pairs)
     ]
-    write_text(part / INDEX, replace(plan, pairs=pairs).to_json())
-    for name in (INDEX, PIXELS):
-        with open(part / name, 'rb') as file:
-            os.fsync(file.fileno())
-            # the check shall read the disk, not the memory that still holds the same
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    damaged = read_pack(part).verify()
+    write_text(part.path / INDEX, replace(part, pairs=pairs).to_json())
+    with open(part.path / PIXELS, 'rb') as file:
+        os.fsync(file.fileno())
+        # the check shall read the disk, not the memory that still holds the same
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    damaged = read_pack(part.path).verify()
     if damaged:
         raise UserError(
-            f"the disk does not return the pixels written to '{part}' for {len(damaged)} images "
-            f"(the first: '{damaged[0]}'): check the disk, or choose another folder"
+            f"the disk does not return the pixels written to '{part.path}' for {len(damaged)} "
+            f"images (the first: '{damaged[0]}'): check the disk, or choose another folder"
         )
     for name in (PIXELS, INDEX, _JOURNAL):  # of the pack that this one replaces
-        (plan.path / name).unlink(missing_ok=True)
-    os.replace(part, plan.path)
-    (plan.path / _JOURNAL).unlink()
+        (path / name).unlink(missing_ok=True)
+    os.replace(part.path, path)
+    (path / _JOURNAL).unlink()

@@ -32,10 +32,8 @@ class SynthesizeBlur(BaseTransform):
         gt_patch_size: Side of the crop in pixels; 0 blurs the whole photo, for validation.
         severities: Weight by severity's name, of which each sample gets one; all alike by default.
         extent: Range of the extent in pixels, instead of ``severities``.
-        kind: See :class:`~mmspd.datasets.blur.synthesis.BlurSpec`, also for the other arguments.
-        moving_regions: As there.
-        noise: As there.
-        highlight_gain: As there.
+        **spec: Arguments of :class:`~mmspd.datasets.blur.synthesis.BlurSpec`: ``kind``,
+            ``moving_regions``, ``noise`` and ``highlight_gain``.
 
     Raises:
         UserError: A value is out of its range, or a photo is smaller than the crop.
@@ -46,10 +44,7 @@ class SynthesizeBlur(BaseTransform):
         gt_patch_size: int = 0,
         severities: Optional[Mapping[str, float]] = None,
         extent: Optional[Tuple[float, float]] = None,
-        kind: str = 'trajectory',
-        moving_regions: int = 0,
-        noise: Tuple[float, float] = (0.0, 0.01),
-        highlight_gain: Tuple[float, float] = (1.0, 1.0),
+        **spec: Any,
     ) -> None:
         if severities is not None and extent is not None:
             raise UserError('SynthesizeBlur takes severities or extent, not both: leave out one')
@@ -61,9 +56,7 @@ class SynthesizeBlur(BaseTransform):
             shares[extent[0], extent[1]] = 1.0
         self.gt_patch_size = gt_patch_size
         self.shares = list(shares.values())
-        self.specs = [
-            BlurSpec(amount, kind, moving_regions, noise, highlight_gain) for amount in shares
-        ]
+        self.specs = [BlurSpec(amount, **spec) for amount in shares]
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Crop and blur ``gt``."""

@@ -1,5 +1,3 @@
-import dataclasses
-
 import cv2
 import numpy as np
 import pytest
@@ -93,7 +91,7 @@ def test_trajectory_averages_sub_frames_in_linear_light(photo):
 def test_sharp_photo_is_aligned_with_the_result(photo, kind, severity):
     shifts = [
         shift_between(photo, blur(photo, seed, kind=kind, severity=severity, **QUIET)[0])
-        for seed in range(12)
+        for seed in range(6)
     ]
     assert np.abs(shifts).max() < 0.5
 
@@ -194,19 +192,18 @@ def test_moving_regions_change_only_a_part(photo):
     ],
     ids=['panning', 'trajectory', 'far', 'regions'],
 )
-@pytest.mark.parametrize('box', [Box(0, 0, 40, 32), Box(70, 40, 110, 80), Box(140, 88, 180, 120)])
-def test_a_part_looks_as_it_does_in_the_whole(photo, spec, box, monkeypatch):
+def test_a_part_looks_as_it_does_in_the_whole(photo, spec, monkeypatch):
     # whole and part place their sub-frames differently, which does not matter if they are dense
     monkeypatch.setattr(exposure, '_MAX_STEP', 0.1)
     spec = BlurSpec(**QUIET, **spec)
-    for seed in range(3):
-        whole, record = synthesize_blur(photo, np.random.default_rng(seed), spec)
-        part, own = synthesize_blur(photo, np.random.default_rng(seed), spec, box)
+    whole, record = synthesize_blur(photo, np.random.default_rng(2), spec)
+    for box in (Box(0, 0, 40, 32), Box(70, 40, 110, 80), Box(140, 88, 180, 120)):
+        part, own = synthesize_blur(photo, np.random.default_rng(2), spec, box)
         assert part.shape == (*box.size, 3)
         difference = np.abs(part.astype(int) - box.of(whole))
         assert difference.max() <= 1
         assert difference.mean() < 0.1
-        assert own.moving_regions == record.moving_regions
+        assert own.moving_regions == record.moving_regions >= (spec.moving_regions > 0)
         assert own.severity == record.severity
 
 
@@ -223,7 +220,7 @@ def test_extent_of_a_part_is_its_own(photo):
     """Rotation about the center moves the corners more."""
     spec = BlurSpec(severity=(20, 20))
     whole, corner, center = (
-        [synthesize_blur(photo, np.random.default_rng(s), spec, box)[1].extent for s in range(20)]
+        [synthesize_blur(photo, np.random.default_rng(s), spec, box)[1].extent for s in range(10)]
         for box in (None, Box(0, 0, 32, 32), Box(74, 44, 106, 76))
     )
     np.testing.assert_allclose(whole, 20, rtol=0.01)
@@ -278,9 +275,3 @@ def test_bad_photos_are_refused(photo):
         blur(photo / 255)
     with pytest.raises(UserError, match='20x120 is too small'):
         blur(photo[:, :20])
-
-
-def test_record_is_plain_data(photo):
-    record = blur(photo)[1].to_dict()
-    assert {type(value) for value in record.values()} <= {str, int, float}
-    assert set(record) == {field.name for field in dataclasses.fields(synthesis.BlurRecord)}

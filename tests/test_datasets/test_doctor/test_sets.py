@@ -20,10 +20,9 @@ from blurred_pairs import (
 )
 from PIL import Image
 
-from mmspd.datasets import GoProDataset, HIDEDataset, RealBlurDataset
+from mmspd.datasets import GoProDataset, HIDEDataset, PairedFolderDataset, RealBlurDataset
 from mmspd.datasets.doctor import check_data
 from mmspd.datasets.packs.writer import plan_pack, write_pack
-from mmspd.registry import DATASETS
 
 
 def test_several_blurs_of_one_photo_are_fine(root):
@@ -160,14 +159,7 @@ def test_orientation_and_palette(tmp_path):
 
 
 def test_pack(healthy, tmp_path):
-    dataset = DATASETS.build(
-        dict(
-            type='mmspd.PairedFolderDataset',
-            data_root=str(healthy),
-            blur_dir='test/blur',
-            sharp_dir='test/sharp',
-        )
-    )
+    dataset = PairedFolderDataset(str(healthy), 'blur', 'sharp', 'test')
     plan = plan_pack(dataset, tmp_path)
     write_pack(plan)
     report = check_data(plan.path)
