@@ -302,17 +302,11 @@ def test_what_is_known_of_a_network_does_not_keep_it():
 #: Restores 2.8 megapixels; prints its peak memory, the budget and the number of tiles.
 RESTORE_LARGE = """
 import resource, sys, torch
-import mmspd.models
+from restorer_contract import guide
 from mmspd.models.tiling import restore_images
-from mmspd.registry import build_model
 from mmspd.models.tiling.memory import held_memory
 
-spl = dict(
-    type='mmspd.SPL',
-    extractor=dict(type='mmspd.ConvExtractor', width=8, num_blocks=(1, 1, 1)))
-network = build_model(dict(
-    type='mmspd.SemanticGuided', restorer=dict(type='mmspd.UNet', base=4, num_res=1),
-    prior=spl, embedding=dict(type='mmspd.SPE'))).eval()
+network = guide(dict(type='mmspd.UNet', base=4, num_res=1)).eval()
 image = torch.rand(1, 3, 1400, 2000)
 budget = held_memory(torch.device('cpu')) + 2**20 * int(sys.argv[1])
 tiles = []
