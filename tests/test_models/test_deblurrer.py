@@ -328,6 +328,7 @@ def test_compiled_model_pickles(pair):
     assert all(torch.equal(got[name], loss) for name, loss in want.items())
 
 
+@pytest.mark.slow
 def test_precision_and_compiling_are_for_testing_too(pair):
     sizes = []
 
