@@ -137,6 +137,7 @@ def test_stage_1_of_mprnet_takes_its_part(tmp_path):
     assert '1 missing (stage1_decoder.up21.up.1.weight)' in refusal(stage1, tmp_path / 'w.pth')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('other', SMALL)
 def test_another_restorers_file_is_refused_by_name(other, tmp_path):
     path = publish(other, network(other).state_dict(), tmp_path / 'files')

@@ -1,5 +1,6 @@
 """MMagic's restorers, guided through HookSeams by config alone."""
 
+import pytest
 import torch
 from restorer_contract import GuidedContract, RestorerContract
 
@@ -65,6 +66,7 @@ class TestSwinIR(Hooked):
     seams = [dict(name='conv_after_body', level=1), dict(name='conv_last', level=0)]
 
 
+@pytest.mark.slow
 class TestDeblurGANv2(Hooked):
     """A feature pyramid: heads at strides 4 to 32, smoothing at 4 and 2."""
 

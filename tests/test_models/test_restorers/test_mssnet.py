@@ -83,6 +83,7 @@ def test_outputs_one_half_then_five_full_size():
     assert [tuple(out.shape[2:]) for out in outputs] == [(19, 25)] + [(37, 50)] * 5
 
 
+@pytest.mark.slow
 def test_every_u_net_takes_all_levels_of_the_prior():
     embedding = guide(SMALL).embedding
     expected = {f'D{unet}.dec{level}': level - 1 for unet in ALL_UNETS for level in (3, 2, 1)}

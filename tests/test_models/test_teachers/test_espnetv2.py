@@ -28,6 +28,7 @@ def test_names_and_shapes_are_those_of_the_published_files():
     assert digest == 'd1a1811ff0696286c0bba8ac48461a4083dca0ad4b63af898ec8a1bb1fedd8f4'
 
 
+@pytest.mark.slow
 def test_a_person_is_a_person_and_a_cat_a_cat(shared_data):
     from skimage import data
     from skimage.transform import resize

@@ -210,6 +210,7 @@ def test_conversion_refuses_other_networks():
         efficientnet_lite_to_timm({'_blocks.16._bn1.weight': torch.zeros(1)})
 
 
+@pytest.mark.slow
 def test_stages_that_nobody_reads_are_not_run():
     """timm's EfficientNets run all their stages whatever out_indices says."""
     cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/efficientnet_lite0.py').teacher

@@ -176,6 +176,7 @@ def test_mistakes_end_in_one_sentence(kwargs, message):
         teacher(**kwargs)
 
 
+@pytest.mark.slow
 def test_published_weights_fit_the_shipped_teachers(shared_data):
     file = shared_data / 'data' / 'seg' / 'espnetv2' / 'espnetv2_s_2.0_city_1024x512.pth'
     state = torch.load(file, map_location='cpu', weights_only=True)
