@@ -72,25 +72,71 @@ def backward(network, *images):
     }
 
 
-class RestorerContract:
-    """Base of the tests of a restorer."""
+class GuidedContract:
+    """What every restorer keeps where it is guided, also one of another project."""
 
     restorer: dict  # a small configuration
     small = None  # arguments that make a recipe small, where they are not those of `restorer`
     seams = None  # names, for a restorer that has none of its own
     prior = PRIOR
-    num_outputs = 1
-    # sizes it takes; a restorer of mmspd takes any, one of another project may not
-    sizes = ((32, 32), (35, 45), (9, 70), (1, 3))
-    odd = (35, 45)
-    # the second size compiles again, for any size; a large restorer proves that in a smaller one
-    compiled_sizes = ((32, 48), (35, 45))
+    size, odd = (32, 64), (35, 45)  # two that it takes
+    dtypes = (torch.float32, torch.bfloat16)  # that all of its operations take
 
     def build(self, kind):
         torch.manual_seed(0)
         if kind == 'plain':
             return randomize(build_model(self.restorer)).eval()
         return randomize(guide(self.restorer, self.seams, prior=self.prior)).eval()
+
+    @pytest.fixture(params=['guided'])
+    def network(self, request):
+        return self.build(request.param)
+
+    def test_prior_starts_as_identity(self):
+        guided = guide(self.restorer, self.seams, prior=self.prior).eval()
+        plain = build_model(self.restorer).eval()
+        plain.load_state_dict(guided.restorer.state_dict(), strict=True)
+        for dtype in self.dtypes:
+            for size in (self.size, self.odd):
+                img = image(*size).to(dtype)
+                with torch.no_grad():
+                    pairs = zip(as_list(guided.to(dtype)(img)), as_list(plain.to(dtype)(img)))
+                    assert all(torch.equal(a, b) for a, b in pairs)
+
+    def test_prior_changes_the_output_once_it_has_learned(self):
+        guided = self.build('guided')
+        with torch.no_grad():
+            img = image(*self.size)
+            change = as_list(guided(img))[-1] - as_list(guided.restorer(img))[-1]
+        assert change.abs().max() > 1e-4
+
+    @pytest.mark.slow
+    def test_every_parameter_gets_a_gradient(self, network):
+        gradients = backward(network, image(*self.size))
+        own = {name: grad for name, grad in gradients.items() if not name.startswith('restorer.')}
+        assert own
+        assert not [name for name, grad in own.items() if grad.abs().sum() == 0]
+
+    @pytest.mark.slow
+    def test_copies_are_independent_and_equal(self, network):
+        copies = [copy.deepcopy(network), pickle.loads(pickle.dumps(network))]
+        img = image(*self.size)
+        with torch.no_grad():
+            expected = as_list(network(img))[-1]
+            for parameter in network.parameters():
+                parameter.zero_()
+            for copied in copies:
+                assert torch.equal(as_list(copied(img))[-1], expected)
+
+
+class RestorerContract(GuidedContract):
+    """Base of the tests of a restorer, plain and guided."""
+
+    num_outputs = 1
+    # sizes it takes; a restorer of mmspd takes any, one of another project may not
+    sizes = ((32, 32), (35, 45), (9, 70), (1, 3))
+    # the second size compiles again, for any size; a large restorer proves that in a smaller one
+    compiled_sizes = ((32, 48), (35, 45))
 
     @pytest.fixture(params=['plain', 'guided'])
     def network(self, request):
@@ -104,59 +150,20 @@ class RestorerContract:
             assert outs[-1].shape == (2, 3, *size)
             assert all(torch.isfinite(out).all() for out in outs)
 
+    @pytest.mark.slow
     def test_every_parameter_gets_a_gradient(self, network):
         gradients = backward(network, image())
         dead = [name for name, grad in gradients.items() if grad.abs().sum() == 0]
         assert not dead
 
-    def test_prior_starts_as_identity(self):
-        for dtype in (torch.float32, torch.bfloat16):
-            for size in ((32, 64), self.odd):
-                guided = guide(self.restorer, self.seams, prior=self.prior).to(dtype).eval()
-                plain = build_model(self.restorer).to(dtype).eval()
-                plain.load_state_dict(guided.restorer.state_dict(), strict=True)
-                with torch.no_grad():
-                    img = image(*size).to(dtype)
-                    for a, b in zip(as_list(guided(img)), as_list(plain(img))):
-                        assert torch.equal(a, b)
-
-    @pytest.mark.parametrize('fusion', ['mmspd.AddFusion', 'mmspd.ConcatFusion'])
-    def test_rival_fusions_start_as_identity_too(self, fusion):
-        guided = guide(self.restorer, self.seams, fusion, prior=self.prior).eval()
-        with torch.no_grad():
-            img = image(*self.odd)
-            plain = as_list(guided.restorer(img))[-1]
-            torch.testing.assert_close(as_list(guided(img))[-1], plain, rtol=0, atol=1e-6)
-
-    def test_prior_changes_the_output_once_it_has_learned(self):
-        guided = self.build('guided')
-        with torch.no_grad():
-            img = image()
-            change = as_list(guided(img))[-1] - as_list(guided.restorer(img))[-1]
-        assert change.abs().max() > 1e-4
-
-    def test_deepcopy_is_independent_and_equal(self, network):
-        copied = copy.deepcopy(network)
-        img = image()
-        with torch.no_grad():
-            expected = as_list(network(img))[-1]
-            assert torch.equal(as_list(copied(img))[-1], expected)
-            for parameter in network.parameters():
-                parameter.zero_()
-            assert torch.equal(as_list(copied(img))[-1], expected)
-
-    def test_pickle(self, network):
-        copied = pickle.loads(pickle.dumps(network))
-        with torch.no_grad():
-            img = image()
-            assert torch.equal(as_list(copied(img))[-1], as_list(network(img))[-1])
-
+    @pytest.mark.slow
     def test_two_forwards_then_backward(self, network):
         both = backward(network, image(32, 32), image(64, 32))
         first, second = backward(network, image(32, 32)), backward(network, image(64, 32))
         for name, grad in both.items():
             torch.testing.assert_close(grad, first[name] + second[name], rtol=1e-3, atol=1e-6)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize('kind', ['plain', 'guided'])
     def test_checkpointing_keeps_the_gradients(self, kind):
         network = self.build(kind)
@@ -171,6 +178,7 @@ class RestorerContract:
         for name, grad in backward(network, image(32, 32), image(64, 32)).items():
             torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-7)
 
+    @pytest.mark.slow
     def test_autocast_bfloat16(self, network):
         img = image()
         with torch.autocast('cpu', torch.bfloat16):
@@ -179,8 +187,10 @@ class RestorerContract:
         with torch.no_grad():
             expected = as_list(network(img))[-1]
         assert (outs[-1].float() - expected).abs().max() < 0.1
+        assert all(out.dtype == torch.float32 for out in outs)
         assert all(p.grad is not None for p in network.parameters())
 
+    @pytest.mark.slow
     def test_channels_last(self, network):
         img = image()
         with torch.no_grad():
@@ -189,6 +199,7 @@ class RestorerContract:
             got = as_list(network(img.contiguous(memory_format=torch.channels_last)))[-1]
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.slow
     def test_compiles_to_one_graph(self, network):
         torch._dynamo.reset()
         compiled = torch.compile(network, fullgraph=True, backend='eager')
@@ -200,6 +211,7 @@ class RestorerContract:
                     as_list(compiled(img))[-1], expected, rtol=1e-4, atol=1e-5
                 )
 
+    @pytest.mark.slow
     def test_exports(self, network):
         img = image(*self.odd)
         exported = torch.export.export(network, (img,)).module()
@@ -215,22 +227,6 @@ class RestorerContract:
         assert inside == [f'restorer.{key}' for key in plain]
         children = {name for name, _ in guided.named_children()}
         assert children == {'restorer', 'prior', 'embedding'}
-
-    def test_guided_state_dict_round_trip(self):
-        guided = self.build('guided')
-        other = guide(self.restorer, self.seams, prior=self.prior).eval()
-        other.load_state_dict(guided.state_dict(), strict=True)
-        with torch.no_grad():
-            img = image()
-            assert torch.equal(as_list(other(img))[-1], as_list(guided(img))[-1])
-
-    def test_last_output_alone(self):
-        guided = guide(self.restorer, self.seams, outputs='last', prior=self.prior).eval()
-        with torch.no_grad():
-            img = image()
-            out = guided(img)
-        assert isinstance(out, torch.Tensor)
-        assert out.shape == img.shape
 
 
 class OwnRestorerContract(RestorerContract):
@@ -261,6 +257,7 @@ class OwnRestorerContract(RestorerContract):
                 torch.testing.assert_close(output, reference, rtol=0, atol=1e-12)
             assert weights.read == set(weights.state)
 
+    @pytest.mark.slow
     def test_official_sizes(self):
         for arguments, parameters, gmac, tensors in self.official_sizes:
             with torch.device('meta'):

@@ -67,7 +67,7 @@ def test_rows_of_table_4(name):
     assert recipe(config) == recipe(whole)
 
 
-def test_net0_is_the_plain_recipe():
+def test_net0_is_the_plain_unet():
     config, plain = load('ablation/net0'), load('unet_gopro')
     assert config.model == plain.model
     assert recipe(config) == recipe(plain)

@@ -46,7 +46,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         prior_loss: config of the distillation loss; with ``teacher``, or neither.
         teacher_sees: ``'sharp'``, the sharp image; or ``'blurry'``, the image that the student
             sees, a control: what is then learned is the task, and nothing of what blur took away.
-        pyramid: how the sharp image is reduced: ``'bilinear'`` as MIMO-UNet, or another of
+        multi_scale_targets: how the sharp image is reduced: ``'bilinear'`` as
+            MIMO-UNet, or another of
             :data:`~mmspd.models.layers.multi_scale_targets.MULTI_SCALE_TARGETS`.
         channels_last: keep generator, teacher and images in the channels-last memory format.
         compile: ``True`` or a dict of arguments for ``torch.compile``: generator and teacher are

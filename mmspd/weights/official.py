@@ -151,16 +151,15 @@ def _aliases(own: State, state: State, source: str, key: str) -> State:
     return filled
 
 
-def describe_faults(given: State, expected: State, most: int = 3) -> List[str]:
+def describe_faults(given: State, expected: State) -> List[str]:
     """Say which weights of ``given`` do not fit ``expected``.
 
     Args:
         given: the weights.
         expected: weights of the names and shapes that are needed.
-        most: how many names of a kind to list.
 
     Returns:
-        A phrase for each kind of fault; empty where all fit.
+        A phrase for each kind of fault, with three names at most; empty where all fit.
     """
     missing = [name for name in expected if name not in given]
     unexpected = [name for name in given if name not in expected]
@@ -171,7 +170,7 @@ def describe_faults(given: State, expected: State, most: int = 3) -> List[str]:
     ]
     kinds = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
     return [
-        f'{len(names)} {kind} ({", ".join(names[:most])}{", ..." if len(names) > most else ""})'
+        f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
         for kind, names in kinds.items()
         if names
     ]

@@ -10,6 +10,7 @@ from mmspd.models.seams import no_fuse
 from mmspd.registry import MODELS
 
 UNET = dict(type='mmspd.UNet', base=4, num_res=1)
+GUIDED = dict(type='mmspd.SemanticGuided', restorer=UNET, prior=PRIOR, embedding=EMBEDDING)
 NAFNET = dict(
     type='mmagic.NAFNet',
     img_channels=3,
@@ -68,10 +69,10 @@ def test_a_part_is_restored_with_its_part_of_the_prior():
     with torch.no_grad():
         prior = guided.compute_prior(img)
         part = [level[..., 64 // stride :] for level, stride in zip(prior, (2, 4, 8))]
-        found = guided.restore_with_prior(img[..., 64:], part)[-1]
+        result = guided.restore_with_prior(img[..., 64:], part)[-1]
         want, whole = guided.forward_with_prior(img)
     assert all(torch.equal(a, b) for a, b in zip(prior, whole))
-    torch.testing.assert_close(found[..., 96:], want[-1][..., 160:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(result[..., 96:], want[-1][..., 160:], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -109,15 +110,7 @@ def test_wrong_seams_end_in_one_sentence(restorer, seams, message):
 def test_leaked_restorer_arguments_are_refused():
     """What a child config without _delete_=True leaves behind."""
     with pytest.raises(TypeError, match='num_res'):
-        MODELS.build(
-            dict(
-                type='mmspd.SemanticGuided',
-                restorer=UNET,
-                prior=PRIOR,
-                embedding=EMBEDDING,
-                num_res=8,
-            )
-        )
+        MODELS.build(dict(GUIDED, num_res=8))
 
 
 def test_unknown_outputs_are_refused():
@@ -136,12 +129,7 @@ def test_guided_nafnet_inside_a_plain_base_edit_model():
             type='mmagic.BaseEditModel',
             _scope_='mmagic',
             generator=dict(
-                type='mmspd.SemanticGuided',
-                restorer=NAFNET,
-                seams=['decoders.2', 'decoders.3'],
-                prior=PRIOR,
-                embedding=EMBEDDING,
-                outputs='last',
+                GUIDED, restorer=NAFNET, seams=['decoders.2', 'decoders.3'], outputs='last'
             ),
             pixel_loss=dict(type='L1Loss', loss_weight=1.0),
             data_preprocessor=dict(type='DataPreprocessor', mean=[0] * 3, std=[255] * 3),
@@ -172,20 +160,16 @@ def saved_bytes(network, img):
 
 
 def test_with_cp_recomputes_the_prior_and_its_embedding_too():
-    config = dict(
-        type='mmspd.SemanticGuided', restorer=UNET, prior=PRIOR, embedding=EMBEDDING, outputs='all'
-    )
     plain = MODELS.build(dict(UNET, with_cp=True))
-    kept = MODELS.build(dict(config, with_embedding_cp=False))
-    recomputed = MODELS.build(dict(config, with_cp=True))
+    kept = MODELS.build(dict(GUIDED, with_embedding_cp=False))
+    recomputed = MODELS.build(dict(GUIDED, with_cp=True))
     img = image(64, 64)
     alone = saved_bytes(plain, img)
     assert saved_bytes(recomputed, img) - alone < (saved_bytes(kept, img) - alone) / 4
 
 
-def test_the_embedding_is_recomputed_while_training_unless_told_not_to():
-    config = dict(type='mmspd.SemanticGuided', restorer=UNET, prior=PRIOR, embedding=EMBEDDING)
-    kept, recomputed = MODELS.build(dict(config, with_embedding_cp=False)), MODELS.build(config)
+def test_the_embedding_is_recomputed_while_training_by_default():
+    kept, recomputed = MODELS.build(dict(GUIDED, with_embedding_cp=False)), MODELS.build(GUIDED)
     randomize(kept)
     recomputed.load_state_dict(kept.state_dict())
     img = image(64, 64)

@@ -90,7 +90,8 @@ def asl_state(name):
             # in front of a blur layer, a convolution and its InPlaceABN are one Sequential more
             key = re.sub(r'(layer2.0.conv1|layer[34].0.conv2)', r'\1.0', key)
             key = key.replace('.conv.', '.0.').replace('.bn.', '.1.')
-            state[key] = torch.randn_like(weight)
+            weight = torch.randn_like(weight)
+            state[key] = weight.abs() + 0.5 if key.endswith('running_var') else weight
     state['head.fc.embedding_generator.0.weight'] = torch.rand(8, 4)
     state['head.fc.embedding_generator.0.bias'] = torch.rand(8)
     state['head.fc.FC.weight'], state['head.fc.FC.bias'] = torch.rand(5, 8), torch.rand(5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmspd.errors import UserError
-from mmspd.weights.torch_file import read_torch_file, save_torch_file
+from mmspd.weights.torch_file import read_torch_file
 
 
 class Hostile:
@@ -92,19 +92,3 @@ def test_files_that_are_something_else(tmp_path):
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path)
     assert 'it is a TorchScript program' in refusal(path)
     assert 'cannot be read: is a directory' in refusal(tmp_path)
-
-
-def test_save_replaces_the_file_or_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / 'new' / 'weights.pth'
-    save_torch_file({'a': torch.ones(1)}, path)
-    save_torch_file({'a': torch.zeros(1)}, path)
-
-    def full(content, file):
-        file.write(b'half')
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(torch, 'save', full)
-    with pytest.raises(UserError, match=r'no space left to write .*weights.pth'):
-        save_torch_file({'a': torch.ones(1)}, path)
-    assert read_torch_file(path, 'IN')['a'] == 0
-    assert list(path.parent.iterdir()) == [path]

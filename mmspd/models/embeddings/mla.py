@@ -25,7 +25,6 @@ class MLA(nn.Module):
     Args:
         channels: channels of f_pri^1 ... f_pri^L.
         level: index of the level that is aggregated, 0 the finest.
-        kernel_size: side of the convolution's kernel.
         gate: activation of the attention map, ``None`` or ``'sigmoid'``.
     """
 
@@ -33,13 +32,12 @@ class MLA(nn.Module):
         self,
         channels: Sequence[int],
         level: int,
-        kernel_size: int = 3,
         gate: Optional[str] = None,
     ) -> None:
         super().__init__()
         self.level = level
         self.gate = check_gate(gate)
-        self.conv = nn.Conv2d(sum(channels), channels[level], kernel_size, padding=kernel_size // 2)
+        self.conv = nn.Conv2d(sum(channels), channels[level], 3, padding=1)
 
     def forward(self, prior: Sequence[Tensor]) -> Tensor:
         """Aggregate the prior.

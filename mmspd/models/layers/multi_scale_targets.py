@@ -1,6 +1,7 @@
 """The sharp image at the resolution of each output: the targets of multi-scale restorers."""
 
 import math
+from functools import partial
 from typing import Callable, Dict, List, Sequence
 
 import torch
@@ -18,21 +19,14 @@ SIGMA = 2 / 3
 RADIUS = 3
 
 
-def bilinear(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
-    """Bilinear, no antialiasing, as MIMO-UNet: 1/4 averages the center 2x2 of each 4x4 block."""
-    return [_resize(sharp, output, align_corners=False) for output in outputs]
-
-
-def bilinear_corners(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
-    """Bilinear with the corner pixels aligned, as MSSNet."""
-    return [_resize(sharp, output, align_corners=True) for output in outputs]
-
-
-def _resize(sharp: Tensor, output: Tensor, align_corners: bool) -> Tensor:
-    size = output.shape[-2:]
-    if sharp.shape[-2:] == size:
-        return sharp
-    return F.interpolate(sharp, size=size, mode='bilinear', align_corners=align_corners)
+def _bilinear(align_corners: bool, sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
+    """Bilinear, without antialiasing."""
+    return [
+        sharp
+        if output.shape[-2:] == sharp.shape[-2:]
+        else F.interpolate(sharp, output.shape[-2:], mode='bilinear', align_corners=align_corners)
+        for output in outputs
+    ]
 
 
 def gaussian(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
@@ -90,8 +84,10 @@ def _smooth(img: Tensor, dim: int) -> Tensor:
 
 
 MULTI_SCALE_TARGETS: Dict[str, MultiScaleTargets] = {
-    'bilinear': bilinear,
-    'bilinear_corners': bilinear_corners,
+    # as MIMO-UNet: 1/4 averages the center 2x2 of each 4x4 block
+    'bilinear': partial(_bilinear, False),
+    # with the corner pixels aligned, as MSSNet
+    'bilinear_corners': partial(_bilinear, True),
     'gaussian': gaussian,
 }
 

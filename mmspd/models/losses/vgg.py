@@ -6,35 +6,26 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmspd.errors import UserError
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.registry import MODELS
 from mmspd.weights.loading import load_renamed
 
 __all__ = ['VGGLoss']
 
-# Layers of torchvision's VGG before their ReLU, by the names of the literature.
-LAYERS = {
-    'vgg16': {'conv1_2': 2, 'conv2_2': 7, 'conv3_3': 14, 'conv4_3': 21, 'conv5_3': 28},
-    'vgg19': {'conv1_2': 2, 'conv2_2': 7, 'conv3_3': 14, 'conv4_4': 25, 'conv5_4': 34},
-}
-URLS = {
-    'vgg16': 'https://download.pytorch.org/models/vgg16-397923af.pth',
-    'vgg19': 'https://download.pytorch.org/models/vgg19-dcbb9e9d.pth',
-}
+CONV3_3 = 14  # torchvision's place of the third convolution of the third block
+URL = 'https://download.pytorch.org/models/vgg19-dcbb9e9d.pth'
 
 
-def _build_vgg(arch: str, layer: str, weights: str) -> nn.Module:
-    """VGG features up to and including a convolution, with weights."""
+def _build_vgg(weights: str) -> nn.Module:
+    """VGG-19 features up to and including conv3_3, with weights."""
     from torchvision.models import vgg  # only training needs it
 
-    features = vgg.make_layers(vgg.cfgs['D' if arch == 'vgg16' else 'E'])
-    features = features[: LAYERS[arch][layer] + 1]
+    features = vgg.make_layers(vgg.cfgs['E'])[: CONV3_3 + 1]
     if weights == 'random':
         return features
     names = {own: f'features.{own}' for own in features.state_dict()}
     key = 'VGGLoss weights (model.losses.loss_vgg.weights in the recipes)'
-    load_renamed(features, names, weights, URLS[arch], key)
+    load_renamed(features, names, weights, URL, key)
     return features
 
 
@@ -46,32 +37,18 @@ class VGGLoss(BaseModule):
     its ReLU. Its network is training-only: built when training starts, in no state dict.
 
     Args:
-        arch: ``'vgg19'`` or ``'vgg16'``.
-        layer: convolution whose output is compared, before its ReLU.
         weights: ``'torchvision'`` downloads them when training starts; a file in torchvision's
             layout; or ``'random'``.
         loss_weight: alpha of Eq. 7.
 
     Raises:
-        UserError: unknown ``arch`` or ``layer``; at the start of training, weights that cannot be
-            had or do not fit.
+        UserError: at the start of training, weights that cannot be had or do not fit.
     """
 
-    def __init__(
-        self,
-        arch: str = 'vgg19',
-        layer: str = 'conv3_3',
-        weights: str = 'torchvision',
-        loss_weight: float = 0.01,
-    ) -> None:
+    def __init__(self, weights: str = 'torchvision', loss_weight: float = 0.01) -> None:
         super().__init__()
-        if arch not in LAYERS or layer not in LAYERS[arch]:
-            raise UserError(
-                f'VGGLoss knows no layer {layer!r} of {arch!r}; use arch '
-                f'{" or ".join(LAYERS)} and layer {", ".join(LAYERS.get(arch, LAYERS["vgg19"]))}.'
-            )
         self.loss_weight = loss_weight
-        self._vgg = TrainingOnly(partial(_build_vgg, arch, layer, weights))
+        self._vgg = TrainingOnly(partial(_build_vgg, weights))
         mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
         std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
         self.register_buffer('mean', mean, persistent=False)

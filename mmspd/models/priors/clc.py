@@ -28,21 +28,16 @@ class CLC(nn.Module):
 
     Args:
         channels: channels of m^1 ... m^L.
-        kernel_size: side of the attention convolution's kernel.
         gate: activation of the attention map: ``None`` as the equation has it, or ``'sigmoid'``
             as in the review-distillation module it descends from.
     """
 
-    def __init__(
-        self, channels: Sequence[int], kernel_size: int = 3, gate: Optional[str] = None
-    ) -> None:
+    def __init__(self, channels: Sequence[int], gate: Optional[str] = None) -> None:
         super().__init__()
         self.gate = check_gate(gate)
         pairs = list(zip(channels[:-1], channels[1:]))
         self.ups = nn.ModuleList(nn.Conv2d(deep, own, 1) for own, deep in pairs)
-        self.attentions = nn.ModuleList(
-            nn.Conv2d(own * 2, own, kernel_size, padding=kernel_size // 2) for own, _ in pairs
-        )
+        self.attentions = nn.ModuleList(nn.Conv2d(own * 2, own, 3, padding=1) for own, _ in pairs)
 
     def forward(self, features: Sequence[Tensor]) -> List[Tensor]:
         """Connect the levels.

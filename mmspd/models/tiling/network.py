@@ -2,7 +2,7 @@
 
 import math
 import weakref
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +26,11 @@ SURROUNDINGS = 256
 KEPT_FACTOR, KEPT_BYTES = 1.25, 128 * 2**20
 
 
-class _Facts(NamedTuple):
-    """The multiple that a network accepts, and the memory of the cases counted so far."""
-
-    accepted: int
-    costs: Dict[Tuple[Any, ...], int]
-
-
-#: So that a folder of photos is not measured photo by photo.
-_FACTS: 'weakref.WeakKeyDictionary[nn.Module, _Facts]' = weakref.WeakKeyDictionary()
+#: The multiple that a network accepts, and the memory of the cases counted so far, so that a folder
+#: of photos is not measured photo by photo.
+_MEASURED: 'weakref.WeakKeyDictionary[nn.Module, Tuple[int, Dict[Tuple[Any, ...], int]]]' = (
+    weakref.WeakKeyDictionary()
+)
 
 
 class TileNetwork:
@@ -52,9 +48,9 @@ class TileNetwork:
         self.device = next(self.generator.parameters()).device
         self.memory_format = getattr(model, 'memory_format', torch.contiguous_format)
         self.guided = isinstance(self.generator, SemanticGuided)
-        if self.generator not in _FACTS:
-            _FACTS[self.generator] = _Facts(_accepted_multiple(self.generator), {})
-        self.accepted, self.costs = _FACTS[self.generator]
+        if self.generator not in _MEASURED:
+            _MEASURED[self.generator] = (_accepted_multiple(self.generator), {})
+        self.accepted, self.costs = _MEASURED[self.generator]
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
@@ -123,8 +119,9 @@ class TileNetwork:
 
         def forward() -> None:
             img = torch.empty(1, 3, *around, device='meta')
-            shapes = self.prior_shapes(*tile) if whole_prior else None
-            prior = None if shapes is None else [_on_meta(shape) for shape in shapes]
+            prior = None
+            if whole_prior:
+                prior = [torch.empty(s, device='meta') for s in self.prior_shapes(*tile)]
             self.restore_tile(img, Span(0, tile[0]), Span(0, tile[1]), prior)
 
         return self._cost((*around, *tile, whole_prior), forward)
@@ -154,10 +151,6 @@ class TileNetwork:
         if case not in self.costs:
             self.costs[case] = int(KEPT_FACTOR * peak_memory(self.generator, forward)) + KEPT_BYTES
         return self.costs[case]
-
-
-def _on_meta(shape: Tuple[int, ...]) -> Tensor:
-    return torch.empty(shape, device='meta')
 
 
 def _restore(generator: Any, img: Tensor, prior: Optional[Sequence[Tensor]]) -> Tensor:

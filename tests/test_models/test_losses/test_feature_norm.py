@@ -17,17 +17,17 @@ def features():
 
 
 def test_it_is_a_batch_norm_without_weights(features):
-    norm, wanted = FeatureNorm(3), nn.BatchNorm2d(3, affine=False)
+    norm, expected = FeatureNorm(3), nn.BatchNorm2d(3, affine=False)
     for batch in (features, features * 2):
-        torch.testing.assert_close(norm(batch.bfloat16()), wanted(batch.bfloat16().float()))
-    torch.testing.assert_close(norm.running_var, wanted.running_var)
-    torch.testing.assert_close(norm.eval()(features), wanted.eval()(features))
+        torch.testing.assert_close(norm(batch.bfloat16()), expected(batch.bfloat16().float()))
+    torch.testing.assert_close(norm.running_var, expected.running_var)
+    torch.testing.assert_close(norm.eval()(features), expected.eval()(features))
     torch.testing.assert_close(norm.undo(norm(features)), features)
 
 
 def test_ranks_with_other_numbers_of_images_get_what_one_gets(features, monkeypatch):
     alone = FeatureNorm(3)
-    wanted = alone(features)
+    expected = alone(features)
 
     # two ranks, of one image and of three, as threads that wait for each other
     barrier, sums = Barrier(2), []
@@ -49,7 +49,7 @@ def test_ranks_with_other_numbers_of_images_get_what_one_gets(features, monkeypa
         norm.process_group = 'some'
     with ThreadPoolExecutor(2) as pool:
         got = list(pool.map(lambda norm, part: norm(part), norms, features.split([1, 3])))
-    torch.testing.assert_close(torch.cat(got), wanted)
+    torch.testing.assert_close(torch.cat(got), expected)
     for norm in norms:
         torch.testing.assert_close(norm.running_mean, alone.running_mean)
         torch.testing.assert_close(norm.running_var, alone.running_var)

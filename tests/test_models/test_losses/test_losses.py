@@ -21,17 +21,6 @@ def features(*shape, seed=0):
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def test_eq2_by_hand():
-    """A difference of 2 everywhere: mean square 4 at each of the three resolutions."""
-    hcl = MODELS.build(dict(type='mmspd.HCLLoss'))
-    zeros = torch.zeros(1, 3, 4, 4)
-    assert hcl(zeros, zeros + 2).item() == 12.0
-    # literal: norms 2 sqrt(48), 2 sqrt(12), 2 sqrt(3), over W H = 16
-    literal = MODELS.build(dict(type='mmspd.HCLLoss', reading='literal'))
-    want = 2 * (48**0.5 + 12**0.5 + 3**0.5) / 16
-    assert literal(zeros, zeros + 2).item() == pytest.approx(want, rel=1e-6)
-
-
 @pytest.mark.parametrize('reading', ['mse', 'literal', 'reviewkd'])
 def test_eq2_readings(reading):
     m, f_gt = features(2, 5, 16, 24), features(2, 5, 16, 24, seed=1)
@@ -116,39 +105,31 @@ def test_frequency_loss_stays_in_float32_under_autocast():
 
 @pytest.fixture
 def vgg_file(tmp_path):
-    """A file in torchvision's layout: the whole VGG-16, small random values."""
-    from torchvision.models import vgg16
+    """A file in torchvision's layout, of VGG-19 up to its third block, and the network."""
+    from torchvision.models import vgg
 
     torch.manual_seed(0)
-    network = vgg16(weights=None)
-    state = {k: v for k, v in network.state_dict().items() if k.startswith('features.')}
-    torch.save(state, tmp_path / 'vgg16.pth')
-    return tmp_path / 'vgg16.pth', network
+    features = vgg.make_layers(vgg.cfgs['E'])[:17]
+    torch.save(features.state_dict(prefix='features.'), tmp_path / 'vgg19.pth')
+    return tmp_path / 'vgg19.pth', features
 
 
 def test_eq8_vgg_loss(vgg_file):
-    path, network = vgg_file
-    loss = MODELS.build(dict(type='mmspd.VGGLoss', arch='vgg16', weights=str(path)))
+    path, features = vgg_file
+    loss = build_model(dict(type='mmspd.VGGLoss', weights=str(path)))
     pred, target = torch.rand(2, 1, 3, 32, 32)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    phi = network.features[:15]  # conv3_3 is module 14, before its ReLU
+    phi = features[:15]  # up to the third convolution of the third block, before its ReLU
     with torch.no_grad():
         want = ((phi((pred - mean) / std) - phi((target - mean) / std)) ** 2).mean()
     assert loss(pred, target).item() == pytest.approx(0.01 * want.item(), rel=1e-5)
+    convs = [layer.out_channels for layer in phi if isinstance(layer, torch.nn.Conv2d)]
+    assert convs == [64, 64, 128, 128, 256, 256, 256]
 
 
-def test_vgg19_conv3_3_is_the_third_of_its_block_before_the_relu():
-    loss = MODELS.build(dict(type='mmspd.VGGLoss', weights='random'))
-    vgg = loss._vgg.get(torch.device('cpu'))
-    convs = [m for m in vgg if isinstance(m, torch.nn.Conv2d)]
-    assert len(vgg) == 15
-    assert vgg[-1] is convs[-1]
-    assert [c.out_channels for c in convs] == [64, 64, 128, 128, 256, 256, 256]
-
-
-def test_vgg_is_no_part_of_the_model(vgg_file):
-    loss = MODELS.build(dict(type='mmspd.VGGLoss', arch='vgg16', weights=str(vgg_file[0])))
+def test_vgg_is_no_part_of_the_model():
+    loss = build_model(dict(type='mmspd.VGGLoss', weights='random'))
     pred = torch.rand(1, 3, 16, 16, requires_grad=True)
     loss(pred, torch.rand(1, 3, 16, 16)).backward()
     assert pred.grad.abs().sum() > 0
@@ -158,18 +139,16 @@ def test_vgg_is_no_part_of_the_model(vgg_file):
     assert len(pickle.dumps(loss)) < 10_000
 
 
-def test_vgg_errors(tmp_path, vgg_file, monkeypatch):
+def test_vgg_errors(tmp_path, monkeypatch):
     def first_use(**kwargs):
-        MODELS.build(dict(type='mmspd.VGGLoss', **kwargs)).init_weights()
+        build_model(dict(type='mmspd.VGGLoss', **kwargs)).init_weights()
 
-    with pytest.raises(
-        ValueError, match=r'VGGLoss weights .*: the file .*nothing.pth does not exist'
-    ):
+    message = r'VGGLoss weights .*: the file .*nothing.pth does not exist'
+    with pytest.raises(ValueError, match=message):
         first_use(weights=str(tmp_path / 'nothing.pth'))
-    with pytest.raises(ValueError, match='is not a vgg19|lacks'):
-        first_use(arch='vgg19', layer='conv5_4', weights=str(vgg_file[0]))
-    with pytest.raises(ValueError, match="knows no layer 'conv9_9' of 'vgg19'"):
-        MODELS.build(dict(type='mmspd.VGGLoss', layer='conv9_9'))
+    torch.save({'features.0.weight': torch.ones(1)}, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match=r'lacks features.0.bias and 12 more tensors'):
+        first_use(weights=str(tmp_path / 'other.pth'))
 
     def offline(*args, **kwargs):
         raise OSError('no network')
@@ -191,9 +170,9 @@ def test_normalized_features_count_alike_whatever_their_scale():
     )
     got = loss(prior, f_gt)
     mean, std = f_gt[0].mean((0, 2, 3), keepdim=True), f_gt[0].std((0, 2, 3), keepdim=True)
-    wanted = (f_gt[0] - mean) / std
-    found = torch.nn.functional.conv2d(prior[0], loss.heads[0].weight, loss.heads[0].bias)
-    want = sum(((pool(found, k) - pool(wanted, k)) ** 2).mean() for k in (1, 2, 4))
+    target = (f_gt[0] - mean) / std
+    student = torch.nn.functional.conv2d(prior[0], loss.heads[0].weight, loss.heads[0].bias)
+    want = sum(((pool(student, k) - pool(target, k)) ** 2).mean() for k in (1, 2, 4))
     assert got.item() == pytest.approx(want.item(), rel=0.01)  # std with and without N - 1
     assert loss(prior, [f_gt[0] * 50 - 7]).item() == pytest.approx(got.item(), rel=1e-4)
 

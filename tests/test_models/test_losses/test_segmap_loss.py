@@ -34,10 +34,10 @@ def test_cross_entropy(form):
         target = [torch.eye(3)[t.argmax(1)].permute(0, 3, 1, 2) for t in target]
     got = loss(loss_weight=0.3)([p.log() for p in prior], target)
     levels = []
-    for own, wanted in zip(prior, target):
+    for own, expected in zip(prior, target):
         terms = [
             -w * math.log(p)
-            for p, w in zip(own.double().flatten().tolist(), wanted.flatten().tolist())
+            for p, w in zip(own.double().flatten().tolist(), expected.flatten().tolist())
         ]
         levels.append(sum(terms) / (own.numel() / 3))
     assert got.item() == pytest.approx(0.3 * sum(levels) / 2, rel=1e-6)
@@ -60,6 +60,7 @@ def test_mistakes_end_in_one_sentence():
         loss()(maps(0), [t[..., :-1] for t in maps(1)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('form', ['probability', 'onehot'])
 def test_a_deblurrer_learns_the_teachers_map(form):
     """Student, teacher and loss in the model that the runner trains; the teacher outside of it."""

@@ -16,6 +16,7 @@ from prior_features import (
 
 from mmspd.registry import MODELS
 
+RESNET = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))
 TEACHERS = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'teachers'
 
 
@@ -47,15 +48,6 @@ def test_conv_extractor_levels(strides):
     assert [f.shape for f in features] == [(2, 8, 32 // s, 48 // s) for s in strides]
 
 
-def test_num_blocks_and_width_count():
-    def size(**kwargs):
-        extractor = MODELS.build(dict(type='mmspd.ConvExtractor', **kwargs))
-        return sum(p.numel() for p in extractor.parameters())
-
-    assert size(width=8, num_blocks=(1, 1, 1)) < size(width=8, num_blocks=(1, 1, 2))
-    assert size(width=8) < size(width=16)
-
-
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
@@ -83,61 +75,28 @@ def test_spl_without_clc_returns_the_features_themselves():
     assert spl.multiple == 8
 
 
-@pytest.mark.parametrize(
-    ('backbone', 'scale', 'strides'),
-    [
-        (dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2)), 2, (2, 4, 8)),
-        (
-            dict(
-                type='mmpretrain.TIMMBackbone',
-                model_name='tf_efficientnet_lite0',
-                features_only=True,
-                out_indices=(1, 2, 3),
-            ),
-            1,
-            (4, 8, 16),
-        ),
-    ],
-    ids=['mmpretrain', 'timm'],
-)
-def test_backbone_extractor(backbone, scale, strides):
-    spl = MODELS.build(
-        dict(
-            type='mmspd.SPL',
-            extractor=dict(
-                type='mmspd.BackboneExtractor',
-                backbone=backbone,
-                weights='random',
-                width=8,
-                scale=scale,
-            ),
-        )
-    )
-    assert spl.strides == strides
-    assert spl.channels == (8, 8, 8)
-    got = spl(torch.rand(2, 3, 32, 48))
+def backbone_extractor(backbone=RESNET, weights='random', **kwargs):
+    cfg = dict(type='mmspd.BackboneExtractor', backbone=backbone, weights=weights, **kwargs)
+    return MODELS.build(cfg)
+
+
+@pytest.mark.parametrize(('scale', 'strides'), [(2, (2, 4, 8)), (1, (4, 8, 16))])
+def test_backbone_extractor(scale, strides):
+    extractor = backbone_extractor(width=8, scale=scale)
+    assert extractor.strides == strides
+    assert extractor.channels == (8, 8, 8)
+    got = extractor(torch.rand(2, 3, 32, 48))
     assert [f.shape for f in got] == [(2, 8, 32 // s, 48 // s) for s in strides]
 
 
 def test_backbone_extractor_starts_from_the_teachers_weights(tmp_path):
     """init_weights loads them, after MMEngine has initialized the backbone."""
-    backbone = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2))
     torch.manual_seed(0)
-    source = MODELS.build(backbone)
-    torch.save({'state_dict': source.state_dict()}, tmp_path / 'teacher.pth')
-    spl = MODELS.build(
-        dict(
-            type='mmspd.SPL',
-            extractor=dict(
-                type='mmspd.BackboneExtractor',
-                backbone=backbone,
-                weights=str(tmp_path / 'teacher.pth'),
-            ),
-        )
-    )
-    spl.init_weights()
-    want = source.state_dict()
-    got = spl.extractor.net.backbone.state_dict()
+    want = MODELS.build(RESNET).state_dict()
+    torch.save({'state_dict': want}, tmp_path / 'teacher.pth')
+    extractor = backbone_extractor(weights=str(tmp_path / 'teacher.pth'))
+    extractor.init_weights()
+    got = extractor.net.backbone.state_dict()
     assert got
     assert all(torch.equal(value, want[key]) for key, value in got.items())
     assert not [key for key in got if key.startswith('layer4')]  # it belongs to no level
@@ -145,28 +104,16 @@ def test_backbone_extractor_starts_from_the_teachers_weights(tmp_path):
 
 def test_a_backbone_that_loads_weights_itself_is_refused():
     with pytest.raises(ValueError, match='must not load weights itself'):
-        MODELS.build(
-            dict(
-                type='mmspd.BackboneExtractor',
-                backbone=dict(type='mmpretrain.ResNet', depth=18, init_cfg=dict(type='Pretrained')),
-                weights='random',
-            )
-        )
+        backbone_extractor(dict(RESNET, init_cfg=dict(type='Pretrained')))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['tresnet_l', 'efficientnet_lite0', 'resnet50', 'mmseg_r50'])
 def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
     """A stage beyond the last level has none; distributed training would stop at it."""
-    teacher = Config.fromfile(TEACHERS / f'{name}.py').teacher
-    extractor = MODELS.build(
-        dict(
-            type='mmspd.BackboneExtractor',
-            backbone=teacher.backbone,
-            weights='random',
-            width=4,
-            scale=2,
-        )
-    )
+    backbone = Config.fromfile(TEACHERS / f'{name}.py').teacher.backbone
+    extractor = backbone_extractor(backbone, width=4, scale=2)
+    assert extractor.strides == (2, 4, 8)
     sum(feature.sum() for feature in extractor(torch.rand(2, 3, 32, 32))).backward()
     trained = [p for p in extractor.parameters() if p.requires_grad]
     assert trained
@@ -178,6 +125,6 @@ def test_a_normalized_prior_is_shown_in_a_scale_of_its_own():
     spl = MODELS.build(dict(type='mmspd.SPL', normalize=True))
     prior = [torch.rand(2, 5, 4, 6) * 40 - 3, torch.randn(2, 5, 2, 3)]
     for level, shown in zip(prior, spl.guidance(prior)):
-        wanted = torch.nn.functional.layer_norm(level.permute(0, 2, 3, 1), (5,))
-        torch.testing.assert_close(shown, wanted.permute(0, 3, 1, 2))
+        expected = torch.nn.functional.layer_norm(level.permute(0, 2, 3, 1), (5,))
+        torch.testing.assert_close(shown, expected.permute(0, 3, 1, 2))
     assert MODELS.build(dict(type='mmspd.SPL')).guidance(prior) is prior

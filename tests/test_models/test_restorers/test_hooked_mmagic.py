@@ -1,14 +1,8 @@
 """MMagic's restorers, guided through HookSeams by config alone."""
 
-import copy
-import pickle
-
 import pytest
 import torch
-from restorer_contract import RestorerContract, backward, guide, image, randomize
-
-from mmspd.models.guided import as_list
-from mmspd.registry import build_model
+from restorer_contract import GuidedContract, RestorerContract
 
 NAFNET = dict(
     img_channels=3, mid_channels=4, enc_blk_nums=[1, 1], middle_blk_num=1, dec_blk_nums=[1, 1]
@@ -20,37 +14,11 @@ class TestNAFNet(RestorerContract):
     seams = [dict(name='decoders.0', level=1), dict(name='decoders.1', level=0)]
 
 
-class Hooked:
+class Hooked(GuidedContract):
     """What a restorer of another project keeps, without the sizes and speed of the contract."""
 
-    small = None
-
-    @pytest.fixture
-    def guided(self):
-        torch.manual_seed(0)
-        return guide(self.restorer, self.seams).eval()
-
-    def test_starts_as_the_plain_restorer_and_leaves_it_when_it_learns(self, guided):
-        img = image(64, 64)
-        plain = build_model(self.restorer)
-        plain.load_state_dict(guided.restorer.state_dict(), strict=True)
-        learned = randomize(copy.deepcopy(guided))
-        with torch.no_grad():
-            expected = as_list(plain.eval()(img))[-1]
-            assert torch.equal(as_list(guided(img))[-1], expected)
-            assert not torch.equal(as_list(learned(img))[-1], as_list(learned.restorer(img))[-1])
-
-    def test_prior_and_embedding_are_trained(self, guided):
-        gradients = backward(randomize(copy.deepcopy(guided)), image(64, 64))
-        own = {name: grad for name, grad in gradients.items() if not name.startswith('restorer.')}
-        assert own
-        assert not [name for name, grad in own.items() if grad.abs().sum() == 0]
-
-    def test_copies_keep_their_seams(self, guided):
-        learned, img = randomize(copy.deepcopy(guided)), image(64, 64)
-        for copied in (copy.deepcopy(learned), pickle.loads(pickle.dumps(learned))):
-            with torch.no_grad():
-                assert torch.equal(as_list(copied(img))[-1], as_list(learned(img))[-1])
+    size = odd = (64, 64)
+    dtypes = (torch.float32,)
 
 
 class TestNAFNetLocal(Hooked):
@@ -98,6 +66,7 @@ class TestSwinIR(Hooked):
     seams = [dict(name='conv_after_body', level=1), dict(name='conv_last', level=0)]
 
 
+@pytest.mark.slow
 class TestDeblurGANv2(Hooked):
     """A feature pyramid: heads at strides 4 to 32, smoothing at 4 and 2."""
 

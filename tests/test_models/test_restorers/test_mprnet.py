@@ -90,14 +90,6 @@ class TestMPRNetStage1(TestMPRNet):
     compiled_sizes = OwnRestorerContract.compiled_sizes
 
 
-def test_one_prelu_serves_the_whole_network():
-    network = build_model(SMALL)
-    slopes = {v.data_ptr() for k, v in network.state_dict().items() if v.numel() == 1}
-    assert len(slopes) == 1
-    slope = network.shallow_feat1[1].body[1].weight
-    assert sum(p is slope for p in network.parameters()) == 1
-
-
 def test_an_average_of_the_weights_moves_the_one_prelu_once():
     network = build_model(SMALL)
     average = ExponentialMovingAverage(network, momentum=0.5)

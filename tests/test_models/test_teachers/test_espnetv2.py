@@ -28,17 +28,7 @@ def test_names_and_shapes_are_those_of_the_published_files():
     assert digest == 'd1a1811ff0696286c0bba8ac48461a4083dca0ad4b63af898ec8a1bb1fedd8f4'
 
 
-@pytest.mark.parametrize(
-    ('name', 'num_classes', 'width_multiplier'),
-    [('s_2.0_pascal_256x256', 21, 2.0), ('s_2.0_city_1024x512', 20, 2.0)]
-    + [('s_1.0_pascal_256x256', 21, 1.0)],
-)
-def test_published_files_load_strictly(shared_data, name, num_classes, width_multiplier):
-    file = shared_data / 'data' / 'seg' / 'espnetv2' / f'espnetv2_{name}.pth'
-    state = torch.load(file, map_location='cpu', weights_only=True)
-    network(num_classes, width_multiplier).load_state_dict(state, strict=True)
-
-
+@pytest.mark.slow
 def test_a_person_is_a_person_and_a_cat_a_cat(shared_data):
     from skimage import data
     from skimage.transform import resize
@@ -71,43 +61,22 @@ def test_the_unit_sums_up_its_ranges():
         nn.init.uniform_(norm.running_var, 0.5, 2)
     x = torch.randn(1, 512, 9, 10, dtype=torch.float64)
 
-    def norm_act(values, norm, act=None):
-        shape = (1, -1, 1, 1)
-        values = (values - norm.running_mean.view(shape)) / (
-            norm.running_var + norm.eps
-        ).sqrt().view(shape)
-        values = values * norm.weight.view(shape) + norm.bias.view(shape)
-        return (
-            values
-            if act is None
-            else values.clamp(min=0) + act.weight.view(shape) * values.clamp(max=0)
-        )
+    def normalize(values, norm):
+        running = norm.running_mean, norm.running_var
+        return F.batch_norm(values, *running, norm.weight, norm.bias, eps=norm.eps)
 
-    def grouped(values, weight):
-        """1x1 convolution in four groups, as a matrix product per group."""
-        parts = [
-            torch.einsum('oi,nihw->nohw', w[..., 0, 0], v)
-            for w, v in zip(weight.chunk(4), values.chunk(4, 1))
-        ]
-        return torch.cat(parts, 1)
-
-    reduced = norm_act(grouped(x, unit.proj_1x1.conv.weight), unit.proj_1x1.bn, unit.proj_1x1.act)
-    total, ranges = 0, []
-    for branch, dilation in zip(unit.spp_dw, (1, 1, 2, 3)):  # deep levels do not look as far
-        padded = F.pad(reduced, [dilation] * 4)
-        shifted = [
-            padded[..., i * dilation : i * dilation + 9, j * dilation : j * dilation + 10]
-            * branch.conv.weight[:, 0, i, j].view(1, -1, 1, 1)
-            for i in range(3)
-            for j in range(3)
-        ]
-        total = total + sum(shifted)
-        ranges.append(total)
-    merged = norm_act(torch.cat(ranges, 1), unit.br_after_cat.bn, unit.br_after_cat.act)
-    expanded = norm_act(grouped(merged, unit.conv_1x1_exp.conv.weight), unit.conv_1x1_exp.bn)
-    want = expanded + x
-    want = want.clamp(min=0) + unit.module_act.weight.view(1, -1, 1, 1) * want.clamp(max=0)
     with torch.no_grad():
+        reduced = F.conv2d(x, unit.proj_1x1.conv.weight, groups=4)
+        reduced = F.prelu(normalize(reduced, unit.proj_1x1.bn), unit.proj_1x1.act.weight)
+        total, ranges = 0, []
+        for branch, dilation in zip(unit.spp_dw, (1, 1, 2, 3)):  # deep levels do not look as far
+            options = dict(padding=dilation, dilation=dilation, groups=reduced.shape[1])
+            total = total + F.conv2d(reduced, branch.conv.weight, **options)
+            ranges.append(total)
+        merged = normalize(torch.cat(ranges, 1), unit.br_after_cat.bn)
+        merged = F.prelu(merged, unit.br_after_cat.act.weight)
+        expanded = F.conv2d(merged, unit.conv_1x1_exp.conv.weight, groups=4)
+        want = F.prelu(normalize(expanded, unit.conv_1x1_exp.bn) + x, unit.module_act.weight)
         torch.testing.assert_close(unit(x), want, rtol=1e-9, atol=1e-9)
 
 
