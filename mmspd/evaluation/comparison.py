@@ -20,6 +20,8 @@ __all__ = [
 ]
 
 Interval = Tuple[float, float]
+#: What two results must share: by its name the value, and what to do where it differs.
+Conditions = Dict[str, Tuple[Any, str]]
 
 #: With fewer draws to resample an interval says nothing.
 FEWEST = 5
@@ -32,8 +34,6 @@ _SHARED = {
     'self_ensemble': 'test both with --self-ensemble, or both without',
     'tiling': 'test both with the same tiles',
 }
-#: What differs between machines though the test set is the same.
-_PLACES = ('root',)
 _SAME_INPUT = 0.01  # dB
 
 
@@ -107,43 +107,45 @@ def check_comparable(results: Mapping[str, Result]) -> None:
     """
     (first, reference), *others = results.items()
     for label, result in others:
+        pair = reference, result
         try:
-            _check_provenance(reference.provenance, result.provenance)
+            _check_conditions(*map(_conditions_of_test, pair))
             check_images(reference.images, result.images)
-            for metric in compared_metrics(results):
-                _check_metric(reference, result, metric)
+            metrics = compared_metrics(results)
+            _check_conditions(*(_conditions_of_metrics(each, metrics) for each in pair))
         except UserError as error:
             raise UserError(f'{first} and {label} cannot be compared: {error}') from error
 
 
-def _check_provenance(reference: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    """Refuse other protocols and other test sets."""
-    for name, fix in _SHARED.items():
-        _check_equal(name, (reference.get(name), other.get(name)), fix)
-    sets = [provenance.get('dataset', {}) for provenance in (reference, other)]
-    for name in dict.fromkeys(key for dataset in sets for key in dataset):
-        if name not in _PLACES:
-            values = [dataset.get(name) for dataset in sets]
-            _check_equal(f'dataset.{name}', values, 'test both on the same images')
+def _conditions_of_test(result: Result) -> Conditions:
+    """List protocol and test set."""
+    provenance = result.provenance
+    conditions = {name: (provenance.get(name), fix) for name, fix in _SHARED.items()}
+    for name, value in provenance.get('dataset', {}).items():
+        if name != 'root':  # differs between machines though the test set is the same
+            conditions[f'dataset.{name}'] = value, 'test both on the same images'
+    return conditions
 
 
-def _check_metric(reference: Result, other: Result, metric: str) -> None:
-    """Refuse a metric of another definition, or by another version of its package."""
-    results = (reference, other)
-    infos = [result.metric_info[metric] for result in results]
-    _check_equal(f'the info of {metric}', infos, 'test both with the same metric')
-    package = infos[0].package
-    if package is not None:
-        versions = [result.provenance['versions'].get(package) for result in results]
-        fix = f'{metric} depends on it, test both in one environment'
-        _check_equal(f'versions.{package}', versions, fix)
+def _conditions_of_metrics(result: Result, metrics: Sequence[str]) -> Conditions:
+    """List the definitions of metrics, and the versions of the packages that they depend on."""
+    conditions: Conditions = {}
+    for metric in metrics:
+        info = result.metric_info[metric]
+        conditions[f'the info of {metric}'] = info, 'test both with the same metric'
+        if info.package is not None:
+            version = result.provenance['versions'].get(info.package)
+            fix = f'{metric} depends on it, test both in one environment'
+            conditions.setdefault(f'versions.{info.package}', (version, fix))
+    return conditions
 
 
-def _check_equal(name: str, values: Sequence[Any], fix: str) -> None:
-    """Refuse two values that differ."""
-    first, second = values
-    if first != second:
-        raise UserError(f'{name} is {first!r} in one and {second!r} in the other; {fix}')
+def _check_conditions(reference: Conditions, other: Conditions) -> None:
+    """Refuse conditions that differ."""
+    for name, (_, fix) in {**other, **reference}.items():
+        first, second = (conditions.get(name, (None,))[0] for conditions in (reference, other))
+        if first != second:
+            raise UserError(f'{name} is {first!r} in one and {second!r} in the other; {fix}')
 
 
 def check_images(

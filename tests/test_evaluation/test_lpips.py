@@ -29,7 +29,7 @@ def layers_of(net):
     return layers
 
 
-@pytest.fixture(scope='module', params=['alex', 'vgg'])
+@pytest.fixture(scope='module', params=['alex', pytest.param('vgg', marks=pytest.mark.slow)])
 def backbone(request, tmp_path_factory):
     """Name, layers with random weights, and a metric with the same from a file."""
     torch.manual_seed(0)
