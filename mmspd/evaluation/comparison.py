@@ -1,7 +1,7 @@
 """What one result gains over another, image by image."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy import stats
@@ -20,8 +20,6 @@ __all__ = [
 ]
 
 Interval = Tuple[float, float]
-#: What two results must share: by its name the value, and what to do where it differs.
-Conditions = Dict[str, Tuple[Any, str]]
 
 #: With fewer draws to resample an interval says nothing.
 FEWEST = 5
@@ -107,45 +105,35 @@ def check_comparable(results: Mapping[str, Result]) -> None:
     """
     (first, reference), *others = results.items()
     for label, result in others:
-        pair = reference, result
         try:
-            _check_conditions(*map(_conditions_of_test, pair))
+            for name, (one, other), fix in _conditions((reference, result), results):
+                if one != other:
+                    raise UserError(f'{name} is {one!r} in one and {other!r} in the other; {fix}')
             check_images(reference.images, result.images)
-            metrics = compared_metrics(results)
-            _check_conditions(*(_conditions_of_metrics(each, metrics) for each in pair))
         except UserError as error:
             raise UserError(f'{first} and {label} cannot be compared: {error}') from error
 
 
-def _conditions_of_test(result: Result) -> Conditions:
-    """List protocol and test set."""
-    provenance = result.provenance
-    conditions = {name: (provenance.get(name), fix) for name, fix in _SHARED.items()}
-    for name, value in provenance.get('dataset', {}).items():
-        if name != 'root':  # differs between machines though the test set is the same
-            conditions[f'dataset.{name}'] = value, 'test both on the same images'
-    return conditions
-
-
-def _conditions_of_metrics(result: Result, metrics: Sequence[str]) -> Conditions:
-    """List the definitions of metrics, and the versions of the packages that they depend on."""
-    conditions: Conditions = {}
-    for metric in metrics:
-        info = result.metric_info[metric]
-        conditions[f'the info of {metric}'] = info, 'test both with the same metric'
-        if info.package is not None:
-            version = result.provenance['versions'].get(info.package)
+def _conditions(
+    pair: Sequence[Result], results: Mapping[str, Result]
+) -> Iterator[Tuple[str, List[Any], str]]:
+    """List what two of the results must share: a name, both values, and the fix if they differ."""
+    provenances = [result.provenance for result in pair]
+    for name, fix in _SHARED.items():
+        yield name, [provenance.get(name) for provenance in provenances], fix
+    datasets = [provenance.get('dataset', {}) for provenance in provenances]
+    # the root differs between machines though the test set is the same
+    for name in dict.fromkeys(key for dataset in datasets for key in dataset if key != 'root'):
+        values = [dataset.get(name) for dataset in datasets]
+        yield f'dataset.{name}', values, 'test both on the same images'
+    for metric in compared_metrics(results):
+        infos = [result.metric_info[metric] for result in pair]
+        yield f'the info of {metric}', infos, 'test both with the same metric'
+        package = infos[0].package
+        if package is not None:
+            versions = [provenance['versions'].get(package) for provenance in provenances]
             fix = f'{metric} depends on it, test both in one environment'
-            conditions.setdefault(f'versions.{info.package}', (version, fix))
-    return conditions
-
-
-def _check_conditions(reference: Conditions, other: Conditions) -> None:
-    """Refuse conditions that differ."""
-    for name, (_, fix) in {**other, **reference}.items():
-        first, second = (conditions.get(name, (None,))[0] for conditions in (reference, other))
-        if first != second:
-            raise UserError(f'{name} is {first!r} in one and {second!r} in the other; {fix}')
+            yield f'versions.{package}', versions, fix
 
 
 def check_images(

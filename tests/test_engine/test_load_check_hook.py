@@ -156,24 +156,20 @@ def test_plain_checkpoint_starts_a_guided_model_and_says_so(make_runner, save, c
         assert all(torch.equal(averaged[key], after[key]) for key in after)
 
 
-def test_plain_checkpoint_cannot_be_resumed_as_guided(make_runner, save):
-    path = save(make_runner())
-    runner = make_runner(support.GUIDED, 'guided', resume=True)
-    with pytest.raises(UserError, match='cannot be resumed as a guided model'):
-        load(runner, path)
-
-
-def test_guided_checkpoint_needs_a_guided_config(make_runner, save):
-    path = save(make_runner(support.GUIDED, 'guided'))
-    with pytest.raises(UserError, match='describes a plain restorer: use the guided'):
-        load(make_runner(), path)
-
-
-def test_guided_checkpoint_without_its_prior_is_refused(make_runner, save):
-    runner = make_runner(support.GUIDED)
-    path = save(runner, lambda w: {k: v for k, v in w.items() if '.prior.' not in k})
-    with pytest.raises(UserError, match=r'missing \(generator.prior'):
-        load(runner, path)
+@pytest.mark.parametrize(
+    ('saved', 'extra', 'resume', 'sentence'),
+    [
+        ('', support.GUIDED, True, 'cannot be resumed as a guided model'),
+        (support.GUIDED, '', False, 'describes a plain restorer: use the guided'),
+        (support.GUIDED, support.GUIDED, False, r'missing \(generator.prior'),
+    ],
+    ids=['resumed', 'plain', 'without prior'],
+)
+def test_guided_models_are_not_mistaken(make_runner, save, saved, extra, resume, sentence):
+    """The saved weights hold no prior."""
+    path = save(make_runner(saved), lambda w: {k: w[k] for k in w if '.prior.' not in k})
+    with pytest.raises(UserError, match=sentence):
+        load(make_runner(extra, 'other', resume=resume), path)
 
 
 def test_other_models_are_not_looked_at(make_runner, tmp_path):

@@ -7,8 +7,9 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch.utils.data import DataLoader
 
-from mmspd.engine.prefetch_hook import Prefetcher, PrefetchHook
+from mmspd.engine.prefetch_hook import Prefetcher
 from mmspd.errors import UserError
+from mmspd.registry import HOOKS
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_batch_is_not_fetched_before_it_is_asked_for(events):
 
 def test_the_cpu_needs_none(make_runner):
     runner = make_runner()
-    PrefetchHook().before_train(runner)
+    HOOKS.build(dict(type='mmspd.PrefetchHook')).before_train(runner)
     assert isinstance(runner.train_dataloader, DataLoader)
     batch = next(iter(runner.train_dataloader))
     # a quarter of the bytes that the copy would have as float32
@@ -85,4 +86,4 @@ def test_the_cpu_needs_none(make_runner):
 def test_runs_without_epochs_are_refused(make_runner):
     runner = make_runner("train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=2)")
     with pytest.raises(UserError, match='EpochBasedTrainLoop., not IterBasedTrainLoop'):
-        PrefetchHook().before_train(runner)
+        HOOKS.build(dict(type='mmspd.PrefetchHook')).before_train(runner)

@@ -8,7 +8,6 @@ import pytest
 from samples import evaluate, mmengine_log, sample
 from skimage.metrics import structural_similarity
 
-import mmspd  # noqa: F401
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import RealBlurAligned, aligned, aligned_scores, psnr
 
@@ -161,6 +160,7 @@ def test_an_image_without_error_leaves_a_finite_mean(samples, photo):
     assert means['PSNR-aligned'] == first
 
 
+@pytest.mark.slow
 def test_no_process_is_left_after_an_error(samples, photo):
     metric = RealBlurAligned(workers=2)
     metric.process(None, samples)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmengine.model import BaseModule
 
-import mmspd  # noqa: F401
 from mmspd.evaluation.metrics import psnr, ssim_2d
 from mmspd.registry import MODELS
 

@@ -63,23 +63,15 @@ def test_the_interval_and_the_number_of_images(make_runner):
     assert runner.model.state_dict().keys() == before.keys()
 
 
-def test_images_without_sharp_ones(make_runner, monkeypatch):
-    runner = make_runner(support.GUIDED + HOOK)
-    spy = Spy(monkeypatch)
-
-    class Forget(Hook):
-        priority = 'HIGHEST'
-
-        def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-            del outputs[0].gt_img
-
-    runner.register_hook(Forget())
-    runner.call_hook('before_val_epoch')
-    for index, batch in enumerate(runner.val_dataloader):
-        with torch.no_grad():
-            outputs = runner.model.eval().val_step(batch)
-        runner.call_hook('after_val_iter', batch_idx=index, data_batch=batch, outputs=outputs)
-    assert [view.sharp for view in spy.views] == [None, None]
+@torch.no_grad()
+def test_images_without_sharp_ones(make_runner):
+    runner, hook = make_runner(support.GUIDED), PriorViewHook()
+    outputs = runner.model.eval().val_step(next(iter(runner.val_dataloader)))
+    del outputs[0].gt_img
+    hook.before_val_epoch(runner)
+    hook.after_val_iter(runner, 0, outputs=outputs)
+    ((key, view),) = hook._views
+    assert (key, view.sharp) == ('00', None)
 
 
 @pytest.mark.parametrize('name', ['interval', 'num_images'])
