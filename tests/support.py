@@ -98,6 +98,7 @@ def load_tool(name):
     """Import a tool, to call its ``main`` without a process of its own."""
     spec = importlib.util.spec_from_file_location(Path(name).stem, TOOLS / name)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # or its functions could not be sent to other processes
     spec.loader.exec_module(module)
     return module
 

@@ -106,9 +106,9 @@ class PriorView(NamedTuple):
                 entry['similarity'] = float(level.similarity.mean())
         numbers['seams'] = {}
         for name, seam in self.seams.items():
-            values = seam._replace(level=seam.level + 1)._asdict()
-            del values['mu'], values['sigma']
-            numbers['seams'][name] = values
+            entry = seam._replace(level=seam.level + 1)._asdict()
+            del entry['mu'], entry['sigma']
+            numbers['seams'][name] = entry
         return numbers
 
 
