@@ -5,17 +5,16 @@ import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = sorted((ROOT / 'mmspd').rglob('*.py'))
-TOOLS = sorted((ROOT / 'tools').rglob('*.py'))
-SOURCES = [
-    *PACKAGE,
-    *TOOLS,
-    *sorted((ROOT / 'configs').rglob('*.py')),
-    *sorted((ROOT / 'projects').rglob('*.py')),
-]
+TEXTS = {
+    path: path.read_text()
+    for folder in ('mmspd', 'tools', 'configs', 'projects')
+    for path in sorted((ROOT / folder).rglob('*.py'))
+}
+PACKAGE = {path: ast.parse(text) for path, text in TEXTS.items() if ROOT / 'mmspd' in path.parents}
 
 #: These do not know each other, and the utilities below them know none of them.
 PARTS = ('mmspd.models', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.engine')
@@ -32,94 +31,98 @@ _OF_GUIDED = ('seams', 'priors', 'embeddings', 'restorers', 'losses', 'teachers'
 LAYERS.update({layer: tuple(_MODELS[:place]) for place, layer in enumerate(_MODELS) if place})
 LAYERS.update({f'mmspd.models.{name}': tuple(_MODELS) for name in _OF_GUIDED})
 
-#: The only module that derives from MMagic's classes.
-MMAGIC = {'mmspd.models.deblurrer'}
-
 
 def module_of(path):
-    parts = path.relative_to(ROOT).with_suffix('').parts
-    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+    return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
 
 
-def imports_of(path):
+def imports_of(tree):
     """All modules that a file imports, whether at its top or inside a function."""
     imports = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f'{path} has a relative import'
-            imports.add(node.module)
-            imports.update(f'{node.module}.{alias.name}' for alias in node.names)
+            # of a relative import the module is None or lacks the package
+            module = '.' * node.level + (node.module or '')
+            imports.update([module, *(f'{module}.{alias.name}' for alias in node.names)])
     return imports
 
 
-def is_in(module, package):
-    return module == package or module.startswith(package + '.')
+IMPORTS = {module_of(path): imports_of(tree) for path, tree in PACKAGE.items()}
 
 
-@pytest.mark.parametrize('path', PACKAGE, ids=module_of)
-def test_imports_point_down(path):
-    module, imports = module_of(path), imports_of(path)
+def is_in(module, *packages):
+    return any(module == package or module.startswith(package + '.') for package in packages)
+
+
+#: Who imports whom.
+PAIRS = [(module, name) for module, imports in IMPORTS.items() for name in sorted(imports)]
+
+
+def test_imports_are_absolute_and_point_down():
+    assert not [pair for pair in PAIRS if pair[1].startswith('.')]
     for layer, above in LAYERS.items():
-        if is_in(module, layer):
-            assert not [name for name in imports if any(is_in(name, other) for other in above)]
-
-
-def graph_of(depth):
-    """What each module, or each package down to a depth, imports of the others."""
-    modules, graph = {module_of(path): path for path in PACKAGE}, {}
-
-    def node_of(module):
-        return '.'.join(module.split('.')[:depth])
-
-    for module, path in modules.items():
-        own = {name for name in imports_of(path) if name in modules}
-        graph.setdefault(node_of(module), set()).update(
-            node_of(name) for name in own if not is_in(module, node_of(name))
-        )
-    return graph
+        assert not [pair for pair in PAIRS if is_in(pair[0], layer) and is_in(pair[1], *above)]
 
 
 @pytest.mark.parametrize('depth', [2, None], ids=['packages', 'modules'])
 def test_imports_make_no_circle(depth):
-    graph = graph_of(depth)
+    def node_of(module):
+        return '.'.join(module.split('.')[:depth])
+
+    graph = {}
+    for module, imports in IMPORTS.items():
+        node, own = node_of(module), imports & IMPORTS.keys()
+        graph.setdefault(node, set()).update(node_of(n) for n in own if not is_in(n, node))
     assert sum(map(len, graph.values())) > len(graph)
     tuple(TopologicalSorter(graph).static_order())  # CycleError names the circle
 
 
-@pytest.mark.parametrize('path', PACKAGE, ids=module_of)
-def test_mmagic_is_imported_for_its_base_classes_only(path):
-    if any(is_in(name, 'mmagic') for name in imports_of(path)):
-        assert module_of(path) in MMAGIC
+@pytest.mark.parametrize(('number', 'parent'), [(0, 'mmspd'), (1, 'mmspd.models')])
+def test_pictures_of_the_manual_are_true(number, parent):
+    page = (ROOT / 'docs' / 'architecture.md').read_text()
+    picture = re.findall(r'(?s)```mermaid\ngraph TD\n(.*?)```', page)[number]
+    depth = parent.count('.') + 1
+    graph = networkx.DiGraph()
+    for pair in PAIRS:
+        if all(name.startswith(parent + '.') for name in pair):
+            graph.add_edge(*(name.split('.')[depth] for name in pair))
+    graph.remove_nodes_from(['errors', 'registry', 'version'])
+    graph.remove_edges_from(list(networkx.selfloop_edges(graph)))
+    arrows = re.findall(r'(\w+) --> (\w+)', picture)
+    assert sorted(arrows) == sorted(networkx.transitive_reduction(graph).edges)
 
 
-def test_the_top_of_the_models_alone_knows_concrete_restorers():
-    for path in PACKAGE:
-        module = module_of(path)
-        if module.startswith('mmspd.models.restorers') or module == 'mmspd.models':
-            continue
-        concrete = [
-            name
-            for name in imports_of(path)
-            if is_in(name, 'mmspd.models.restorers')
-            and name.split('.')[3:4] not in ([], ['base'], ['blocks'])
-        ]
-        assert not concrete, f'{module} imports {concrete}'
+def test_mmagic_is_imported_for_its_base_classes_only():
+    assert {a for a, b in PAIRS if is_in(b, 'mmagic')} == {'mmspd.models.deblurrer'}
 
 
-@pytest.mark.parametrize('path', PACKAGE, ids=module_of)
-def test_no_device_is_written_into_the_package(path):
-    text = path.read_text()
-    assert not re.search(r'\.cuda\(', text)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            assert not re.fullmatch(r'(cuda|mps|npu|musa|mlu)(:\d+)?', node.value)
+def test_nothing_else_knows_concrete_restorers():
+    restorers = 'mmspd.models.restorers'
+    general = [f'{restorers}.{name}' for name in ('base', 'blocks')]
+    importers = {a for a, b in PAIRS if b.startswith(restorers + '.') and not is_in(b, *general)}
+    assert importers
+    assert not [a for a in importers if not is_in(a, restorers)]
 
 
-@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_unused_parameters_are_searched_and_the_safe_loader_stays_on(path):
-    text = path.read_text()
-    assert 'find_unused_' + 'parameters' not in text
-    assert not re.search(r'weights_only\s*=\s*False', text)
-    assert not re.search(r'^\s*except\s*:', text, re.MULTILINE)
+def test_no_device_is_written_into_the_package():
+    devices = [
+        (path.name, node.value)
+        for path, tree in PACKAGE.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(r'(cuda|mps|npu|musa|mlu)(:\d+)?', node.value)
+    ]
+    assert not devices
+    assert not [path for path in PACKAGE if re.search(r'\.cuda\(', TEXTS[path])]
+
+
+@pytest.mark.parametrize(
+    'pattern',
+    ['find_unused_' + 'parameters', r'weights_only\s*=\s*False', r'(?m)^\s*except\s*:'],
+    ids=['unused parameters', 'unsafe loader', 'bare except'],
+)
+def test_no_file_has(pattern):
+    assert not [str(path) for path, text in TEXTS.items() if re.search(pattern, text)]

@@ -2,8 +2,7 @@
 
 from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.invalid_loss_hook import InvalidLossHook
-from mmspd.engine.load_check_hook import LoadCheckHook
-from mmspd.engine.local_loader import load_local
+from mmspd.engine.load_check_hook import LoadCheckHook, load_local
 from mmspd.engine.optim_wrapper import OptimWrapper
 from mmspd.engine.prefetch_hook import PrefetchHook
 from mmspd.engine.progressive_lr import ProgressiveCosineLR

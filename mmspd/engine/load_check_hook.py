@@ -1,4 +1,4 @@
-"""Refuse weights that do not fit, instead of training on silently without them."""
+"""Refuse files that cannot be read and weights that do not fit, under any Runner."""
 
 import re
 from typing import Any, Dict, Optional
@@ -6,17 +6,40 @@ from typing import Any, Dict, Optional
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
+from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
 from mmspd.utils.model_wrapper import unwrap
 from mmspd.weights.official import check_fit, fit_official, official_names
 from mmspd.weights.published import recognize
+from mmspd.weights.torch_file import unreadable
 
-__all__ = ['LoadCheckHook']
+__all__ = ['LoadCheckHook', 'load_local']
 
 _RESTORER = 'generator.restorer.'
 _ADDED = ('generator.prior.', 'generator.embedding.')
+
+
+def load_local(filename: str, map_location: Optional[Any] = None) -> Any:
+    """Load a checkpoint as MMEngine does; it calls this for every path without a scheme.
+
+    Args:
+        filename: the file.
+        map_location: as for ``torch.load``.
+
+    Raises:
+        UserError: the file is damaged, is no checkpoint, or could run code.
+    """
+    try:
+        return load_from_local(filename, map_location)
+    except (FileNotFoundError, MemoryError, torch.cuda.OutOfMemoryError):
+        raise  # not the file's fault
+    except Exception as error:  # torch raises a dozen types for a file that is no checkpoint
+        raise unreadable(filename, 'checkpoint', error) from error
+
+
+CheckpointLoader.register_scheme('', load_local, force=True)
 
 
 @HOOKS.register_module()
@@ -44,28 +67,28 @@ class LoadCheckHook(Hook):
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
         """Check, and rename in place, the loaded ``checkpoint['state_dict']``."""
         model = unwrap(runner.model)
-        want = _generator_weights(model.state_dict())
-        if not want:
+        expected = _generator_weights(model.state_dict())
+        if not expected:
             return
         file = runner._load_from or 'the checkpoint'
         config = getattr(runner.cfg, 'filename', None) or 'the config'
-        have = _weights_of(checkpoint)
-        if have is None:
-            have = _published_weights(runner, model, checkpoint, file)
-            checkpoint['state_dict'] = have
-        if _guided(want) and not _guided(have):
-            have = self._start_guided(runner, have, want, file)
-            checkpoint['state_dict'] = have
-        elif _guided(have) and not _guided(want):
+        weights = _weights_of(checkpoint)
+        if weights is None:
+            weights = _published_weights(runner, model, checkpoint, file)
+            checkpoint['state_dict'] = weights
+        if _guided(expected) and not _guided(weights):
+            weights = self._start_guided(runner, weights, expected, file)
+            checkpoint['state_dict'] = weights
+        elif _guided(weights) and not _guided(expected):
             raise UserError(
                 f'{file} holds a guided model ({_RESTORER}*) but {config} describes a plain '
                 'restorer: use the guided (_sp) config of the same restorer'
             )
-        check_fit(_generator_weights(have), want, file, config)
+        check_fit(_generator_weights(weights), expected, file, config)
 
     @staticmethod
     def _start_guided(
-        runner: Any, have: Dict[str, Any], want: Dict[str, Any], file: str
+        runner: Any, weights: Dict[str, Any], expected: Dict[str, Any], file: str
     ) -> Dict[str, Any]:
         if runner._resume:
             raise UserError(
@@ -73,16 +96,12 @@ class LoadCheckHook(Hook):
                 f'from it with --cfg-options load_from={file} and without --resume'
             )
         # given with the file's, the model's own values spare MMEngine's list of missing keys
-        added = {key: value for key, value in want.items() if key.startswith(_ADDED)}
+        added = {key: value for key, value in expected.items() if key.startswith(_ADDED)}
         runner.logger.warning(
             f'{file} holds a plain restorer: its weights are loaded into {_RESTORER}*, while the '
             f'{len(added)} weights of prior and embedding start from their initial values.'
         )
-        prefix = 'generator.'
-        restorer = {
-            _RESTORER + key[len(prefix) :] if key.startswith(prefix) else key: value
-            for key, value in have.items()
-        }
+        restorer = {re.sub(r'^generator\.', _RESTORER, key): weights[key] for key in weights}
         return {**restorer, **added}
 
 

@@ -11,6 +11,8 @@ from mmspd.registry import HOOKS
 
 __all__ = ['RuntimeInfoHook']
 
+#: How many values of a history to keep, if an epoch has no more.
+MAX_HISTORY = 10000
 #: Values of one iteration, by name, with its number, the first being 1.
 Fetched = Tuple[int, Dict[str, float]]
 
@@ -27,22 +29,17 @@ class RuntimeInfoHook(_RuntimeInfoHook):
 
     It also keeps the log's histories short: MMEngine copies a history, which may grow to a million
     values, whenever it appends to it, and saves all of it in every checkpoint.
-
-    Args:
-        max_history: How many values of a history to keep, at least those of an epoch.
     """
 
-    def __init__(self, max_history: int = 10000) -> None:
-        self.max_history = max_history
+    def __init__(self) -> None:
         self._waiting: List[Tuple[int, Dict[str, Any]]] = []
         self._intervals: List[int] = []
-        self._keep = max_history
 
     def before_train(self, runner: Any) -> None:
         """Learn when the log is written."""
         super().before_train(runner)
         self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
-        self._keep = max(self.max_history, len(runner.train_dataloader))
+        self._keep = max(MAX_HISTORY, len(runner.train_dataloader))
 
     def after_train_iter(
         self,

@@ -1,7 +1,7 @@
 """What one result gains over another, image by image."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy import stats
@@ -32,8 +32,6 @@ _SHARED = {
     'self_ensemble': 'test both with --self-ensemble, or both without',
     'tiling': 'test both with the same tiles',
 }
-#: What differs between machines though the test set is the same.
-_PLACES = ('root',)
 _SAME_INPUT = 0.01  # dB
 
 
@@ -108,42 +106,34 @@ def check_comparable(results: Mapping[str, Result]) -> None:
     (first, reference), *others = results.items()
     for label, result in others:
         try:
-            _check_provenance(reference.provenance, result.provenance)
+            for name, (one, other), fix in _conditions((reference, result), results):
+                if one != other:
+                    raise UserError(f'{name} is {one!r} in one and {other!r} in the other; {fix}')
             check_images(reference.images, result.images)
-            for metric in compared_metrics(results):
-                _check_metric(reference, result, metric)
         except UserError as error:
             raise UserError(f'{first} and {label} cannot be compared: {error}') from error
 
 
-def _check_provenance(reference: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    """Refuse other protocols and other test sets."""
+def _conditions(
+    pair: Sequence[Result], results: Mapping[str, Result]
+) -> Iterator[Tuple[str, List[Any], str]]:
+    """List what two of the results must share: a name, both values, and the fix if they differ."""
+    provenances = [result.provenance for result in pair]
     for name, fix in _SHARED.items():
-        _check_equal(name, (reference.get(name), other.get(name)), fix)
-    sets = [provenance.get('dataset', {}) for provenance in (reference, other)]
-    for name in dict.fromkeys(key for dataset in sets for key in dataset):
-        if name not in _PLACES:
-            values = [dataset.get(name) for dataset in sets]
-            _check_equal(f'dataset.{name}', values, 'test both on the same images')
-
-
-def _check_metric(reference: Result, other: Result, metric: str) -> None:
-    """Refuse a metric of another definition, or by another version of its package."""
-    results = (reference, other)
-    infos = [result.metric_info[metric] for result in results]
-    _check_equal(f'the info of {metric}', infos, 'test both with the same metric')
-    package = infos[0].package
-    if package is not None:
-        versions = [result.provenance['versions'].get(package) for result in results]
-        fix = f'{metric} depends on it, test both in one environment'
-        _check_equal(f'versions.{package}', versions, fix)
-
-
-def _check_equal(name: str, values: Sequence[Any], fix: str) -> None:
-    """Refuse two values that differ."""
-    first, second = values
-    if first != second:
-        raise UserError(f'{name} is {first!r} in one and {second!r} in the other; {fix}')
+        yield name, [provenance.get(name) for provenance in provenances], fix
+    datasets = [provenance.get('dataset', {}) for provenance in provenances]
+    # the root differs between machines though the test set is the same
+    for name in dict.fromkeys(key for dataset in datasets for key in dataset if key != 'root'):
+        values = [dataset.get(name) for dataset in datasets]
+        yield f'dataset.{name}', values, 'test both on the same images'
+    for metric in compared_metrics(results):
+        infos = [result.metric_info[metric] for result in pair]
+        yield f'the info of {metric}', infos, 'test both with the same metric'
+        package = infos[0].package
+        if package is not None:
+            versions = [provenance['versions'].get(package) for provenance in provenances]
+            fix = f'{metric} depends on it, test both in one environment'
+            yield f'versions.{package}', versions, fix
 
 
 def check_images(

@@ -150,7 +150,8 @@ def _metrics_text(pair: Mapping[str, Result], differences: Sequence[Difference])
     for d in differences:
         info = pair[first].metric_info[d.metric]
         direction = '' if info.higher_is_better else ' (lower is better)'
-        cells = [d.metric + direction, *_values(d, info), _interval(d.over_images, info)]
+        cells = [d.metric + direction, *_values(info, d.reference, d.other)]
+        cells.append(_interval(d.over_images, info))
         cells += [_interval(d.over_sequences, info)] if by_sequence else []
         cells += [str(count) for count in (d.wins, d.losses, d.ties)]
         cells += [_paper_cell(rows, d.metric, info)] if any(rows) else []
@@ -190,7 +191,7 @@ def _groups_text(
     lines = []
     for name, d in groups.items():
         interval = _interval(d.over_sequences if by_sequence else d.over_images, info)
-        lines.append((name, str(d.images), *_values(d, info), interval))
+        lines.append((name, str(d.images), *_values(info, d.reference, d.other), interval))
     return text_table(header, lines)
 
 
@@ -207,7 +208,7 @@ def _stored_groups_text(
         for group in first.severity[grouping]:
             before, after = group.get(metric), partners.get(group['name'], {}).get(metric)
             if before is not None and after is not None:
-                values = info.text(before), info.text(after), info.text(after - before, '+')
+                values = _values(info, before, after)
                 lines.append((group['name'], str(group['count']), *values))
         if lines:
             header = (f'{metric} by {grouping}', 'count', *pair, 'difference')
@@ -225,15 +226,7 @@ def _images_text(pair: Mapping[str, Result], comparison: Comparison, metric: str
     tables = []
     for title, keys in (('best', ranked[:count]), ('worst', ranked[::-1][:count])):
         header = (f'{metric}, {title} images for {comparison.name}', *pair, 'difference')
-        lines = [
-            (
-                key,
-                info.text(before[key][metric]),
-                info.text(after[key][metric]),
-                info.text(comparison.images[key], '+'),
-            )
-            for key in keys
-        ]
+        lines = [(key, *_values(info, before[key][metric], after[key][metric])) for key in keys]
         tables.append(text_table(header, lines))
     return tables
 
@@ -243,16 +236,14 @@ def _paper_cell(rows: Sequence[Optional[PaperRow]], metric: str, info: MetricInf
     before, after = (row and paper_value(row, metric) for row in rows)
     if before is None and after is None:
         return '-'
-    cell = ' to '.join('-' if value is None else info.text(value) for value in (before, after))
     if before is None or after is None:
-        return cell
-    return f'{cell} ({info.text(after - before, "+")})'
+        return ' to '.join('-' if value is None else info.text(value) for value in (before, after))
+    return '{} to {} ({})'.format(*_values(info, before, after))
 
 
-def _values(difference: Difference, info: MetricInfo) -> List[str]:
-    """Write both means and the difference."""
-    means = [info.text(value) for value in (difference.reference, difference.other)]
-    return [*means, info.text(difference.difference, '+')]
+def _values(info: MetricInfo, before: float, after: float) -> List[str]:
+    """Write two values and their difference."""
+    return [info.text(before), info.text(after), info.text(after - before, '+')]
 
 
 def _interval(interval: Optional[Interval], info: MetricInfo) -> str:

@@ -2,15 +2,14 @@
 
 import itertools
 import math
-from typing import Iterator, NamedTuple, Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from mmspd.errors import UserError
-from mmspd.utils.psnr import psnr
 
-__all__ = ['SEVERITIES', 'Severity', 'measure_severity', 'severity_of']
+__all__ = ['SEVERITIES', 'measure_extent', 'severity_of']
 
 #: Range of the blur extent by severity, as a share of sqrt(H * W): at 1280x720 pixels 8-15, 15-31
 #: and 31-61 pixels, at 481x321 3-6, 6-13 and 13-25.
@@ -30,19 +29,6 @@ _LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
 _DIRECTIONS = np.arange(16) * np.pi / 16  # the widest is within 0.5 % of the diameter
 
 
-class Severity(NamedTuple):
-    """The blur that a pair of photos shows.
-
-    Args:
-        psnr: PSNR of the blurry photo against the sharp one, in dB; infinite for equal photos.
-        extent: Diameter of a point's path, in pixels, the median over the photo; NaN where the
-            photos do not show it: too little texture, or no blur that turns one into the other.
-    """
-
-    psnr: float
-    extent: float
-
-
 def severity_of(extent: float, size: Tuple[int, int]) -> str:
     """Name the severity of a blur; beyond all ranges it is the nearest one's.
 
@@ -54,8 +40,8 @@ def severity_of(extent: float, size: Tuple[int, int]) -> str:
     return next((name for name, (_, high) in SEVERITIES.items() if share <= high), 'severe')
 
 
-def measure_severity(blurry: np.ndarray, sharp: np.ndarray) -> Severity:
-    """Measure how severely one photo of a pair is blurred.
+def measure_extent(blurry: np.ndarray, sharp: np.ndarray) -> float:
+    """Measure how far the blur of one photo of a pair extends.
 
     In each textured patch, the kernel that turns the sharp one into the blurry one is estimated in
     linear light by regularized least squares (a Wiener filter). It needs no model of the motion,
@@ -69,7 +55,8 @@ def measure_severity(blurry: np.ndarray, sharp: np.ndarray) -> Severity:
         sharp: Likewise, of the same size.
 
     Returns:
-        The PSNR in dB and the extent in pixels.
+        Diameter of a point's path, in pixels, the median over the photo; NaN where the photos do
+        not show it: too little texture, or no blur that turns one into the other.
 
     Raises:
         UserError: The photos are not uint8 RGB of one size.
@@ -94,7 +81,7 @@ def measure_severity(blurry: np.ndarray, sharp: np.ndarray) -> Severity:
         estimates = (_extent(target[p], light[p], window) for p in _patches(light.shape, side))
         extents = [extent for extent in estimates if extent is not None]
     agreeing = np.isfinite(extents).sum() >= max(1, _AGREEING * len(extents))
-    return Severity(psnr(blurry, sharp), float(np.nanmedian(extents)) if agreeing else math.nan)
+    return float(np.nanmedian(extents)) if agreeing else math.nan
 
 
 def _light(photo: np.ndarray) -> np.ndarray:

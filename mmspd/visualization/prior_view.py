@@ -104,16 +104,11 @@ class PriorView(NamedTuple):
         for entry, level in zip(numbers['levels'], self.levels):
             if level.similarity is not None:
                 entry['similarity'] = float(level.similarity.mean())
-        numbers['seams'] = {
-            name: dict(
-                level=seam.level + 1,
-                mu_change=seam.mu_change,
-                mu_spread=seam.mu_spread,
-                sigma_size=seam.sigma_size,
-                sigma_spread=seam.sigma_spread,
-            )
-            for name, seam in self.seams.items()
-        }
+        numbers['seams'] = {}
+        for name, seam in self.seams.items():
+            entry = seam._replace(level=seam.level + 1)._asdict()
+            del entry['mu'], entry['sigma']
+            numbers['seams'][name] = entry
         return numbers
 
 

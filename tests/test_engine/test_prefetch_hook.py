@@ -9,8 +9,7 @@ from torch.utils.data import DataLoader
 
 from mmspd.engine.prefetch_hook import Prefetcher
 from mmspd.errors import UserError
-
-HOOK = "default_hooks['prefetch'] = dict(type='mmspd.PrefetchHook')\n"
+from mmspd.registry import HOOKS
 
 
 @pytest.fixture
@@ -76,8 +75,8 @@ def test_a_batch_is_not_fetched_before_it_is_asked_for(events):
 
 
 def test_the_cpu_needs_none(make_runner):
-    runner = make_runner(HOOK, **{'train_cfg.max_epochs': 1})
-    runner.train()
+    runner = make_runner()
+    HOOKS.build(dict(type='mmspd.PrefetchHook')).before_train(runner)
     assert isinstance(runner.train_dataloader, DataLoader)
     batch = next(iter(runner.train_dataloader))
     # a quarter of the bytes that the copy would have as float32
@@ -85,7 +84,6 @@ def test_the_cpu_needs_none(make_runner):
 
 
 def test_runs_without_epochs_are_refused(make_runner):
-    loop = "train_cfg = dict(_delete_=True, type='mmengine.IterBasedTrainLoop', max_iters=2)\n"
-    runner = make_runner(HOOK + loop.replace('_delete_=True, ', ''))
+    runner = make_runner("train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=2)")
     with pytest.raises(UserError, match='EpochBasedTrainLoop., not IterBasedTrainLoop'):
-        runner.train()
+        HOOKS.build(dict(type='mmspd.PrefetchHook')).before_train(runner)

@@ -32,8 +32,8 @@ def test_rate_at_the_stages(schedule):
     assert rates[0] == rates[cfg.milestones[0]] == 3e-4
     for milestone, iteration in zip(cfg.milestones, (92e3, 156e3, 204e3, 240e3, 276e3)):
         done = (iteration - 92e3) / 208e3
-        want = 1e-6 + (3e-4 - 1e-6) * 0.5 * (1 + math.cos(math.pi * done))
-        assert rates[milestone] == pytest.approx(want, rel=1e-6)
+        expected = 1e-6 + (3e-4 - 1e-6) * 0.5 * (1 + math.cos(math.pi * done))
+        assert rates[milestone] == pytest.approx(expected, rel=1e-6)
     assert optimizer.param_groups[0]['lr'] == pytest.approx(1e-6)
 
 

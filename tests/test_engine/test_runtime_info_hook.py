@@ -7,6 +7,7 @@ import pytest
 import support
 import torch
 
+from mmspd.engine import InvalidLossHook, runtime_info_hook
 from mmspd.errors import UserError
 
 CLIPPED = """
@@ -35,7 +36,9 @@ def log_of(runner):
     return [{k: v for k, v in line.items() if 'time' not in k} for line in lines]
 
 
-@pytest.mark.parametrize(('interval', 'loop'), [(2, ''), (100, ''), (4, BY_ITERATION)])
+@pytest.mark.parametrize(
+    ('interval', 'loop'), [(2, ''), pytest.param(4, BY_ITERATION, marks=pytest.mark.slow)]
+)
 def test_log_is_that_of_mmengine(make_runner, interval, loop):
     logs = {'default_hooks.logger.interval': interval, 'log_processor.window_size': 2}
     ours, theirs = (
@@ -50,12 +53,13 @@ def test_log_is_that_of_mmengine(make_runner, interval, loop):
     )
     ours.train()
     theirs.train()
-    want = scalars(theirs)
-    assert len(want['train/grad_norm']) == len(want['train/loss_pix']) == 6
-    assert scalars(ours) == want
+    expected = scalars(theirs)
+    assert len(expected['train/grad_norm']) == len(expected['train/loss_pix']) == 6
+    assert scalars(ours) == expected
     assert log_of(ours) == log_of(theirs)
 
 
+@pytest.mark.slow
 def test_resumed_run_logs_the_same(make_runner, tmp_path):
     whole = make_runner(CLIPPED, work='whole', **{'train_cfg.max_epochs': 3})
     whole.train()
@@ -96,9 +100,12 @@ def test_no_iteration_waits_for_the_device(make_runner):
     assert not reads.places
 
 
-def test_histories_stay_short(make_runner):
-    runner = make_runner(**{'default_hooks.runtime_info.max_history': 4})
-    runner.train()
+@pytest.mark.slow
+def test_histories_stay_short(make_runner, monkeypatch):
+    runner = make_runner()
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime_info_hook, 'MAX_HISTORY', 4)
+        runner.train()
     lengths = {key: len(values) for key, values in scalars(runner).items()}
     assert set(lengths.values()) == {4}
     whole = make_runner(work='whole')
@@ -109,4 +116,4 @@ def test_histories_stay_short(make_runner):
 def test_invalid_loss_hook_needs_it(make_runner):
     runner = make_runner(**{'default_hooks.runtime_info.type': 'mmengine.RuntimeInfoHook'})
     with pytest.raises(UserError, match='set default_hooks.runtime_info=dict'):
-        runner.train()
+        InvalidLossHook().before_train(runner)

@@ -8,9 +8,8 @@ import pytest
 from samples import evaluate, mmengine_log, sample
 from skimage.metrics import structural_similarity
 
-import mmspd  # noqa: F401
 from mmspd.errors import UserError
-from mmspd.evaluation.metrics import RealBlurAligned, aligned_scores, alignment, psnr
+from mmspd.evaluation.metrics import RealBlurAligned, aligned, aligned_scores, psnr
 
 SIZE = 72, 90
 WARPS = {
@@ -44,28 +43,8 @@ def misaligned(image, warp, gain=0.93):
     return np.rint(moved * gain).astype(np.uint8)
 
 
-def cubic(t):
-    """Keys' kernel with a = -0.75, which OpenCV's cubic interpolation is."""
-    t, a = np.abs(t), -0.75
-    near = (a + 2) * t**3 - (a + 3) * t**2 + 1
-    far = a * (t**3 - 5 * t**2 + 8 * t - 4)
-    return np.where(t <= 1, near, np.where(t < 2, far, 0))
-
-
-def look_up(image, x, y, reach=20):
-    """Interpolate an image, mirrored at its border, at places of shape (H, W)."""
-    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), 'symmetric')
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    total = 0
-    for row in range(-1, 3):
-        for column in range(-1, 3):
-            weight = cubic(x - left - column) * cubic(y - top - row)
-            total = total + weight[..., None] * padded[top + row + reach, left + column + reach]
-    return total
-
-
 def direct_scores(restored, sharp):
-    """The protocol written down once more: sums, no warping function, scikit-image's SSIM."""
+    """The protocol written down once more: sums, places by formula, scikit-image's SSIM."""
     image, target = restored / 255.0, sharp / 255.0
     image = image * (target * image).sum() / (image * image).sum()
     homography = cv2.findTransformECC(
@@ -83,7 +62,9 @@ def direct_scores(restored, sharp):
     x, y = x / depth, y / depth
     inside = (np.rint(x) >= 0) & (np.rint(x) < width) & (np.rint(y) >= 0) & (np.rint(y) < height)
     mask = inside[..., None] * np.ones(3)
-    image, target = look_up(image, x, y) * mask, target * mask
+    image, x, y = (array.astype(np.float32) for array in (image, x, y))
+    image = cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT) * mask
+    target = target * mask
     error = ((image - target) ** 2).sum() / mask.sum()
     _, similarity = structural_similarity(
         target,
@@ -127,7 +108,7 @@ def test_what_cannot_be_aligned_is_compared_as_it_is(photo, restored):
 
 def test_an_alignment_outside_the_image_has_failed(photo, monkeypatch):
     far = np.float32([[1, 0, 500], [0, 1, 0], [0, 0, 1]])
-    monkeypatch.setattr(alignment, '_find_homography', lambda *_: (far, False))
+    monkeypatch.setattr(aligned, '_find_homography', lambda *_: (far, False))
     scores = aligned_scores(misaligned(photo, WARPS['identity']), photo)
     assert scores.failed
     assert scores.psnr > 40
@@ -147,6 +128,7 @@ def samples(photo):
     return [sample(image, photo, key=f'scene/{n}') for n, image in enumerate(restored)]
 
 
+@pytest.mark.slow
 def test_processes_change_nothing_and_are_gone_afterwards(samples, caplog):
     single, several = RealBlurAligned(workers=0), RealBlurAligned(workers=2)
     with mmengine_log(caplog):
@@ -178,6 +160,7 @@ def test_an_image_without_error_leaves_a_finite_mean(samples, photo):
     assert means['PSNR-aligned'] == first
 
 
+@pytest.mark.slow
 def test_no_process_is_left_after_an_error(samples, photo):
     metric = RealBlurAligned(workers=2)
     metric.process(None, samples)

@@ -5,7 +5,6 @@ from samples import as_bgr, evaluate, mmengine_log, noisy_pair, sample
 from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-import mmspd  # noqa: F401
 from mmspd.errors import UserError
 from mmspd.evaluation import PSNR, SSIM, ImageMetric, MetricInfo
 from mmspd.evaluation.metrics import psnr, ssim_2d, ssim_matlab

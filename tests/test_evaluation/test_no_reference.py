@@ -5,7 +5,6 @@ from samples import evaluate, mmengine_log, sample
 from skimage import data
 from skimage.measure import blur_effect
 
-import mmspd  # noqa: F401
 from mmspd.errors import UserError
 from mmspd.evaluation import NIQE, BlurEffect
 from mmspd.registry import METRICS, import_sibling

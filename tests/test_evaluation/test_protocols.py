@@ -7,7 +7,6 @@ from mmengine.evaluator import Evaluator
 from samples import sample
 from skimage import data
 
-import mmspd  # noqa: F401
 from mmspd.registry import METRICS
 
 PROTOCOLS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'protocols'

@@ -3,30 +3,20 @@ import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModule
-from mmengine.runner import Runner
 
-import mmspd  # noqa: F401
 from mmspd.evaluation.metrics import psnr, ssim_2d
 from mmspd.registry import MODELS
 
-IMAGES = 13
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    """More pairs than the loop's timer needs to fail, which differ in color, and their values."""
-    rng = np.random.default_rng(0)
-    images = []
-    for number in range(IMAGES):
-        sharp = rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)
-        sharp[..., 0] = 250
-        blur = cv2.blur(sharp, (3, 3))
-        for name, image in (('input', blur), ('target', sharp)):
-            (tmp_path / name).mkdir(exist_ok=True)
-            path = str(tmp_path / name / f'{number:02d}.png')
-            cv2.imwrite(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        images.append((sharp, blur))
-    return tmp_path, images
+#: MMagic's own model, and metrics on batches of two.
+CONFIG = """
+model = dict(
+    type='mmagic.BaseEditModel', generator=dict(type='mmspd.AddOffset'),
+    pixel_loss=dict(type='mmagic.L1Loss'),
+    data_preprocessor=dict(type='mmagic.DataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3))
+val_dataloader.update(batch_size=2)
+val_dataloader['dataset']['data_root'] = r'{root}'
+val_evaluator['metrics'] = [dict(type='mmspd.PSNR', report_input=True), dict(type='mmspd.SSIM')]
+"""
 
 
 @MODELS.register_module()
@@ -38,43 +28,19 @@ class AddOffset(BaseModule):
         return images + offset
 
 
-def test_stock_val_loop_over_more_than_ten_images(pairs, tmp_path):
-    root, images = pairs
-    runner = Runner(
-        model=dict(
-            type='BaseEditModel',
-            generator=dict(type='mmspd.AddOffset'),
-            pixel_loss=dict(type='L1Loss'),
-            data_preprocessor=dict(type='DataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3),
-        ),
-        work_dir=str(tmp_path / 'work'),
-        val_dataloader=dict(
-            batch_size=2,
-            num_workers=0,
-            sampler=dict(type='mmspd.SeededSampler', shuffle=False),
-            dataset=dict(
-                type='mmspd.PairedFolderDataset',
-                data_root=str(root),
-                pipeline=[dict(type='mmspd.LoadImagePair'), dict(type='PackInputs')],
-            ),
-        ),
-        val_cfg=dict(),
-        val_evaluator=dict(
-            type='mmengine.Evaluator',
-            metrics=[dict(type='mmspd.PSNR', report_input=True), dict(type='mmspd.SSIM')],
-        ),
-        default_hooks=dict(timer=dict(type='mmengine.IterTimerHook')),
-        default_scope='mmagic',
-        experiment_name='val_loop',
-    )
-    means = runner.val()
-    offset = np.array([20.3, 0.0, -20.3])
-    preds = [np.clip(np.rint(blur + offset), 0, 255).astype(np.uint8) for _, blur in images]
-    sharps = [sharp for sharp, _ in images]
-    expected = {
-        'PSNR': np.mean([psnr(*pair) for pair in zip(preds, sharps)]),
-        'PSNR-input': np.mean([psnr(blur, sharp) for sharp, blur in images]),
-        'SSIM-2d': np.mean([ssim_2d(*pair) for pair in zip(preds, sharps)]),
-    }
-    for key, value in expected.items():
-        assert means[key] == pytest.approx(value, abs=1e-6)
+def test_stock_val_loop_over_more_than_ten_images(make_runner, tmp_path):
+    """The loop's timer fails after ten images; the pairs differ in color."""
+    rng, values = np.random.default_rng(0), []
+    for number in range(13):
+        sharp = rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)
+        sharp[..., 0] = 250
+        blur = cv2.blur(sharp, (3, 3))
+        for name, image in (('input', blur), ('target', sharp)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            path = str(tmp_path / name / f'{number:02d}.png')
+            cv2.imwrite(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        restored = np.clip(np.rint(blur + np.array([20.3, 0.0, -20.3])), 0, 255).astype(np.uint8)
+        values.append((psnr(restored, sharp), psnr(blur, sharp), ssim_2d(restored, sharp)))
+    means = make_runner(CONFIG.format(root=tmp_path)).val()
+    measured = [means[name] for name in ('PSNR', 'PSNR-input', 'SSIM-2d')]
+    assert measured == pytest.approx(np.mean(values, axis=0), abs=1e-6)

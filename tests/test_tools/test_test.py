@@ -95,10 +95,10 @@ def test_missing_data_of_the_last_set_is_an_error_before_the_first_is_tested(
 @pytest.mark.slow
 def test_options_are_for_what_is_tested_in_the_end(run_tool, tested, tmp_path):
     arguments = ('test.py', *tested, '--out', tmp_path, '--protocol', 'gopro', '--cfg-options')
-    code, output = run_tool(*arguments, 'test_evaluator.metrics.3.patch_size=16')
+    code, output = run_tool(*arguments, 'test_evaluator.metrics.0.report_input=False')
     assert code == 0, output
-    assert Result.load(tmp_path).provenance['metrics']['metrics'][3]['patch_size'] == 16
-    code, output = run_tool(*arguments, 'test_evaluator.metrics.4.patch_size=16')
+    assert Result.load(tmp_path).provenance['metrics']['metrics'][0]['report_input'] is False
+    code, output = run_tool(*arguments, 'test_evaluator.metrics.4.report_input=False')
     assert code == 1
     assert 'error: --cfg-options does not fit ' in output
 

@@ -56,11 +56,11 @@ def test_a_level_that_sees_the_same_is_colored_the_same():
     coarse = (7 * np.einsum('ij,jhw->ihw', mixture, means) + 5).astype(np.float32)
     panels = panels_of(make_view([LevelView(2, fine, fine), LevelView(4, coarse, None)]))
     assert 'aggregated_2' not in panels
-    found = panels['prior_2'].pixels.astype(int)
+    coarse = panels['prior_2'].pixels.astype(int)
     blocks = panels['prior_1'].pixels.reshape(4, 2, 6, 2, 3)
     whole = (blocks.min((1, 3)) > 0) & (blocks.max((1, 3)) < 255)  # none of their ends is cut off
     assert whole.mean() > 0.7
-    assert abs(found - blocks.mean((1, 3)))[whole].max() < 2
+    assert abs(coarse - blocks.mean((1, 3)))[whole].max() < 2
 
 
 def test_mu_and_sigma_share_a_span_over_the_images():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from restorer_contract import EMBEDDING, PRIOR, image, randomize
+from restorer_contract import PRIOR, guide, image, randomize
 
 from mmspd.errors import UserError
 from mmspd.models.layers.segmentation_maps import one_hot
@@ -22,12 +22,6 @@ SIZE = (37, 43)  # padded by the restorer, and further for the prior
 GRIDS = [(19, 22), (10, 11), (5, 6)]
 
 
-def guided(prior=PRIOR, embedding=EMBEDDING, seams=None):
-    return dict(
-        type='mmspd.SemanticGuided', restorer=UNET, prior=prior, embedding=embedding, seams=seams
-    )
-
-
 def deblurrer(generator, **kwargs):
     losses = dict(loss_pix=dict(type='mmagic.L1Loss'))
     cfg = dict(type='mmspd.SemanticPriorDeblurrer', generator=generator, losses=losses, **kwargs)
@@ -35,7 +29,7 @@ def deblurrer(generator, **kwargs):
 
 
 def trained(generator=None, **kwargs):
-    return randomize(deblurrer(generator or guided(), **kwargs))
+    return randomize(deblurrer(generator or guide(UNET), **kwargs))
 
 
 @pytest.fixture
@@ -79,11 +73,11 @@ def test_mu_and_sigma_are_what_the_fusion_does(pair):
         mu = fusion(source, torch.ones(1, channels, *grid)) - sigma
         # averaging over channels and enlarging may change places; the frame's padding is cut off
         inner = (slice(None), slice(None), slice(0, grid[0] // 2), slice(0, grid[1] // 2))
-        for got, want in ((seam.mu, mu), (seam.sigma, sigma)):
+        for shown, expected in ((seam.mu, mu), (seam.sigma, sigma)):
             large = F.interpolate(
-                torch.from_numpy(got)[None, None], scale_factor=side, mode='bilinear'
+                torch.from_numpy(shown)[None, None], scale_factor=side, mode='bilinear'
             )
-            torch.testing.assert_close(large[inner], want.mean(1, keepdim=True)[inner])
+            torch.testing.assert_close(large[inner], expected.mean(1, keepdim=True)[inner])
         change, sizes = fusion.delta(source), fusion.sigma(source)
         rows, columns = seam.mu.shape
         change, sizes = (x[0, :, :rows, :columns].numpy() for x in (change, sizes))
@@ -94,7 +88,7 @@ def test_mu_and_sigma_are_what_the_fusion_does(pair):
 
 
 def test_before_training_nothing_is_changed(pair):
-    for seam in view_prior(deblurrer(guided()), pair[0]).seams.values():
+    for seam in view_prior(deblurrer(guide(UNET)), pair[0]).seams.values():
         assert (seam.mu == 1).all()
         assert (seam.sigma == 0).all()
         assert (seam.mu_change, seam.sigma_spread) == (0, 0)
@@ -137,7 +131,8 @@ def test_a_teacher_that_is_met_is_similar(pair):
 def test_a_segmentation_map_is_seen_as_probabilities(pair):
     prior = dict(type='mmspd.SegmapSPL', num_classes=5, extractor=PRIOR['extractor'])
     loss = dict(type='mmspd.SegmapDistillationLoss')
-    model = trained(guided(prior), teacher=dict(TEACHER, channels=(5, 5, 5)), prior_loss=loss)
+    teacher = dict(TEACHER, channels=(5, 5, 5))
+    model = trained(guide(UNET, prior=prior), teacher=teacher, prior_loss=loss)
     exact = [one_hot(level) for level in model.generator.compute_prior(pair[0])]
     model._teacher.get = lambda device: lambda sharp: exact
     view = view_prior(model, *pair)
@@ -151,25 +146,25 @@ def test_a_segmentation_map_is_seen_as_probabilities(pair):
 
 @pytest.mark.parametrize('fusion', ['AddFusion', 'ConcatFusion'])
 def test_other_fusions_have_no_mu(pair, fusion):
-    embedding = dict(type='mmspd.SPE', fusion=dict(type=f'mmspd.{fusion}'))
-    view = view_prior(trained(guided(embedding=embedding)), pair[0])
+    view = view_prior(trained(guide(UNET, fusion=f'mmspd.{fusion}')), pair[0])
     assert view.seams == {}
     assert view.notes == (f'no mu and sigma where the fusion is {fusion}',)
     assert view.levels[0].aggregated is not None
 
 
 def test_a_level_that_no_seam_takes(pair):
-    levels = view_prior(trained(guided(seams=['dec1'])), pair[0]).levels
+    levels = view_prior(trained(guide(UNET, seams=['dec1'])), pair[0]).levels
     assert [level.aggregated is None for level in levels] == [False, True, True]
 
 
-def test_a_plain_restorer_has_none(pair):
+@pytest.mark.parametrize('make', [lambda: deblurrer(UNET), lambda: torch.nn.Linear(1, 1)])
+def test_models_without_a_prior_are_refused(pair, make):
     with pytest.raises(UserError, match='has no guided generator, so there is no prior to view'):
-        view_prior(deblurrer(UNET), pair[0])
+        view_prior(make(), pair[0])
 
 
-def test_broken_weights_are_told(pair):
-    model = deblurrer(guided())
+def test_broken_weights_are_refused(pair):
+    model = deblurrer(guide(UNET))
     next(model.generator.prior.parameters()).data.fill_(float('nan'))
     with pytest.raises(UserError, match='the prior has values that are not finite'):
         view_prior(model, pair[0])

@@ -20,7 +20,8 @@ from mmspd.utils.cli import run_main
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import read_config
 from mmspd.utils.parallel import map_in_processes
-from mmspd.utils.severity import SEVERITIES, measure_severity, severity_of
+from mmspd.utils.psnr import psnr
+from mmspd.utils.severity import SEVERITIES, measure_extent, severity_of
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -79,13 +80,14 @@ def measure(info: Dict[str, Any]) -> Dict[str, Any]:
         and extent are ``None`` where the pair does not show them, ``psnr`` where it is infinite.
     """
     pair = LoadImagePair()(dict(info))
-    psnr, extent = measure_severity(pair['img'], pair['gt'])
+    extent = measure_extent(pair['img'], pair['gt'])
+    ratio = psnr(pair['img'], pair['gt'])
     known = not math.isnan(extent)
     return dict(
         key=info['key'],
         severity=severity_of(extent, pair['gt'].shape[:2]) if known else None,
         extent=round(extent, 2) if known else None,
-        psnr=round(psnr, 3) if math.isfinite(psnr) else None,
+        psnr=round(ratio, 3) if math.isfinite(ratio) else None,
     )
 
 

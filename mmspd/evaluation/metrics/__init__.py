@@ -1,14 +1,12 @@
 """Metrics for the stock loops."""
 
-from mmspd.evaluation.metrics.aligned_metric import RealBlurAligned
-from mmspd.evaluation.metrics.alignment import aligned_scores
+from mmspd.evaluation.metrics.aligned import RealBlurAligned, aligned_scores
 from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo
+from mmspd.evaluation.metrics.full_reference import PSNR, SSIM
 from mmspd.evaluation.metrics.functional import psnr, ssim_2d, ssim_matlab
 from mmspd.evaluation.metrics.lpips_metric import LPIPS
 from mmspd.evaluation.metrics.no_reference import NIQE, BlurEffect
-from mmspd.evaluation.metrics.psnr_metric import PSNR
 from mmspd.evaluation.metrics.severity_metric import BlurSeverity
-from mmspd.evaluation.metrics.ssim_metric import SSIM
 
 __all__ = [
     'LPIPS',

@@ -1,5 +1,6 @@
 """Base of the metrics that compare a restored image with its sharp one."""
 
+import logging
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Real
@@ -8,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.functional import to_uint8_rgb
@@ -105,6 +107,11 @@ class ImageMetric(BaseMetric):
         """
         names = [name for name in results[0] if name != 'key']
         return {name: finite_mean([result[name] for result in results]) for name in names}
+
+    @staticmethod
+    def warn(message: str) -> None:
+        """Write a warning to the log of the run."""
+        print_log(message, 'current', logging.WARNING)
 
     @staticmethod
     def image(sample: dict, name: str) -> np.ndarray:

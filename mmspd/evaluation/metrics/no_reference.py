@@ -1,13 +1,11 @@
 """Metrics that judge an image alone, without a sharp one."""
 
-import logging
 import warnings
 from abc import abstractmethod
 from functools import cached_property
 from typing import Any, Dict, List, Optional
 
 import numpy as np
-from mmengine.logging import print_log
 
 from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo
 from mmspd.registry import METRICS, import_sibling
@@ -54,11 +52,9 @@ class NoReferenceMetric(ImageMetric):
         for name in means:
             unknown = sum(result[name] is None for result in results)
             if unknown:
-                print_log(
+                self.warn(
                     f'{name} cannot judge {unknown} of {len(results)} images, too small or '
-                    'without structure; its mean is over the others',
-                    'current',
-                    logging.WARNING,
+                    'without structure; its mean is over the others'
                 )
         return means
 

@@ -5,12 +5,15 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo, finite_mean
+from mmspd.evaluation.metrics.functional import psnr
 from mmspd.registry import METRICS
-from mmspd.utils.severity import measure_severity
+from mmspd.utils.severity import measure_extent
 
 __all__ = ['BlurSeverity']
+
+#: Side of the parts of an image in pixels, about: they divide it evenly.
+_PATCH = 128
 
 
 @METRICS.register_module()
@@ -24,35 +27,24 @@ class BlurSeverity(ImageMetric):
     ``_patches``, the ``PSNR`` and ``PSNR-input`` of equal parts of the image in dB, which is for
     grouping alone and not meant to be saved.
 
-    Args:
-        patch_size: Side of the parts in pixels, about: they divide the image evenly.
-        **common: Arguments of :class:`ImageMetric`.
-
-    Raises:
-        UserError: The size of the patches is not positive.
+    Args: see :class:`ImageMetric`.
     """
 
     info = {'blur-extent': MetricInfo(None, 1, 'pixels'), 'PSNR-input': MetricInfo(None, 2, 'dB')}
-
-    def __init__(self, patch_size: int = 128, **common: Any) -> None:
-        super().__init__(**common)
-        if patch_size < 1:
-            raise UserError(f'BlurSeverity: patch_size is at least 1 pixel, not {patch_size}')
-        self.patch_size = patch_size
 
     def measure(self, sample: dict) -> Dict[str, Any]:
         """Measure the blur of the input, and the errors before and after in its parts."""
         blurry, sharp = self.image_pair(sample, 'input')
         restored, _ = self.image_pair(sample, 'pred_img')
-        blur = measure_severity(blurry, sharp)
+        extent = measure_extent(blurry, sharp)
         return {
-            'blur-extent': None if math.isnan(blur.extent) else blur.extent,
-            'PSNR-input': blur.psnr,
+            'blur-extent': None if math.isnan(extent) else extent,
+            'PSNR-input': psnr(blurry, sharp),
             'severity': sample.get('severity'),
             'size': list(sharp.shape[:2]),
             '_patches': {
-                'PSNR': _patch_psnr(restored, sharp, self.patch_size),
-                'PSNR-input': _patch_psnr(blurry, sharp, self.patch_size),
+                'PSNR': _patch_psnr(restored, sharp),
+                'PSNR-input': _patch_psnr(blurry, sharp),
             },
         }
 
@@ -61,11 +53,11 @@ class BlurSeverity(ImageMetric):
         return {'blur-extent': finite_mean([result['blur-extent'] for result in results])}
 
 
-def _patch_psnr(image: np.ndarray, sharp: np.ndarray, patch_size: int) -> List[float]:
+def _patch_psnr(image: np.ndarray, sharp: np.ndarray) -> List[float]:
     """Return the PSNR in dB of each part of an image, row by row."""
     errors = np.mean((image.astype(np.float64) - sharp) ** 2, axis=2)
     for axis, length in enumerate(sharp.shape[:2]):
-        count = max(1, round(length / patch_size))
+        count = max(1, round(length / _PATCH))
         edges = np.linspace(0, length, count + 1).round().astype(int)
         sums = np.add.reduceat(errors, edges[:-1], axis)
         errors = sums / np.expand_dims(np.diff(edges), 1 - axis)
