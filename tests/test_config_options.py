@@ -77,6 +77,7 @@ def test_the_manual_names_every_option_that_is_tested():
     assert set(OUTCOMES) < {option.partition('=')[0] for option in OPTIONS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('option', dict.fromkeys(OPTIONS))
 def test_an_option_of_the_manual_changes_the_recipe(option, monkeypatch):
     monkeypatch.setenv('MMSPD_TEACHER', 'random')

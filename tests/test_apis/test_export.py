@@ -71,6 +71,7 @@ def test_recipes_export_with_their_prior(recipe, tmp_path):
     assert path.stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_program_of_pytorch(tmp_path):
     network = nn.Conv2d(3, 3, 3, padding=1)
     path = tmp_path / 'network.pt2'

@@ -96,6 +96,7 @@ def test_errors_of_workers_keep_their_sentence(pair):
     assert sentence_of(caught.value).startswith(f"cannot decode '{pair['root']}/input/a.png'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('split', 'count'), [('train', 20), ('test', 40)])
 def test_real_pairs(shared_data, split, count):
     """REDS frames: a sharp frame is nearer to its own blurry one than to the next scene's."""

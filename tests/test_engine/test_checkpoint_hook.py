@@ -40,6 +40,7 @@ def test_keeps_the_newest_and_the_best(make_runner, tmp_path, monkeypatch):
     assert 'optimizer' not in torch.load(best)
 
 
+@pytest.mark.slow
 def test_best_is_replaced_only_by_a_saved_better_one(make_runner, tmp_path, monkeypatch):
     runner = make_runner(**{'train_cfg.max_epochs': 1})
     runner.train()

@@ -32,6 +32,7 @@ def test_loss_that_is_not_finite_ends_the_run(
     assert not Path(tmp_path, 'work', 'epoch_2.pth').exists()
 
 
+@pytest.mark.slow
 def test_spoiled_weights_are_not_saved(make_runner, tmp_path, monkeypatch):
     """The gradient of a finite loss can spoil the weights in the last step before a save."""
     runner = make_runner(**{'train_cfg.max_epochs': 1})
@@ -49,6 +50,7 @@ def test_spoiled_weights_are_not_saved(make_runner, tmp_path, monkeypatch):
     assert not list(Path(tmp_path, 'work').glob('*.pth'))
 
 
+@pytest.mark.slow
 def test_other_values_may_be_anything(make_runner, monkeypatch):
     runner = make_runner(**{'train_cfg.max_epochs': 1})
     real = runner.model.forward_train

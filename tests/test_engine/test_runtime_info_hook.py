@@ -36,6 +36,7 @@ def log_of(runner):
     return [{k: v for k, v in line.items() if 'time' not in k} for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('interval', 'loop'), [(2, ''), pytest.param(4, BY_ITERATION, marks=pytest.mark.slow)]
 )
@@ -74,6 +75,7 @@ def test_resumed_run_logs_the_same(make_runner, tmp_path):
     assert scalars(resumed) == scalars(whole)
 
 
+@pytest.mark.slow
 def test_checkpoint_between_log_lines_holds_the_whole_log(make_runner, tmp_path):
     changes = {'interval': 2, 'by_epoch': False, 'filename_tmpl': 'iter_{}.pth'}
     changes['max_keep_ckpts'] = -1

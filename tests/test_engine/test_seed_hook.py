@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from mmspd.engine import IterationSeedHook
@@ -25,6 +26,7 @@ def draws_of(runner, monkeypatch, disturb):
     return draws
 
 
+@pytest.mark.slow
 def test_draws_depend_on_seed_and_iteration_alone(make_runner, monkeypatch):
     changes = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
     changes['default_hooks.checkpoint'] = None

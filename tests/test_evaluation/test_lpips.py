@@ -81,6 +81,7 @@ def test_smallest_images(backbone):
         metric.measure(sample(second[1:], first[1:]))
 
 
+@pytest.mark.slow
 def test_errors(tmp_path, monkeypatch):
     pair = sample(*noisy_pair(0, SIZE))
     with pytest.raises(UserError, match="net is one of alex, vgg, not 'squeeze'"):

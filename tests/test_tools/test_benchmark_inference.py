@@ -47,6 +47,7 @@ def test_a_run(tool, tmp_path, capsys):
     assert 'nan' not in output
 
 
+@pytest.mark.slow
 def test_the_prior_has_an_effect_and_both_restorers_are_one(tool, variants):
     plain, guided = (variants[network, tool.REFERENCE] for network in ('plain', 'guided'))
     weights, shared = plain.args[0].state_dict(), guided.args[0].restorer.state_dict()
@@ -62,6 +63,7 @@ def test_a_fast_path_that_is_wrong_does_not_pass(tool, monkeypatch):
         tool.main(arguments)
 
 
+@pytest.mark.slow
 def test_a_path_that_leaves_the_prior_out_does_not_pass(tool, variants):
     variants[tool.Variant('guided', 'float32')] = variants['plain', 'float32']
     rows = tool.measure(variants, (32, 32), 1, CPU)

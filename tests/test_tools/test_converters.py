@@ -142,6 +142,7 @@ def test_asl_tresnet_becomes_a_teacher(name, tmp_path, convert):
         assert torch.equal(got[ours], state[theirs])
 
 
+@pytest.mark.slow
 def test_features_are_those_of_inplace_abn(tmp_path, convert):
     """One block, with |gamma| + eps written out."""
     state = asl_state('tresnet_m')

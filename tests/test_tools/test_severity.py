@@ -34,6 +34,7 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_records_serve_the_sampler(root, tmp_path, capsys):
     out = tmp_path / 'new' / 'records.jsonl'
     main([str(root), '--out', str(out), '--workers', '0'])

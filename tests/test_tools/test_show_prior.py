@@ -69,6 +69,7 @@ def test_pictures_maps_and_numbers(save, photos, tmp_path, pairs_root, capsys):
     assert f'2 pictures and numbers.json are in {out}' in output
 
 
+@pytest.mark.slow
 def test_a_part_and_a_reduced_photo(save, photos, tmp_path):
     model = save()
     main([*model, photos[0], '--maps', '--crop', '3', '5', '20', '10'])

@@ -83,6 +83,7 @@ def frames(response):
     return answer
 
 
+@pytest.mark.slow
 @needs_server
 @pytest.mark.parametrize(
     ('shape', 'dtype', 'kind', 'description'),

@@ -52,6 +52,7 @@ def test_pictures_of_the_weights_that_are_validated(make_runner, ema, monkeypatc
     assert min(cv2.imread(str(picture)).shape[:2]) > 900
 
 
+@pytest.mark.slow
 def test_the_interval_and_the_number_of_images(make_runner):
     changes = {'default_hooks.prior_view.interval': 2, 'default_hooks.prior_view.num_images': 1}
     runner = make_runner(HOOK, base='guided', **changes)

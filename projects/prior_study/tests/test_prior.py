@@ -12,6 +12,8 @@ from mmspd.errors import UserError
 from mmspd.registry import DATASETS, build_model
 from mmspd.visualization import view_prior
 
+pytestmark = pytest.mark.slow
+
 TEACHER = """
 model['teacher'] = dict(
     type='mmspd.FeatureTeacher', channels=(8, 16, 32), weights={weights!r}, scale=2,

@@ -12,6 +12,7 @@ SMALL = dict(type='mmspd.MPRNet', base=8, growth=4, orsnet_growth=4, num_cab=1, 
 STAGE1 = dict(SMALL, num_stages=1)
 
 
+@pytest.mark.slow
 class TestMPRNet(OwnRestorerContract):
     restorer = SMALL
     num_outputs = 3

@@ -34,6 +34,7 @@ def _shuffle(x):
     return x.reshape(len(x), 3, rows * 2, columns * 2)
 
 
+@pytest.mark.slow
 class TestMSSNet(OwnRestorerContract):
     restorer = dict(SMALL, num_unets=(1, 1, 2))
     small = SMALL  # its guided recipe names seams of all six U-Nets

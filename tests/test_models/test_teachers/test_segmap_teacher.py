@@ -58,6 +58,7 @@ def cells_of(probability, stride):
     return torch.from_numpy(blocks.mean(axis=(3, 5)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('segmentor', [SEGMENTOR, CASCADE], ids=['plain', 'cascade'])
 def test_the_map_is_the_segmentors_own(segmentor, img):
     """mmseg's whole-image inference, its mean probability in each cell of the prior."""
@@ -120,6 +121,7 @@ def test_a_published_config_of_mmseg(process_group, img):
     assert [m.shape for m in maps] == [(2, 19, 32 // s, 64 // s) for s in (2, 4, 8)]
 
 
+@pytest.mark.slow
 def test_an_mmseg_checkpoint_loads_strictly(tmp_path):
     source = teacher().backbone
     with torch.no_grad():
