@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
@@ -35,10 +36,12 @@ def map_in_processes(
 
     Raises:
         UserError: A process was killed.
+        pickle.PicklingError, AttributeError: The function cannot be sent to a process.
     """
     if workers < 1:
         yield from map(function, jobs)
         return
+    pickle.dumps(function)  # the pool would wait forever for what it cannot send
     pool = ProcessPoolExecutor(workers, initializer=_start)
     try:
         yield from pool.map(function, jobs)

@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -20,6 +21,11 @@ def slow_first(number):
 
 def die(number):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_function_that_cannot_be_sent_is_refused():
+    with pytest.raises((pickle.PicklingError, AttributeError), match="Can't pickle"):
+        list(map_in_processes(lambda job: job, [1], 1))
 
 
 @pytest.mark.parametrize('workers', [0, 2])
