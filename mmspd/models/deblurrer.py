@@ -131,7 +131,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if not hasattr(self.generator, 'prior'):
             raise UserError(
                 'model.teacher is set but model.generator is a plain restorer without a prior to '
-                'distil; wrap it in mmspd.SemanticGuided, or remove teacher and prior_loss.'
+                'distill; wrap it in mmspd.SemanticGuided, or remove teacher and prior_loss.'
             )
         if 'channels' not in teacher:
             raise UserError(

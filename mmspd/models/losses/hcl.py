@@ -108,7 +108,7 @@ PLAIN_HCL = dict(type='mmspd.HCLLoss')
 
 @MODELS.register_module()
 class PriorDistillationLoss(nn.Module):
-    r"""Distillation of the prior towards the teacher's features (Eq. 4; without CLC, Eq. 2).
+    r"""Distillation of the prior toward the teacher's features (Eq. 4; without CLC, Eq. 2).
 
     .. math::
         L_{prior} = \frac{1}{L} \sum_i HCL(head_i(f_{pri}^i), norm_i(f_{gt}^i))
