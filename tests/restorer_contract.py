@@ -18,7 +18,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmspd.apis.complexity import costs_of_parts
+from mmspd.apis.complexity import cost_of
 from mmspd.models.guided import as_list
 from mmspd.models.seams import no_fuse
 from mmspd.registry import MODELS, build_model
@@ -262,7 +262,7 @@ class OwnRestorerContract(RestorerContract):
         for arguments, parameters, gmac, tensors in self.official_sizes:
             with torch.device('meta'):
                 network = build_model(dict(type=self.restorer['type'], **arguments))
-            cost = costs_of_parts(network, 256, 256)['total']
+            cost = cost_of(network, 256, 256)
             assert cost.parameters == parameters
             assert len(network.state_dict()) == tensors
             assert cost.macs / 1e9 == pytest.approx(gmac, rel=2e-4)

@@ -57,7 +57,7 @@ def test_padding_comes_first_where_it_is_asked_for():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('recipe', ['mimounet', 'mprnet'])  # a minute each
+@pytest.mark.parametrize('recipe', ['mimounet', 'mprnet-s1'])
 def test_recipes_export_with_their_prior(recipe, tmp_path):
     config = Config.fromfile(CONFIGS / f'{recipe}_sp_gopro.py')
     init_default_scope(config.default_scope)

@@ -17,7 +17,7 @@ import yaml
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmspd.apis.complexity import Cost, costs_of_parts
+from mmspd.apis.complexity import Cost, cost_of
 from mmspd.errors import UserError
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
@@ -65,7 +65,7 @@ def measure(generator: Dict[str, Any]) -> Cost:
     """Parameters and multiply-accumulates at 256x256, without computing anything."""
     with torch.device('meta'):
         network = build_model(generator)
-    return costs_of_parts(network, 256, 256)['total']
+    return cost_of(network, 256, 256)
 
 
 def generate() -> Dict[Path, str]:
