@@ -47,7 +47,7 @@ def reference(net, layers, first, second):
 
 
 @torch.no_grad()
-def test_equals_the_formula(backbone):
+def test_equals_the_package(backbone):
     net, layers, metric = backbone
     pairs = [noisy_pair(seed, SIZE, sigma) for seed, sigma in ((0, 4), (1, 60))]
     state = torch.get_rng_state()
