@@ -162,6 +162,11 @@ class PairedImageDataset(BaseDataset):
     def _open_pack(self) -> Pack:
         """Open the pack of exactly these pairs."""
         path = Path(self.packed).expanduser()
+        if path.is_file():
+            raise UserError(
+                f"packed='{path}' is a file, and a pack is a folder: make the pack again with "
+                'tools/dataset_converters/pack.py, and give its folder or the one it is in'
+            )
         if not (path / PIXELS).is_file():
             path /= self.pack_name
         if not path.is_dir():

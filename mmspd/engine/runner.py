@@ -33,8 +33,8 @@ def build_runner(config: Config) -> Any:
 def _init_cpu_distributed(config: Config) -> None:
     """Let several processes work without an accelerator (backend gloo).
 
-    Upstream fault: MMEngine 0.10.7 calls ``torch.cuda.set_device`` whatever the backend and gives
-    its data-parallel wrapper ``device_ids``, so it cannot run distributed on CPUs.
+    Upstream fault: MMEngine 0.10.7 calls ``torch.cuda.set_device`` for every backend and gives its
+    data-parallel wrapper ``device_ids``, so it cannot run distributed on CPUs.
     """
     if config.launcher != 'pytorch':
         raise UserError(

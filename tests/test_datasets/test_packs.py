@@ -183,6 +183,12 @@ def test_a_missing_pack_names_the_command(gopro_root, tmp_path):
         GoProDataset(str(gopro_root), packed=str(tmp_path / 'packs'))
 
 
+def test_a_file_is_no_pack(root, tmp_path):
+    (tmp_path / 'old.pack').write_bytes(b'MMSPD')
+    with pytest.raises(UserError, match=r"old\.pack' is a file, and a pack is a folder: make the"):
+        PairedFolderDataset(str(root), packed=str(tmp_path / 'old.pack'))
+
+
 def test_wrong_data_is_not_read_by_mistake(root, pack, tmp_path, write_image):
     with pytest.raises(UserError, match=r"holds \{'layout': 'pairs', .*asks for .*'hide'"):
         HIDEDataset(str(root), packed=str(pack))
