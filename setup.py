@@ -20,7 +20,7 @@ def version():
     return values['__version__']
 
 
-EXTRAS = {name: requirements(name) for name in ('mmagic', 'optional', 'tests')}
+EXTRAS = {name: requirements(name) for name in ('mmagic', 'optional', 'tests', 'docs')}
 
 setup(
     name='mmspd',

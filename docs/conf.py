@@ -1,0 +1,49 @@
+"""Sphinx configuration: ``sphinx-build -W docs docs/_build`` builds the manual."""
+
+import os
+
+os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+from mmspd.version import __version__
+
+project = 'mmspd'
+author = 'The mmspd authors'
+release = __version__
+
+extensions = [
+    'myst_parser',
+    'sphinx.ext.apidoc',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.viewcode',
+    'sphinx_copybutton',
+    'sphinxcontrib.mermaid',
+]
+exclude_patterns = ['_build', 'results/**']
+
+html_theme = 'furo'
+html_title = f'mmspd {release}'
+
+myst_enable_extensions = ['dollarmath']
+myst_heading_anchors = 3
+myst_fence_as_directive = ['mermaid']
+
+apidoc_modules = [
+    {
+        'path': '../mmspd',
+        'destination': 'api',
+        'separate_modules': True,
+        'module_first': True,
+        'automodule_options': {'members', 'show-inheritance'},
+    },
+]
+# a package documents its own members; the names that it imports are documented at their home
+autodoc_default_options = {'ignore-module-all': True}
+autodoc_typehints = 'description'
+autodoc_member_order = 'bysource'
+# every reference to mmspd's own objects must resolve
+nitpicky = True
+nitpick_ignore_regex = [('py:.*', r'(?!mmspd\b).*')]
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
