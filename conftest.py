@@ -1,6 +1,7 @@
 """Run the examples of the manual's pages and of the docstrings as tests."""
 
 import doctest
+import multiprocessing
 import os
 
 # Before torch is imported: the tests' tensors are too small for several threads, and their exact
@@ -13,6 +14,20 @@ from manual import ConsoleBlockParser, Page, PythonBlockParser, ShellBlockParser
 from sybil import Sybil
 from sybil.parsers.markdown import SkipParser
 from sybil.parsers.rest import DocTestParser
+
+# One server forks every process of the session, also those of the package's own pools.
+multiprocessing.set_forkserver_preload(
+    [
+        'support',
+        'mmspd.engine',
+        'mmspd.datasets',
+        'mmspd.evaluation',
+        'mmspd.models',
+        'mmspd.visualization',
+    ]
+    + ['torch.utils.tensorboard', 'mmengine.runner']
+)
+
 
 _OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -26,10 +26,12 @@ setup(
     name='mmspd',
     version=version(),
     description='Severe blur removal with a semantic prior, for MMEngine and MMagic',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.9,<3.13',
     packages=find_packages(include=['mmspd', 'mmspd.*']),
-    package_data={'mmspd.apis': ['*.html'], 'mmspd.evaluation': ['*.csv']},
+    package_data={'mmspd': ['py.typed'], 'mmspd.apis': ['*.html'], 'mmspd.evaluation': ['*.csv']},
     install_requires=requirements('runtime'),
     extras_require={**EXTRAS, 'all': sorted({item for items in EXTRAS.values() for item in items})},
 )

@@ -153,12 +153,13 @@ class Page:
     def _run_line(self, line):
         words = shlex.split(line, comments=True)
         assignments = {}
-        if words[:1] == ['export']:
-            self.environment.update(word.split('=', 1) for word in self._expand(words[1:]))
-            return
-        while words and re.match(r'[A-Z_]+=', words[0]):
+        is_export = words[:1] == ['export']
+        words = words[is_export:]
+        while words and re.match(r'[A-Za-z_]+=', words[0]):
             name, value = self._expand([words.pop(0)])[0].split('=', 1)
             assignments[name] = value
+        if not words:
+            self.environment.update(assignments)
         if not words or words[0] == 'source':
             return
         environment = {**self.environment, **assignments}
