@@ -1,8 +1,8 @@
-"""Repairs of the OpenMMLab stack on today's releases.
+"""Repairs that let the OpenMMLab packages run with current PyTorch and NumPy.
 
-MMagic has not been released since January 2024 and MMEngine not since 0.10.7. Each repair here
-names the fault it answers and is applied only where that fault is found, so an older or a mended
-stack is left alone. :func:`apply` runs when ``mmspd`` is imported.
+The last release of MMagic is from January 2024 and the last one of MMEngine is 0.10.7. Each
+repair names the upstream fault and applies only where the fault exists. Older or fixed versions
+are not modified. :func:`apply` runs when ``mmspd`` is imported.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ SafeGlobal = Union[Callable[..., Any], Tuple[Callable[..., Any], str]]
 
 
 def apply() -> None:
-    """Apply every repair that this installation needs; calling it again changes nothing."""
+    """Apply every repair that this installation needs; repeated calls have no effect."""
     add_mmcv_ext_placeholder()
     restore_numpy_bool8()
     allow_runner_checkpoints()
@@ -34,19 +34,19 @@ def apply() -> None:
 
 
 def add_mmcv_ext_placeholder() -> bool:
-    """Let ``mmcv.ops`` be imported where mmcv has no compiled operators (mmcv-lite).
+    """Make ``mmcv.ops`` importable with mmcv-lite, which has no compiled operators.
 
-    Upstream fault: MMagic 1.2.0 imports ``mmcv.ops`` when it is imported, and that package loads
-    ``mmcv._ext`` at once, although no deblurring model uses a compiled operator. The placeholder
-    has every name that is asked for; calling one raises :class:`NotImplementedError`.
+    Upstream fault: MMagic 1.2.0 imports ``mmcv.ops``, and ``mmcv.ops`` imports ``mmcv._ext`` at
+    once. No deblurring model uses a compiled operator. The placeholder has every attribute; a call
+    of an attribute raises :class:`NotImplementedError`.
 
     Returns:
-        Whether the placeholder is in place; a compiled mmcv is never touched.
+        True if the placeholder is installed. A compiled mmcv is never replaced.
     """
     name = 'mmcv._ext'
     if name in sys.modules:
         return isinstance(sys.modules[name], _MissingOps)
-    # The spec of the package is enough: importing mmcv itself would also import OpenCV.
+    # Read only the spec of the package, because `import mmcv` would also import OpenCV.
     package = importlib.util.find_spec('mmcv')
     if package is None or PathFinder.find_spec(name, package.submodule_search_locations):
         return False
@@ -55,11 +55,11 @@ def add_mmcv_ext_placeholder() -> bool:
 
 
 class _MissingOps(ModuleType):
-    """Stands for ``mmcv._ext``: its functions exist, and say what is missing when called."""
+    """Replaces ``mmcv._ext``: every function exists and raises an error when called."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, doc='Placeholder: this mmcv has no compiled operators.')
-        # Without a loader mmcv's own check_ops_exist() keeps answering no.
+        # Without a loader, mmcv's check_ops_exist() still returns False.
         self.__spec__ = ModuleSpec(name, loader=None)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -68,36 +68,36 @@ class _MissingOps(ModuleType):
 
         def missing(*args: Any, **kwargs: Any) -> None:
             raise NotImplementedError(
-                f'the operator mmcv._ext.{name} is not in mmcv-lite: install the compiled mmcv '
-                'that matches your PyTorch (pip uninstall mmcv-lite, then mim install mmcv)'
+                f'The operator mmcv._ext.{name} is not in mmcv-lite; install the compiled mmcv '
+                'that matches your PyTorch (pip uninstall mmcv-lite, then mim install mmcv).'
             )
 
         return missing
 
 
 def restore_numpy_bool8() -> None:
-    """Bring back ``numpy.bool8``.
+    """Restore the alias ``numpy.bool8``.
 
-    Upstream fault: MMagic 1.2.0 reads the alias when it is imported (utils/trans_utils.py), and
+    Upstream fault: MMagic 1.2.0 reads the alias during its import (utils/trans_utils.py), but
     NumPy 2.0 removed it.
     """
     import numpy as np
 
-    # No hasattr: on NumPy 1.24-1.26 that would give the deprecation warning of the alias.
+    # Do not use hasattr: on NumPy 1.24 to 1.26 it triggers the alias's deprecation warning.
     if int(np.__version__.split('.')[0]) >= 2 and 'bool8' not in vars(np):
         np.bool8 = np.bool_  # type: ignore[attr-defined]
 
 
 def allow_runner_checkpoints() -> None:
-    """Let PyTorch's safe loader read the checkpoints that MMEngine's runner writes.
+    """Let PyTorch's safe loader read the checkpoints of MMEngine's runner.
 
-    Upstream fault: MMEngine 0.10.7 calls ``torch.load`` without ``weights_only``, whose default is
-    true since PyTorch 2.6, and its checkpoints hold histories of log values, which the safe loader
-    refuses; so ``resume`` fails. The few harmless types in them are put on the allow-list, and the
-    safe loader stays on.
+    Upstream fault: MMEngine 0.10.7 calls ``torch.load`` without ``weights_only``. PyTorch 2.6
+    changed its default to True. The checkpoints contain log histories, which the safe loader
+    refuses, so ``resume`` fails. This repair adds the few harmless types of these histories to the
+    allow-list. The safe loader stays on.
 
-    PyTorch before 2.6 needs no repair to resume: there MMEngine unpickles in full, so only files
-    from a trusted source may be loaded.
+    Before PyTorch 2.6 this repair is not needed. There MMEngine unpickles the whole file, so load
+    only files from a trusted source.
     """
     import torch
 
@@ -106,7 +106,7 @@ def allow_runner_checkpoints() -> None:
 
 
 def _runner_checkpoint_globals() -> List[SafeGlobal]:
-    """Return what a runner's checkpoint holds beyond tensors and plain Python values."""
+    """Return the types in a runner's checkpoint other than tensors and plain Python values."""
     import numpy as np
     from mmengine.logging import HistoryBuffer
 
@@ -116,7 +116,7 @@ def _runner_checkpoint_globals() -> List[SafeGlobal]:
         (_history_statistics, 'builtins.getattr'),
         np.ndarray,
         np.dtype,
-        # a file may come from a machine with the other major version of NumPy
+        # The file may come from a machine with the other major version of NumPy.
         *((reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
         *((scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
         *{type(np.dtype(code)) for code in '?bBhHiIlLqQefd'},
@@ -124,29 +124,30 @@ def _runner_checkpoint_globals() -> List[SafeGlobal]:
 
 
 def _history_statistics(owner: Any, name: str) -> Any:
-    """Stand in for ``getattr`` in checkpoints, where only log histories need it.
+    """Replace ``getattr`` in checkpoints, which only log histories use.
 
-    ``HistoryBuffer`` pickles its table of statistics, that is its own methods, through
-    ``builtins.getattr``. The real one on the allow-list would hand any attribute of any object to
-    a hostile file.
+    ``HistoryBuffer`` pickles its table of statistics through ``builtins.getattr``; the statistics
+    are its own methods. The real ``getattr`` on the allow-list would let a malicious file read any
+    attribute of any object.
 
     Raises:
-        pickle.UnpicklingError: For anything but the four statistics of ``HistoryBuffer``.
+        pickle.UnpicklingError: The attribute is not one of the four statistics of
+            ``HistoryBuffer``.
     """
     from mmengine.logging import HistoryBuffer
 
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError(f'a checkpoint may not read the attribute {name!r} of {owner!r}')
+    raise pickle.UnpicklingError(f'A checkpoint may not read the attribute {name!r} of {owner!r}.')
 
 
 def let_nafnet_compile() -> None:
-    """Let ``torch.compile(fullgraph=True)`` trace MMagic's NAFNet, at once or when it is imported.
+    """Let ``torch.compile(fullgraph=True)`` trace MMagic's NAFNet.
 
-    Upstream fault: the ``LayerNorm2d`` of MMagic 1.2.0 (and of NAFNet itself) is an autograd
-    function that reads ``ctx.saved_variables``, which breaks the graph at every block. While a
-    graph is traced, the same formula in plain tensor operations takes its place; eager execution
-    keeps the original.
+    Upstream fault: ``LayerNorm2d`` of MMagic 1.2.0 (and of the official NAFNet) is an autograd
+    function that reads ``ctx.saved_variables``. This breaks the graph at every block. During
+    tracing this repair uses the same formula in plain tensor operations. Eager execution keeps the
+    original. The repair applies at once, or as soon as NAFNet is imported.
     """
     if _NAFNET_NORM in sys.modules:
         _make_traceable(sys.modules[_NAFNET_NORM])
@@ -155,7 +156,7 @@ def let_nafnet_compile() -> None:
 
 
 class _NAFNetFinder(MetaPathFinder):
-    """Finds MMagic's ``LayerNorm2d`` as Python does, and repairs it as soon as it is loaded."""
+    """Finds MMagic's ``LayerNorm2d`` with Python's own finder and repairs it after loading."""
 
     def find_spec(
         self, fullname: str, path: Any, target: Optional[ModuleType] = None
@@ -173,13 +174,13 @@ class _NAFNetFinder(MetaPathFinder):
 
 
 def _make_traceable(module: Any) -> None:
-    """Give the module's ``LayerNorm2d`` a second form, for compilers."""
+    """Give the module's ``LayerNorm2d`` a second form for compilers."""
     import torch
 
     original = module.LayerNorm2d.forward
-    if original.__module__ == __name__:  # repaired before
+    if original.__module__ == __name__:  # already repaired
         return
-    is_compiling = getattr(torch.compiler, 'is_compiling', lambda: False)  # torch 2.1 has none
+    is_compiling = getattr(torch.compiler, 'is_compiling', lambda: False)  # torch 2.1 lacks it
 
     def forward(self: Any, x: Any) -> Any:
         if not is_compiling():

@@ -1,11 +1,11 @@
-"""The exception that mmspd raises for a mistake its user can mend."""
+"""The exception for errors that the user can fix."""
 
 __all__ = ['UserError']
 
 
 class UserError(ValueError):
-    """A bad config, file or folder, described in one sentence that names it and the fix.
+    """An error that the user can fix: a bad config, file or folder.
 
-    The command-line tools print it without a traceback; library users see an ordinary
-    ``ValueError``.
+    The message is one sentence that names the problem and the fix. The command-line tools print it
+    without a traceback. In Python code it is a ``ValueError``.
     """

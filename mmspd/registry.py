@@ -1,7 +1,7 @@
-"""Registries of mmspd: children, under the scope ``mmspd``, of MMEngine's roots.
+"""The registries of mmspd, children of MMEngine's root registries with the scope ``mmspd``.
 
-``MODELS.build(dict(type='mmspd.MIMOUNet'))`` works right after ``import mmspd``: the folders in
-``locations`` are imported at the first look-up.
+``MODELS.build(dict(type='mmspd.MIMOUNet'))`` works right after ``import mmspd``. At the first
+look-up, a registry imports the folders in its ``locations``.
 """
 
 import importlib
@@ -26,12 +26,12 @@ __all__ = [
     'import_sibling',
 ]
 
-# Projects whose components configs may name, as in ``type='mmpretrain.ResNet'``.
+# Other projects that a config may name, for example ``type='mmpretrain.ResNet'``.
 SIBLINGS = ('mmagic', 'mmpretrain', 'mmseg')
 
 
 def _child(root: Registry, *folders: str) -> Registry:
-    """Make mmspd's child of a registry, whose components are in some folders of the package."""
+    """Make a child registry with the scope ``mmspd`` that imports the given subpackages."""
     locations = [f'mmspd.{folder}' for folder in folders]
     return Registry(root.name, parent=root, scope='mmspd', locations=locations)
 
@@ -47,21 +47,31 @@ PARAM_SCHEDULERS = _child(roots.PARAM_SCHEDULERS, 'engine')
 
 
 def build_model(cfg: Union[dict, nn.Module], **defaults: Any) -> Any:
-    """Build a component of mmspd or of a sibling project, wherever its type is registered.
+    """Build a component of mmspd or of a sibling project (mmagic, mmpretrain, mmseg).
 
     Args:
-        cfg: ``dict(type='mmspd.X', ...)``, ``dict(type='mmagic.X', ...)`` and so on; a module that
-            is built already is returned as it is.
-        **defaults: arguments that the config may leave out.
+        cfg: A config such as ``dict(type='mmspd.X', ...)`` or ``dict(type='mmagic.X', ...)``. A
+            built module is returned unchanged.
+        **defaults: Default values for arguments that are missing from the config.
+
+    Returns:
+        The component.
 
     Raises:
-        UserError: the config has no ``type``, or its project cannot be imported.
+        UserError: The config has no ``type``, or the sibling project cannot be imported.
+
+    Examples:
+        >>> from mmspd.registry import build_model
+        >>> build_model(dict(type='mmspd.UNet', base=8)).seams
+        ('dec3', 'dec2', 'dec1')
+        >>> build_model(dict(type='mmagic.L1Loss'), loss_weight=2.0).loss_weight
+        2.0
     """
     if isinstance(cfg, nn.Module):
         return cfg
     if not isinstance(cfg, dict) or 'type' not in cfg:
-        raise UserError(f'A component must be given as dict(type=...), but got {cfg!r}.')
-    # MMEngine finds the types of a sibling project only once its registry has been imported
+        raise UserError(f'A component config is {cfg!r}; write it as dict(type=...).')
+    # MMEngine finds the types of a sibling project only after the import of its registry.
     scope = cfg.get('_scope_') or str(cfg['type']).rpartition('.')[0]
     if scope in SIBLINGS:
         import_sibling(scope)
@@ -69,11 +79,18 @@ def build_model(cfg: Union[dict, nn.Module], **defaults: Any) -> Any:
 
 
 def import_sibling(scope: str) -> None:
-    """Import the registry of an OpenMMLab project, so that its types can be built."""
+    """Import the registry of an OpenMMLab project, so that its types can be built.
+
+    Args:
+        scope: Name of the project's package, for example ``'mmpretrain'``.
+
+    Raises:
+        UserError: The package cannot be imported.
+    """
     try:
         importlib.import_module(f'{scope}.registry')
     except ImportError as error:
         raise UserError(
-            f'type={scope}.X needs the package {scope}, which cannot be imported ({error}); '
-            'bash tools/install.sh installs the tested set.'
+            f'type={scope}.X needs the package {scope}, which cannot be imported ({error}); run '
+            'bash tools/install.sh to install the tested packages.'
         ) from error

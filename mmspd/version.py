@@ -1,3 +1,3 @@
-"""Version of mmspd."""
+"""The version of mmspd."""
 
 __version__ = '0.2.0'

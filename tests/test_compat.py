@@ -14,7 +14,7 @@ from mmspd.errors import UserError
 
 
 class Reduced:
-    """Pickles as a call, which a loader makes when it reads the file."""
+    """Pickles as a call that the loader makes when it reads the file."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -23,19 +23,19 @@ class Reduced:
         return self.call
 
     def __call__(self):
-        raise NotImplementedError('only here because pickle demands that it can be called')
+        raise NotImplementedError('pickle requires a callable')
 
 
 @pytest.mark.slow
-def test_import_is_light_and_the_stack_imports_after_it():
-    # faults of MMagic 1.2.0: it reads numpy.bool8 and loads mmcv._ext when it is imported
+def test_import_is_light_and_lets_mmagic_be_imported():
+    # Faults of MMagic 1.2.0: its import reads numpy.bool8 and loads mmcv._ext.
     code = (
         'import sys, mmspd\n'
         'heavy = {"mmagic", "mmcv", "diffusers", "transformers", "mmengine.runner", "cv2"}\n'
         'print(sorted(heavy & set(sys.modules)))\n'
         'import mmagic, mmagic.models, mmagic.datasets, mmagic.evaluation\n'
         'print("imported")\n'
-        # ... and its NAFNet breaks the graph of a compiler
+        # Another fault of MMagic 1.2.0: its NAFNet breaks the graph of torch.compile.
         'import torch\n'
         'from mmagic.models.editors.nafnet.naf_layerNorm2d import LayerNorm2d\n'
         'norm, x = LayerNorm2d(4), torch.rand(1, 4, 3, 3)\n'
@@ -54,7 +54,7 @@ def test_an_imported_nafnet_is_repaired_once(monkeypatch):
     repaired = module.LayerNorm2d.forward
     compat.let_nafnet_compile()
     assert module.LayerNorm2d.forward is repaired
-    assert module.LayerNorm2d().forward(1) == 2  # eager: the original
+    assert module.LayerNorm2d().forward(1) == 2  # eager execution runs the original
 
 
 def imported(package):
@@ -78,13 +78,13 @@ def fake_mmcv(tmp_path, monkeypatch):
 def test_missing_operators_raise_when_called(fake_mmcv):
     assert compat.add_mmcv_ext_placeholder()
     placeholder = sys.modules['mmcv._ext']
-    with pytest.raises(NotImplementedError, match=r'mmcv._ext.nms is not in mmcv-lite: install'):
+    with pytest.raises(NotImplementedError, match=r'mmcv._ext.nms is not in mmcv-lite; install'):
         placeholder.nms(1, iou_threshold=0.5)
-    assert placeholder.__spec__.loader is None  # how mmcv itself sees that there are none
+    assert placeholder.__spec__.loader is None  # mmcv reads this to detect missing operators
     assert not hasattr(placeholder, '__path__')
 
 
-def test_compiled_mmcv_is_left_alone(fake_mmcv):
+def test_compiled_mmcv_is_not_replaced(fake_mmcv):
     (fake_mmcv / '_ext.py').write_text('def nms(): return "compiled"')
     assert not compat.add_mmcv_ext_placeholder()
     import mmcv._ext
@@ -102,8 +102,8 @@ def test_bool8_is_back_on_numpy_2_only(monkeypatch):
     assert np.bool8 is np.bool_
 
 
-def test_what_a_runner_saves_can_be_loaded(tmp_path):
-    # fault of MMEngine 0.10.7: resume fails since torch.load became safe by default
+def test_checkpoint_of_a_runner_can_be_loaded(tmp_path):
+    # Fault of MMEngine 0.10.7: resume fails because torch.load is safe by default.
     hub = MessageHub('compat')
     hub.update_scalar('train/loss', 0.5)
     hub.update_scalar('train/loss', 0.25)
@@ -125,7 +125,7 @@ def test_what_a_runner_saves_can_be_loaded(tmp_path):
 def test_checkpoints_of_either_numpy_load(tmp_path, core):
     content = pickle.dumps(np.arange(3.0), protocol=2)
     other = 'numpy._core' if b'numpy._core' in content else 'numpy.core'
-    # torch.save's own pickling cannot be told the name, the old format holds a plain pickle
+    # torch.save does not let us choose the module's name; edit the plain pickle of the old format.
     file = tmp_path / 'a.pth'
     torch.save(np.arange(3.0), file, _use_new_zipfile_serialization=False)
     file.write_bytes(file.read_bytes().replace(f'c{other}.'.encode(), f'c{core}.'.encode()))
@@ -146,12 +146,12 @@ def test_checkpoints_of_either_numpy_load(tmp_path, core):
     ],
     ids=['system', 'eval', 'other-class', 'init', 'subclasses', 'globals', 'call'],
 )
-def test_hostile_checkpoint_runs_nothing(tmp_path, hostile):
+def test_hostile_checkpoint_runs_no_code(tmp_path, hostile):
     marker = tmp_path / 'marker'
     torch.save(dict(state_dict={}, message_hub=hostile(marker)), tmp_path / 'hostile.pth')
     from mmengine.runner.checkpoint import _load_checkpoint
 
-    import mmspd.engine  # noqa: F401  where the stock loader's error becomes a sentence
+    import mmspd.engine  # noqa: F401  (turns the loader's error into a UserError)
 
     with pytest.raises(UserError, match='it needs .*, which could run code'):
         _load_checkpoint(str(tmp_path / 'hostile.pth'), map_location='cpu')

@@ -1,4 +1,4 @@
-"""Networks, losses and the model that the runner trains."""
+"""Networks, losses and the trained model."""
 
 from mmspd.models import restorers
 from mmspd.models.deblurrer import SemanticPriorDeblurrer

@@ -1,4 +1,4 @@
-"""SemanticPriorDeblurrer: the model that the runner trains, validates and tests (Eq. 7)."""
+"""SemanticPriorDeblurrer: the model for training, validation and testing (Eq. 7)."""
 
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple, Union
@@ -28,45 +28,61 @@ TO_UNIT_RANGE = dict(type='mmagic.DataPreprocessor', mean=[0.0] * 3, std=[255.0]
 
 @MODELS.register_module()
 class SemanticPriorDeblurrer(BaseEditModel):
-    r"""Train a restorer, plain or guided by a semantic prior.
+    r"""Trains and tests a restorer, with or without a semantic prior.
 
-    Eq. 7: the restoration losses, plus, where there is a teacher, the distillation of the prior.
+    The training loss (Eq. 7) is the sum of the restoration losses. With a teacher, the distillation
+    loss of the prior is added.
 
     .. math:: L = L_1 + \alpha L_{vgg} + \beta L_{prior}
 
-    Each restoration loss is summed over the generator's outputs; an output at a lower resolution
-    is compared with the sharp image reduced to its size.
+    Each restoration loss is summed over the outputs of the generator. An output of lower resolution
+    is compared with the sharp image at that resolution.
 
     Args:
-        generator: config of a restorer, or of a :class:`SemanticGuided` one.
-        losses: configs of the restoration losses by log name, which must contain ``loss``:
-            ``dict(loss_pix=dict(type='mmagic.L1Loss'))``.
-        teacher: config of F_P, such as ``mmspd.FeatureTeacher``; it must state ``channels``. It is
-            built when training starts, never for testing, and is in no checkpoint.
-        prior_loss: config of the distillation loss; with ``teacher``, or neither.
-        teacher_sees: ``'sharp'``, the sharp image; or ``'blurry'``, the image that the student
-            sees, a control: what is then learned is the task, and nothing of what blur took away.
-        multi_scale_targets: how the sharp image is reduced: ``'bilinear'`` as
-            MIMO-UNet, or another of
-            :data:`~mmspd.models.layers.multi_scale_targets.MULTI_SCALE_TARGETS`.
-        channels_last: keep generator, teacher and images in the channels-last memory format.
-        compile: ``True`` or a dict of arguments for ``torch.compile``: generator and teacher are
-            compiled for training (:class:`~mmspd.models.layers.compilation.Compiled`), not for
-            validation and testing, whose images have other sizes.
-        load_official: file, http(s) address, or for DMPHN folder, of weights that the restorer's
-            authors published, from which training starts: loaded strictly into the restorer, with
-            or without a prior. Not read for testing, and a checkpoint that is loaded or resumed
-            has the last word.
-        train_cfg: not used; MMagic's models have it.
-        test_cfg: options of validation and testing, those of
-            :func:`~mmspd.models.tiling.restore_images`: ``tile``, ``self_ensemble`` and
-            ``precision``; and ``compile``, as the argument of that name, for the first eight
-            sizes of images. Published results are not tiled.
-        init_cfg: initialization config of MMEngine.
-        data_preprocessor: config; by default MMagic's, to [0, 1].
+        generator: Config of a restorer, or of a :class:`SemanticGuided` restorer.
+        losses: Configs of the restoration losses by log name, for example
+            ``dict(loss_pix=dict(type='mmagic.L1Loss'))``. Each name must contain ``loss``.
+        teacher: Config of the teacher F_P, for example ``mmspd.FeatureTeacher``. It must contain
+            ``channels``. The teacher is built when training starts. It is never built for testing
+            and no checkpoint contains it.
+        prior_loss: Config of the distillation loss. It is required with ``teacher``, and only then.
+        teacher_sees: The teacher's input. ``'sharp'``: the sharp image. ``'blurry'``: the blurry
+            image that the student sees. ``'blurry'`` is a control experiment: the student then
+            learns the teacher's task, but no details that the blur removed.
+        multi_scale_targets: Method that reduces the sharp image: ``'bilinear'`` as in MIMO-UNet, or
+            another key of :data:`~mmspd.models.layers.multi_scale_targets.MULTI_SCALE_TARGETS`.
+        channels_last: Use the channels-last memory format for generator, teacher and images.
+        compile: ``True`` or a dict of arguments for ``torch.compile``. The generator and the
+            teacher are compiled for training (:class:`~mmspd.models.layers.compilation.Compiled`),
+            but not for validation and testing, because these images have other sizes.
+        load_official: Weights published by the restorer's authors, from which training starts: a
+            file, an http(s) address, or for DMPHN a folder. They are loaded strictly into the
+            restorer, with or without a prior. They are not read for testing. A loaded or resumed
+            checkpoint replaces them.
+        train_cfg: Not used; present because MMagic's models have it.
+        test_cfg: Options for validation and testing: ``tile``, ``self_ensemble`` and ``precision``
+            as in :func:`~mmspd.models.tiling.restore_images`, and ``compile`` as the argument
+            above, for the first eight image sizes. Published results are not tiled.
+        init_cfg: Initialization config of MMEngine.
+        data_preprocessor: Config of the data preprocessor; MMagic's, with output range [0, 1], by
+            default.
 
     Raises:
-        UserError: the pieces do not fit together.
+        UserError: An argument is invalid, or the components do not fit together.
+
+    Examples:
+        >>> import torch
+        >>> from mmagic.structures import DataSample
+        >>> from mmspd.registry import build_model
+        >>> generator = dict(type='mmspd.UNet', base=4, num_res=1)
+        >>> losses = dict(loss_pix=dict(type='mmagic.L1Loss'))
+        >>> cfg = dict(type='mmspd.SemanticPriorDeblurrer', generator=generator, losses=losses)
+        >>> model = build_model(cfg)
+        >>> blurry, sharp = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+        >>> list(model(blurry, DataSample(gt_img=sharp), mode='loss'))
+        ['loss_pix']
+        >>> model(blurry, mode='tensor').shape
+        torch.Size([2, 3, 32, 32])
     """
 
     def __init__(
@@ -85,17 +101,19 @@ class SemanticPriorDeblurrer(BaseEditModel):
         init_cfg: Optional[dict] = None,
         data_preprocessor: Union[Dict[str, Any], nn.Module] = TO_UNIT_RANGE,
     ) -> None:
-        # not BaseEditModel's __init__: it knows one pixel_loss and no list of outputs
+        # Skip BaseEditModel's __init__: it supports only one pixel_loss and one output.
         BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
         unknown = [key for key in self.test_cfg if key not in TEST_CFG]
         if unknown:
             keys = ', '.join(TEST_CFG)
-            raise UserError(f'model.test_cfg has the key {unknown[0]!r}; its keys are {keys}.')
+            raise UserError(f'model.test_cfg has no key {unknown[0]!r}; use one of {keys}.')
         tile = self.test_cfg.get('tile')
         if tile not in (None, 'auto') and not (isinstance(tile, int) and tile > 0):
-            raise UserError(f"model.test_cfg.tile is a number of pixels or 'auto', not {tile!r}.")
+            raise UserError(
+                f"model.test_cfg.tile={tile!r} is unknown; use a number of pixels or 'auto'."
+            )
         self._compiled_test = Compiled(self.test_cfg.get('compile', False))
         self.multi_scale_targets = get_multi_scale_targets(multi_scale_targets)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -104,20 +122,22 @@ class SemanticPriorDeblurrer(BaseEditModel):
         unnamed = [name for name in losses if 'loss' not in name]
         if unnamed:
             raise UserError(
-                f'model.losses has the key {unnamed[0]!r}, which MMEngine would log but not '
-                f"optimize; let it contain 'loss', as in loss_{unnamed[0]}."
+                f"model.losses has the key {unnamed[0]!r} without 'loss', so MMEngine would not "
+                f'optimize it; rename it to loss_{unnamed[0]}.'
             )
         self.official_weights = load_official
         self.losses = ModuleDict({name: build_model(cfg) for name, cfg in losses.items()})
-        self.prior_loss: Any = None  # a module where there is a teacher
+        self.prior_loss: Any = None  # a module if there is a teacher
         self._teacher: Optional[TrainingOnly] = None
         if teacher_sees not in ('sharp', 'blurry'):
-            raise UserError(f"model.teacher_sees is 'sharp' or 'blurry', not {teacher_sees!r}.")
+            raise UserError(
+                f"model.teacher_sees={teacher_sees!r} is unknown; use 'sharp' or 'blurry'."
+            )
         self.teacher_sees = teacher_sees
         if teacher is None and getattr(self.generator, 'detach_prior', False):
             raise UserError(
-                'model.generator.detach_prior leaves the prior without anything to learn from: '
-                'give model.teacher and model.prior_loss, or remove it.'
+                'model.generator.detach_prior is set without a teacher, so the prior cannot learn; '
+                'set model.teacher and model.prior_loss, or remove detach_prior.'
             )
         if teacher is not None or prior_loss is not None:
             self._add_distillation(teacher, prior_loss)
@@ -127,15 +147,15 @@ class SemanticPriorDeblurrer(BaseEditModel):
     ) -> None:
         if teacher is None or prior_loss is None:
             lacking = 'model.teacher' if teacher is None else 'model.prior_loss'
-            raise UserError(f'{lacking} is missing; teacher and prior_loss go together.')
+            raise UserError(f'{lacking} is missing; set both teacher and prior_loss, or neither.')
         if not hasattr(self.generator, 'prior'):
             raise UserError(
-                'model.teacher is set but model.generator is a plain restorer without a prior to '
-                'distill; wrap it in mmspd.SemanticGuided, or remove teacher and prior_loss.'
+                'model.teacher is set, but model.generator is a plain restorer without a prior; '
+                'wrap it in mmspd.SemanticGuided, or remove teacher and prior_loss.'
             )
         if 'channels' not in teacher:
             raise UserError(
-                'model.teacher must state channels=(...), the channels of its feature levels.'
+                'model.teacher has no channels; add channels=(...), the channels of its levels.'
             )
         self.prior_loss = build_model(
             prior_loss,
@@ -145,11 +165,11 @@ class SemanticPriorDeblurrer(BaseEditModel):
         self._teacher = TrainingOnly(partial(build_model, teacher), self.memory_format)
 
     def init_weights(self) -> None:
-        """Initialize the trainable parts, then build the teacher and load its weights.
+        """Initialize the trainable parts, then build the teacher with its weights.
 
         Raises:
-            UserError: the official or the teacher's weights cannot be had or do not fit, or the
-                teacher's strides are not the prior's.
+            UserError: The weights of the restorer or of the teacher are missing or do not fit, or
+                the strides of the teacher and of the prior differ.
         """
         first_time = not self.is_init
         super().init_weights()
@@ -161,8 +181,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         strides = teacher.strides
         if tuple(strides) != tuple(self.generator.prior.strides):
             raise UserError(
-                f'The teacher has levels at strides {tuple(strides)} of the image but the prior at '
-                f'{tuple(self.generator.prior.strides)}; change teacher.scale (of a '
+                f'The teacher has the strides {tuple(strides)}, but the prior has '
+                f'{tuple(self.generator.prior.strides)}; change teacher.scale (for a '
                 'SegmapTeacher: teacher.strides) or prior.extractor.strides.'
             )
 
@@ -178,9 +198,9 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """Restore a batch.
 
         Args:
-            inputs: blurry images ``(N, 3, H, W)``, RGB, [0, 1].
-            data_samples: not used.
-            **kwargs: arguments for the generator.
+            inputs: Blurry images ``(N, 3, H, W)``, RGB, [0, 1].
+            data_samples: Not used.
+            **kwargs: Arguments for the generator.
 
         Returns:
             Restored images ``(N, 3, H, W)``, RGB, about [0, 1], float32.
@@ -191,15 +211,15 @@ class SemanticPriorDeblurrer(BaseEditModel):
     def forward_inference(
         self, inputs: Tensor, data_samples: Optional[DataSample] = None, **kwargs: Any
     ) -> DataSample:
-        """Restore a batch for validation or testing, as ``test_cfg`` says.
+        """Restore a batch for validation or testing, with the options of ``test_cfg``.
 
         Args:
-            inputs: blurry images ``(N, 3, H, W)``, RGB, [0, 1].
-            data_samples: their metadata.
-            **kwargs: not used.
+            inputs: Blurry images ``(N, 3, H, W)``, RGB, [0, 1].
+            data_samples: Metadata of the images.
+            **kwargs: Not used.
 
         Returns:
-            The restored images as ``pred_img``, BGR, [0, 255], on the CPU.
+            A data sample with the restored images as ``pred_img``, BGR, [0, 255], on the CPU.
         """
         restored = restore_images(
             TileNetwork(self, self._compiled_test),
@@ -217,19 +237,20 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """Compute the training losses.
 
         Args:
-            inputs: blurry images ``(N, 3, H, W)``, RGB, [0, 1].
-            data_samples: holds the sharp images as ``gt_img``, likewise.
-            **kwargs: arguments for the generator.
+            inputs: Blurry images ``(N, 3, H, W)``, RGB, [0, 1].
+            data_samples: A data sample with the sharp images as ``gt_img``, ``(N, 3, H, W)``, RGB,
+                [0, 1].
+            **kwargs: Arguments for the generator.
 
         Returns:
-            The losses by name; MMEngine optimizes their sum.
+            The losses by name. MMEngine optimizes their sum.
         """
         inputs = inputs.contiguous(memory_format=self.memory_format)
         sharp = data_samples.gt_img
         if self.prior_loss is None:
             outputs = as_list(self._compiled_generator(self.generator, inputs, **kwargs))
             return self._restoration_losses(outputs, sharp)
-        # the teacher first: what it needs in passing is freed before the generator's memory grows
+        # Run the teacher first: its temporary memory is free again when the generator runs.
         features = self.teacher_features(inputs, sharp)
         forward = self.generator.forward_with_prior
         outputs, prior = self._compiled_generator(forward, inputs, **kwargs)
@@ -247,19 +268,22 @@ class SemanticPriorDeblurrer(BaseEditModel):
     def teacher_features(self, blurry: Tensor, sharp: Tensor) -> Tuple[Tensor, ...]:
         """Extract the teacher's features; the first call builds the teacher.
 
+        The images are padded like the images of the prior, so that the features have the sizes of
+        the prior at any image size. The teacher is compiled in training mode only.
+
         Args:
-            blurry: ``(N, 3, H, W)``, RGB, [0, 1].
-            sharp: likewise; the teacher sees these, or ``blurry`` with ``teacher_sees='blurry'``.
+            blurry: Blurry images ``(N, 3, H, W)``, RGB, [0, 1]; the teacher's input with
+                ``teacher_sees='blurry'``.
+            sharp: Sharp images ``(N, 3, H, W)``, RGB, [0, 1]; the teacher's input otherwise.
 
         Returns:
-            f_gt^1 ... f_gt^L of the images, padded as the prior's are, so that their grids agree
-            at any size. The teacher is compiled in training mode only.
+            f_gt^1 ... f_gt^L, fine to coarse, ``(N, C_i, H_i, W_i)``.
 
         Raises:
-            UserError: this model has no teacher, or its weights cannot be had.
+            UserError: The model has no teacher, or the teacher's weights are missing.
         """
         if self._teacher is None:
-            raise UserError('This model has no teacher to compare its prior with.')
+            raise UserError('This model has no teacher; set model.teacher and model.prior_loss.')
         img = sharp if self.teacher_sees == 'sharp' else blurry
         img = pad_to_multiple(img, self.generator.multiple)
         img = img.contiguous(memory_format=self.memory_format)
@@ -267,24 +291,24 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if not self.training:
             return teacher(img)
         features = self._compiled_teacher(teacher, img)
-        if self._compiled_teacher.reuses_memory:  # the generator's call is the next
+        if self._compiled_teacher.reuses_memory:  # the generator runs next
             features = tuple(feature.clone() for feature in features)
         return features
 
     @torch.no_grad()
     def prior_distance(self, blurry: Tensor, sharp: Tensor) -> Tensor:
-        """How far the prior of blurry images is from the teacher's view of the sharp ones.
+        """Compute the distance of the prior to the teacher's features.
 
         Args:
-            blurry: ``(N, 3, H, W)``, RGB, [0, 1].
-            sharp: likewise.
+            blurry: Blurry images ``(N, 3, H, W)``, RGB, [0, 1].
+            sharp: Sharp images ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            The prior loss of Eq. 7, beta included, as a scalar; where the loss normalizes the
-            teacher's features and the model is in eval mode, by their running averages.
+            The prior loss of Eq. 7 as a scalar, multiplied by beta. If the loss normalizes the
+            teacher's features, then eval mode uses their running averages.
 
         Raises:
-            UserError: this model has no teacher.
+            UserError: The model has no teacher.
         """
         features = self.teacher_features(blurry, sharp)
         return self.prior_loss(self.generator.compute_prior(blurry), features)

@@ -1,4 +1,4 @@
-"""SemanticGuided: a restorer, the prior it is guided by, and the layer where they meet (Fig. 1)."""
+"""SemanticGuided: a restorer with a prior branch and an embedding layer (Fig. 1)."""
 
 import math
 from functools import partial
@@ -22,43 +22,70 @@ SeamEntry = Union[str, Dict[str, Any]]
 
 
 def as_list(outputs: Union[Tensor, Sequence[Tensor]]) -> List[Tensor]:
-    """Return a restorer's outputs as a list, the full-resolution result last."""
+    """Return the outputs of a restorer as a list.
+
+    Args:
+        outputs: One image or a sequence of images, the full-resolution result last.
+
+    Returns:
+        A list of images in the same order.
+    """
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
 @MODELS.register_module()
 class SemanticGuided(BaseModule):
-    """Any restorer, guided by a semantic prior: the network that runs at inference.
+    """Guides a restorer with a semantic prior; this is the network for inference.
 
-    Official weights of the restorer load strictly into the child ``restorer``. At the start the
-    output equals the restorer's own, bit for bit (with ``ConcatFusion``, up to rounding).
+    Official weights of the restorer load strictly into the child ``restorer``. Before training, the
+    output equals the output of the plain restorer exactly (with ``ConcatFusion``, up to rounding).
 
     Args:
-        restorer: config or module. One that takes ``fuse`` has seams of its own; any other gets
-            them through :class:`~mmspd.models.seams.HookSeams`, at the inputs of the modules
-            that ``seams`` names.
-        seams: their names, or ``dict(name=..., level=...)``. ``level`` is the prior's
-            level, 0 the finest; by default the rank of the seam's stride among all of them
-            (finest seam, finest prior), for a restorer of several U-Nets within the seam's own
-            (its ``seam_groups``). ``None`` for all seams of the restorer.
-        prior: config of the prior branch, ``mmspd.SPL`` or ``mmspd.SegmapSPL``.
-        embedding: config of the embedding layer, ``mmspd.SPE``; its channels and strides are
-            read from the restorer, not stated.
-        outputs: ``'all'`` for every output of the restorer, ``'last'`` for the full-resolution
-            image alone, which plain MMagic models expect.
-        with_cp: recompute activations in the backward pass to save memory: those of the restorer,
-            of the prior branch (whose batch normalizations, where an F_S has any, then note the
-            statistics of a step twice) and of the embedding.
-        with_embedding_cp: recompute those of the embedding alone while training. It takes a
-            third of what the prior adds to the memory of a step for 1 to 4 % of its time.
-        detach_prior: keep the gradient of the restoration losses out of the prior branch, which
-            then learns from its teacher alone.
+        restorer: Config or module. A restorer whose ``forward`` has the argument ``fuse`` defines
+            its own seams. Any other restorer is wrapped in :class:`~mmspd.models.seams.HookSeams`;
+            its seams are then the inputs of the modules in ``seams``.
+        seams: Names of the seams, or ``dict(name=..., level=...)``. ``level`` is the level of the
+            prior, 0 for the finest. By default it is the rank of the seam's stride: the finest seam
+            gets the finest level. In a restorer of several U-Nets, the rank counts within the U-Net
+            of the seam (the restorer's ``seam_groups``). ``None`` uses all seams of the restorer.
+        prior: Config of the prior branch, ``mmspd.SPL`` or ``mmspd.SegmapSPL``.
+        embedding: Config of the embedding layer, ``mmspd.SPE``. Its channels and strides are read
+            from the restorer and the prior.
+        outputs: ``'all'`` returns every output of the restorer, ``'last'`` only the full-resolution
+            image. The models of MMagic need ``'last'``.
+        with_cp: Recompute the activations of restorer, prior branch and embedding in the backward
+            pass to save memory. Batch normalizations in the extractor F_S then update their running
+            statistics twice per step.
+        with_embedding_cp: Recompute only the activations of the embedding during training. This
+            saves a third of the memory that the prior adds to a step and adds 1 to 4 % to its time.
+        detach_prior: Stop the gradient of the restoration losses at the prior. The prior branch
+            then learns from the teacher only.
 
     Attributes:
-        multiple: the prior sees the image padded to this multiple.
+        multiple: The image is padded to a multiple of this size for the prior branch.
 
     Raises:
-        UserError: a seam does not exist, never runs, runs more than once, or gets no level.
+        UserError: A seam does not exist, never runs, runs more than once, or needs a level that the
+            prior does not have.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.registry import build_model
+        >>> guided = build_model(
+        ...     dict(
+        ...         type='mmspd.SemanticGuided',
+        ...         restorer=dict(type='mmspd.UNet', base=4, num_res=1),
+        ...         prior=dict(type='mmspd.SPL'),
+        ...         embedding=dict(type='mmspd.SPE'),
+        ...     )
+        ... )
+        >>> guided.embedding.levels  # the level of the prior at each seam
+        {'dec3': 2, 'dec2': 1, 'dec1': 0}
+        >>> outputs, prior = guided.forward_with_prior(torch.rand(1, 3, 32, 48))
+        >>> [tuple(level.shape) for level in prior]
+        [(1, 48, 16, 24), (1, 48, 8, 12), (1, 48, 4, 6)]
+        >>> outputs[-1].shape
+        torch.Size([1, 3, 32, 48])
     """
 
     def __init__(
@@ -93,7 +120,7 @@ class SemanticGuided(BaseModule):
             getattr(self.restorer, 'seam_groups', ()),
         )
         places = [f'{name} (stride {s.stride}) level {s.level}' for name, s in specs.items()]
-        print_log(f'The prior enters at {", ".join(places)}', 'current')
+        print_log(f'The prior enters at {", ".join(places)}.', 'current')
         self.embedding = build_model(
             embedding,
             seams=specs,
@@ -106,11 +133,11 @@ class SemanticGuided(BaseModule):
         """Restore an image.
 
         Args:
-            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1], any size the restorer takes.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1], of any size that the restorer accepts.
 
         Returns:
-            The restorer's outputs as a list, the last one ``(N, 3, H, W)``; only that one with
-            ``outputs='last'``.
+            The outputs of the restorer as a list; the last one is ``(N, 3, H, W)``. With
+            ``outputs='last'``, only the last one.
         """
         outputs = self.forward_with_prior(img)[0]
         return outputs[-1] if self.outputs == 'last' else outputs
@@ -118,18 +145,21 @@ class SemanticGuided(BaseModule):
     def forward_with_prior(self, img: Tensor) -> Tuple[List[Tensor], List[Tensor]]:
         """Restore an image and return the prior too, for the distillation loss.
 
+        Args:
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
+
         Returns:
-            All outputs of the restorer, and f_pri^1 ... f_pri^L, fine to coarse, of the image
-            padded to :attr:`multiple`.
+            All outputs of the restorer, and the prior f_pri^1 ... f_pri^L, fine to coarse, of the
+            image padded to :attr:`multiple`.
         """
         prior = self.compute_prior(img)
         return self.restore_with_prior(img, prior), prior
 
     def compute_prior(self, img: Tensor) -> List[Tensor]:
-        """Extract the prior of an image.
+        """Compute the prior of an image.
 
         Args:
-            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1].
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
             f_pri^1 ... f_pri^L, fine to coarse, of the image padded to :attr:`multiple`.
@@ -137,12 +167,12 @@ class SemanticGuided(BaseModule):
         return checkpointed(self.with_cp, self.prior, pad_to_multiple(img, self.multiple))
 
     def restore_with_prior(self, img: Tensor, prior: Sequence[Tensor]) -> List[Tensor]:
-        """Restore an image with a prior that is at hand.
+        """Restore an image with a prior that was computed before.
 
         Args:
-            img: blurry image, as for :meth:`forward`; or a crop of one that starts at multiples
-                of :attr:`multiple`.
-            prior: what :meth:`compute_prior` returned; or, level by level, the same crop of it.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1]; or a crop of an image whose top left
+                corner lies at multiples of :attr:`multiple`.
+            prior: The result of :meth:`compute_prior`; for a crop, the same crop of each level.
 
         Returns:
             All outputs of the restorer, the full-resolution result last.
@@ -155,31 +185,29 @@ class SemanticGuided(BaseModule):
 
 
 def _as_entries(seams: Sequence[SeamEntry]) -> List[Dict[str, Any]]:
-    """Entries of ``seams`` as dicts, each seam once."""
+    """Convert ``seams`` to a list of dicts and check that no seam occurs twice."""
     if isinstance(seams, str):
-        raise UserError(
-            f'seams must be a list of seams, but got {seams!r}; write seams=[{seams!r}].'
-        )
+        raise UserError(f'seams={seams!r} is not a list; write seams=[{seams!r}].')
     entries = [{'name': entry} if isinstance(entry, str) else dict(entry) for entry in seams]
     for entry in entries:
         if 'name' not in entry or entry.keys() - {'name', 'level'}:
             raise UserError(
-                f'An entry of seams must be a name or dict(name=..., level=...), but got {entry!r}.'
+                f'seams has the entry {entry!r}; write a name or dict(name=..., level=...).'
             )
     names = [entry['name'] for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f'seams names the seam {twice[0]!r} more than once; name each seam once.')
+        raise UserError(f'seams contains {twice[0]!r} more than once; name each seam once.')
     return entries
 
 
 def _with_seams(restorer: nn.Module, entries: Optional[List[Dict[str, Any]]]) -> nn.Module:
-    """Give seams to a restorer that has none."""
+    """Wrap a restorer without seams in :class:`HookSeams`."""
     if takes_fuse(restorer):
         return restorer
     if entries is None:
         raise UserError(
-            f'{type(restorer).__name__} has no seams of its own; state seams=[...], the names of '
+            f'{type(restorer).__name__} does not define seams; set seams=[...] to the names of '
             'its decoder modules.'
         )
     return HookSeams(restorer, [entry['name'] for entry in entries])
@@ -191,9 +219,10 @@ def _assign_levels(
     num_levels: int,
     groups: Sequence[Sequence[str]],
 ) -> Dict[str, SeamSpec]:
-    """Give every seam its level of the prior: the stated one, or the rank of its stride.
+    """Assign a level of the prior to each seam: the configured one, or the rank of its stride.
 
-    The rank is among the seams in use of its group; a seam in no group is ranked among all.
+    The rank counts the used seams in the group of the seam. A seam outside of all groups is ranked
+    among all seams.
     """
     specs = {}
     for name, seam in seams.items():
@@ -204,8 +233,8 @@ def _assign_levels(
             level = strides.index(seam.stride)
         if not 0 <= level < num_levels:
             raise UserError(
-                f'Seam {name!r} at stride {seam.stride} would take level {level} of a prior with '
-                f'{num_levels} levels; leave it out of seams, or state '
+                f'Seam {name!r} at stride {seam.stride} needs level {level}, but the prior has '
+                f'only {num_levels} levels; remove it from seams, or write '
                 f'dict(name={name!r}, level=0...{num_levels - 1}).'
             )
         specs[name] = SeamSpec(seam.channels, seam.stride, level)

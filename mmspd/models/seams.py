@@ -1,8 +1,8 @@
-"""Seams: the named places of a restorer where the prior enters, and nothing else.
+"""Seams: the named places in a restorer where the prior enters.
 
-A restorer of mmspd takes a :data:`FuseFn` in ``forward(img, fuse=no_fuse)`` and calls it, by name,
-on the decoder feature of each level, after its own skip fusion. :class:`HookSeams` gives the same
-signature to a restorer that was not written for it. This is the only file with forward hooks.
+A restorer of mmspd has the signature ``forward(img, fuse=no_fuse)``. At each seam it calls ``fuse``
+(a :class:`FuseFn`) with the name of the seam and the decoder feature, after its own skip fusion.
+:class:`HookSeams` adds this signature to other restorers. Only this module uses forward hooks.
 """
 
 import difflib
@@ -20,47 +20,57 @@ from mmspd.registry import MODELS, build_model
 
 __all__ = ['FuseFn', 'HookSeams', 'Probe', 'Seam', 'no_fuse', 'probe_seams', 'takes_fuse']
 
-# Side of the probe image: a multiple of every size multiple in use (4 ... 64).
+# Side of the probe image: divisible by the size multiples of all known restorers (4 to 64).
 PROBE_SIDE = 128
 
 
 class FuseFn(Protocol):
-    """Signature of a seam function."""
+    """The signature of a function that is called at every seam."""
 
     def __call__(self, seam: str, dec: Tensor) -> Tensor:
         """Fuse the prior into the decoder feature at a seam.
 
         Args:
-            seam: name of the seam.
-            dec: decoder feature ``(N, C, H, W)``, in which the restorer has fused its skip
-                connection: ``f_de + f_en`` of Eq. 6.
+            seam: Name of the seam.
+            dec: Decoder feature ``(N, C, H, W)`` after the skip connection of the restorer:
+                ``f_de + f_en`` of Eq. 6.
 
         Returns:
-            The feature that goes on through the decoder, of the shape of ``dec``.
+            The feature ``(N, C, H, W)`` with which the decoder continues.
         """
 
 
 def no_fuse(seam: str, dec: Tensor) -> Tensor:
-    """Leave the decoder feature as it is: the restorer without a prior."""
+    """Return the decoder feature unchanged: the restorer without a prior."""
     return dec
 
 
 class Seam(NamedTuple):
-    """Channels and stride of the feature at a seam."""
+    """Channels and stride of the feature at a seam.
+
+    Attributes:
+        channels: Number of channels.
+        stride: Pixels of the image per pixel of the feature, in each direction.
+    """
 
     channels: int
     stride: int
 
 
 class Probe(NamedTuple):
-    """The seams of a restorer by name, and its size multiple."""
+    """The seams and the size multiple of a restorer.
+
+    Attributes:
+        seams: Channels and stride of each seam by its name.
+        multiple: The restorer pads its input to a multiple of this size; 1 if it does not pad.
+    """
 
     seams: Dict[str, Seam]
     multiple: int
 
 
 class _Recorder:
-    """A ``fuse`` that notes what comes by."""
+    """A ``fuse`` that records the shape of the feature at every seam."""
 
     def __init__(self) -> None:
         self.shapes: Dict[str, List[torch.Size]] = {}
@@ -70,19 +80,26 @@ class _Recorder:
             value = tuple(dec.shape) if isinstance(dec, Tensor) else type(dec).__name__
             raise UserError(
                 f'Seam {seam!r} carries {value}, not an (N, C, H, W) feature map; choose a module '
-                'whose first input is one.'
+                'with a feature map as its first input.'
             )
         self.shapes.setdefault(seam, []).append(dec.shape)
         return dec
 
 
 def takes_fuse(restorer: nn.Module) -> bool:
-    """Tell whether a restorer has seams of its own: a ``fuse`` argument of its forward."""
+    """Tell whether a restorer defines its own seams, with a ``fuse`` argument in its ``forward``.
+
+    Args:
+        restorer: A restorer module.
+
+    Returns:
+        True if ``forward`` has the argument ``fuse``.
+    """
     return 'fuse' in inspect.signature(restorer.forward).parameters
 
 
 def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]]:
-    """Shapes seen at every seam of a square image, by one forward on the meta device."""
+    """Run a square image on the meta device and return the shapes at every seam."""
     recorder = _Recorder()
     with shapes_only(restorer):
         restorer(torch.empty(1, 3, side, side, device='meta'), fuse=recorder)
@@ -90,9 +107,9 @@ def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]
 
 
 def _size_multiple(restorer: nn.Module, seams: Dict[str, Seam]) -> int:
-    """The multiple to which the restorer pads its input, 1 where it does not.
+    """Return the multiple to which the restorer pads its input, or 1 if it does not pad.
 
-    Restorers of other projects may refuse sizes they do not pad to; their inputs arrive padded.
+    A restorer of another project may refuse the odd probe size. Then the result is 1.
     """
     try:
         odd = _record_shapes(restorer, PROBE_SIDE + 1)
@@ -103,22 +120,33 @@ def _size_multiple(restorer: nn.Module, seams: Dict[str, Seam]) -> int:
 
 
 def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> Probe:
-    """Read channels and strides at the seams of a restorer, without computing anything.
+    """Find the channels and strides at the seams of a restorer, without real computation.
+
+    The restorer runs on the meta device with an image of 128x128 pixels.
 
     Args:
-        restorer: a module whose ``forward`` takes ``fuse``.
-        names: the seams that are asked for; all that run where it is ``None``.
+        restorer: A module whose ``forward`` has the argument ``fuse``.
+        names: Names of the seams to return; ``None`` for all seams.
 
     Returns:
         The seams by name, in the order of ``names`` (or of execution), and the size multiple to
-        which the restorer pads its input (1 where it does not).
+        which the restorer pads its input (1 if it does not pad).
 
     Raises:
-        UserError: a seam does not exist, never runs or runs more than once in a forward.
+        UserError: A seam does not exist, never runs, or runs more than once in a forward pass.
+
+    Examples:
+        >>> from mmspd.models.seams import probe_seams
+        >>> from mmspd.registry import build_model
+        >>> probe = probe_seams(build_model(dict(type='mmspd.UNet')), ['dec2', 'dec1'])
+        >>> probe.seams['dec2']
+        Seam(channels=64, stride=2)
+        >>> probe.multiple
+        4
     """
     if names is not None and not names:
         raise UserError(
-            'seams is empty; name the seams that take the prior, or leave it out for all.'
+            'seams is empty; name at least one seam, or remove the argument to use all seams.'
         )
     shapes = _record_shapes(restorer, PROBE_SIDE)
     names = list(shapes) if names is None else list(names)
@@ -126,13 +154,13 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
     for name in names:
         if name not in shapes:
             raise UserError(
-                f'Seam {name!r} does not exist in {type(restorer).__name__}; its seams are '
+                f'Seam {name!r} does not exist in {type(restorer).__name__}; use one of '
                 f'{", ".join(usable)}.'
             )
         if name not in usable:
             raise UserError(
                 f'Seam {name!r} of {type(restorer).__name__} runs {len(shapes[name])} times in one '
-                f'forward, so a prior of the whole image does not fit it; seams that run once are '
+                f'forward pass, but must run once; use a seam that runs once: '
                 f'{", ".join(usable) or "none"}.'
             )
     seams = {name: Seam(shapes[name][0][1], PROBE_SIDE // shapes[name][0][-2]) for name in names}
@@ -140,10 +168,10 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
 
 
 class _Inject:
-    """Forward pre-hook of one seam: hands the module's first input to the current ``fuse``."""
+    """The forward pre-hook of one seam: passes the module's first input through ``fuse``."""
 
     def __init__(self, owner: 'HookSeams', seam: str) -> None:
-        # in a tuple: as an attribute of a hook it is no child, and a deep copy follows its owner
+        # A tuple keeps the owner out of nn.Module's children, and a deep copy gets its own owner.
         self.owner = (owner,)
         self.seam = seam
 
@@ -151,26 +179,44 @@ class _Inject:
         owner = self.owner[0]
         if owner._fuse is None:
             raise RuntimeError(
-                f'Seam {self.seam!r} ran outside HookSeams.forward; wrap activation checkpointing '
-                'around HookSeams (with_cp=True), not around the restorer inside it.'
+                f'Seam {self.seam!r} ran outside HookSeams.forward; apply activation checkpointing '
+                'to HookSeams (with_cp=True), not to the restorer inside it.'
             )
         return (owner._fuse(self.seam, inputs[0]), *inputs[1:])
 
 
 @MODELS.register_module()
 class HookSeams(BaseModule):
-    """Give ``forward(img, fuse=no_fuse)`` to a restorer that has no seams of its own.
+    """Adds ``forward(img, fuse=no_fuse)`` to a restorer that does not define seams.
 
-    A seam is the first input of one of the restorer's modules, by the module's name. The
-    state-dict keys are those of the bare restorer; without ``fuse`` it *is* the bare restorer.
+    A seam is the first input of a module of the restorer. Its name is the name of the module. The
+    keys of the state dict are those of the bare restorer. Without ``fuse`` the output equals the
+    output of the bare restorer.
 
     Args:
-        restorer: config or module; ``(N, 3, H, W)`` to ``(N, 3, H, W)`` or a list of such.
-        seams: names of the seam modules.
-        with_cp: recompute the activations in the backward pass to save memory.
+        restorer: Config or module that maps ``(N, 3, H, W)`` to ``(N, 3, H, W)`` or to a list of
+            images.
+        seams: Names of the modules.
+        with_cp: Recompute the activations in the backward pass to save memory.
+
+    Attributes:
+        seams: Names of the seams.
 
     Raises:
-        UserError: a module does not exist, never runs or runs more than once in a forward.
+        UserError: A module does not exist, never runs, or runs more than once in a forward pass.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mmspd.models.seams import HookSeams
+        >>> _ = torch.manual_seed(0)
+        >>> layers = [nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)]
+        >>> hooked = HookSeams(nn.Sequential(*layers), ['1'])
+        >>> img = torch.rand(1, 3, 16, 16)
+        >>> hooked(img).shape
+        torch.Size([1, 3, 16, 16])
+        >>> torch.equal(hooked(img, fuse=lambda seam, dec: dec * 2), hooked(img))
+        False
     """
 
     def __init__(
@@ -195,7 +241,7 @@ class HookSeams(BaseModule):
         if name not in modules or not name:
             close = difflib.get_close_matches(name, list(modules), n=8, cutoff=0.6)
             raise UserError(
-                f'Module {name!r} does not exist in {type(self.restorer).__name__}; try one of '
+                f'Module {name!r} does not exist in {type(self.restorer).__name__}; use one of '
                 f'{", ".join(close or _usable_modules(self))}.'
             )
         return modules[name]
@@ -208,18 +254,18 @@ class HookSeams(BaseModule):
                 once = _usable_modules(self)
                 raise UserError(
                     f'Seam {name!r} of {type(self.restorer).__name__} runs {times} times in one '
-                    f'forward and must run once; modules that do are {", ".join(once)}.'
+                    f'forward pass, but must run once; use one of {", ".join(once)}.'
                 )
 
     def forward(self, img: Tensor, fuse: FuseFn = no_fuse) -> Union[Tensor, List[Tensor]]:
         """Restore an image.
 
         Args:
-            img: ``(N, 3, H, W)``, RGB, [0, 1].
-            fuse: called at every seam.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
+            fuse: Function that is called at every seam.
 
         Returns:
-            What the bare restorer returns.
+            The output of the bare restorer.
         """
         return checkpointed(self.with_cp, self._forward, img, fuse)
 
@@ -232,7 +278,7 @@ class HookSeams(BaseModule):
 
 
 def _strip_prefix(module: nn.Module, state: dict, prefix: str, metadata: dict) -> None:
-    """Name the parameters in a state dict as the bare restorer does."""
+    """Rename the parameters in a state dict to the names of the bare restorer."""
     inner = prefix + 'restorer.'
     for key in [key for key in state if key.startswith(inner)]:
         state[prefix + key[len(inner) :]] = state.pop(key)
@@ -247,10 +293,10 @@ def _add_prefix(module: nn.Module, state: dict, prefix: str, *_: object) -> None
 
 
 def _usable_modules(owner: HookSeams, most: int = 16) -> List[str]:
-    """Modules that run exactly once on a feature map, the shallow ones, decoder first.
+    """List shallow modules that run exactly once on a feature map, the last one first.
 
     Returns:
-        Such as ``decoders.1 (stride 4)``.
+        Phrases such as ``decoders.1 (stride 4)``.
     """
     strides: Dict[str, List[int]] = {}
 

@@ -1,4 +1,4 @@
-"""SemanticPriorDeblurrer: losses of Eq. 7, the teacher outside of everything, errors."""
+"""SemanticPriorDeblurrer: the losses of Eq. 7, the teacher outside of the model, error messages."""
 
 import copy
 import gc
@@ -60,7 +60,7 @@ def pair():
 
 
 def test_mimo_losses_are_summed_over_three_scales(pair):
-    """Bilinear targets: x0.5 is the 2x2 mean, x0.25 the mean of each 4x4 block's center."""
+    """Bilinear targets: x0.5 is the 2x2 mean, x0.25 the mean of the center of each 4x4 block."""
     blurry, sharp = pair
     model = plain_deblurrer()
     losses = model(blurry, sample(sharp), mode='loss')
@@ -93,7 +93,7 @@ def test_eq7_prior_loss(pair):
 
 
 def test_both_losses_reach_the_extractor(pair):
-    """End to end, no detach: F_S learns from the restoration too, once SAT has left zero."""
+    """F_S learns from the restoration losses too, as soon as SAT is not zero."""
     model = deblurrer()
     with torch.no_grad():
         for parameter in model.generator.embedding.parameters():
@@ -122,7 +122,7 @@ def test_teacher_is_no_part_of_the_model(pair):
     assert not [name for name in names if 'teacher' in name]
     trained = {name.split('.')[0] for name, _ in model.named_parameters()}
     assert trained == {'generator', 'prior_loss'}
-    copied = copy.deepcopy(model)  # what EMA does
+    copied = copy.deepcopy(model)  # as EMA does
     copied(pair[0], sample(pair[1]), mode='loss')
     assert copied._teacher is model._teacher
     gc.collect()
@@ -193,29 +193,32 @@ def test_autocast_trains(pair):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(losses=dict(pix=dict(type='mmagic.L1Loss'))), "key 'pix', which MMEngine would log"),
+        (dict(losses=dict(pix=dict(type='mmagic.L1Loss'))), "key 'pix' .*; rename it to loss_pix"),
         (
             dict(multi_scale_targets='lanczos'),
             "model.multi_scale_targets='lanczos' is unknown; use one of bilinear",
         ),
-        (dict(teacher=None), 'model.teacher is missing; teacher and prior_loss go together'),
+        (dict(teacher=None), 'model.teacher is missing; set both teacher and prior_loss'),
         (dict(prior_loss=None), 'model.prior_loss is missing'),
         (dict(generator=MIMO), 'model.generator is a plain restorer without a prior'),
         (
             dict(teacher={k: v for k, v in TEACHER.items() if k != 'channels'}),
-            'model.teacher must state channels',
+            'model.teacher has no channels; add channels=',
         ),
-        (dict(test_cfg=dict(self_ensembl=True)), "test_cfg has the key 'self_ensembl'"),
+        (
+            dict(test_cfg=dict(self_ensembl=True)),
+            "test_cfg has no key 'self_ensembl'; use one of self_ensemble",
+        ),
     ],
 )
-def test_pieces_that_do_not_fit(kwargs, message):
+def test_components_that_do_not_fit(kwargs, message):
     with pytest.raises(ValueError, match=message):
         deblurrer(**kwargs)
 
 
 def test_strides_are_checked_when_training_starts():
     model = deblurrer(teacher=dict(TEACHER, scale=1))
-    with pytest.raises(ValueError, match=r'strides \(4, 8, 16\) .* but the prior at \(2, 4, 8\)'):
+    with pytest.raises(ValueError, match=r'strides \(4, 8, 16\), but the prior has \(2, 4, 8\)'):
         model.init_weights()
 
 
@@ -254,7 +257,7 @@ def test_a_teacher_can_be_shown_the_blurry_image(pair):
     assert torch.equal(model.prior_distance(blurry, sharp), loss)
     usual = deblurrer()(blurry, sample(sharp), mode='loss')['loss_prior']
     assert not torch.isclose(loss, usual)
-    with pytest.raises(UserError, match="teacher_sees is 'sharp' or 'blurry', not 'both'"):
+    with pytest.raises(UserError, match="teacher_sees='both' is unknown; use 'sharp'"):
         deblurrer(teacher_sees='both')
 
 
@@ -267,7 +270,7 @@ def test_a_detached_prior_learns_from_its_teacher_alone(pair):
     gradients = torch.autograd.grad(restoration, weights, retain_graph=True, allow_unused=True)
     assert gradients == (None,) * len(weights)
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(losses['loss_prior'], weights))
-    with pytest.raises(UserError, match='detach_prior leaves the prior without anything to learn'):
+    with pytest.raises(UserError, match='detach_prior is set without a teacher'):
         deblurrer(generator=dict(GUIDED, detach_prior=True), teacher=None, prior_loss=None)
 
 
@@ -293,9 +296,9 @@ def test_compiled_training_is_the_same_and_leaves_no_trace(pair):
         torch.testing.assert_close(one.grad, other.grad)
     assert (32, 48) in compiled_sizes
     seen = len(compiled_sizes)
-    copied = copy.deepcopy(model)  # what EMA does
+    copied = copy.deepcopy(model)  # as EMA does
     with torch.no_grad():
-        for network in (model.eval(), copied.eval()):  # images of validation are not compiled for
+        for network in (model.eval(), copied.eval()):  # validation images are not compiled
             network(torch.rand(1, 3, 40, 56), mode='tensor')
     assert list(copied.state_dict()) == list(eager.state_dict())
     assert copied._compiled_generator._compiled is None
@@ -303,7 +306,7 @@ def test_compiled_training_is_the_same_and_leaves_no_trace(pair):
 
 
 @pytest.mark.slow
-def test_compiling_that_fails_ends_in_a_sentence(pair):
+def test_a_failed_compilation_raises_a_user_error(pair):
     def backend(graph, inputs):
         raise RuntimeError('no working C++ compiler gradients')
 
@@ -343,19 +346,19 @@ def test_precision_and_compiling_are_for_testing_too(pair):
     half = predict(pair[0], precision='bfloat16')
     assert half.dtype == torch.float32
     assert 0 < (half - want).abs().max() < 10
-    with torch.autocast('cpu', torch.bfloat16):  # as of a loop with fp16=True
+    with torch.autocast('cpu', torch.bfloat16):  # as in a loop with fp16=True
         assert torch.equal(predict(pair[0], precision='float32'), want)
     with pytest.raises(UserError, match="precision='half' is unknown"):
         predict(pair[0], precision='half')
 
 
 @pytest.mark.slow
-def test_a_test_in_tiles(pair):
+def test_testing_in_tiles(pair):
     images = torch.rand(2, 3, 96, 160)
     want = predict(images)
     tiled = predict(images, tile=64)
     assert tiled.shape == want.shape
-    assert not torch.equal(tiled, want)  # neighboring tiles are faded into each other
+    assert not torch.equal(tiled, want)  # neighboring tiles are blended
     assert (tiled - want).abs().mean() < 1
     torch.testing.assert_close(predict(images, tile=160), want)  # one tile
     ensemble = predict(images, self_ensemble=True)
@@ -376,5 +379,5 @@ def test_a_test_in_tiles(pair):
         (dict(backend='cudagraphs'), True),
     ],
 )
-def test_results_in_memory_of_cuda_graphs_are_known(options, reused):
+def test_reuse_of_memory_by_cuda_graphs_is_known(options, reused):
     assert Compiled(options).reuses_memory == reused

@@ -1,4 +1,4 @@
-"""SemanticGuided: levels, padding, errors, and life inside a plain MMagic model."""
+"""SemanticGuided: levels, padding, error messages, and use inside a plain MMagic model."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def test_the_priors_padding_covers_the_restorers():
 
 
 def test_an_odd_size_equals_its_padded_image():
-    """Where both pad alike, padding by hand and cropping gives the very same picture."""
+    """Manual padding to the multiple gives the same features as the padding of the model."""
     guided = randomize(guide(UNET)).eval()
     img = image(37, 43)  # to 40 and 44 for the restorer, 40 and 48 for the prior
     seen = {}
@@ -62,8 +62,8 @@ def test_an_odd_size_equals_its_padded_image():
     assert torch.equal(*seen['delta'])
 
 
-def test_a_part_is_restored_with_its_part_of_the_prior():
-    """Deep in the part, where neither run sees a border, the two agree."""
+def test_a_crop_is_restored_with_the_same_crop_of_the_prior():
+    """Far from the borders of the crop, both results agree."""
     guided = randomize(guide(UNET)).eval()
     img = image(32, 256)
     with torch.no_grad():
@@ -78,37 +78,37 @@ def test_a_part_is_restored_with_its_part_of_the_prior():
 @pytest.mark.parametrize(
     ('restorer', 'seams', 'message'),
     [
-        (UNET, ['dec9'], "Seam 'dec9' does not exist in UNet; its seams are dec3, dec2, dec1"),
-        (UNET, 'dec1', r"seams must be a list of seams, but got 'dec1'; write seams=\['dec1'\]"),
-        (UNET, ['dec1', 'dec2', 'dec1'], "names the seam 'dec1' more than once"),
+        (UNET, ['dec9'], "Seam 'dec9' does not exist in UNet; use one of dec3, dec2, dec1"),
+        (UNET, 'dec1', r"seams='dec1' is not a list; write seams=\['dec1'\]"),
+        (UNET, ['dec1', 'dec2', 'dec1'], "seams contains 'dec1' more than once"),
         (
             NAFNET,
             ['what'],
-            r'try one of ending \(stride 1\), decoders.3 \(stride 1\), .*decoders.0',
+            r'use one of ending \(stride 1\), decoders.3 \(stride 1\), .*decoders.0',
         ),
         (NAFNET, ['decoders'], r'runs 0 times .* decoders.2 \(stride 2\)'),
-        (UNET, [dict(name='dec1', depth=1)], r'must be a name or dict\(name='),
-        (UNET, [dict(name='dec1', level=3)], 'would take level 3 of a prior with 3 levels'),
-        (NAFNET, None, r'NAFNet has no seams of its own; state seams=\[...\]'),
+        (UNET, [dict(name='dec1', depth=1)], r'; write a name or dict\(name='),
+        (UNET, [dict(name='dec1', level=3)], 'needs level 3, but the prior has only 3 levels'),
+        (NAFNET, None, r'NAFNet does not define seams; set seams=\[...\]'),
         (
             NAFNET,
             ['decoder.1'],
-            "Module 'decoder.1' does not exist in NAFNet; try one of decoders.1",
+            "Module 'decoder.1' does not exist in NAFNet; use one of decoders.1",
         ),
         (
             NAFNET,
             [f'decoders.{i}' for i in range(4)],
-            "'decoders.0' at stride 8 would take level 3 .* leave it out of seams",
+            "'decoders.0' at stride 8 needs level 3, .* remove it from seams",
         ),
     ],
 )
-def test_wrong_seams_end_in_one_sentence(restorer, seams, message):
+def test_wrong_seams_are_refused(restorer, seams, message):
     with pytest.raises(ValueError, match=message):
         guide(restorer, seams)
 
 
 def test_leaked_restorer_arguments_are_refused():
-    """What a child config without _delete_=True leaves behind."""
+    """A child config without _delete_=True keeps arguments of its base config."""
     with pytest.raises(TypeError, match='num_res'):
         MODELS.build(dict(GUIDED, num_res=8))
 
@@ -119,7 +119,7 @@ def test_unknown_outputs_are_refused():
 
 
 def test_guided_nafnet_inside_a_plain_base_edit_model():
-    """outputs='last' is all that MMagic's own model needs."""
+    """MMagic's own model works with outputs='last'."""
     from mmagic.structures import DataSample
 
     import mmspd.models  # noqa: F401  (imports MMagic with its registry)
@@ -143,7 +143,7 @@ def test_guided_nafnet_inside_a_plain_base_edit_model():
 
 
 def saved_bytes(network, img):
-    """Bytes that a forward keeps for the backward pass, beside the parameters."""
+    """Bytes that a forward pass keeps for the backward pass, without the parameters."""
     storages = {}
     parameters = {p.untyped_storage().data_ptr() for p in network.parameters()}
 
@@ -182,7 +182,7 @@ def test_the_embedding_is_recomputed_while_training_by_default():
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-7)
 
 
-def test_a_restorer_that_returns_a_list_is_guided_as_well():
+def test_a_restorer_that_returns_a_tuple_is_guided_as_well():
     class Stages(nn.Module):
         def __init__(self):
             super().__init__()

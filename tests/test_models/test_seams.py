@@ -1,4 +1,4 @@
-"""The seam: the adapter equals the explicit form, and mistakes are refused by name."""
+"""Seams: HookSeams equals a restorer with explicit seams, and wrong seams are refused by name."""
 
 import copy
 
@@ -11,7 +11,7 @@ from mmspd.registry import MODELS, build_model
 
 
 class Host(nn.Module):
-    """A restorer of another project: additive skip, a module that runs twice, one that does not."""
+    """A foreign restorer with an additive skip, a module that runs twice and an unused module."""
 
     def __init__(self, fuse_arg=False):
         super().__init__()
@@ -79,8 +79,8 @@ def test_probe_computes_nothing_and_changes_nothing(host):
     assert not any(p.is_meta for p in host.parameters())
 
 
-def test_probe_spares_a_module_that_stands_at_two_places():
-    """As the one PReLU of MPRNet, or the encoder of DeblurGANv2's feature pyramid."""
+def test_probe_does_not_change_a_shared_module():
+    """Such as the shared PReLU of MPRNet, or the encoder of DeblurGANv2's feature pyramid."""
     host = Host()
     host.also = nn.Sequential(host.enc, host.down)
     HookSeams(host, ['dec'])
@@ -90,9 +90,9 @@ def test_probe_spares_a_module_that_stands_at_two_places():
 @pytest.mark.parametrize(
     ('names', 'message'),
     [
-        (['deck'], "Module 'deck' does not exist in Host; try one of dec"),
-        (['never'], "Seam 'never' of Host runs 0 times in one forward and must run once"),
-        (['dec', 'twice'], "Seam 'twice' of Host runs 2 times .* modules that do are .*enc"),
+        (['deck'], "Module 'deck' does not exist in Host; use one of dec"),
+        (['never'], "Seam 'never' of Host runs 0 times in one forward pass, but must run once"),
+        (['dec', 'twice'], "Seam 'twice' of Host runs 2 times .*; use one of .*enc"),
     ],
 )
 def test_wrong_seams_are_refused_by_name(host, names, message):
@@ -100,7 +100,7 @@ def test_wrong_seams_are_refused_by_name(host, names, message):
         HookSeams(host, names)
 
 
-def test_a_seam_that_is_no_feature_map_is_refused():
+def test_a_seam_without_a_feature_map_is_refused():
     class Tokens(nn.Module):
         def __init__(self):
             super().__init__()
@@ -127,7 +127,7 @@ def test_keys_are_the_bare_restorers(host, img):
 
 
 def test_keys_through_mmengine(host):
-    """MMEngine walks the module tree itself and ignores an overridden state_dict()."""
+    """MMEngine walks through the modules itself and ignores an overridden state_dict()."""
     from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 
     parent = nn.Module()
@@ -141,13 +141,13 @@ def test_keys_through_mmengine(host):
 
 
 def test_recomputing_the_inner_restorer_alone_is_refused(host, img):
-    """It would run the seam when the prior is gone; the message says where to recompute."""
+    """The recomputation would run the seam without the prior."""
     from torch.utils.checkpoint import checkpoint
 
     hooked = HookSeams(host, ['dec'])
     forward = host.forward
     host.forward = lambda x: checkpoint(forward, x, use_reentrant=False)
-    with pytest.raises(RuntimeError, match='around HookSeams'):
+    with pytest.raises(RuntimeError, match='apply activation checkpointing to HookSeams'):
         hooked(img, scale_by(2)).sum().backward()
 
 
@@ -170,8 +170,8 @@ def test_registered():
     assert isinstance(hooked, HookSeams)
 
 
-def test_guided_and_plain_restorers_are_initialized_alike():
-    """MMEngine's init_weights must reach through to a restorer that has its own."""
+def test_a_hooked_restorer_is_initialized_like_a_plain_one():
+    """MMEngine's init_weights must reach a restorer with its own init_weights."""
     calls = []
 
     class Initialized(Host):
@@ -184,5 +184,5 @@ def test_guided_and_plain_restorers_are_initialized_alike():
 
 
 def test_no_seams_at_all_is_refused():
-    with pytest.raises(ValueError, match='seams is empty; name the seams'):
+    with pytest.raises(ValueError, match='seams is empty; name at least one'):
         probe_seams(build_model(dict(type='mmspd.UNet', base=4, num_res=1)), [])
