@@ -277,7 +277,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             sharp: Sharp images ``(N, 3, H, W)``, RGB, [0, 1]; the teacher's input otherwise.
 
         Returns:
-            f_gt^1 ... f_gt^L, fine to coarse, ``(N, C_i, H_i, W_i)``.
+            The levels f_gt^1 ... f_gt^L, fine to coarse, ``(N, C_i, H_i, W_i)``.
 
         Raises:
             UserError: The model has no teacher, or the teacher's weights are missing.

@@ -162,7 +162,7 @@ class SemanticGuided(BaseModule):
             img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            f_pri^1 ... f_pri^L, fine to coarse, of the image padded to :attr:`multiple`.
+            The levels f_pri^1 ... f_pri^L, fine to coarse, of the image padded to :attr:`multiple`.
         """
         return checkpointed(self.with_cp, self.prior, pad_to_multiple(img, self.multiple))
 
@@ -192,12 +192,15 @@ def _as_entries(seams: Sequence[SeamEntry]) -> List[Dict[str, Any]]:
     for entry in entries:
         if 'name' not in entry or entry.keys() - {'name', 'level'}:
             raise UserError(
-                f'seams has the entry {entry!r}; write a name or dict(name=..., level=...).'
+                f'The list seams has the entry {entry!r}; write a name or '
+                'dict(name=..., level=...).'
             )
     names = [entry['name'] for entry in entries]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f'seams contains {twice[0]!r} more than once; name each seam once.')
+        raise UserError(
+            f'The list seams contains {twice[0]!r} more than once; name each seam once.'
+        )
     return entries
 
 

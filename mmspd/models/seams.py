@@ -146,7 +146,7 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
     """
     if names is not None and not names:
         raise UserError(
-            'seams is empty; name at least one seam, or remove the argument to use all seams.'
+            'The list seams is empty; name at least one seam, or remove seams to use all.'
         )
     shapes = _record_shapes(restorer, PROBE_SIDE)
     names = list(shapes) if names is None else list(names)

@@ -80,7 +80,7 @@ def test_a_crop_is_restored_with_the_same_crop_of_the_prior():
     [
         (UNET, ['dec9'], "Seam 'dec9' does not exist in UNet; use one of dec3, dec2, dec1"),
         (UNET, 'dec1', r"seams='dec1' is not a list; write seams=\['dec1'\]"),
-        (UNET, ['dec1', 'dec2', 'dec1'], "seams contains 'dec1' more than once"),
+        (UNET, ['dec1', 'dec2', 'dec1'], "The list seams contains 'dec1' more than once"),
         (
             NAFNET,
             ['what'],

@@ -184,5 +184,5 @@ def test_a_hooked_restorer_is_initialized_like_a_plain_one():
 
 
 def test_no_seams_at_all_is_refused():
-    with pytest.raises(ValueError, match='seams is empty; name at least one'):
+    with pytest.raises(ValueError, match='The list seams is empty; name at least one'):
         probe_seams(build_model(dict(type='mmspd.UNet', base=4, num_res=1)), [])

@@ -1,4 +1,4 @@
-"""The semantic prior embedding layer: how the prior enters a restorer."""
+"""The semantic prior embedding layer: it fuses the prior into a restorer."""
 
 from mmspd.models.embeddings.fusion import SAT, AddFusion, ConcatFusion
 from mmspd.models.embeddings.mla import MLA

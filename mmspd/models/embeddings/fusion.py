@@ -1,7 +1,8 @@
-"""How an aggregated prior enters a decoder feature: SAT (Eq. 6) and its rivals in Table 4.
+"""Fusion of an aggregated prior and a decoder feature: SAT (Eq. 6) and the alternatives of Table 4.
 
-All of them start as the identity, so a prior added to a trained restorer changes nothing until it
-has learned something: SAT and AddFusion exactly, ConcatFusion up to its convolution's rounding.
+Each fusion starts as the identity. A prior that is added to a trained restorer does not change its
+output before training: SAT and AddFusion exactly, ConcatFusion up to the rounding of its
+convolution.
 """
 
 from typing import Tuple
@@ -16,10 +17,10 @@ __all__ = ['SAT', 'AddFusion', 'ConcatFusion']
 
 
 def _resample(x: Tensor, scale: float, like: Tensor) -> Tensor:
-    """Bring a map at the prior's resolution onto the grid, and to the type, of a decoder feature.
+    """Resize a map at the prior's resolution to the size and type of a decoder feature.
 
-    Both grids start at the image's top left corner; the prior's may reach further at the right
-    and bottom, where the paddings differ. So the scale is exact and the surplus is cut off.
+    Both grids start at the top left corner of the image. The prior may be padded more at the right
+    and bottom. So the scale is exact and the surplus is cut off.
     """
     if scale != 1:
         x = F.interpolate(x, scale_factor=scale, mode='bilinear', align_corners=False)
@@ -27,7 +28,7 @@ def _resample(x: Tensor, scale: float, like: Tensor) -> Tensor:
 
 
 def _zero(conv: nn.Conv2d) -> nn.Conv2d:
-    """Let a convolution start by returning zero."""
+    """Initialize a convolution with zeros."""
     nn.init.zeros_(conv.weight)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
@@ -35,11 +36,11 @@ def _zero(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 def _conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """conv3x3, leaky ReLU, conv3x3 that starts by returning zero.
+    """Make a block of conv3x3, leaky ReLU and conv3x3; the last convolution starts at zero.
 
-    The prior grows in training, and behind a plain ReLU nearly all units soon returned zero
-    everywhere: the fusion no longer saw the prior. The slope is that of the spatial feature
-    transform (Wang et al., CVPR 2018), which the paper's SAT resembles; it does not state one.
+    The prior grows during training. With a plain ReLU, nearly all hidden units soon returned zero,
+    and the fusion ignored the prior. The paper does not give an activation. The slope 0.1 is taken
+    from the spatial feature transform (Wang et al., CVPR 2018), which resembles the paper's SAT.
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, in_channels, 3, padding=1),
@@ -56,14 +57,23 @@ class SAT(nn.Module):
         f_{sa} = \mu \otimes (f_{de} + f_{en}) + \sigma, \quad
         \mu = 1 + up(\delta(M_{pri})), \quad \sigma = up(\sigma(M_{pri}))
 
-    delta and sigma are two convolution blocks at the prior's resolution. Their last layers start
-    at zero, so mu is exactly 1 and sigma exactly 0 at any size and precision; a bias of 1 that is
-    enlarged would not be.
+    delta and sigma are convolution blocks at the prior's resolution. Their last layers start at
+    zero, so mu is exactly 1 and sigma exactly 0 at any size and precision. An enlarged bias of 1
+    would not be exact.
 
     Args:
-        prior_channels: channels of M_pri.
-        channels: channels of the decoder feature.
-        scale: stride of M_pri over stride of the decoder feature.
+        prior_channels: Channels of M_pri.
+        channels: Channels of the decoder feature.
+        scale: Stride of M_pri divided by the stride of the decoder feature.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.embeddings import SAT
+        >>> sat = SAT(prior_channels=16, channels=8, scale=2)
+        >>> dec = torch.rand(1, 8, 32, 48)
+        >>> fused = sat(torch.rand(1, 16, 16, 24), dec)
+        >>> fused.shape, torch.equal(fused, dec)  # starts as the identity
+        (torch.Size([1, 8, 32, 48]), True)
     """
 
     def __init__(self, prior_channels: int, channels: int, scale: float) -> None:
@@ -80,18 +90,21 @@ class SAT(nn.Module):
             dec: ``f_de + f_en`` ``(N, C, H, W)``, the decoder feature after the skip fusion.
 
         Returns:
-            f_sa ``(N, C, H, W)``.
+            The feature f_sa ``(N, C, H, W)``.
         """
         change, sigma = self.modulation(prior)
-        # mu * dec + sigma in two passes over the full resolution; 1 + change is never rounded
+        # Two passes at full resolution; 1 + change is never computed, so it is never rounded.
         shifted = dec + _resample(sigma, self.scale, dec)
         return shifted.addcmul_(_resample(change, self.scale, dec), dec)
 
     def modulation(self, prior: Tensor) -> Tuple[Tensor, Tensor]:
-        """Compute mu - 1 and sigma of M_pri ``(N, C_p, H_p, W_p)``, before they are enlarged.
+        """Compute mu - 1 and sigma at the prior's resolution.
+
+        Args:
+            prior: M_pri ``(N, C_p, H_p, W_p)``.
 
         Returns:
-            Two maps ``(N, C, H_p, W_p)``; zeros change nothing.
+            The maps mu - 1 and sigma, each ``(N, C, H_p, W_p)``; zeros have no effect.
         """
         return self.delta(prior), self.sigma(prior)
 
@@ -101,9 +114,9 @@ class AddFusion(nn.Module):
     """Fusion by addition, ``f + P(M_pri)`` (Net1 of Table 4); P starts at zero.
 
     Args:
-        prior_channels: channels of M_pri.
-        channels: channels of the decoder feature.
-        scale: stride of M_pri over stride of the decoder feature.
+        prior_channels: Channels of M_pri.
+        channels: Channels of the decoder feature.
+        scale: Stride of M_pri divided by the stride of the decoder feature.
     """
 
     def __init__(self, prior_channels: int, channels: int, scale: float) -> None:
@@ -112,7 +125,15 @@ class AddFusion(nn.Module):
         self.project = _zero(nn.Conv2d(prior_channels, channels, 1))
 
     def forward(self, prior: Tensor, dec: Tensor) -> Tensor:
-        """Add the prior; shapes as in :meth:`SAT.forward`."""
+        """Add the projected prior to a decoder feature.
+
+        Args:
+            prior: M_pri ``(N, C_p, H_p, W_p)``.
+            dec: The decoder feature after the skip fusion, ``(N, C, H, W)``.
+
+        Returns:
+            The fused feature ``(N, C, H, W)``.
+        """
         return dec + _resample(self.project(prior), self.scale, dec)
 
 
@@ -120,12 +141,12 @@ class AddFusion(nn.Module):
 class ConcatFusion(nn.Module):
     """Fusion by concatenation, ``conv(cat(f, M_pri))`` (Net2 of Table 4).
 
-    The 1x1 convolution starts as the identity on f and zero on M_pri.
+    The 1x1 convolution starts as the identity for f and with zeros for M_pri.
 
     Args:
-        prior_channels: channels of M_pri.
-        channels: channels of the decoder feature.
-        scale: stride of M_pri over stride of the decoder feature.
+        prior_channels: Channels of M_pri.
+        channels: Channels of the decoder feature.
+        scale: Stride of M_pri divided by the stride of the decoder feature.
     """
 
     def __init__(self, prior_channels: int, channels: int, scale: float) -> None:
@@ -135,5 +156,13 @@ class ConcatFusion(nn.Module):
         nn.init.dirac_(self.conv.weight[:, :channels])
 
     def forward(self, prior: Tensor, dec: Tensor) -> Tensor:
-        """Concatenate the prior; shapes as in :meth:`SAT.forward`."""
+        """Concatenate the prior and a decoder feature, and convolve them.
+
+        Args:
+            prior: M_pri ``(N, C_p, H_p, W_p)``.
+            dec: The decoder feature after the skip fusion, ``(N, C, H, W)``.
+
+        Returns:
+            The fused feature ``(N, C, H, W)``.
+        """
         return self.conv(torch.cat([dec, _resample(prior, self.scale, dec)], dim=1))

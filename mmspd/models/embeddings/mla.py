@@ -14,18 +14,28 @@ __all__ = ['MLA']
 
 @MODELS.register_module()
 class MLA(nn.Module):
-    r"""Multi-level aggregation: one level of the prior, merged with what the others know.
+    r"""Multi-level aggregation: merges all levels of the prior into one level (Eq. 5).
 
-    Eq. 5, with all levels resized to the size of level i:
+    The other levels are resized to the size of level i.
 
     .. math::
         M_{pri}^i = conv(cat(f_{pri}^i, f_{pri}^t)) \otimes f_{pri}^i + f_{pri}^i,
         \quad t \in \{1, ..., L\}, t \neq i
 
     Args:
-        channels: channels of f_pri^1 ... f_pri^L.
-        level: index of the level that is aggregated, 0 the finest.
-        gate: activation of the attention map, ``None`` or ``'sigmoid'``.
+        channels: Channels of f_pri^1 ... f_pri^L.
+        level: Index of the aggregated level, 0 for the finest.
+        gate: Activation of the attention map, ``None`` or ``'sigmoid'``.
+
+    Raises:
+        UserError: ``gate`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.embeddings import MLA
+        >>> mla = MLA(channels=(16, 16), level=1)
+        >>> mla([torch.rand(1, 16, 32, 48), torch.rand(1, 16, 16, 24)]).shape
+        torch.Size([1, 16, 16, 24])
     """
 
     def __init__(
@@ -43,7 +53,7 @@ class MLA(nn.Module):
         """Aggregate the prior.
 
         Args:
-            prior: f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
+            prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
 
         Returns:
             M_pri of this level, ``(N, C_i, H_i, W_i)``.

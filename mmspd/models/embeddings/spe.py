@@ -16,7 +16,13 @@ SEMANTIC_ATTENTION = dict(type='mmspd.SAT')
 
 
 class SeamSpec(NamedTuple):
-    """What the embedding needs to know of a seam."""
+    """Properties of a seam for the embedding.
+
+    Attributes:
+        channels: Channels of the decoder feature.
+        stride: Stride of the decoder feature with respect to the image.
+        level: Index of the prior's level for this seam, 0 for the finest.
+    """
 
     channels: int
     stride: int
@@ -28,13 +34,26 @@ class SPE(nn.Module):
     """Semantic prior embedding: aggregates the prior and fuses it at every seam.
 
     Args:
-        seams: channels, stride and prior level of every seam, by name; read from the restorer by
-            :class:`~mmspd.models.guided.SemanticGuided`, never written in a config.
-        prior_channels: channels of the prior's levels; from the prior branch.
-        prior_strides: strides of the prior's levels; from the prior branch.
-        mla: config of the multi-level aggregation; ``None`` leaves it out (Net1-4 of the paper's
-            Table 4).
-        fusion: config of the fusion, ``mmspd.SAT``, ``mmspd.AddFusion`` or ``mmspd.ConcatFusion``.
+        seams: Channels, stride and prior level of every seam by name. Do not write them in a
+            config; :class:`~mmspd.models.guided.SemanticGuided` reads them from the restorer.
+        prior_channels: Channels of the levels of the prior; also set by ``SemanticGuided``.
+        prior_strides: Strides of the levels of the prior; also set by ``SemanticGuided``.
+        mla: Config of the multi-level aggregation. ``None`` uses each level alone (Net1-4 of the
+            paper's Table 4).
+        fusion: Config of the fusion, ``mmspd.SAT``, ``mmspd.AddFusion`` or ``mmspd.ConcatFusion``.
+
+    Attributes:
+        levels: Index of the prior's level by the name of the seam.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.embeddings import SPE
+        >>> from mmspd.models.embeddings.spe import SeamSpec
+        >>> seams = dict(dec1=SeamSpec(channels=8, stride=1, level=0))
+        >>> spe = SPE(seams, prior_channels=(16, 16), prior_strides=(2, 4))
+        >>> fuse = spe([torch.rand(1, 16, 16, 24), torch.rand(1, 16, 8, 12)])
+        >>> fuse('dec1', torch.rand(1, 8, 32, 48)).shape
+        torch.Size([1, 8, 32, 48])
     """
 
     def __init__(
@@ -68,18 +87,26 @@ class SPE(nn.Module):
         )
 
     def forward(self, prior: Sequence[Tensor]) -> FuseFn:
-        """Aggregate a prior and return the ``fuse`` that brings it into a restorer.
+        """Aggregate a prior and return the ``fuse`` function for a restorer.
 
         Args:
-            prior: f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
+            prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
 
         Returns:
-            A function for :meth:`Restorer.forward`; it leaves seams that are not its own alone.
+            A function for :meth:`Restorer.forward`. At a seam that is not in :attr:`levels` it
+            returns the decoder feature unchanged.
         """
         return partial(self._fuse, self.aggregate(prior))
 
     def aggregate(self, prior: Sequence[Tensor]) -> Dict[int, Tensor]:
-        """Compute M_pri of every level that some seam takes (Eq. 5), by level index."""
+        """Compute M_pri of every level that a seam uses (Eq. 5).
+
+        Args:
+            prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
+
+        Returns:
+            M_pri by the index of the level, each ``(N, C_i, H_i, W_i)``.
+        """
         levels = sorted(set(self.levels.values()))
         if self.mla is None:
             return {level: prior[level] for level in levels}
@@ -88,13 +115,16 @@ class SPE(nn.Module):
     def modulation(
         self, aggregated: Mapping[int, Tensor]
     ) -> Iterator[Tuple[str, Tuple[Tensor, Tensor]]]:
-        """Compute mu - 1 and sigma for viewing; one seam at a time, because they are large.
+        """Compute mu - 1 and sigma of each seam, for visualization.
+
+        Only one seam is computed at a time, because the maps are large.
 
         Args:
-            aggregated: what :meth:`aggregate` returned.
+            aggregated: The result of :meth:`aggregate`.
 
         Yields:
-            Each seam where the fusion is SAT, and what :meth:`SAT.modulation` returns there.
+            The name of each seam with SAT fusion, and the result of :meth:`SAT.modulation` at that
+            seam.
         """
         for name, level in self.levels.items():
             fusion = self.fusions[_key(name)]
@@ -108,5 +138,5 @@ class SPE(nn.Module):
 
 
 def _key(seam: str) -> str:
-    """Name of a seam as a key of a module dict, which may not hold dots."""
+    """Convert the name of a seam to a key of a module dict, which must not contain dots."""
     return seam.replace('.', '_')

@@ -159,8 +159,8 @@ class PriorDistillationLoss(nn.Module):
         """Compare the prior with the teacher's features.
 
         Args:
-            prior: f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
-            features: f_gt^1 ... f_gt^L, each ``(N, T_i, H_i, W_i)``.
+            prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
+            features: The levels f_gt^1 ... f_gt^L, each ``(N, T_i, H_i, W_i)``.
 
         Returns:
             Scalar, times ``loss_weight``.
@@ -175,7 +175,7 @@ class PriorDistillationLoss(nn.Module):
         """Turn the prior into what it holds of the teacher's features.
 
         Args:
-            prior: f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
+            prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
 
         Returns:
             head_i(f_pri^i), each ``(N, T_i, H_i, W_i)``, in the scale of the teacher's features.

@@ -51,7 +51,7 @@ class SegmapDistillationLoss(nn.Module):
 
         Args:
             prior: log-probabilities f_pri^1 ... f_pri^L, each ``(N, classes, H_i, W_i)``.
-            segmaps: f_gt^1 ... f_gt^L of the same shapes, summing to 1 over the classes.
+            segmaps: The levels f_gt^1 ... f_gt^L of the same shapes, summing to 1 over the classes.
 
         Returns:
             Scalar, times ``loss_weight``.

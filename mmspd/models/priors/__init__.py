@@ -1,4 +1,4 @@
-"""The semantic prior learning branch: what the student extracts from the blurry image."""
+"""The semantic prior learning branch: it extracts the prior from the blurry image."""
 
 from mmspd.models.priors.clc import CLC
 from mmspd.models.priors.extractors import BackboneExtractor, ConvExtractor

@@ -1,4 +1,4 @@
-"""What every prior branch has in common: where its levels lie, and what the restorer is shown."""
+"""The base class of the prior branches."""
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -11,18 +11,18 @@ __all__ = ['PriorBranch']
 
 
 class PriorBranch(BaseModule):
-    """Base class: a blurry image in, the prior f_pri^1 ... f_pri^L out, fine to coarse.
+    """Base class of a branch that maps a blurry image to the prior f_pri^1 ... f_pri^L.
 
-    A subclass states :attr:`channels` and writes ``forward``.
+    A subclass sets :attr:`channels` and implements :meth:`forward`.
 
     Args:
-        extractor: config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
+        extractor: Config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
 
     Attributes:
-        channels: channels of the prior's levels, fine to coarse.
-        strides: strides of the levels on the image.
-        multiple: the sides of the image must be multiples of it.
-        classes: number of classes where the prior is a segmentation map, ``None`` for features.
+        channels: Channels of the levels of the prior, fine to coarse.
+        strides: Strides of the levels with respect to the image.
+        multiple: The height and width of the image must be multiples of this size.
+        classes: Number of classes if the prior is a segmentation map, ``None`` for features.
     """
 
     channels: Tuple[int, ...]
@@ -35,13 +35,15 @@ class PriorBranch(BaseModule):
         self.multiple = max(self.strides)
 
     def guidance(self, prior: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Turn the prior, as the distillation compares it, into what the restorer is shown.
+        """Convert the prior into the guidance for the embedding layer.
+
+        The distillation loss gets the prior itself.
 
         Args:
-            prior: what ``forward`` returned.
+            prior: The result of :meth:`forward`.
 
         Returns:
-            Maps of the same shapes; here the prior itself.
+            Maps of the same shapes; in the base class the prior itself.
         """
         return prior
 
@@ -49,9 +51,11 @@ class PriorBranch(BaseModule):
         """Extract the prior.
 
         Args:
-            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1], sides multiples of :attr:`multiple`.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1]; H and W are multiples of
+                :attr:`multiple`.
 
         Returns:
-            f_pri^1 ... f_pri^L, each ``(N, C_i, H / stride_i, W / stride_i)``, fine to coarse.
+            The levels f_pri^1 ... f_pri^L, fine to coarse, each
+            ``(N, C_i, H / stride_i, W / stride_i)``.
         """
         raise NotImplementedError

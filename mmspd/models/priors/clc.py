@@ -14,9 +14,9 @@ __all__ = ['CLC']
 
 @MODELS.register_module()
 class CLC(nn.Module):
-    r"""Cross-level connection: pulls the deeper level's semantics into each shallower level.
+    r"""Cross-level connection: adds the semantics of the next deeper level to each level (Eq. 3).
 
-    Eq. 3, with levels i = 1 ... L counted from fine to coarse and raw features m on the right:
+    The levels i = 1 ... L run from fine to coarse; m are the raw features.
 
     .. math::
         f_{att}^i = conv(cat(m^i, m_\uparrow^{i+1})), \quad
@@ -24,12 +24,24 @@ class CLC(nn.Module):
         f_{pri}^L = m^L
 
     The arrow is a 1x1 convolution to the channels of m^i and a bilinear enlargement to its size.
-    The convolution comes first: the two commute, and at the lower resolution it costs a quarter.
+    The convolution runs first, at the lower resolution. The result is the same, because both
+    operations commute, and the cost is a quarter.
 
     Args:
-        channels: channels of m^1 ... m^L.
-        gate: activation of the attention map: ``None`` as the equation has it, or ``'sigmoid'``
-            as in the review-distillation module it descends from.
+        channels: Channels of m^1 ... m^L.
+        gate: Activation of the attention map: ``None`` as in the equation, or ``'sigmoid'`` as in
+            the module of ReviewKD (the paper's reference [30]) that inspired CLC.
+
+    Raises:
+        UserError: ``gate`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.priors import CLC
+        >>> clc = CLC(channels=(16, 16))
+        >>> prior = clc([torch.rand(1, 16, 32, 48), torch.rand(1, 16, 16, 24)])
+        >>> [tuple(level.shape) for level in prior]
+        [(1, 16, 32, 48), (1, 16, 16, 24)]
     """
 
     def __init__(self, channels: Sequence[int], gate: Optional[str] = None) -> None:
@@ -43,7 +55,7 @@ class CLC(nn.Module):
         """Connect the levels.
 
         Args:
-            features: m^1 ... m^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
+            features: The levels m^1 ... m^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
 
         Returns:
             The prior f_pri^1 ... f_pri^L, of the same shapes.

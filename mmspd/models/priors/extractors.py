@@ -1,4 +1,4 @@
-"""The prior extraction module F_S: a blurry image in, features m^1 ... m^L out."""
+"""The prior extraction modules F_S: they map a blurry image to features m^1 ... m^L."""
 
 from typing import Any, Dict, List, Sequence
 
@@ -13,7 +13,7 @@ __all__ = ['BackboneExtractor', 'ConvExtractor']
 
 
 class _Residual(nn.Module):
-    """conv3x3, ReLU, conv3x3, plus the input."""
+    """Residual block: conv3x3, ReLU, conv3x3, plus the input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -29,21 +29,33 @@ class _Residual(nn.Module):
 
 @MODELS.register_module()
 class ConvExtractor(nn.Module):
-    """Light residual encoder, trained from scratch.
+    """A light residual encoder that is trained from scratch.
 
-    Each level starts with a strided 3x3 convolution and goes on with residual blocks. The default
-    costs 2.4 GMAC at 256x256; ``width=128, num_blocks=(4, 6, 8)`` comes near the run time that the
-    paper's table implies.
+    Each level is a strided 3x3 convolution and residual blocks. The default costs 2.4 GMAC at
+    256x256. ``width=128, num_blocks=(4, 6, 8)`` approximates the run time that follows from the
+    paper's table.
 
     Args:
-        width: channels of every level.
-        strides: strides of the levels on the image, fine to coarse, each a multiple of the last;
-            2/4/8 match a teacher with features at 4/8/16 that sees the image twice enlarged.
-        num_blocks: residual blocks per level.
+        width: Channels of every level.
+        strides: Strides of the levels with respect to the image, fine to coarse. Each must be a
+            multiple of the one before. The default 2/4/8 fits a teacher with features at 4/8/16
+            that sees the image enlarged by 2.
+        num_blocks: Residual blocks of each level.
 
     Attributes:
-        channels: channels of the levels.
-        strides: strides of the levels.
+        channels: Channels of the levels.
+        strides: Strides of the levels.
+
+    Raises:
+        UserError: ``strides`` and ``num_blocks`` have different lengths, or a stride is not a
+            multiple of the one before.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.priors import ConvExtractor
+        >>> extractor = ConvExtractor(width=16, strides=(2, 4), num_blocks=(1, 1))
+        >>> [tuple(level.shape) for level in extractor(torch.rand(1, 3, 32, 48))]
+        [(1, 16, 16, 24), (1, 16, 8, 12)]
     """
 
     def __init__(
@@ -56,7 +68,7 @@ class ConvExtractor(nn.Module):
         if len(strides) != len(num_blocks):
             raise UserError(
                 f'ConvExtractor has {len(strides)} strides but {len(num_blocks)} num_blocks; '
-                'state one number of blocks per level.'
+                'give one number of blocks per level.'
             )
         self.strides = tuple(strides)
         self.channels = (width,) * len(self.strides)
@@ -66,8 +78,8 @@ class ConvExtractor(nn.Module):
             step, rest = divmod(stride, before)
             if rest or step < 1:
                 raise UserError(
-                    f'ConvExtractor strides={self.strides}: each must be a multiple of the one '
-                    'before it.'
+                    f'ConvExtractor has strides={self.strides}; make each stride a multiple of the '
+                    'one before it.'
                 )
             head = _strided(in_channels, width, step)
             self.levels.append(nn.Sequential(*head, *[_Residual(width) for _ in range(blocks)]))
@@ -77,10 +89,11 @@ class ConvExtractor(nn.Module):
         """Extract features.
 
         Args:
-            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1], sides multiples of the last stride.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1]; H and W are multiples of the last
+                stride.
 
         Returns:
-            m^1 ... m^L, each ``(N, width, H / stride_i, W / stride_i)``, fine to coarse.
+            The levels m^1 ... m^L, each ``(N, width, H / stride_i, W / stride_i)``, fine to coarse.
         """
         features, x = [], img
         for level in self.levels:
@@ -90,7 +103,7 @@ class ConvExtractor(nn.Module):
 
 
 def _strided(in_channels: int, width: int, step: int) -> List[nn.Module]:
-    """3x3 convolution with a step; steps over 2 first gather the pixels they would skip."""
+    """Make a strided 3x3 convolution; for even steps above 2, a pixel unshuffle comes first."""
     gather = step // 2 if step > 2 and step % 2 == 0 else 1
     head: List[nn.Module] = [nn.PixelUnshuffle(gather)] if gather > 1 else []
     conv = nn.Conv2d(in_channels * gather**2, width, 3, stride=step // gather, padding=1)
@@ -99,24 +112,38 @@ def _strided(in_channels: int, width: int, step: int) -> List[nn.Module]:
 
 @MODELS.register_module()
 class BackboneExtractor(BaseModule):
-    """Any mmpretrain, mmseg or timm backbone as F_S, from scratch or from pretrained weights.
+    """An mmpretrain, mmseg or timm backbone as F_S, from scratch or from pretrained weights.
 
-    Given the teacher's own backbone, weights, normalization and scale, it starts as the teacher
-    itself, shown the blurry image. Weights are loaded when training starts (``init_weights``),
-    never for testing, where the checkpoint brings them.
+    With the teacher's backbone, weights, normalization and scale, the backbone starts as a copy of
+    the teacher's, but sees the blurry image. The weights are loaded when training starts
+    (``init_weights``). They are not read for testing, because the checkpoint contains them.
 
     Args:
-        backbone: config of the backbone; its levels fine to coarse.
-        width: channels to which a 1x1 convolution reduces every level.
-        weights: as in :class:`~mmspd.models.teachers.FeatureTeacher`; ``'random'`` trains from
-            scratch.
-        mean: RGB mean in 0..255.
-        std: RGB standard deviation in 0..255.
-        scale: how many times the image is enlarged before the backbone sees it.
+        backbone: Config of the backbone; it returns its levels fine to coarse.
+        weights: Source of the weights as in :class:`~mmspd.models.teachers.FeatureTeacher`;
+            ``'random'`` trains from scratch.
+        width: Channels of every level after a 1x1 convolution.
+        mean: RGB mean in 0..255 for the normalization.
+        std: RGB standard deviation in 0..255 for the normalization.
+        scale: Factor by which the image is enlarged for the backbone.
 
     Attributes:
-        channels: channels of the levels, all ``width``.
-        strides: strides of the levels on the image.
+        channels: Channels of the levels, all ``width``.
+        strides: Strides of the levels with respect to the image.
+
+    Raises:
+        UserError: The config of the backbone loads weights itself.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.registry import build_model
+        >>> backbone = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1))
+        >>> cfg = dict(type='mmspd.BackboneExtractor', backbone=backbone, weights='random', scale=2)
+        >>> extractor = build_model(cfg, width=16)
+        >>> extractor.strides
+        (2, 4)
+        >>> [tuple(level.shape) for level in extractor(torch.rand(1, 3, 32, 32))]
+        [(1, 16, 16, 16), (1, 16, 8, 8)]
     """
 
     def __init__(
@@ -130,7 +157,7 @@ class BackboneExtractor(BaseModule):
     ) -> None:
         super().__init__()
         self.net = FeatureNet(backbone, weights, mean, std, scale)
-        self.net.eval()  # SyncBatchNorm in training refuses the shapes alone
+        self.net.eval()  # SyncBatchNorm in training mode fails on the meta device
         channels, self.strides = self.net.spec()
         self.net.cut_unused()
         self.net.freeze_unused()
@@ -139,7 +166,11 @@ class BackboneExtractor(BaseModule):
         self.reduce = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels)
 
     def init_weights(self) -> None:
-        """Initialize the backbone, then load the weights that the config names."""
+        """Initialize the backbone, then load the weights that the config names.
+
+        Raises:
+            UserError: The weights are missing or do not fit.
+        """
         super().init_weights()
         self.net.load_weights()
 
@@ -147,9 +178,10 @@ class BackboneExtractor(BaseModule):
         """Extract features.
 
         Args:
-            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1], sides multiples of the last stride.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1]; H and W are multiples of the last
+                stride.
 
         Returns:
-            m^1 ... m^L, each ``(N, width, H / stride_i, W / stride_i)``, fine to coarse.
+            The levels m^1 ... m^L, each ``(N, width, H / stride_i, W / stride_i)``, fine to coarse.
         """
         return [reduce(feature) for reduce, feature in zip(self.reduce, self.net(img))]

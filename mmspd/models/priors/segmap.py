@@ -1,4 +1,4 @@
-"""SegmapSPL: a segmentation map as the prior, the image-level rival of the features (Fig. 7)."""
+"""SegmapSPL: a segmentation map as the prior, the image-level prior of the paper (Fig. 7)."""
 
 import math
 from typing import Any, Dict, List, Sequence
@@ -18,27 +18,37 @@ CONV_EXTRACTOR = dict(type='mmspd.ConvExtractor')
 
 @MODELS.register_module()
 class SegmapSPL(PriorBranch):
-    """Image-level prior (section 3.1.1): a segmentor trained on blurry images.
+    """The image-level prior (section 3.1.1): a segmentation network for blurry images.
 
-    Each level of the extractor is classified by a 1x1 convolution; the sum of the scores at the
-    finest level is the map. The prior is that one map at the stride of every level, as
-    log-probabilities: a coarser pixel holds the mean probability of those it covers. The
-    restorer is shown probabilities or the most likely class.
+    A 1x1 convolution classifies each level of the extractor. The map is the sum of the scores at
+    the finest level. The prior contains this map at the stride of every level, as
+    log-probabilities: a coarser pixel holds the mean probability of the pixels that it covers. The
+    guidance of the restorer holds probabilities or the most likely class.
 
     Args:
-        num_classes: classes of the teacher.
-        extractor: config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
-        form: ``'probability'`` or ``'onehot'``. The most likely class has no gradient, so that of
-            the probabilities takes its place (straight-through).
+        num_classes: Number of classes of the teacher.
+        extractor: Config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
+        form: Form of the guidance, ``'probability'`` or ``'onehot'``. The most likely class has no
+            gradient; ``'onehot'`` uses the gradient of the probabilities instead
+            (straight-through).
 
     Attributes:
         channels: ``num_classes``, once per level.
-        strides: strides of the levels on the image.
-        multiple: the sides of the image must be multiples of it.
+        strides: Strides of the levels with respect to the image.
+        multiple: The height and width of the image must be multiples of this size.
         classes: ``num_classes``.
 
     Raises:
-        UserError: unknown ``form``, or a stride that is no multiple of the finest.
+        UserError: ``form`` is unknown, or a stride is not a multiple of the finest stride.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.priors import SegmapSPL
+        >>> prior = SegmapSPL(num_classes=5)(torch.rand(1, 3, 32, 32))
+        >>> [tuple(level.shape) for level in prior]
+        [(1, 5, 16, 16), (1, 5, 8, 8), (1, 5, 4, 4)]
+        >>> torch.allclose(prior[0].exp().sum(1), torch.ones(1, 16, 16))
+        True
     """
 
     def __init__(
@@ -53,8 +63,8 @@ class SegmapSPL(PriorBranch):
         self.channels = (num_classes,) * len(self.strides)
         if any(stride % self.strides[0] for stride in self.strides):
             raise UserError(
-                f'SegmapSPL needs strides that are multiples of the finest, but its extractor has '
-                f'{tuple(self.strides)}; change prior.extractor.'
+                f'SegmapSPL has an extractor with strides {tuple(self.strides)}; use strides that '
+                'are multiples of the finest in prior.extractor.'
             )
         self.factors = tuple(stride // self.strides[0] for stride in self.strides)
         self.classifiers = nn.ModuleList(
@@ -65,7 +75,8 @@ class SegmapSPL(PriorBranch):
         """Segment a blurry image.
 
         Args:
-            img: ``(N, 3, H, W)``, RGB, [0, 1], sides multiples of :attr:`multiple`.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1]; H and W are multiples of
+                :attr:`multiple`.
 
         Returns:
             Log-probabilities ``(N, num_classes, H / stride_i, W / stride_i)``, fine to coarse.
@@ -81,13 +92,13 @@ class SegmapSPL(PriorBranch):
         return [_mean_of_cells(segmap, factor) for factor in self.factors]
 
     def guidance(self, prior: Sequence[Tensor]) -> List[Tensor]:
-        """Turn log-probabilities into what the restorer is shown.
+        """Convert log-probabilities into the guidance for the embedding layer.
 
         Args:
-            prior: what :meth:`forward` returned.
+            prior: The result of :meth:`forward`.
 
         Returns:
-            Probabilities, or zeros and ones with the gradient of the probabilities.
+            Probabilities; or zeros and ones with the gradient of the probabilities.
         """
         soft = [level.exp() for level in prior]
         if self.form == 'probability':
@@ -96,7 +107,10 @@ class SegmapSPL(PriorBranch):
 
 
 def _mean_of_cells(log_map: Tensor, side: int) -> Tensor:
-    """Logarithm of the mean probability over square cells; no probability underflows to zero."""
+    """Return the logarithm of the mean probability of square cells.
+
+    No probability underflows to zero, because the sum is computed from logarithms.
+    """
     if side == 1:
         return log_map
     cells = F.pixel_unshuffle(log_map, side).unflatten(1, (log_map.shape[1], side**2))

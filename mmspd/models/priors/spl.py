@@ -1,4 +1,4 @@
-"""SPL: the student half of the semantic prior learning branch (section 3.1)."""
+"""SPL: the student of the semantic prior learning branch (section 3.1)."""
 
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -15,20 +15,29 @@ CROSS_LEVEL = dict(type='mmspd.CLC')
 
 @MODELS.register_module()
 class SPL(PriorBranch):
-    """Semantic prior learning branch: extracts the prior from the blurry image.
+    """The semantic prior learning branch: extracts the prior from the blurry image.
 
     Args:
-        extractor: config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
-        clc: config of the cross-level connection; ``None`` leaves it out (the prior is then m
-            itself, distilled by Eq. 2 instead of Eq. 4: Net1-3 and Net5 of the paper's Table 4).
-        normalize: show the restorer the prior with the channels of every pixel brought to mean 0
-            and variance 1, so that its scale is not that of the teacher's features; the loss
-            compares the prior itself. Not in the paper.
+        extractor: Config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
+        clc: Config of the cross-level connection. With ``None`` the prior is m itself, and its
+            distillation follows Eq. 2 instead of Eq. 4 (Net1-3 and Net5 of the paper's Table 4).
+        normalize: Normalize the guidance: the channels of every pixel get mean 0 and variance 1.
+            The restorer then does not depend on the scale of the teacher's features. The
+            distillation loss still compares the prior itself. This option is not in the paper.
 
     Attributes:
-        channels: channels of the prior's levels, fine to coarse.
-        strides: strides of the levels on the image.
-        multiple: the sides of the image must be multiples of it.
+        channels: Channels of the levels of the prior, fine to coarse.
+        strides: Strides of the levels with respect to the image.
+        multiple: The height and width of the image must be multiples of this size.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.priors import SPL
+        >>> spl = SPL(extractor=dict(type='mmspd.ConvExtractor', width=16))
+        >>> [tuple(level.shape) for level in spl(torch.rand(1, 3, 32, 32))]
+        [(1, 16, 16, 16), (1, 16, 8, 8), (1, 16, 4, 4)]
+        >>> spl.channels, spl.strides
+        ((16, 16, 16), (2, 4, 8))
     """
 
     def __init__(
@@ -46,19 +55,21 @@ class SPL(PriorBranch):
         """Extract the prior.
 
         Args:
-            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1], sides multiples of :attr:`multiple`.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1]; H and W are multiples of
+                :attr:`multiple`.
 
         Returns:
-            f_pri^1 ... f_pri^L, each ``(N, C_i, H / stride_i, W / stride_i)``, fine to coarse.
+            The levels f_pri^1 ... f_pri^L, fine to coarse, each
+            ``(N, C_i, H / stride_i, W / stride_i)``.
         """
         features = list(self.extractor(img))
         return features if self.clc is None else self.clc(features)
 
     def guidance(self, prior: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Turn the prior into what the restorer is shown; see ``normalize``.
+        """Convert the prior into the guidance for the embedding layer; see ``normalize``.
 
         Args:
-            prior: what ``forward`` returned.
+            prior: The result of :meth:`forward`.
 
         Returns:
             Maps of the same shapes.
@@ -67,6 +78,6 @@ class SPL(PriorBranch):
 
 
 def _normalize(level: Tensor) -> Tensor:
-    """Bring the channels of every pixel to mean 0 and variance 1."""
+    """Normalize the channels of every pixel to mean 0 and variance 1."""
     centered = level - level.mean(1, keepdim=True)
     return centered * (centered.square().mean(1, keepdim=True) + 1e-5).rsqrt()

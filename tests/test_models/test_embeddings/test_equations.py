@@ -1,4 +1,4 @@
-"""Equations 5 and 6 against few-line float64 computations written from the paper."""
+"""Equations 5 and 6 against short float64 computations written from the paper."""
 
 import pytest
 import torch
@@ -57,7 +57,7 @@ def test_add_and_concat_fusion():
 @pytest.mark.parametrize('size', [(35, 45), (40, 48), (33, 31)])
 @pytest.mark.parametrize('fusion', ['SAT', 'AddFusion', 'ConcatFusion'])
 def test_fusions_start_as_the_identity(fusion, size, dtype):
-    """Enlarging a constant 1 is not exactly 1 in many sizes; so nothing of the kind is done."""
+    """The fusions never enlarge a constant 1, because the result is not exactly 1 at many sizes."""
     layer = MODELS.build(dict(type=f'mmspd.{fusion}', prior_channels=4, channels=3, scale=2))
     dec = torch.randn(1, 3, *size).to(dtype)
     m_pri = torch.randn(1, 4, 20, 24).to(dtype)
@@ -66,18 +66,18 @@ def test_fusions_start_as_the_identity(fusion, size, dtype):
 
 
 def test_prior_and_decoder_grids_share_their_origin():
-    """The prior of a further padded image is cut, not squeezed, onto the decoder's grid."""
+    """The prior of an image with more padding is cropped, not resized, to the decoder's grid."""
     add = MODELS.build(dict(type='mmspd.AddFusion', prior_channels=1, channels=1, scale=4)).double()
     torch.nn.init.ones_(add.project.weight)
     columns = torch.arange(10, dtype=torch.float64).view(1, 1, 1, 10).expand(1, 1, 10, 10)
     got = add(columns, torch.zeros(1, 1, 36, 36, dtype=torch.float64))[0, 0, 18]
-    # center of decoder column i lies at (i + 0.5) / 4 - 0.5 on the prior's grid
+    # The center of decoder column i lies at (i + 0.5) / 4 - 0.5 on the prior's grid.
     want = (torch.arange(36, dtype=torch.float64) + 0.5) / 4 - 0.5
     torch.testing.assert_close(got[2:], want[2:], rtol=0, atol=1e-12)
 
 
 class FullSizePasses(TorchDispatchMode):
-    """Operations that write a tensor of a certain size; views write nothing."""
+    """Records the operations that write a tensor of a given size; views do not write."""
 
     def __init__(self, numel):
         super().__init__()
@@ -94,7 +94,7 @@ class FullSizePasses(TorchDispatchMode):
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_a_seam_costs_two_enlargements_and_two_passes(dtype):
-    """At full resolution memory traffic, not arithmetic, is what a seam costs."""
+    """At full resolution, memory traffic dominates the cost of a seam."""
     sat = MODELS.build(dict(type='mmspd.SAT', prior_channels=4, channels=3, scale=2)).to(dtype)
     m_pri, dec = torch.randn(1, 4, 8, 8).to(dtype), torch.randn(1, 3, 16, 16).to(dtype)
     with FullSizePasses(dec.numel()) as passes:
@@ -103,7 +103,7 @@ def test_a_seam_costs_two_enlargements_and_two_passes(dtype):
 
 
 def test_sat_does_not_round_one_plus_delta():
-    """A change of mu below bfloat16's 2^-8 would be lost in it."""
+    """Near 1, bfloat16 has steps of 2^-7, so 1 + delta would lose a small delta."""
     sat = MODELS.build(dict(type='mmspd.SAT', prior_channels=1, channels=1, scale=1)).bfloat16()
     torch.nn.init.constant_(sat.delta[2].bias, 2**-9)
     torch.nn.init.constant_(sat.sigma[2].bias, -1.0)
@@ -134,11 +134,11 @@ def test_unknown_gate_is_refused():
         MODELS.build(dict(type='mmspd.MLA', channels=CHANNELS, level=0, gate='tanh'))
 
 
-def test_sat_sees_the_prior_wherever_its_hidden_units_are():
+def test_sat_keeps_a_gradient_when_its_hidden_units_are_negative():
     fusion = MODELS.build(dict(type='mmspd.SAT', prior_channels=4, channels=3, scale=1))
     with torch.no_grad():
         for block in (fusion.delta, fusion.sigma):
-            block[0].bias.fill_(-100)  # as a prior of growing size drives them
+            block[0].bias.fill_(-100)  # as a growing prior does
             block[-1].weight.normal_()
     prior = torch.randn(1, 4, 6, 6, requires_grad=True)
     fusion(prior, torch.ones(1, 3, 6, 6)).sum().backward()

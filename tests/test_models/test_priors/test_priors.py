@@ -1,4 +1,4 @@
-"""Equation 3, the extractors, and what they refuse."""
+"""Equation 3, the extractors, and their error messages."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_eq3_cross_level_connection(gate):
     got = clc(m)
     assert len(got) == 3
     for i in (0, 1):
-        # the arrow: enlarged, then brought to the channels of m^i; raw m^{i+1}, not f_pri^{i+1}
+        # The arrow: enlarge m^{i+1} (not f_pri^{i+1}), then convolve it to the channels of m^i.
         up = F.conv2d(resize(m[i + 1], SIZES[i]), clc.ups[i].weight, clc.ups[i].bias)
         conv = clc.attentions[i]
         att = F.conv2d(torch.cat([m[i], up], 1), conv.weight, conv.bias, padding=1)
@@ -52,7 +52,7 @@ def test_conv_extractor_levels(strides):
     ('kwargs', 'message'),
     [
         (dict(strides=(2, 4), num_blocks=(1, 1, 1)), 'has 2 strides but 3 num_blocks'),
-        (dict(strides=(2, 3, 8)), 'each must be a multiple of the one before it'),
+        (dict(strides=(2, 3, 8)), 'make each stride a multiple of the one before it'),
     ],
 )
 def test_conv_extractor_refuses(kwargs, message):
@@ -90,7 +90,7 @@ def test_backbone_extractor(scale, strides):
 
 
 def test_backbone_extractor_starts_from_the_teachers_weights(tmp_path):
-    """init_weights loads them, after MMEngine has initialized the backbone."""
+    """init_weights loads them after MMEngine initialized the backbone."""
     torch.manual_seed(0)
     want = MODELS.build(RESNET).state_dict()
     torch.save({'state_dict': want}, tmp_path / 'teacher.pth')
@@ -99,7 +99,7 @@ def test_backbone_extractor_starts_from_the_teachers_weights(tmp_path):
     got = extractor.net.backbone.state_dict()
     assert got
     assert all(torch.equal(value, want[key]) for key, value in got.items())
-    assert not [key for key in got if key.startswith('layer4')]  # it belongs to no level
+    assert not [key for key in got if key.startswith('layer4')]  # no level uses it
 
 
 def test_a_backbone_that_loads_weights_itself_is_refused():
@@ -110,7 +110,7 @@ def test_a_backbone_that_loads_weights_itself_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['tresnet_l', 'efficientnet_lite0', 'resnet50', 'mmseg_r50'])
 def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
-    """A stage beyond the last level has none; distributed training would stop at it."""
+    """Distributed training fails if a trained parameter has no gradient."""
     backbone = Config.fromfile(TEACHERS / f'{name}.py').teacher.backbone
     extractor = backbone_extractor(backbone, width=4, scale=2)
     assert extractor.strides == (2, 4, 8)
@@ -121,7 +121,7 @@ def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
     assert sum(p.numel() for p in trained) > 0.9 * sum(p.numel() for p in extractor.parameters())
 
 
-def test_a_normalized_prior_is_shown_in_a_scale_of_its_own():
+def test_normalize_gives_the_guidance_a_fixed_scale():
     spl = MODELS.build(dict(type='mmspd.SPL', normalize=True))
     prior = [torch.rand(2, 5, 4, 6) * 40 - 3, torch.randn(2, 5, 2, 3)]
     for level, shown in zip(prior, spl.guidance(prior)):

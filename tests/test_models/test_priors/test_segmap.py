@@ -1,4 +1,4 @@
-"""SegmapSPL: one map at every level, what the restorer is shown, and life in a guided restorer."""
+"""SegmapSPL: one map at every level, the guidance, and use in a guided restorer."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def branch(**kwargs):
 
 
 def test_one_map_at_every_stride():
-    """Sum of the levels' scores, softmax, and the mean probability of the covered pixels."""
+    """Sum of the scores of all levels, softmax, and the mean probability of the covered pixels."""
     spl = branch().double()
     img = image(32, 48, 2).double()
     with torch.no_grad():
@@ -38,8 +38,8 @@ def test_one_map_at_every_stride():
         torch.testing.assert_close(level.exp(), cells, rtol=1e-9, atol=1e-12)
 
 
-def test_a_certain_mistake_keeps_its_gradient():
-    """Where float32 probabilities are 0, their logarithms are still finite and still learn."""
+def test_a_confident_error_keeps_its_gradient():
+    """If a float32 probability is 0, its logarithm is still finite and has a gradient."""
     spl = branch()
     with torch.no_grad():
         spl.classifiers[0].bias[0] = 300.0
@@ -80,7 +80,7 @@ def test_guidance_is_hard_with_the_gradient_of_the_soft_map():
 
 
 @pytest.mark.parametrize('form', ['probability', 'onehot'])
-def test_the_restorer_is_shown_the_guidance_and_the_loss_the_prior(form):
+def test_the_restorer_gets_the_guidance_and_the_loss_gets_the_prior(form):
     guided = guide(UNET, prior=dict(type='mmspd.SegmapSPL', num_classes=CLASSES, form=form))
     seen = {}
     guided.embedding.register_forward_pre_hook(lambda m, args: seen.update(shown=args[0]))
@@ -92,17 +92,17 @@ def test_the_restorer_is_shown_the_guidance_and_the_loss_the_prior(form):
         assert (len(shown.unique()) == 2) == (form == 'onehot')
 
 
-def test_mistakes_end_in_one_sentence():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="form='hard' is unknown; use 'probability' or 'onehot'"):
         branch(form='hard')
     uneven = build_model(EXTRACTOR)
-    uneven.strides = (2, 3, 6)  # an extractor of one's own
-    with pytest.raises(ValueError, match=r'multiples of the finest, but .* has \(2, 3, 6\)'):
+    uneven.strides = (2, 3, 6)  # as a custom extractor could have
+    with pytest.raises(ValueError, match=r'strides \(2, 3, 6\); use strides that'):
         branch(extractor=uneven)
 
 
 class SegmapContract(RestorerContract):
-    """The contract of a restorer, for one that is guided by a map."""
+    """The contract of a restorer that a segmentation map guides."""
 
     restorer = UNET
     compiled_sizes = ((35, 45),)
