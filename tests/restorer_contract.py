@@ -1,4 +1,4 @@
-"""The contract every restorer keeps, plain and guided. A new restorer subclasses it:
+"""The contract of every restorer, plain and guided. A new restorer subclasses it:
 
 class TestMyNet(OwnRestorerContract):
     restorer = dict(type='mmspd.MyNet', base=8)
@@ -32,7 +32,7 @@ EMBEDDING = dict(type='mmspd.SPE', mla=dict(type='mmspd.MLA'), fusion=dict(type=
 
 
 def guide(restorer, seams=None, fusion='mmspd.SAT', outputs='all', prior=PRIOR):
-    """A guided restorer, by default of the contract's small prior."""
+    """A guided restorer, by default with the contract's small prior."""
     return MODELS.build(
         dict(
             type='mmspd.SemanticGuided',
@@ -46,7 +46,7 @@ def guide(restorer, seams=None, fusion='mmspd.SAT', outputs='all', prior=PRIOR):
 
 
 def randomize(network):
-    """Leave no parameter at a start value that hides a path, such as the zeros of SAT."""
+    """Replace parameters that are zero, such as those of SAT, because zeros hide a path."""
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -61,7 +61,7 @@ def image(height=32, width=64, batch=1):
 
 
 def backward(network, *images):
-    """Sum of all outputs of all forwards, then one backward; returns the gradients."""
+    """Run a forward pass for each image, then one backward pass; returns the gradients."""
     network.zero_grad()
     forwards = [as_list(network(img)) for img in images]
     total = sum(out.square().mean() for outs in forwards for out in outs)
@@ -73,14 +73,14 @@ def backward(network, *images):
 
 
 class GuidedContract:
-    """What every restorer keeps where it is guided, also one of another project."""
+    """The contract of a guided restorer, including a restorer of another project."""
 
     restorer: dict  # a small configuration
-    small = None  # arguments that make a recipe small, where they are not those of `restorer`
-    seams = None  # names, for a restorer that has none of its own
+    small = None  # arguments that make its recipe small; None for those of `restorer`
+    seams = None  # names, for a restorer that does not define seams
     prior = PRIOR
-    size, odd = (32, 64), (35, 45)  # two that it takes
-    dtypes = (torch.float32, torch.bfloat16)  # that all of its operations take
+    size, odd = (32, 64), (35, 45)  # two sizes that it accepts
+    dtypes = (torch.float32, torch.bfloat16)  # types that all of its operations support
 
     def build(self, kind):
         torch.manual_seed(0)
@@ -130,12 +130,12 @@ class GuidedContract:
 
 
 class RestorerContract(GuidedContract):
-    """Base of the tests of a restorer, plain and guided."""
+    """The contract of a restorer, plain and guided."""
 
     num_outputs = 1
-    # sizes it takes; a restorer of mmspd takes any, one of another project may not
+    # A restorer of mmspd accepts any size; a restorer of another project may not.
     sizes = ((32, 32), (35, 45), (9, 70), (1, 3))
-    # the second size compiles again, for any size; a large restorer proves that in a smaller one
+    # The second size compiles again, for any size; large restorers test only one size.
     compiled_sizes = ((32, 48), (35, 45))
 
     @pytest.fixture(params=['plain', 'guided'])
@@ -169,7 +169,7 @@ class RestorerContract(GuidedContract):
         network = self.build(kind)
         expected = backward(network, image(32, 32), image(64, 32))
         recomputing = [m for m in network.modules() if hasattr(m, 'with_cp')]
-        if not recomputing:  # a plain restorer of another project
+        if not recomputing:  # a plain restorer of another project has no with_cp
             assert kind == 'plain'
             assert self.seams is not None
             return
@@ -230,15 +230,15 @@ class RestorerContract(GuidedContract):
 
 
 class OwnRestorerContract(RestorerContract):
-    """What restorers of mmspd keep beyond the common contract."""
+    """Additional contract of the restorers of mmspd."""
 
     #: Arguments, parameters, 10^9 multiply-accumulates at 256x256, tensors of the state dict.
     official_sizes: list
-    #: Changes of `restorer` whose forward is compared with the reference.
+    #: Changes of `restorer`; each variant is compared with the reference.
     variants = ({},)
 
     def reference(self, weights, img, cfg):
-        """The official forward from its description: the outputs, by functional calls alone."""
+        """Outputs of the official forward pass, computed with functional calls only."""
         raise NotImplementedError
 
     def test_numerics_and_names_are_the_official_ones(self):
@@ -299,7 +299,7 @@ class OwnRestorerContract(RestorerContract):
 
 
 class Weights:
-    """A state dict and the layers that a reference computes with it; notes which names it reads."""
+    """A state dict with functional layers for a reference; records the names that are read."""
 
     def __init__(self, state):
         self.state, self.read = state, set()
@@ -312,7 +312,7 @@ class Weights:
         return self.state[name]
 
     def layer(self, name):
-        """Weight and bias; a layer without a bias has ``None``."""
+        """Weight and bias; the bias may be ``None``."""
         biases = [self[f'{name}.bias']] if f'{name}.bias' in self else [None]
         return self[f'{name}.weight'], *biases
 
@@ -328,7 +328,7 @@ class Weights:
         return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
 
     def stage_block(self, x, name):
-        """Residual block of MPRNet and MSSNet, with channel attention where it has weights."""
+        """Residual block of MPRNet and MSSNet, with channel attention if it has weights."""
         y = F.prelu(self.conv(x, f'{name}.body.0'), self[f'{name}.body.1.weight'])
         y = self.conv(y, f'{name}.body.2')
         if f'{name}.CA.conv_du.0.weight' in self:
@@ -344,7 +344,7 @@ class Weights:
         return self.stage_block(x, f'shallow_feat{stage}.1')
 
     def encode(self, x, name, previous=None):
-        """Encoder of such a U-Net, fine to coarse; `previous` are the features of another one."""
+        """Encoder of MPRNet and MSSNet, fine to coarse; `previous`: features of another U-Net."""
         features = []
         for level in (1, 2, 3):
             if level > 1:
@@ -357,7 +357,7 @@ class Weights:
         return features
 
     def decode(self, features, name):
-        """Decoder of such a U-Net, fine to coarse."""
+        """Decoder of MPRNet and MSSNet, fine to coarse."""
         x, decoded = features[2], []
         for level in (3, 2, 1):
             if level < 3:
@@ -370,7 +370,7 @@ class Weights:
 
 @functools.cache
 def tested_restorers():
-    """The first test class of every restorer by its type, from the modules beside this file."""
+    """The first test class of every restorer by its type, from test_models/test_restorers."""
     classes = {}
     for path in sorted(Path(__file__).parent.glob('test_models/test_restorers/test_*.py')):
         spec = importlib.util.spec_from_file_location(f'restorers_{path.stem}', path)
@@ -383,7 +383,7 @@ def tested_restorers():
 
 
 def make_small(restorer):
-    """Give a recipe's restorer the width and depth of its tests."""
+    """Reduce a recipe's restorer to the width and depth of its tests."""
     tests = tested_restorers()[restorer['type']]
     small = tests.restorer if tests.small is None else tests.small
     restorer.update({key: value for key, value in small.items() if key != 'type'})

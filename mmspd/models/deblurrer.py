@@ -72,8 +72,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
 
     Examples:
         >>> import torch
-        >>> from mmagic.structures import DataSample
         >>> from mmspd.registry import build_model
+        >>> from mmagic.structures import DataSample
         >>> generator = dict(type='mmspd.UNet', base=4, num_res=1)
         >>> losses = dict(loss_pix=dict(type='mmagic.L1Loss'))
         >>> cfg = dict(type='mmspd.SemanticPriorDeblurrer', generator=generator, losses=losses)

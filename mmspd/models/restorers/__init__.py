@@ -1,6 +1,6 @@
-"""Restorers: networks from a blurry image to its restorations, with seams for a prior."""
+"""Restorers: networks that map a blurry image to restored images, with seams for a prior."""
 
-# ruff: noqa: F401 - each line registers a restorer and exports its class
+# ruff: noqa: F401 - each import registers a restorer and exports its class
 
 from mmspd.models.restorers import mmagic_restorers
 from mmspd.models.restorers.base import Restorer

@@ -1,4 +1,4 @@
-"""What every restorer of mmspd has in common: sizes, outputs, seams and recomputation."""
+"""The base class of the restorers: image sizes, outputs, seams and activation checkpointing."""
 
 from typing import Any, List, Tuple, Union
 
@@ -13,10 +13,16 @@ __all__ = ['Restorer', 'check_outputs']
 
 
 def check_outputs(outputs: str) -> str:
-    """Return ``outputs`` if it is a known choice.
+    """Return ``outputs`` if it is valid.
+
+    Args:
+        outputs: ``'all'`` or ``'last'``.
+
+    Returns:
+        The same value.
 
     Raises:
-        UserError: it is neither ``'all'`` nor ``'last'``.
+        UserError: ``outputs`` is neither ``'all'`` nor ``'last'``.
     """
     if outputs not in ('all', 'last'):
         raise UserError(f"outputs={outputs!r} is unknown; use 'all' (a list) or 'last' (a tensor).")
@@ -24,20 +30,23 @@ def check_outputs(outputs: str) -> str:
 
 
 class Restorer(nn.Module):
-    """Base class: an image of any size in, its restorations out.
+    """Base class of a network that restores an image of any size.
 
-    A subclass states :attr:`multiple` and :attr:`seams` and writes :meth:`forward_padded`.
+    A subclass sets :attr:`multiple` and :attr:`seams` and implements :meth:`forward_padded`.
 
     Args:
-        outputs: ``'all'`` returns every output as a list, the full-resolution result last;
-            ``'last'`` only that tensor, as the generators of MMagic do.
-        with_cp: recompute the blocks' activations in the backward pass to save memory.
+        outputs: ``'all'`` returns every output as a list, the full-resolution result last.
+            ``'last'`` returns only the last output as a tensor, as the generators of MMagic do.
+        with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Attributes:
-        multiple: both sides of what :meth:`forward_padded` gets are divisible by it.
-        seams: names of the seams, coarse to fine.
-        seam_groups: for a restorer of several U-Nets, the names of each: every U-Net takes all
-            levels of the prior. Empty where there is one U-Net.
+        multiple: The image is padded so that its height and width are multiples of this size.
+        seams: Names of the seams, coarse to fine.
+        seam_groups: For a restorer of several U-Nets, the names of the seams of each. Every U-Net
+            gets all levels of the prior. Empty for a single U-Net.
+
+    Raises:
+        UserError: ``outputs`` is unknown.
     """
 
     multiple: int
@@ -53,12 +62,12 @@ class Restorer(nn.Module):
         """Restore an image.
 
         Args:
-            img: blurry image ``(N, 3, H, W)``, RGB, [0, 1], any H and W.
-            fuse: called at every seam; see :class:`~mmspd.models.seams.FuseFn`.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1], any H and W.
+            fuse: Function that is called at every seam; see :class:`~mmspd.models.seams.FuseFn`.
 
         Returns:
-            List of images, coarse to fine or first stage to last; the last one is
-            ``(N, 3, H, W)``. Only that one with ``outputs='last'``.
+            A list of images, coarse to fine or first stage to last; the last one is
+            ``(N, 3, H, W)``. With ``outputs='last'``, only the last one.
         """
         height, width = img.shape[-2:]
         padded = pad_to_multiple(img, self.multiple)
@@ -71,9 +80,25 @@ class Restorer(nn.Module):
         ]
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
-        """Restore an image whose sides are multiples of :attr:`multiple`."""
+        """Restore an image with a height and width that are multiples of :attr:`multiple`.
+
+        Args:
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
+            fuse: Function that is called at every seam.
+
+        Returns:
+            A list of images, the full-resolution result last.
+        """
         raise NotImplementedError
 
     def checkpointed(self, block: nn.Module, *inputs: Any) -> Any:
-        """Run a block, with recomputation in the backward pass where ``with_cp`` asks for it."""
+        """Run a block; with ``with_cp``, its activations are recomputed in the backward pass.
+
+        Args:
+            block: The block.
+            *inputs: Inputs of the block.
+
+        Returns:
+            The output of the block.
+        """
         return checkpointed(self.with_cp, block, *inputs)

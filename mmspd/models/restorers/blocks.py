@@ -1,4 +1,4 @@
-"""Blocks that two or more restorers share. State-dict names follow the official codes."""
+"""Blocks that several restorers share; their state-dict names follow the official code."""
 
 from torch import Tensor, nn
 
@@ -6,15 +6,15 @@ __all__ = ['BasicConv', 'ConvPair', 'ResBlock', 'ResBlocks']
 
 
 class BasicConv(nn.Module):
-    """Convolution, or transposed convolution, with an optional ReLU.
+    """A convolution or transposed convolution with an optional ReLU.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel_size: side of the kernel.
-        stride: step; a transposed convolution enlarges by it.
-        relu: whether a ReLU follows.
-        transpose: whether the convolution is transposed.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel.
+        stride: Stride; a transposed convolution enlarges by this factor.
+        relu: Whether a ReLU follows.
+        transpose: Whether the convolution is transposed.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ResBlock(nn.Module):
     """Residual block of MIMO-UNet: conv3x3, ReLU, conv3x3, plus the input; no normalization.
 
     Args:
-        channels: channels of the input and the output.
+        channels: Channels of the input and the output.
     """
 
     def __init__(self, channels: int) -> None:
@@ -60,11 +60,11 @@ class ResBlock(nn.Module):
 
 
 class ConvPair(nn.Sequential):
-    """The same residual block with the flat names of DeepDeblur and DMPHN: ``0`` and ``2``.
+    """The residual block of DeepDeblur and DMPHN, with the state-dict names ``0`` and ``2``.
 
     Args:
-        channels: channels of the input and the output.
-        kernel_size: side of both kernels.
+        channels: Channels of the input and the output.
+        kernel_size: Side of both kernels.
     """
 
     def __init__(self, channels: int, kernel_size: int) -> None:
@@ -80,11 +80,11 @@ class ConvPair(nn.Sequential):
 
 
 class ResBlocks(nn.Module):
-    """A row of residual blocks.
+    """A sequence of residual blocks.
 
     Args:
-        channels: channels of the input and the output.
-        num_res: number of blocks.
+        channels: Channels of the input and the output.
+        num_res: Number of blocks.
     """
 
     def __init__(self, channels: int, num_res: int) -> None:

@@ -24,36 +24,48 @@ def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 def _scale_net(in_channels: int, base: int, num_res: int) -> nn.Sequential:
-    """The network of one scale: convolution, residual blocks, convolution to an image."""
+    """Make the network of one scale: convolution, residual blocks, convolution."""
     blocks = [nn.Sequential(OrderedDict(body=ConvPair(base, KERNEL_SIZE))) for _ in range(num_res)]
     body = nn.Sequential(_conv(in_channels, base), *blocks, _conv(base, 3))
     return nn.Sequential(OrderedDict(body=body))
 
 
 def _enlarger() -> nn.Sequential:
-    """Learned enlargement by 2 of an image, not of a feature."""
+    """Make a learned enlargement of an image by 2."""
     return nn.Sequential(OrderedDict(uppath=nn.Sequential(_conv(3, 12), nn.PixelShuffle(2))))
 
 
 @MODELS.register_module()
 class DeepDeblur(Restorer):
-    """Multi-scale residual network; key names and numerics of the authors' PyTorch code.
+    """Multi-scale residual network; state-dict names and numerics of the official PyTorch code.
 
-    Defaults are the published network (11.7 M parameters); ``DeepDeblur(num_res=6)`` is the
-    paper's (3.7 M). One network per level of a Gaussian pyramid of the input, the coarsest first;
-    the next one sees its own level and the enlarged result. The networks compute on 0..255 minus
-    127.5, since their biases do not scale, and no input is added to an output. The targets of
-    training are a Gaussian pyramid too: ``model.multi_scale_targets='gaussian'``.
+    The defaults are the published network (11.7 M parameters). ``DeepDeblur(num_res=6)`` is the
+    paper's network (3.7 M). Each level of a Gaussian pyramid of the input has its own network. The
+    coarsest runs first. Each next network gets its level of the pyramid and the enlarged result.
+    The networks compute on 0..255 minus 127.5, because their biases do not scale. The input is not
+    added to an output. The training targets must be a Gaussian pyramid too:
+    ``model.multi_scale_targets='gaussian'``.
 
-    Seams: there is no decoder, so each network takes the prior of its resolution half way through
-    its residual blocks: ``scale2`` (stride 4), ``scale1`` and ``scale0`` (full resolution).
+    There is no decoder, so each network gets the prior of its resolution halfway through its
+    residual blocks. The seams are ``scale2`` (stride 4), ``scale1`` and ``scale0`` (full
+    resolution).
 
     Args:
-        base: channels; official 64.
-        num_res: residual blocks of each network; official 19.
-        outputs: ``'all'`` for the three scales, 1/4, 1/2 and full resolution; ``'last'`` for the
-            last alone.
-        with_cp: recompute the blocks' activations in the backward pass to save memory.
+        base: Channels; official 64.
+        num_res: Residual blocks of each network; official 19.
+        outputs: ``'all'`` returns the three scales, 1/4, 1/2 and full resolution; ``'last'`` only
+            the last.
+        with_cp: Recompute the blocks' activations in the backward pass to save memory.
+
+    Raises:
+        UserError: ``outputs`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.restorers import DeepDeblur
+        >>> network = DeepDeblur(base=8, num_res=2)
+        >>> [tuple(image.shape) for image in network(torch.rand(1, 3, 32, 48))]
+        [(1, 3, 8, 12), (1, 3, 16, 24), (1, 3, 32, 48)]
     """
 
     multiple = 4
@@ -68,13 +80,21 @@ class DeepDeblur(Restorer):
         self.body_models = nn.ModuleList(
             _scale_net(3 if scale == coarsest else 6, base, num_res) for scale in range(NUM_SCALES)
         )
-        # by the scale whose output is enlarged: 0, full resolution, has none
+        # One for each scale except scale 0, which is the full resolution.
         self.conv_end_models = nn.ModuleDict(
             {str(scale): _enlarger() for scale in range(1, NUM_SCALES)}
         )
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
-        """Restore ``(N, 3, H, W)`` at 1/4, 1/2 and full resolution."""
+        """Restore an image at 1/4, 1/2 and full resolution.
+
+        Args:
+            img: Blurry image ``(N, 3, H, W)``; H and W are multiples of 4.
+            fuse: Function that is called at every seam.
+
+        Returns:
+            Three images, coarse to fine.
+        """
         pyramid = [img]
         for _ in range(1, NUM_SCALES):
             pyramid.append(gaussian_half(pyramid[-1]))
@@ -83,14 +103,14 @@ class DeepDeblur(Restorer):
         z, results = shifted[-1], []
         for scale in reversed(range(NUM_SCALES)):
             z = self._restore_scale(scale, z, fuse)  # (N, 3, H / 2^scale, W / 2^scale)
-            # to the image's type: 127.5 plus a half-precision number loses more bits than it has
+            # Convert to the image's type first: the sum with 127.5 loses bits in half precision.
             results.append((z.to(img.dtype) + 127.5) / 255)
             if scale > 0:
                 z = torch.cat([shifted[scale - 1], self.conv_end_models[str(scale)](z)], dim=1)
         return results
 
     def _restore_scale(self, scale: int, x: Tensor, fuse: FuseFn) -> Tensor:
-        """Restore one scale, on values of -127.5..127.5."""
+        """Restore one scale from values in -127.5..127.5."""
         first, *blocks, last = cast(nn.Sequential, self.body_models[scale].body)
         x = first(x)
         for block in blocks[: self.half_way]:
@@ -102,8 +122,10 @@ class DeepDeblur(Restorer):
 
 
 def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
-    """Read the arguments off a state dict."""
-    num_res = count_modules(state, r'body_models\.\d\.body\.(\d+)') - 2  # two are convolutions
+    """Read the arguments of the constructor from a state dict."""
+    num_res = (
+        count_modules(state, r'body_models\.\d\.body\.(\d+)') - 2
+    )  # two of them are convolutions
     return dict(base=state['body_models.0.body.0.weight'].shape[0], num_res=num_res)
 
 

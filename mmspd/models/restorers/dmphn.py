@@ -14,12 +14,12 @@ from mmspd.weights.published import Family, Published, register_family
 
 __all__ = ['DMPHN']
 
-# the decoder's layer that follows each seam
+# The seam before each of these layers of the decoder.
 SEAM_BEFORE = {'layer13': 'dec3', 'layer17': 'dec2', 'layer21': 'dec1'}
 
 
 def _encoder(base: int) -> nn.Sequential:
-    """Image to features of ``4 base`` channels at stride 4."""
+    """Make an encoder from an image to features of ``4 base`` channels at stride 4."""
 
     def down(channels: int) -> nn.Conv2d:
         return nn.Conv2d(channels, channels * 2, 3, stride=2, padding=1)
@@ -40,7 +40,7 @@ def _encoder(base: int) -> nn.Sequential:
 
 
 def _decoder(base: int) -> nn.Sequential:
-    """Features of ``4 base`` channels at stride 4 to an image."""
+    """Make a decoder from features of ``4 base`` channels at stride 4 to an image."""
 
     def up(channels: int) -> nn.ConvTranspose2d:
         return nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1)
@@ -62,24 +62,33 @@ def _decoder(base: int) -> nn.Sequential:
 
 @MODELS.register_module()
 class DMPHN(Restorer):
-    """Multi-patch hierarchy (1-2-4); key names and numerics of the official code.
+    """Multi-patch hierarchy (1-2-4) with the state-dict names and numerics of the official code.
 
-    Three pairs of encoder and decoder: level 3 restores the four quarters of the image, level 2
-    its upper and lower half, level 1 the whole; each hands its residual image and its features to
-    the next. The result is the output of level 1 itself, no input is added. The patches of a level
-    go through the network as one batch, which equals one after the other, as nothing in it looks
-    beyond its image. 5.4 M parameters.
+    There are three pairs of encoder and decoder. Level 3 restores the four quarters of the image,
+    level 2 the upper and the lower half, level 1 the whole image. Each level passes its residual
+    image and its features to the next level. The result is the output of level 1; the input is not
+    added. The patches of a level run as one batch. This equals a loop over patches, because the
+    network has no operations across the batch. 5.4 M parameters.
 
-    Children are named as the six official files, ``encoder_lv1`` ... ``decoder_lv3``, so that the
-    keys of each file are those of its child.
+    The children have the names of the six official files, ``encoder_lv1`` ... ``decoder_lv3``, and
+    each file contains the state dict of its child.
 
-    Seams: the inputs of the three scales of the level-1 decoder, which sees the whole image:
-    ``dec3`` (stride 4), ``dec2`` and ``dec1``. There are no skips.
+    The seams are the inputs of the three scales of the decoder of level 1, which decodes the whole
+    image: ``dec3`` (stride 4), ``dec2`` and ``dec1``. DMPHN has no skips.
 
     Args:
-        base: channels at full resolution; official 32.
-        outputs: ``'all'`` for a list of one image, ``'last'`` for the image.
-        with_cp: recompute the blocks' activations in the backward pass to save memory.
+        base: Channels at full resolution; official 32.
+        outputs: ``'all'`` returns a list of one image, ``'last'`` the image.
+        with_cp: Recompute the blocks' activations in the backward pass to save memory.
+
+    Raises:
+        UserError: ``outputs`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.restorers import DMPHN
+        >>> [tuple(image.shape) for image in DMPHN(base=8)(torch.rand(1, 3, 32, 48))]
+        [(1, 3, 32, 48)]
     """
 
     multiple = 8
@@ -95,7 +104,15 @@ class DMPHN(Restorer):
         self.decoder_lv3 = _decoder(base)
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
-        """Restore ``(N, 3, H, W)``, H and W multiples of 8, to a list of one such image."""
+        """Restore an image.
+
+        Args:
+            img: Blurry image ``(N, 3, H, W)``; H and W are multiples of 8.
+            fuse: Function that is called at every seam.
+
+        Returns:
+            A list of one image ``(N, 3, H, W)``.
+        """
         whole = img - 0.5
         halves = split(whole, ROWS)  # (2N, 3, H/2, W)
         quarters = split(halves, COLUMNS)  # (4N, 3, H/2, W/2)
@@ -108,15 +125,15 @@ class DMPHN(Restorer):
         residual = self._through(self.decoder_lv2, feature2)  # (N, 3, H, W)
         feature1 = self._through(self.encoder_lv1, whole + residual) + feature2
         sharp = self._through(self.decoder_lv1, feature1, fuse)
-        # to the image's type: 0.5 plus a half-precision number loses more bits than it has
+        # Convert to the image's type first, because the sum with 0.5 loses bits in half precision.
         return [sharp.to(img.dtype) + 0.5]
 
     def _through(self, layers: nn.Sequential, x: Tensor, fuse: FuseFn = no_fuse) -> Tensor:
-        """Run an encoder or a decoder, with its seams."""
+        """Run an encoder or a decoder with its seams."""
         for name, layer in layers.named_children():
             if name in SEAM_BEFORE:
                 x = fuse(SEAM_BEFORE[name], x)
-            # the result of a single convolution is kept anyway, as the next block's input
+            # Do not checkpoint a single convolution: the next block stores its result anyway.
             x = self.checkpointed(layer, x) if isinstance(layer, ConvPair) else layer(x)
         return x
 

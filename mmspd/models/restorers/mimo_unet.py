@@ -16,10 +16,10 @@ __all__ = ['AFF', 'FAM', 'SCM', 'MIMOUNet']
 
 
 class SCM(nn.Module):
-    """Shallow convolutional module: features of a downsampled input image.
+    """Shallow convolutional module: extracts features from a downsampled input image.
 
     Args:
-        channels: channels of the result.
+        channels: Channels of the result.
     """
 
     def __init__(self, channels: int) -> None:
@@ -38,10 +38,10 @@ class SCM(nn.Module):
 
 
 class FAM(nn.Module):
-    """Feature attention module: the encoder's feature, modulated by the image's.
+    """Feature attention module: modulates the encoder's feature with a feature of the image.
 
     Args:
-        channels: channels of both features.
+        channels: Channels of both features.
     """
 
     def __init__(self, channels: int) -> None:
@@ -49,16 +49,16 @@ class FAM(nn.Module):
         self.merge = BasicConv(channels, channels, 3, relu=False)
 
     def forward(self, feature: Tensor, shallow: Tensor) -> Tensor:
-        """Merge two ``(N, C, H, W)`` features."""
+        """Fuse two features ``(N, C, H, W)``."""
         return feature + self.merge(feature * shallow)
 
 
 class AFF(nn.Module):
-    """Asymmetric feature fusion: all encoder levels, at one of their resolutions.
+    """Asymmetric feature fusion: fuses all encoder levels at the resolution of one of them.
 
     Args:
-        in_channels: sum of the levels' channels.
-        out_channels: channels of the result.
+        in_channels: Sum of the channels of the levels.
+        out_channels: Channels of the result.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -74,29 +74,38 @@ class AFF(nn.Module):
 
 
 def _nearest(x: Tensor, scale: float) -> Tensor:
-    """Resize by nearest neighbor, the mode of every resize inside the official network."""
+    """Resize by nearest neighbor, as every resize inside the official network."""
     return F.interpolate(x, scale_factor=scale, mode='nearest')
 
 
 @MODELS.register_module()
 class MIMOUNet(Restorer):
-    """Multi-input multi-output UNet; key names and numerics of the official code.
+    """Multi-input multi-output U-Net with the state-dict names and numerics of the official code.
 
-    Defaults are MIMO-UNet (6.8 M parameters); ``MIMOUNet(num_res=20, dropout=0.1)`` is MIMO-UNet+
-    (16.1 M). The inputs of the lower scales are nearest-neighbor halvings, and every output adds
-    the input of its own scale.
+    The defaults are MIMO-UNet (6.8 M parameters). ``MIMOUNet(num_res=20, dropout=0.1)`` is
+    MIMO-UNet+ (16.1 M). The inputs of the lower scales are nearest-neighbor halvings. Each output
+    adds the input of its scale.
 
-    Seams: the inputs of the three decoder blocks, ``dec3`` (stride 4), ``dec2`` and ``dec1``.
-    The skips are concatenated and reduced by ``Convs``; the seam comes after that, so that
-    official weights keep every layer they were trained with.
+    The seams are the inputs of the three decoder blocks: ``dec3`` (stride 4), ``dec2`` and
+    ``dec1``. ``Convs`` concatenates and reduces the skips; each seam is after ``Convs``. So all
+    layers of official weights are used.
 
     Args:
-        base: channels at full resolution; official 32.
-        num_res: residual blocks per level, in the encoder and again in the decoder.
-        dropout: probability of dropping a whole channel of the two fused skips, in training.
-        outputs: ``'all'`` for the three scales, 1/4, 1/2 and full resolution; ``'last'`` for the
-            last alone.
-        with_cp: recompute the blocks' activations in the backward pass to save memory.
+        base: Channels at full resolution; official 32.
+        num_res: Residual blocks per level in the encoder, and as many in the decoder.
+        dropout: Probability that a channel of the two fused skips is dropped in training.
+        outputs: ``'all'`` returns the three scales, 1/4, 1/2 and full resolution; ``'last'`` only
+            the last.
+        with_cp: Recompute the blocks' activations in the backward pass to save memory.
+
+    Raises:
+        UserError: ``outputs`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.restorers import MIMOUNet
+        >>> [tuple(image.shape) for image in MIMOUNet(base=8, num_res=1)(torch.rand(1, 3, 32, 48))]
+        [(1, 3, 8, 12), (1, 3, 16, 24), (1, 3, 32, 48)]
     """
 
     multiple = 4
@@ -135,7 +144,15 @@ class MIMOUNet(Restorer):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
-        """Restore ``(N, 3, H, W)`` at 1/4, 1/2 and full resolution."""
+        """Restore an image at 1/4, 1/2 and full resolution.
+
+        Args:
+            img: Blurry image ``(N, 3, H, W)``; H and W are multiples of 4.
+            fuse: Function that is called at every seam.
+
+        Returns:
+            Three images, coarse to fine.
+        """
         img2 = _nearest(img, 0.5)
         img4 = _nearest(img2, 0.5)
 
@@ -160,9 +177,9 @@ class MIMOUNet(Restorer):
 
 
 def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
-    """Read the arguments off a state dict."""
+    """Read the arguments of the constructor from a state dict."""
     num_res = count_modules(state, r'(?:En|De)coder\.\d\.layers\.(\d+)')
-    # nothing in a file tells the dropout; it belongs to the larger network
+    # A file does not contain the dropout; only the larger network has one.
     plus = dict(dropout=0.1) if num_res == 20 else {}
     return dict(base=state['feat_extract.0.main.0.weight'].shape[0], num_res=num_res, **plus)
 

@@ -1,4 +1,4 @@
-"""The published weights of MMagic's NAFNet and Restormer, whose networks are MMagic's own."""
+"""Recognition of the official weights of NAFNet and Restormer; MMagic provides their networks."""
 
 from typing import Any, Dict, List
 
@@ -8,7 +8,7 @@ from mmspd.weights.published import Family, Published, count_modules, register_f
 
 
 def _blocks(state: Dict[str, Tensor], name: str) -> List[int]:
-    """Number of blocks in each of the lists ``name.0``, ``name.1``, ..."""
+    """Return the number of blocks in each of the lists ``name.0``, ``name.1``, ..."""
     levels = count_modules(state, rf'{name}\.(\d+)')
     return [count_modules(state, rf'{name}\.{level}\.(\d+)\.') for level in range(levels)]
 

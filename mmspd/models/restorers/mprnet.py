@@ -26,10 +26,10 @@ __all__ = ['MPRNet']
 
 
 class ImageHead(nn.Module):
-    """The image of a stage: a residual of its feature, added to the blurry input.
+    """Computes the image of a stage: a residual from its feature plus the blurry input.
 
     Args:
-        channels: channels of the feature.
+        channels: Channels of the feature.
     """
 
     def __init__(self, channels: int) -> None:
@@ -37,15 +37,23 @@ class ImageHead(nn.Module):
         self.conv2 = conv(channels, 3, 1)
 
     def image(self, x: Tensor, img: Tensor) -> Tensor:
-        """Map a feature ``(N, C, H, W)`` and the input to a restored ``(N, 3, H, W)``."""
+        """Restore an image from a feature.
+
+        Args:
+            x: Feature ``(N, C, H, W)``.
+            img: Blurry image ``(N, 3, H, W)``.
+
+        Returns:
+            The restored image ``(N, 3, H, W)``.
+        """
         return self.conv2(x) + img
 
 
 class SAM(ImageHead):
-    """Supervised attention module: a stage's image, and its feature gated by that image.
+    """Supervised attention module: restores an image and gates the feature with this image.
 
     Args:
-        channels: channels of the feature.
+        channels: Channels of the feature.
     """
 
     def __init__(self, channels: int) -> None:
@@ -54,7 +62,16 @@ class SAM(ImageHead):
         self.conv3 = conv(3, channels, 1)
 
     def forward(self, x: Tensor, img: Tensor) -> Tuple[Tensor, Tensor]:
-        """Return the feature for the next stage, ``(N, C, H, W)``, and the image."""
+        """Restore an image and gate the feature.
+
+        Args:
+            x: Feature ``(N, C, H, W)``.
+            img: Blurry image ``(N, 3, H, W)``.
+
+        Returns:
+            The feature for the next stage, ``(N, C, H, W)``, and the restored image
+            ``(N, 3, H, W)``.
+        """
         restored = self.image(x, img)
         return self.conv1(x) * self.conv3(restored).sigmoid() + x, restored
 
@@ -63,10 +80,10 @@ class ORB(nn.Module):
     """Original resolution block: attention blocks and a convolution, plus the input.
 
     Args:
-        channels: channels of the input and the output.
-        num_cab: number of attention blocks.
-        act: the PReLU of the whole restorer.
-        reduction: that of the channel attention.
+        channels: Channels of the input and the output.
+        num_cab: Number of attention blocks.
+        act: The PReLU that the whole restorer shares.
+        reduction: Reduction of the channel attention.
     """
 
     def __init__(self, channels: int, num_cab: int, act: nn.PReLU, reduction: int) -> None:
@@ -80,14 +97,14 @@ class ORB(nn.Module):
 
 
 class ORSNet(nn.Module):
-    """Original resolution subnetwork: takes in the U-Net's levels one by one, never shrinks.
+    """Original resolution subnetwork: fuses the levels of a U-Net one by one at full resolution.
 
     Args:
-        widths: channels of the U-Net's levels, fine to coarse.
-        channels: channels of the subnetwork.
-        num_cab: attention blocks in each of its three parts.
-        act: the PReLU of the whole restorer.
-        reduction: that of the channel attention.
+        widths: Channels of the levels of the U-Net, fine to coarse.
+        channels: Channels of the subnetwork.
+        num_cab: Number of attention blocks in each of its three parts.
+        act: The PReLU that the whole restorer shares.
+        reduction: Reduction of the channel attention.
     """
 
     def __init__(
@@ -103,7 +120,7 @@ class ORSNet(nn.Module):
             self.add_module(f'orb{level}', ORB(channels, num_cab, act, reduction))
         fine, middle, coarse = widths
         for part in ('enc', 'dec'):
-            # the official numbering: up_enc1 lifts the U-Net's level 2, up_enc2 its level 3
+            # Official numbers: up_enc1 enlarges level 2 of the U-Net, up_enc2 level 3.
             self.add_module(f'up_{part}1', resample(middle, fine, 2))
             two_steps = nn.Sequential(resample(coarse, middle, 2), resample(middle, fine, 2))
             self.add_module(f'up_{part}2', two_steps)
@@ -111,7 +128,16 @@ class ORSNet(nn.Module):
                 self.add_module(f'conv_{part}{level}', conv(fine, channels, 1))
 
     def forward(self, x: Tensor, checkpointed: CheckpointFn, previous: StageFeatures) -> Tensor:
-        """Transform ``(N, C, H, W)``, guided by the levels of the U-Net before."""
+        """Transform a feature.
+
+        Args:
+            x: Feature ``(N, C, H, W)``.
+            checkpointed: Runs a block, as :meth:`Restorer.checkpointed`.
+            previous: Features of the U-Net of the stage before.
+
+        Returns:
+            A feature ``(N, C, H, W)``.
+        """
         for level, enc, dec in zip((1, 2, 3), previous.enc, previous.dec):
             x = checkpointed(getattr(self, f'orb{level}'), x)
             if level > 1:
@@ -123,33 +149,42 @@ class ORSNet(nn.Module):
 
 @MODELS.register_module()
 class MPRNet(Restorer):
-    """Multi-stage progressive restoration; key names and numerics of the official code.
+    """Multi-stage progressive restoration; state-dict names and numerics of the official code.
 
-    Stage 1 encodes the four quadrants of the image by themselves and decodes its top and bottom
-    halves; stage 2 encodes halves and decodes the whole; stage 3 works at full resolution. Patches
-    lie side by side in the batch: nothing in the network looks across the batch, so this equals
-    the official loop over patches. ``num_stages=1`` is the paper's "stage 1 model": the state dict
-    is the part of the official one that makes its first image (``sam12.conv2`` is its head).
+    Stage 1 encodes each quadrant of the image and decodes the top and the bottom half. Stage 2
+    encodes the halves and decodes the whole image. Stage 3 works at full resolution. The patches
+    run as one batch. This equals the official loop over patches, because the network has no
+    operations across the batch. ``num_stages=1`` is the paper's "stage 1 model". Its state dict is
+    the part of the official state dict that computes the first image; ``sam12.conv2`` is its head.
 
-    Seams: ``stage1.dec3`` (stride 4, where no skip exists), ``stage1.dec2`` and ``stage1.dec1``,
-    after the skip sums, and likewise ``stage2.*``. At a seam of stage 1 the halves are joined and
-    cut again afterwards, so that the prior is that of the whole image and each seam runs once;
-    without a prior, joining and cutting leave every value as it was.
+    The seams are ``stage1.dec3`` (stride 4, without a skip), ``stage1.dec2`` and ``stage1.dec1``
+    after the skip sums, and the same for ``stage2``. At a seam of stage 1 the halves are joined
+    before ``fuse`` and cut after it. So ``fuse`` gets the whole image and each seam runs once.
+    Without a prior, joining and cutting do not change a value.
 
     Args:
-        base: channels of the U-Nets at full resolution; official 96.
-        growth: channels that each lower level adds; official 48.
-        orsnet_growth: channels that stage 3 has beyond ``base``; official 32.
-        num_cab: attention blocks in each of the three parts of stage 3; official 8.
-        reduction: how many times the channel attention's hidden layer is narrower; official 4.
-        num_stages: 3, or 1 for the first stage alone.
-        split_patches: cut the image as the official code does. ``False`` lets every stage see the
-            whole image, without seams between patches; the same weights fit.
-        outputs: ``'all'`` for the images of all stages, first to last; ``'last'`` for the last.
-        with_cp: recompute the blocks' activations in the backward pass to save memory.
+        base: Channels of the U-Nets at full resolution; official 96.
+        growth: Channels that each lower level adds; official 48.
+        orsnet_growth: Channels of stage 3 in addition to ``base``; official 32.
+        num_cab: Number of attention blocks in each of the three parts of stage 3; official 8.
+        reduction: Ratio of the channels to the hidden channels of the channel attention; official
+            4.
+        num_stages: 3, or 1 for the first stage only.
+        split_patches: Cut the image as the official code does. With ``False`` every stage gets the
+            whole image, so there are no borders between patches; the same weights fit.
+        outputs: ``'all'`` returns the images of all stages, first to last; ``'last'`` only the
+            last.
+        with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Raises:
-        UserError: ``num_stages`` is neither 1 nor 3.
+        UserError: ``num_stages`` is neither 1 nor 3, or ``outputs`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.restorers import MPRNet
+        >>> network = MPRNet(base=8, growth=4, orsnet_growth=4, num_cab=1)
+        >>> [tuple(image.shape) for image in network(torch.rand(1, 3, 32, 48))]
+        [(1, 3, 32, 48), (1, 3, 32, 48), (1, 3, 32, 48)]
     """
 
     def __init__(
@@ -167,7 +202,7 @@ class MPRNet(Restorer):
         super().__init__(outputs, with_cp)
         if num_stages not in (1, 3):
             raise UserError(
-                f'MPRNet num_stages={num_stages} is unknown; use 3, or 1 for its first stage.'
+                f'MPRNet has num_stages={num_stages}; use 3, or 1 for the first stage only.'
             )
         self.num_stages = num_stages
         self.split_patches = split_patches
@@ -208,7 +243,15 @@ class MPRNet(Restorer):
         return join(x, dim) if self.split_patches else x
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
-        """Restore ``(N, 3, H, W)`` to the images of the stages, first to last."""
+        """Restore an image with every stage.
+
+        Args:
+            img: Blurry image ``(N, 3, H, W)``; H and W are multiples of :attr:`multiple`.
+            fuse: Function that is called at every seam.
+
+        Returns:
+            The images of the stages, first to last, each ``(N, 3, H, W)``.
+        """
         halves = self._cut(img, ROWS)
         x = self.checkpointed(self.shallow_feat1, self._cut(halves, COLUMNS))  # quadrants
         enc = [self._join(z, COLUMNS) for z in self.stage1_encoder(x, self.checkpointed)]
@@ -230,12 +273,12 @@ class MPRNet(Restorer):
         return [self._join(image1, ROWS), image2, self.tail(x) + img]
 
     def _fuse_whole(self, fuse: FuseFn, level: str, dec: Tensor) -> Tensor:
-        """Fuse the whole image's prior into a feature of stage 1, which is in halves."""
+        """Fuse the prior of the whole image into a feature of stage 1, which is cut in halves."""
         return self._cut(fuse(f'stage1.{level}', self._join(dec, ROWS)), ROWS)
 
 
 def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
-    """Read the arguments off a state dict, of three stages or of the first one."""
+    """Read the arguments of the constructor from a state dict of three stages or of one."""
     base = state['shallow_feat1.0.weight'].shape[0]
     growth = state['stage1_encoder.down12.down.1.weight'].shape[0] - base
     narrow = state['shallow_feat1.1.CA.conv_du.0.weight'].shape[0]

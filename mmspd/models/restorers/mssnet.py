@@ -26,15 +26,15 @@ SCALES = (1, 2, 3)
 
 
 def _double(x: Tensor) -> Tensor:
-    """Resize to twice the size, without learning."""
+    """Enlarge a feature by 2 with bilinear interpolation."""
     return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=False)
 
 
 class ShuffleTail(nn.Module):
-    """Image of twice the feature's size: a convolution to 12 channels, their pixels shuffled.
+    """Converts a feature to an image of twice its size, with a convolution and a pixel shuffle.
 
     Args:
-        channels: channels of the feature.
+        channels: Channels of the feature.
     """
 
     def __init__(self, channels: int) -> None:
@@ -48,33 +48,43 @@ class ShuffleTail(nn.Module):
 
 @MODELS.register_module()
 class MSSNet(Restorer):
-    """Multi-scale-stage network; key names and numerics of the official code.
+    """Multi-scale-stage network with the state-dict names and numerics of the official code.
 
-    Six U-Nets: one at scale 1, two at scale 2, three at scale 3. Scales 1 and 2 see the half-size
-    and the full image with their pixels unshuffled, so they work at strides 4 and 2; scale 3 works
-    at full resolution. The half-size image is bilinear with aligned corners, and so must be its
-    target (``multi_scale_targets='bilinear_corners'``). A U-Net gets the finest decoder feature of
-    the one before as its input, and all its encoder and decoder features by cross-stage fusion;
-    from scale to scale they are enlarged, and the input joins the new scale's shallow feature.
+    It has six U-Nets: one at scale 1, two at scale 2, three at scale 3. Scale 1 gets the half-size
+    image and scale 2 the full image, both after a pixel unshuffle, so they work at strides 4 and 2.
+    Scale 3 works at full resolution. The half-size image is resized bilinearly with aligned
+    corners. Its training target must be resized in the same way
+    (``multi_scale_targets='bilinear_corners'``).
 
-    Defaults are MSSNet (15.6 M parameters); ``MSSNet(20, 40, 40)`` is MSSNet-small (6.8 M) and
-    ``MSSNet(80, 50, 50)`` MSSNet-large (28.2 M).
+    The input of a U-Net is the finest decoder feature of the U-Net before. Cross-stage fusion adds
+    all its encoder and decoder features. At the next scale these features are enlarged, and the
+    input is fused with the shallow feature of the new scale.
 
-    Seams: ``dec3``, ``dec2`` and ``dec1`` of every U-Net, by the name of its decoder: ``D1_1.dec3``
-    (stride 16) ... ``D3_3.dec1`` (stride 1). ``dec3`` has no skip; the others come after the skip
-    sums. Each U-Net takes all levels of the prior.
+    The defaults are MSSNet (15.6 M parameters). ``MSSNet(20, 40, 40)`` is MSSNet-small (6.8 M) and
+    ``MSSNet(80, 50, 50)`` is MSSNet-large (28.2 M).
+
+    The seams are ``dec3``, ``dec2`` and ``dec1`` of every U-Net, after the name of its decoder:
+    ``D1_1.dec3`` (stride 16) ... ``D3_3.dec1`` (stride 1). ``dec3`` has no skip; the others are
+    after the skip sums. Each U-Net gets all levels of the prior.
 
     Args:
-        base: channels of the U-Nets at their finest level.
-        growth: channels that the middle level adds.
-        coarse_growth: channels that the coarsest level adds to the middle one's.
-        num_unets: U-Nets at scales 1, 2 and 3; official (1, 2, 3).
-        outputs: ``'all'`` for the image of every U-Net, the first at half size, the others at full
-            size; ``'last'`` for the last.
-        with_cp: recompute the blocks' activations in the backward pass to save memory.
+        base: Channels of the U-Nets at their finest level.
+        growth: Channels that the middle level has in addition to ``base``.
+        coarse_growth: Channels that the coarsest level has in addition to the middle level.
+        num_unets: Number of U-Nets at scales 1, 2 and 3; official (1, 2, 3).
+        outputs: ``'all'`` returns the image of every U-Net, the first at half size, the others at
+            full size; ``'last'`` only the last.
+        with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Raises:
-        UserError: ``num_unets`` is not three positive numbers.
+        UserError: ``num_unets`` is not three positive numbers, or ``outputs`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.restorers import MSSNet
+        >>> network = MSSNet(base=8, growth=4, coarse_growth=4, num_unets=(1, 1, 2))
+        >>> [tuple(image.shape) for image in network(torch.rand(1, 3, 32, 48))]
+        [(1, 3, 16, 24), (1, 3, 32, 48), (1, 3, 32, 48), (1, 3, 32, 48)]
     """
 
     multiple = 16
@@ -91,7 +101,7 @@ class MSSNet(Restorer):
         super().__init__(outputs, with_cp)
         if len(num_unets) != 3 or min(num_unets) < 1:
             raise UserError(
-                f'MSSNet num_unets={num_unets!r} must be three positive numbers, the U-Nets at '
+                f'MSSNet has num_unets={num_unets!r}; give three positive numbers, the U-Nets at '
                 'scales 1, 2 and 3.'
             )
         self.unets = tuple(
@@ -120,7 +130,15 @@ class MSSNet(Restorer):
         self.fusion23 = conv(base * 2, base)
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
-        """Restore ``(N, 3, H, W)``: one image of half size, then full-size ones."""
+        """Restore an image with every U-Net.
+
+        Args:
+            img: Blurry image ``(N, 3, H, W)``; H and W are multiples of 16.
+            fuse: Function that is called at every seam.
+
+        Returns:
+            The images of the U-Nets: those of scale 1 have half the size, the others the full size.
+        """
         half = F.interpolate(img, scale_factor=0.5, mode='bilinear', align_corners=True)
         outputs: List[Tensor] = []
         previous: Optional[StageFeatures] = None
@@ -142,7 +160,7 @@ class MSSNet(Restorer):
     def _to_next_scale(
         self, scale: int, shallow: Tensor, previous: StageFeatures
     ) -> Tuple[Tensor, StageFeatures]:
-        """Fuse the scale before into the shallow feature, and enlarge all its features."""
+        """Fuse the previous scale into the shallow feature, and enlarge all its features."""
         names = ('up_scale1_feat', 'fusion12') if scale == 2 else ('up_scale2_feat', 'fusion23')
         up, fusion = (getattr(self, name) for name in names)
         x = fusion(torch.cat([shallow, up(previous.dec[0])], dim=1))
@@ -151,10 +169,10 @@ class MSSNet(Restorer):
 
 
 def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
-    """Read the arguments off a state dict."""
+    """Read the arguments of the constructor from a state dict."""
     base = state['shallow_feat1.0.weight'].shape[0]
     middle, coarse = (state[f'E1_1.down{step}.down.1.weight'].shape[0] for step in (12, 23))
-    # U-Nets are numbered from 1
+    # The numbers of the U-Nets start at 1.
     num_unets = tuple(count_modules(state, rf'E{scale}_(\d+)\.') - 1 for scale in SCALES)
     return dict(base=base, growth=middle - base, coarse_growth=coarse - middle, num_unets=num_unets)
 

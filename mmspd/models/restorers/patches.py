@@ -1,4 +1,4 @@
-"""Patches of an image as a batch, for the restorers that work on patches."""
+"""Conversion of an image to a batch of patches and back."""
 
 from torch import Tensor
 
@@ -10,18 +10,26 @@ ROWS, COLUMNS = -2, -1
 def split(x: Tensor, dim: int) -> Tensor:
     """Cut images in two along an axis and stack the halves as a batch, all first halves first.
 
-    A network that does not look across the batch then computes what a loop over patches would.
+    A network without operations across the batch then gives the same result as a loop over patches.
 
     Args:
-        x: ``(N, C, H, W)``.
-        dim: :data:`ROWS` or :data:`COLUMNS`, of even length.
+        x: Images or features ``(N, C, H, W)``.
+        dim: :data:`ROWS` or :data:`COLUMNS`; the length of this axis must be even.
 
     Returns:
-        ``(2 N, C, H / 2, W)``, or ``(2 N, C, H, W / 2)``.
+        The halves, ``(2 N, C, H / 2, W)`` or ``(2 N, C, H, W / 2)``.
     """
     return x.unflatten(dim, (2, x.shape[dim] // 2)).movedim(dim - 1, 0).flatten(0, 1)
 
 
 def join(x: Tensor, dim: int) -> Tensor:
-    """Undo :func:`split`."""
+    """Undo :func:`split`.
+
+    Args:
+        x: Halves ``(2 N, C, H, W)``.
+        dim: :data:`ROWS` or :data:`COLUMNS`.
+
+    Returns:
+        The images, ``(N, C, 2 H, W)`` or ``(N, C, H, 2 W)``.
+    """
     return x.unflatten(0, (2, x.shape[0] // 2)).movedim(0, dim - 1).flatten(dim - 1, dim)

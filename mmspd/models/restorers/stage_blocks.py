@@ -1,7 +1,7 @@
 """U-Nets of multi-stage restorers, with and without channel attention.
 
-State-dict names follow MPRNet's official code. Convolutions have no bias, and one PReLU serves the
-whole restorer: its single slope appears under many names in a state dict and is one parameter.
+State-dict names follow MPRNet's official code. The convolutions have no bias. The whole restorer
+shares one PReLU: its slope is one parameter with many names in a state dict.
 """
 
 from collections import OrderedDict
@@ -21,37 +21,61 @@ __all__ = [
 
 LEVELS = (1, 2, 3)
 
-CheckpointFn = Callable[..., Any]  # Restorer.checkpointed: a block and its inputs
-LevelFuse = Callable[[str, Tensor], Tensor]  # 'dec3', 'dec2' or 'dec1', and the feature there
+CheckpointFn = Callable[..., Any]  # Restorer.checkpointed(block, *inputs)
+LevelFuse = Callable[[str, Tensor], Tensor]  # gets 'dec3', 'dec2' or 'dec1' and the feature
 
 
 class StageFeatures(NamedTuple):
-    """Encoder and decoder features of a U-Net, each fine to coarse."""
+    """Features of a U-Net, fine to coarse.
+
+    Attributes:
+        enc: Features of the encoder, ``(N, C_i, H_i, W_i)``.
+        dec: Features of the decoder, of the same shapes.
+    """
 
     enc: List[Tensor]
     dec: List[Tensor]
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Conv2d:
-    """Convolution that keeps the size and has no bias."""
+    """Make a convolution that keeps the size and has no bias.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel, an odd number.
+
+    Returns:
+        The convolution.
+    """
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
 
 
 def resample(
     in_channels: int, out_channels: int, scale: float, name: Optional[str] = None
 ) -> nn.Sequential:
-    """Bilinear resize, then a 1x1 convolution; called ``name``, by default ``down`` or ``up``."""
+    """Make a bilinear resize followed by a 1x1 convolution.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        scale: Factor of the resize.
+        name: Name of the layers in the state dict, ``down`` or ``up`` by default.
+
+    Returns:
+        The layers.
+    """
     resize = nn.Upsample(scale_factor=scale, mode='bilinear', align_corners=False)
     steps = nn.Sequential(resize, conv(in_channels, out_channels, 1))
     return nn.Sequential(OrderedDict([(name or ('down' if scale < 1 else 'up'), steps)]))
 
 
 class ChannelAttention(nn.Module):
-    """Scale every channel by a gate computed from the channels' means.
+    """Scales every channel by a gate that is computed from the means of the channels.
 
     Args:
-        channels: channels of the input and the output.
-        reduction: how many times fewer channels the hidden layer has.
+        channels: Channels of the input and the output.
+        reduction: Ratio of ``channels`` to the channels of the hidden layer.
     """
 
     def __init__(self, channels: int, reduction: int) -> None:
@@ -69,12 +93,12 @@ class ChannelAttention(nn.Module):
 
 
 class StageBlock(nn.Module):
-    """Residual block: conv3x3, PReLU, conv3x3, channel attention if asked for, plus the input.
+    """Residual block: conv3x3, PReLU, conv3x3, optional channel attention, plus the input.
 
     Args:
-        channels: channels of the input and the output.
-        act: the PReLU of the whole restorer.
-        reduction: that of the channel attention; ``None`` for none.
+        channels: Channels of the input and the output.
+        act: The PReLU that the whole restorer shares.
+        reduction: Reduction of the channel attention; ``None`` for no channel attention.
     """
 
     def __init__(self, channels: int, act: nn.PReLU, reduction: Optional[int] = None) -> None:
@@ -88,7 +112,7 @@ class StageBlock(nn.Module):
 
 
 class _Stage(nn.Module):
-    """What both halves of a U-Net hold: two blocks at each of the three levels."""
+    """The layers of an encoder or a decoder: two blocks at each of the three levels."""
 
     def __init__(
         self, part: str, widths: Sequence[int], act: nn.PReLU, reduction: Optional[int]
@@ -100,14 +124,14 @@ class _Stage(nn.Module):
 
 
 class StageEncoder(_Stage):
-    """Encoder of a U-Net: three levels, each half the size of the one before.
+    """Encoder of a U-Net with three levels; each level halves the size of the one before.
 
     Args:
-        widths: channels of the levels, fine to coarse.
-        act: the PReLU of the whole restorer.
-        reduction: that of the blocks' channel attention; ``None`` for none.
-        csff: whether :meth:`forward` gets an earlier U-Net's features to fuse (cross-stage
-            feature fusion).
+        widths: Channels of the levels, fine to coarse.
+        act: The PReLU that the whole restorer shares.
+        reduction: Reduction of the channel attention; ``None`` for no channel attention.
+        csff: Whether :meth:`forward` fuses the features of an earlier U-Net (cross-stage feature
+            fusion).
     """
 
     def __init__(
@@ -128,15 +152,15 @@ class StageEncoder(_Stage):
     def forward(
         self, x: Tensor, checkpointed: CheckpointFn, previous: Optional[StageFeatures] = None
     ) -> List[Tensor]:
-        """Encode ``(N, C, H, W)``.
+        """Encode a feature.
 
         Args:
-            x: feature at the finest level.
-            checkpointed: runs a block, as :meth:`Restorer.checkpointed`.
-            previous: features of the earlier U-Net, at the sizes of this one's.
+            x: Feature at the finest level, ``(N, C, H, W)``.
+            checkpointed: Runs a block, as :meth:`Restorer.checkpointed`.
+            previous: Features of the earlier U-Net, of the same sizes as the features of this one.
 
         Returns:
-            The levels' features, fine to coarse, strides 1, 2 and 4 of the input.
+            Features of the levels, fine to coarse, at strides 1, 2 and 4 of the input.
         """
         features: List[Tensor] = []
         for level, down in zip(LEVELS, (nn.Identity(), self.down12, self.down23)):
@@ -149,12 +173,12 @@ class StageEncoder(_Stage):
 
 
 class StageDecoder(_Stage):
-    """Decoder of a U-Net: each skip passes a block and is added.
+    """Decoder of a U-Net; each skip runs through a block and is added.
 
     Args:
-        widths: channels of the levels, fine to coarse.
-        act: the PReLU of the whole restorer.
-        reduction: that of the blocks' channel attention; ``None`` for none.
+        widths: Channels of the levels, fine to coarse.
+        act: The PReLU that the whole restorer shares.
+        reduction: Reduction of the channel attention; ``None`` for no channel attention.
     """
 
     def __init__(
@@ -169,15 +193,15 @@ class StageDecoder(_Stage):
     def forward(
         self, features: Sequence[Tensor], checkpointed: CheckpointFn, fuse: LevelFuse
     ) -> List[Tensor]:
-        """Decode an encoder's features.
+        """Decode the features of an encoder.
 
         Args:
-            features: fine to coarse.
-            checkpointed: runs a block, as :meth:`Restorer.checkpointed`.
-            fuse: called at every level, coarse to fine, where its skip has been added.
+            features: Features of the levels, fine to coarse.
+            checkpointed: Runs a block, as :meth:`Restorer.checkpointed`.
+            fuse: Function that is called at every level, coarse to fine, after the skip sum.
 
         Returns:
-            The levels' features, fine to coarse.
+            Features of the levels, fine to coarse.
         """
         dec3 = checkpointed(self.decoder_level3, fuse('dec3', features[2]))
         z = self.up32(dec3) + checkpointed(self.skip_attn2, features[1])

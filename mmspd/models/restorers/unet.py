@@ -14,20 +14,29 @@ __all__ = ['UNet']
 
 @MODELS.register_module()
 class UNet(Restorer):
-    """Residual UNet of three levels with additive skips.
+    """Residual U-Net of three levels with additive skips.
 
-    The paper calls it "the simplest UNet" (its reference [17]) and fixes only three levels and
-    the skip sum ``f_de + f_en`` of Eq. 6. Widths and depths are chosen so that its cost fits the
-    paper's run time: 4.9 M parameters and 45 GMAC at 256x256.
+    The paper calls its network "the simplest UNet" (its reference [17]). It specifies only three
+    levels and the skip sum ``f_de + f_en`` of Eq. 6. The widths and depths here are chosen so that
+    the cost fits the paper's run time: 4.9 M parameters and 45 GMAC at 256x256.
 
-    Seams: ``dec3`` (the bottleneck, stride 4, where no skip exists), ``dec2`` and ``dec1``, each
-    right after the skip sum.
+    The seams are ``dec3`` (the bottleneck at stride 4, without a skip), ``dec2`` and ``dec1``. Each
+    is right after the skip sum.
 
     Args:
-        base: channels at full resolution; the levels have ``base``, ``2 base`` and ``4 base``.
-        num_res: residual blocks per level, in the encoder and again in the decoder.
-        outputs: ``'all'`` for a list of one image, ``'last'`` for the image.
-        with_cp: recompute the blocks' activations in the backward pass to save memory.
+        base: Channels at full resolution; the levels have ``base``, ``2 base`` and ``4 base``.
+        num_res: Residual blocks per level in the encoder, and as many in the decoder.
+        outputs: ``'all'`` returns a list of one image, ``'last'`` the image.
+        with_cp: Recompute the blocks' activations in the backward pass to save memory.
+
+    Raises:
+        UserError: ``outputs`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.restorers import UNet
+        >>> [tuple(image.shape) for image in UNet(base=8, num_res=1)(torch.rand(1, 3, 35, 45))]
+        [(1, 3, 35, 45)]
     """
 
     multiple = 4
@@ -51,7 +60,15 @@ class UNet(Restorer):
         self.ending = nn.Conv2d(base, 3, 3, padding=1)
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
-        """Restore ``(N, 3, H, W)``, H and W multiples of 4, to a list of one such image."""
+        """Restore an image.
+
+        Args:
+            img: Blurry image ``(N, 3, H, W)``; H and W are multiples of 4.
+            fuse: Function that is called at every seam.
+
+        Returns:
+            A list of one image ``(N, 3, H, W)``.
+        """
         enc1 = self.checkpointed(self.encoders[0], self.intro(img))  # (N, C, H, W)
         enc2 = self.checkpointed(self.encoders[1], self.downs[0](enc1))  # (N, 2C, H/2, W/2)
         enc3 = self.checkpointed(self.encoders[2], self.downs[1](enc2))  # (N, 4C, H/4, W/4)

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from mmagic.structures import DataSample
 from restorer_contract import EMBEDDING
 
 from mmspd.registry import build_model
@@ -64,6 +63,8 @@ def test_mistakes_end_in_one_sentence():
 @pytest.mark.parametrize('form', ['probability', 'onehot'])
 def test_a_deblurrer_learns_the_teachers_map(form):
     """Student, teacher and loss in the model that the runner trains; the teacher outside of it."""
+    from mmagic.structures import DataSample
+
     torch.manual_seed(0)
     model = build_model(
         dict(

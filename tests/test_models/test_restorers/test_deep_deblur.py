@@ -1,11 +1,10 @@
-"""DeepDeblur against the facts of its official code and a plain functional re-computation."""
+"""DeepDeblur against facts of the official code and an independent functional implementation."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmagic.structures import DataSample
 from mmengine.config import Config
 from restorer_contract import OwnRestorerContract
 from skimage.transform import pyramid_gaussian
@@ -29,7 +28,7 @@ class TestDeepDeblur(OwnRestorerContract):
     variants = (dict(num_res=1), dict(num_res=3))
 
     def reference(self, weights, img, cfg):
-        """The official forward: on 0..255, with scikit-image's pyramid."""
+        """The official forward pass on 0..255, with scikit-image's pyramid."""
 
         def body(x, scale):
             name = f'body_models.{scale}.body'
@@ -53,7 +52,9 @@ class TestDeepDeblur(OwnRestorerContract):
 
 
 def test_official_loss():
-    """The sum over the scales of the mean absolute error on 0..255, from the shipped recipe."""
+    """The recipe's loss is the sum over the scales of the mean absolute error on 0..255."""
+    from mmagic.structures import DataSample
+
     recipe = Config.fromfile(Path(__file__).parents[3] / 'configs/spd/deepdeblur_gopro.py').model
     recipe.generator.update(base=8, num_res=1)
     torch.manual_seed(0)
@@ -71,7 +72,7 @@ def test_official_loss():
     assert losses['loss_pix'].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_seams_are_half_way_through_the_blocks():
+def test_seams_are_halfway_through_the_blocks():
     network = build_model(dict(type='mmspd.DeepDeblur', base=8, num_res=5)).eval()
     ran = []
     for name, module in network.named_modules():

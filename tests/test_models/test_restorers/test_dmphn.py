@@ -1,21 +1,21 @@
-"""DMPHN against the facts of its official code and a plain functional re-computation."""
+"""DMPHN against facts of the official code and an independent functional implementation."""
 
 import torch
 from restorer_contract import OwnRestorerContract
 
 from mmspd.registry import build_model
 
-# 24 convolutions of 9 C^2 per pixel, two of stride 2 (4.5 each), two transposed (8 each)
+# 24 convolutions of 9 C^2 per pixel, two of stride 2 (4.5 each), two transposed (8 each).
 MACS_PER_PIXEL = (24 * 9 + 2 * 4.5 + 2 * 8) * 32**2 + 2 * 27 * 32
 
 
 class TestDMPHN(OwnRestorerContract):
     restorer = dict(type='mmspd.DMPHN', base=8)
-    # three encoders and decoders, and every level works on every pixel of the image
+    # Three encoders and decoders; each level processes every pixel of the image.
     official_sizes = [({}, 3 * (868_288 + 939_843), 3 * MACS_PER_PIXEL * 256**2 / 1e9, 6 * 30)]
 
     def reference(self, weights, img, cfg):
-        """The official forward, patch by patch."""
+        """The official forward pass, patch by patch."""
 
         def blocks(x, name, *layers):
             for layer in layers:

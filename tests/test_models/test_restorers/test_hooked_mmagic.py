@@ -1,4 +1,4 @@
-"""MMagic's restorers, guided through HookSeams by config alone."""
+"""MMagic's restorers, guided through HookSeams by config only."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ class TestNAFNet(RestorerContract):
 
 
 class Hooked(GuidedContract):
-    """What a restorer of another project keeps, without the sizes and speed of the contract."""
+    """The contract of a foreign restorer, without the checks of sizes and speed."""
 
     size = odd = (64, 64)
     dtypes = (torch.float32,)
@@ -47,7 +47,7 @@ class TestRestormer(Hooked):
 
 
 class TestSwinIR(Hooked):
-    """A transformer on tokens: the seams are the two convolutions that see a feature map."""
+    """A transformer on tokens; the seams are the two convolutions with a feature map as input."""
 
     restorer = dict(
         type='mmagic.SwinIRNet',

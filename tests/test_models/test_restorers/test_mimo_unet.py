@@ -1,4 +1,4 @@
-"""MIMO-UNet against the facts of its official code and a plain functional re-computation."""
+"""MIMO-UNet against facts of the official code and an independent functional implementation."""
 
 import torch
 from restorer_contract import OwnRestorerContract

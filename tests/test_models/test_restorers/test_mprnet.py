@@ -1,4 +1,4 @@
-"""MPRNet against the facts of its official code and a plain functional re-computation."""
+"""MPRNet against facts of the official code and an independent functional implementation."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ class TestMPRNet(OwnRestorerContract):
     compiled_sizes = ((35, 45),)
 
     def reference(self, weights, img, cfg):
-        """The official forward, patch by patch."""
+        """The official forward pass, patch by patch."""
         conv = weights.conv
 
         def double(x, name):
@@ -85,13 +85,13 @@ class TestMPRNet(OwnRestorerContract):
 class TestMPRNetStage1(TestMPRNet):
     restorer = STAGE1
     num_outputs = 1
-    # without SAM, plus its 1x1 image head
+    # SAM is replaced by its 1x1 image head
     official_sizes = [(dict(num_stages=1), 5_754_817, 108.5658, 81)]
     variants = ({}, dict(split_patches=False))
     compiled_sizes = OwnRestorerContract.compiled_sizes
 
 
-def test_an_average_of_the_weights_moves_the_one_prelu_once():
+def test_ema_updates_the_shared_prelu_once():
     network = build_model(SMALL)
     average = ExponentialMovingAverage(network, momentum=0.5)
     average.update_parameters(network)
@@ -102,7 +102,7 @@ def test_an_average_of_the_weights_moves_the_one_prelu_once():
     assert average.module.shallow_feat1[1].body[1].weight.item() == 0.75  # from 0.25
 
 
-def test_patches_matter_and_any_size_takes_both_ways():
+def test_patches_change_the_output_and_any_size_is_accepted():
     torch.manual_seed(0)
     cut, whole = build_model(STAGE1), build_model(dict(STAGE1, split_patches=False))
     whole.load_state_dict(cut.state_dict())
@@ -112,8 +112,8 @@ def test_patches_matter_and_any_size_takes_both_ways():
         assert (cut(img)[0] - whole(img)[0]).abs().max() > 1e-4
 
 
-def test_the_prior_of_stage_1_is_that_of_the_whole_image():
-    """Modulating at a seam equals cutting the whole image's modulation for each half."""
+def test_stage_1_gets_the_prior_of_the_whole_image():
+    """Modulating at a seam equals modulating each half with its half of the factor."""
     torch.manual_seed(0)
     network = build_model(STAGE1).double()
     img, factor = torch.rand(2, 1, 3, 16, 32, dtype=torch.float64).unbind()
@@ -126,7 +126,7 @@ def test_the_prior_of_stage_1_is_that_of_the_whole_image():
         seen.append(dec)
         return dec * factor
 
-    def modulate(module, inputs):  # both halves, one after the other in the batch
+    def modulate(module, inputs):  # the batch holds both halves
         return (inputs[0] * torch.cat(factor.chunk(2, -2)),)
 
     with torch.no_grad():
@@ -143,5 +143,5 @@ def test_every_u_net_takes_all_levels_of_the_prior():
 
 
 def test_number_of_stages():
-    with pytest.raises(UserError, match='num_stages=2 is unknown; use 3, or 1'):
+    with pytest.raises(UserError, match='num_stages=2; use 3, or 1'):
         build_model(dict(type='mmspd.MPRNet', num_stages=2))

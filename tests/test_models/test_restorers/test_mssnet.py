@@ -1,4 +1,4 @@
-"""MSSNet against the facts of its official code and a plain functional re-computation."""
+"""MSSNet against facts of the official code and an independent functional implementation."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def _shuffle(x):
 @pytest.mark.slow
 class TestMSSNet(OwnRestorerContract):
     restorer = dict(SMALL, num_unets=(1, 1, 2))
-    small = SMALL  # its guided recipe names seams of all six U-Nets
+    small = SMALL  # its recipe names seams of all six U-Nets
     num_outputs = 4
     official_sizes = [
         (dict(base=20, growth=40, coarse_growth=40), 6_756_161, 41.00, 328),
@@ -55,7 +55,7 @@ class TestMSSNet(OwnRestorerContract):
             return enc, weights.decode(enc, f'D{name}')
 
         def next_scale(img, features, scale):
-            """The input of the next scale's first U-Net, and the features that it fuses."""
+            """The input of the first U-Net of the next scale, and the features that it fuses."""
             x = conv(weights.double(features[1][0]), f'up_scale{scale - 1}_feat.scaleUp.1')
             x = conv(torch.cat([weights.shallow(img, scale), x], 1), f'fusion{scale - 1}{scale}')
             return x, [[weights.double(z) for z in part] for part in features]
@@ -97,5 +97,5 @@ def test_every_u_net_takes_all_levels_of_the_prior():
 
 @pytest.mark.parametrize('num_unets', [(1, 2), (1, 0, 3)])
 def test_number_of_u_nets(num_unets):
-    with pytest.raises(UserError, match='num_unets=.* must be three positive numbers'):
+    with pytest.raises(UserError, match='num_unets=.*; give three positive numbers'):
         build_model(dict(SMALL, num_unets=num_unets))

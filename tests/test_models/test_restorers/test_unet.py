@@ -6,7 +6,7 @@ from mmspd.registry import build_model
 
 class TestUNet(OwnRestorerContract):
     restorer = dict(type='mmspd.UNet', base=8, num_res=1)
-    # 45 GMAC and 4.9 M parameters fit the paper's run time; it published no weights
+    # 45 GMAC and 4.9 M parameters fit the paper's run time; the paper published no weights.
     official_sizes = [({}, 4_908_291, 45.2775, 156)]
 
     def reference(self, weights, img, cfg):
@@ -26,7 +26,7 @@ class TestUNet(OwnRestorerContract):
 
 
 def test_skips_are_sums():
-    """Eq. 6 modulates f_de + f_en: at a seam the skip has been added."""
+    """Eq. 6 modulates f_de + f_en, so each seam is after the skip sum."""
     torch.manual_seed(0)
     unet = build_model(dict(type='mmspd.UNet', base=8, num_res=1)).eval()
     features = {}
