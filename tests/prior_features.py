@@ -1,4 +1,4 @@
-"""Feature maps of three levels, and bilinear resizing in float64 by SciPy."""
+"""Feature maps of three levels, and bilinear resizing in float64 with SciPy."""
 
 import torch
 from scipy import ndimage
@@ -23,7 +23,7 @@ def randomized(module):
 
 
 def resize(x, size):
-    """Resize bilinearly, pixel centers aligned (not corners)."""
+    """Resize bilinearly with aligned pixel centers, not corners."""
     zoom = [target / old for target, old in zip(size, x.shape[-2:])]
     resized = ndimage.zoom(x.detach(), (1, 1, *zoom), order=1, mode='nearest', grid_mode=True)
     return torch.from_numpy(resized)

@@ -1,4 +1,4 @@
-"""Weights files as authors publish them, of the small restorers of the tests."""
+"""Weights files as authors publish them, for the small restorers of the tests."""
 
 import torch
 from restorer_contract import tested_restorers
@@ -23,11 +23,11 @@ def prefixed(state, prefix='module.'):
 
 
 def publish(kind, state, folder):
-    """Save weights as their authors would; returns the file or the folder."""
+    """Save weights as the authors of the restorer do; returns the file or the folder."""
     folder.mkdir(exist_ok=True)
     for part in FAMILIES[kind].parts:
         own = {k[len(part) + 1 :]: v for k, v in state.items() if k.startswith(part + '.')}
-        # the oldest projects used a PyTorch whose files were no zip archives yet
+        # The oldest projects used a PyTorch that did not write zip archives.
         torch.save(own, folder / f'{part}.pkl', _use_new_zipfile_serialization=False)
     if FAMILIES[kind].parts:
         return folder

@@ -1,4 +1,4 @@
-"""Pictures, and samples for metrics as MMagic makes them."""
+"""Images, and data samples for metrics in MMagic's format."""
 
 from contextlib import contextmanager
 
@@ -9,13 +9,13 @@ from mmengine.logging import MMLogger
 
 
 def photo(height=24, width=32, seed=0, channels=3):
-    """A smooth uint8 picture of shape (H, W, C)."""
+    """A smooth uint8 image of shape (H, W, C)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, channels), dtype=np.uint8)
     return cv2.resize(coarse, (width, height)).reshape(height, width, channels)
 
 
 def noisy_pair(seed, size=(37, 53), sigma=20):
-    """Two uint8 RGB images of shape (H, W, 3) that resemble each other."""
+    """Two similar uint8 RGB images of shape (H, W, 3)."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(0, 255, (size[0] // 8 + 1, size[1] // 8 + 1, 3))
     first = np.kron(coarse, np.ones((8, 8, 1)))[: size[0], : size[1]]
@@ -24,12 +24,12 @@ def noisy_pair(seed, size=(37, 53), sigma=20):
 
 
 def as_bgr(image):
-    """BGR floats of shape (3, H, W)."""
+    """Convert an RGB image (H, W, 3) to a float BGR tensor (3, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))).float()
 
 
 def sample(pred, gt=None, blur=None, **metainfo):
-    """A data sample as a dict, of a prediction and what else there is."""
+    """A data sample as a dict with a prediction and optional images."""
     values = dict(output=dict(pred_img=as_bgr(pred)), **metainfo)
     if gt is not None:
         values['gt_img'] = as_bgr(gt)
@@ -46,7 +46,7 @@ def evaluate(metric, samples):
 
 @contextmanager
 def mmengine_log(caplog):
-    """Let pytest's caplog hold what goes to MMEngine's logger."""
+    """Send the records of MMEngine's logger to pytest's caplog."""
     logger = MMLogger.get_current_instance()
     logger.addHandler(caplog.handler)
     try:

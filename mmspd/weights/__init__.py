@@ -1,1 +1,1 @@
-"""Weights of other projects: read safely, recognized, converted and loaded strictly."""
+"""Weights of other projects: safe reading, recognition, conversion and strict loading."""

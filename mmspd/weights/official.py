@@ -1,4 +1,4 @@
-"""Weights of the official projects: read, brought to our names, and loaded strictly."""
+"""Official weights of restorers: reading, renaming and strict loading."""
 
 import re
 from pathlib import Path
@@ -24,20 +24,32 @@ State = Dict[str, Tensor]
 
 
 def load_official(restorer: nn.Module, source: str, key: str = 'load_official') -> str:
-    """Load published weights into a restorer; every tensor must fit.
+    """Load published weights strictly into a restorer.
 
     Args:
-        restorer: the network itself, without a prior.
-        source: a weights file as its authors published it (or as
-            ``tools/model_converters/official2mmspd.py`` wrote it), its http(s) address, or a folder
-            where it is published as several files.
-        key: the config key or argument that named it, for error messages.
+        restorer: The network itself, without a prior.
+        source: A weights file from the authors (or written by
+            ``tools/model_converters/official2mmspd.py``), its http(s) address, or a folder if the
+            restorer is published as several files.
+        key: The config key or argument with the source, for error messages.
 
     Returns:
-        What was loaded, as a phrase for the log.
+        A phrase for the log that describes the weights.
 
     Raises:
-        UserError: the weights cannot be had or read, or are not of this very restorer.
+        UserError: The weights are missing, unreadable, or do not fit the restorer.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> from mmspd.models.restorers import MIMOUNet
+        >>> from mmspd.weights.official import load_official
+        >>> network, published = (MIMOUNet(base=8, num_res=1) for _ in range(2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f'{folder}/weights.pth'
+        ...     torch.save({'model': published.state_dict()}, path)
+        ...     phrase = load_official(network, path)
+        >>> phrase.partition(' from ')[0]
+        'MIMO-UNet of another size (base=8, num_res=1)'
     """
     state = read_official(source, key)
     fitting = fit_official(restorer, state, source, key)
@@ -48,15 +60,18 @@ def load_official(restorer: nn.Module, source: str, key: str = 'load_official') 
 
 
 def read_official(source: str, key: str) -> State:
-    """Read published weights, under the names that the restorer itself gives them.
+    """Read published weights and rename them to the names of the restorer.
 
     Args:
-        source: file, http(s) address, or the folder of a restorer that is published as several
-            files.
-        key: the config key or argument that named it, for error messages.
+        source: A file, its http(s) address, or the folder of a restorer that is published as
+            several files.
+        key: The config key or argument with the source, for error messages.
+
+    Returns:
+        The weights by name.
 
     Raises:
-        UserError: the weights cannot be had or read.
+        UserError: The weights are missing or unreadable.
     """
     if '://' in source:
         source = str(download_file(source, key))
@@ -69,7 +84,7 @@ def read_official(source: str, key: str) -> State:
     if lacking:
         raise UserError(
             f'{key}: {source} is a folder without {", ".join(lacking)}; give the folder with all '
-            f'{len(family.parts)} files of {family.title}, or for any other restorer its file.'
+            f'{len(family.parts)} files of {family.title}, or the file of another restorer.'
         )
     return {
         f'{part}.{name}': value
@@ -79,15 +94,19 @@ def read_official(source: str, key: str) -> State:
 
 
 def official_names(content: Any, path: str) -> State:
-    """Bring a checkpoint's weights to the names that the restorer itself gives them.
+    """Rename the weights of a checkpoint to the names of the restorer.
+
+    This removes the prefixes ``module.`` of data-parallel training and ``generator.`` of MMagic.
 
     Args:
-        content: a checkpoint, or the state dict in it; the wrappers ``module.`` of data-parallel
-            training and ``generator.`` of MMagic are taken off the names.
-        path: its file, for error messages.
+        content: A checkpoint, or the state dict in a checkpoint.
+        path: The file, for error messages.
+
+    Returns:
+        The weights by name.
 
     Raises:
-        UserError: there are no weights in it.
+        UserError: The checkpoint contains no weights.
     """
     state = unwrap_state(content, path)
     for prefix in ('module.', 'generator.'):
@@ -97,41 +116,52 @@ def official_names(content: Any, path: str) -> State:
 
 
 def fit_official(restorer: nn.Module, state: State, source: str, key: str) -> State:
-    """Make of published weights a state dict that loads strictly into a restorer.
+    """Convert published weights to a state dict that loads strictly into a restorer.
 
-    A weight that the restorer uses in many places (the one PReLU of MPRNet and MSSNet) has many
-    names; the file may have all of them or some. A restorer's first stage takes its part of the
-    whole.
+    A weight that the restorer shares between layers (the PReLU of MPRNet and MSSNet) has many
+    names. The file may contain all or some of these names. If the restorer is only the first stage,
+    the weights of later stages are dropped.
 
     Args:
-        restorer: the network.
-        state: the weights under official names.
-        source: where they come from, for error messages.
-        key: the config key or argument that named it, likewise.
+        restorer: The network.
+        state: The weights under the official names.
+        source: The file or folder of the weights, for error messages.
+        key: The config key or argument with the source, for error messages.
+
+    Returns:
+        The state dict.
 
     Raises:
-        UserError: a tensor is missing, superfluous or of another shape.
+        UserError: A tensor is missing, unexpected, or has another shape.
+
+    Examples:
+        >>> from mmspd.models.restorers import MPRNet
+        >>> from mmspd.weights.official import fit_official
+        >>> sizes = dict(base=8, growth=4, orsnet_growth=4, num_cab=1)
+        >>> published, stage1 = MPRNet(**sizes), MPRNet(**sizes, num_stages=1)
+        >>> state = fit_official(stage1, published.state_dict(), 'MPRNet.pth', 'load_official')
+        >>> stage1.load_state_dict(state)
+        <All keys matched successfully>
     """
     own = restorer.state_dict(keep_vars=True)
     fitting = {**state, **_aliases(own, state, source, key)}
     family = find_family(own)
     if family is not None and family.later_stages:
         is_later = re.compile(family.later_stages).match
-        if not any(map(is_later, own)):  # the restorer is the first stage alone
+        if not any(map(is_later, own)):  # the restorer is only the first stage
             fitting = {name: v for name, v in fitting.items() if not is_later(name)}
     faults = describe_faults(fitting, own)
     if faults:
-        expected, actual = _title(own, type(restorer).__name__), _describe(state)
-        if actual == expected:
-            actual = f'an incomplete or changed file of {expected}'
+        expected = _title(own, type(restorer).__name__)
         raise UserError(
-            f'{key}: {source} does not fit {expected}: {"; ".join(faults)}; it looks like {actual}.'
+            f'{key}: {source} does not fit {expected}: {", ".join(faults)}; '
+            f'{_advise(state, expected)}.'
         )
     return {name: fitting[name] for name in own}
 
 
 def _aliases(own: State, state: State, source: str, key: str) -> State:
-    """Values for all names of each weight that has several, from those that are given."""
+    """Return values for all names of each shared weight, from the names in ``state``."""
     names_of: Dict[int, List[str]] = {}
     for name, tensor in own.items():
         names_of.setdefault(id(tensor), []).append(name)
@@ -143,23 +173,28 @@ def _aliases(own: State, state: State, source: str, key: str) -> State:
         value = state[given[0]]
         if not all(torch.equal(value, state[name]) for name in given):
             raise UserError(
-                f'{key}: {source} holds different values for {given[0]} and {given[-1]}, which '
-                f'are one weight of {_title(own, "the restorer")}; it comes from another '
-                'implementation, give the file of the authors.'
+                f'{key}: {source} has different values for {given[0]} and {given[-1]}, but they '
+                f'are one weight of {_title(own, "the restorer")}; use the file of the authors.'
             )
         filled.update(dict.fromkeys(names, value))
     return filled
 
 
 def describe_faults(given: State, expected: State) -> List[str]:
-    """Say which weights of ``given`` do not fit ``expected``.
+    """Describe the weights in ``given`` that do not fit ``expected``.
 
     Args:
-        given: the weights.
-        expected: weights of the names and shapes that are needed.
+        given: The weights.
+        expected: Weights with the required names and shapes.
 
     Returns:
-        A phrase for each kind of fault, with three names at most; empty where all fit.
+        A phrase for each kind of fault with at most three names; an empty list if all weights fit.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.weights.official import describe_faults
+        >>> describe_faults(dict(a=torch.zeros(1)), dict(a=torch.zeros(2), b=torch.zeros(1)))
+        ['1 missing (b)', '1 of another shape (a is (1,) instead of (2,))']
     """
     missing = [name for name in expected if name not in given]
     unexpected = [name for name in given if name not in expected]
@@ -177,22 +212,22 @@ def describe_faults(given: State, expected: State) -> List[str]:
 
 
 def check_fit(given: State, expected: State, source: str, config: str) -> None:
-    """Refuse weights of a checkpoint that are not exactly those of a model.
+    """Check that a checkpoint contains exactly the weights of a model.
 
     Args:
-        given: weights of the checkpoint.
-        expected: the model's weights.
-        source: the checkpoint's file, for the error.
-        config: the model's config, likewise.
+        given: Weights in the checkpoint.
+        expected: Weights of the model.
+        source: The checkpoint's file, for the error message.
+        config: The config of the model, for the error message.
 
     Raises:
-        UserError: weights are missing, unexpected or of another shape; it names the first.
+        UserError: Weights are missing, unexpected, or have another shape.
     """
     faults = describe_faults(given, expected)
     if faults:
         raise UserError(
-            f'{source} does not fit the model of {config}: {"; ".join(faults)}; use the config '
-            'that the checkpoint was trained with, a copy of which is in its work folder'
+            f'{source} does not fit the model of {config}: {", ".join(faults)}; use the config '
+            'of its training, which is in its work folder.'
         )
 
 
@@ -201,16 +236,19 @@ def _title(state: State, otherwise: str) -> str:
     return otherwise if match is None else match.title
 
 
-def _describe(state: State) -> str:
-    """Describe a state dict that does not fit."""
+def _advise(state: State, expected: str) -> str:
+    """Return the fix for a state dict that does not fit the expected restorer."""
     match = recognize(state)
+    if match is not None and match.title == expected:
+        return f'use an unmodified file of {expected}, because this one was changed'
     if match is not None:
-        return match.title
+        return f'use weights of {expected}, because these look like {match.title}'
     if any(name.startswith(('generator.', 'restorer.')) for name in state):
-        return 'a checkpoint of tools/train.py, which load_from takes'
+        return 'use load_from for this file, because it is a checkpoint of tools/train.py'
     for family in families():
         # the marks of a part, without the part's name
         if family.parts and any(mark.partition('.')[2] in state for mark in family.marks):
             files = f'{len(family.parts)} files of {family.title}'
-            return f'one of the {files}, give the folder that holds them all'
-    return f'no restorer that is known here (its first tensor is {next(iter(state))})'
+            return f'give the folder with all {files}, because this is one of them'
+    unknown = f'these are of an unknown restorer (first tensor: {next(iter(state))})'
+    return f'use weights of {expected}, because {unknown}'

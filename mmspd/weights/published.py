@@ -1,6 +1,6 @@
-"""Published restorers, recognized by the names and sizes in their weights.
+"""Published restorers, recognized by the names and shapes of their weights.
 
-The facts of each stand beside its network: the module registers a :class:`Family`.
+Each restorer's module registers a :class:`Family` with the facts about its published weights.
 """
 
 import re
@@ -28,12 +28,12 @@ Arguments = Dict[str, Any]
 
 
 class Recognized(NamedTuple):
-    """The restorer that a state dict is of.
+    """The restorer of a state dict.
 
     Attributes:
-        name: the restorer's name for the converter, such as ``mimounetplus``.
-        title: in prose, such as ``MIMO-UNet+``.
-        cfg: a config that builds it.
+        name: Name of the restorer for the converter, for example ``mimounetplus``.
+        title: Name in texts, for example ``MIMO-UNet+``.
+        cfg: A config that builds the restorer.
     """
 
     name: str
@@ -42,7 +42,13 @@ class Recognized(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A published size: name, title, and the arguments that are read off its weights."""
+    """A published size of a restorer.
+
+    Attributes:
+        name: Name for the converter, for example ``mimounetplus``.
+        title: Name in texts, for example ``MIMO-UNet+``.
+        sizes: The constructor's arguments that :attr:`Family.sizes` reads from its weights.
+    """
 
     name: str
     title: str
@@ -50,17 +56,17 @@ class Published(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Published restorers of one class.
+    """The published restorers of one class.
 
     Attributes:
-        type: registered name of the class.
-        title: its name in prose.
-        marks: convolutions that all of them have; no other family has them all.
-        sizes: reads the constructor's arguments off a state dict that has the marks.
-        published: the usual size first.
-        parts: names of the files, where the weights are a folder of files; each file is the state
-            dict of the child of its name.
-        later_stages: pattern of the weights that the first stage alone leaves out of a file.
+        type: Registered name of the class.
+        title: Name of the class in texts.
+        marks: Names of convolution weights that every member has. No other family has all of them.
+        sizes: Reads the constructor's arguments from a state dict with these marks.
+        published: The published sizes, the usual size first.
+        parts: Names of the files if the weights are a folder of several files. Each file contains
+            the state dict of the child with that name.
+        later_stages: Pattern of the weights that a restorer of only the first stage does not use.
     """
 
     type: str
@@ -76,35 +82,84 @@ _FAMILIES: Dict[str, Family] = {}
 
 
 def register_family(family: Family) -> None:
-    """Let the published weights of a restorer be recognized."""
+    """Register a family of published weights, so that mmspd recognizes and loads them.
+
+    Args:
+        family: The family. A family with the same ``type`` is replaced.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.weights.published import Family, Published, recognize, register_family
+        >>> register_family(
+        ...     Family(
+        ...         'mmspd.MyNet',
+        ...         'MyNet',
+        ...         marks=['my_intro.weight'],
+        ...         sizes=lambda state: dict(base=state['my_intro.weight'].shape[0]),
+        ...         published=[Published('mynet', 'MyNet', dict(base=32))],
+        ...     )
+        ... )
+        >>> recognize({'my_intro.weight': torch.rand(32, 3, 3, 3)})
+        Recognized(name='mynet', title='MyNet', cfg={'type': 'mmspd.MyNet', 'base': 32})
+    """
     _FAMILIES[family.type] = family
 
 
 def families() -> List[Family]:
-    """All families; the modules of the restorers are imported for them."""
+    """Return all families.
+
+    Returns:
+        The families of all restorers; their modules are imported first.
+    """
     MODELS.import_from_location()
     return list(_FAMILIES.values())
 
 
 def published_names() -> List[str]:
-    """Names of the published restorers, as the converter takes them."""
+    """Return the names of the published restorers for the converter.
+
+    Returns:
+        The names in alphabetical order.
+    """
     return sorted({size.name for family in families() for size in family.published})
 
 
 def usual_size(name: str) -> Arguments:
-    """Config of the restorer of a published name, in the size that is published first."""
+    """Return the config of a published restorer in its usual size.
+
+    Args:
+        name: Name of the restorer, one of :func:`published_names`.
+
+    Returns:
+        The config of the first published size of this name.
+    """
     sizes = [(family.type, size) for family in families() for size in family.published]
     return next(dict(type=kind, **size.sizes) for kind, size in sizes if size.name == name)
 
 
 def count_modules(state: State, pattern: str) -> int:
-    """Number of modules in a row, given a pattern with the place as its group."""
+    """Count the modules in a sequence.
+
+    Args:
+        state: A state dict.
+        pattern: A regular expression; its first group matches the index of a module.
+
+    Returns:
+        The largest index plus 1, or 0 if no name matches.
+    """
     places = [int(match[1]) for match in map(re.compile(pattern).match, state) if match]
     return 1 + max(places, default=-1)
 
 
 def find_family(state: State) -> Optional[Family]:
-    """The family whose marks a state dict has, or ``None``."""
+    """Find the family of a state dict.
+
+    Args:
+        state: Weights under the official names.
+
+    Returns:
+        The family whose marks the state dict contains, or ``None``.
+    """
     for family in families():
         if all(mark in state and state[mark].dim() == 4 for mark in family.marks):
             return family
@@ -112,14 +167,21 @@ def find_family(state: State) -> Optional[Family]:
 
 
 def recognize(state: State) -> Optional[Recognized]:
-    """Tell which restorer a state dict is of.
+    """Find the restorer and the size of a state dict.
 
     Args:
-        state: weights under the official names, without wrappers and prefixes.
+        state: Weights under the official names, without wrappers and prefixes.
 
     Returns:
-        The restorer and the sizes read off the weights, published or not; ``None`` where the
-        weights are of no restorer that is known here.
+        The restorer with the size of the weights, published or not; ``None`` for an unknown
+        restorer.
+
+    Examples:
+        >>> from mmspd.models.restorers import MIMOUNet
+        >>> from mmspd.weights.published import recognize
+        >>> match = recognize(MIMOUNet(num_res=20).state_dict())
+        >>> match.title, match.cfg['num_res']
+        ('MIMO-UNet+', 20)
     """
     family = find_family(state)
     if family is None:
@@ -134,5 +196,5 @@ def recognize(state: State) -> Optional[Recognized]:
 
 
 def _agreement(published: Arguments, sizes: Arguments) -> Tuple[bool, int]:
-    """How near two sizes are: equal ones first, then by the number of arguments they share."""
+    """Rank a published size: an equal one first, then by the number of equal arguments."""
     return published == sizes, sum(published.get(key) == value for key, value in sizes.items())

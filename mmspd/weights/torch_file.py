@@ -1,4 +1,4 @@
-"""Files of tensors: read without running code, written whole or not at all."""
+"""Safe reading and atomic writing of ``torch.save`` files."""
 
 import pickle
 import pickletools
@@ -16,58 +16,64 @@ from mmspd.utils.files import atomic_path
 __all__ = ['read_torch_file', 'save_torch_file', 'unreadable']
 
 ZIP = b'PK\x03\x04'  # torch.save since PyTorch 1.6
-STREAM = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # before: five pickles, a magic number first
+STREAM = (
+    b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # older: five pickles; the first is a magic number
+)
 STREAM_PICKLES = 5
-# How the versions of PyTorch name what their safe loader does not allow.
+# The errors in which versions of PyTorch name a class that the safe loader does not allow.
 _NOT_ALLOWED = re.compile(
     r'(?:GLOBAL|[Uu]nsupported class|unrecognized function <?function) `?([\w.]+)'
 )
-_AS_TENSORS = 'have it saved again as a plain state dict, torch.save(network.state_dict(), path)'
+_AS_TENSORS = 'save it again as a plain state dict, torch.save(network.state_dict(), path)'
 _AGAIN = 'copy or download it again'
 _DAMAGED = 'it is truncated or damaged', _AGAIN
 
 
 def read_torch_file(path: Union[str, Path], key: str) -> Any:
-    """Read a file of ``torch.save`` with the safe loader, which runs no code of the file.
+    """Read a ``torch.save`` file with the safe loader, which runs no code from the file.
 
     Args:
-        path: the file, in the zip format or the stream format that preceded it.
-        key: the config key or argument that named it, for the error message.
+        path: The file, in the zip format or in the older stream format.
+        key: The config key or argument with the path, for the error message.
+
+    Returns:
+        The content of the file, with tensors on the CPU.
 
     Raises:
-        UserError: the file is no such file, is damaged, or needs more than tensors and plain
-            values.
+        UserError: The file was not written by ``torch.save``, is damaged, or needs more than
+            tensors and plain values.
     """
     try:
-        # PyTorch before 2.6 would run code from a tar file in spite of weights_only
+        # Before 2.6, PyTorch runs code from a tar file even with weights_only.
         if tarfile.is_tarfile(path):
             raise tarfile.TarError
         return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises a dozen types for a file that is no checkpoint
+    except Exception as error:  # torch raises many types for a bad file
         raise unreadable(path, key, error) from error
 
 
 def unreadable(path: Union[str, Path], key: str, error: Exception) -> UserError:
-    """Say in a sentence why a file could not be read.
+    """Make the error for a file that cannot be read.
 
     Args:
-        path: the file.
-        key: the config key or argument that named it.
-        error: what reading it raised.
+        path: The file.
+        key: The config key or argument with the path, for the message.
+        error: The exception that was raised when the file was read.
 
     Returns:
         The error to raise instead.
     """
     if isinstance(error, (PermissionError, FileNotFoundError, IsADirectoryError)):
-        return UserError(f'{key}: {path} cannot be read: {str(error.strerror).lower()}.')
+        fault = str(error.strerror).lower()
+        return UserError(
+            f'{key}: {path} cannot be read: {fault}; check the path and its permissions.'
+        )
     reason, cure = _explain(Path(path), error)
-    return UserError(
-        f'{key}: {path} is not a weights file that can be read safely: {reason}; {cure}.'
-    )
+    return UserError(f'{key}: {path} cannot be read safely as weights: {reason}; {cure}.')
 
 
 def _explain(path: Path, error: Exception) -> Tuple[str, str]:
-    """Say why a file could not be read, and what to do."""
+    """Return why a file cannot be read, and the fix."""
     if tarfile.is_tarfile(path):
         reason = "it is a tar file, PyTorch's first format or an archive"
         return reason, f'unpack it, or {_AS_TENSORS}'
@@ -91,12 +97,12 @@ def _explain(path: Path, error: Exception) -> Tuple[str, str]:
     if start.lstrip().startswith(b'<'):
         return 'it is a web page', 'download the file that the page links to'
     if start.startswith(b'\x80'):
-        return 'it is a pickle of something else', _AS_TENSORS
-    return ('it is in no format of torch.save' if start else 'it is empty'), _AGAIN
+        return 'it is a pickle that torch.save did not write', _AS_TENSORS
+    return ('torch.save did not write it' if start else 'it is empty'), _AGAIN
 
 
 def _has_all_pickles(path: Path) -> bool:
-    """Whether the pickles of a stream file are whole; they are looked at, not run."""
+    """Tell whether the pickles of a stream file are complete, without running them."""
     with path.open('rb') as file:
         try:
             for _ in range(STREAM_PICKLES):
@@ -108,14 +114,14 @@ def _has_all_pickles(path: Path) -> bool:
 
 
 def save_torch_file(content: Dict[str, Any], path: Union[str, Path]) -> None:
-    """Write a file by ``torch.save``, with its folder; a failure leaves no part of it.
+    """Write a file with ``torch.save``; a failure leaves no partial file.
 
     Args:
-        content: what to save.
-        path: the file; one that exists is replaced.
+        content: The content to save.
+        path: The file. Missing folders are created; an existing file is replaced.
 
     Raises:
-        UserError: the file cannot be written there.
+        UserError: The file cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open('wb') as file:
         torch.save(content, file)

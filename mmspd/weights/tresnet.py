@@ -1,4 +1,4 @@
-"""TResNet weights of ASL and TResNet (Alibaba MIIL), for timm."""
+"""Conversion of TResNet weights by ASL and TResNet (Alibaba MIIL) for timm."""
 
 from typing import Dict, NamedTuple
 
@@ -12,46 +12,61 @@ WIDTHS = {64: 'tresnet_m', 76: 'tresnet_l', 83: 'tresnet_xl'}  # by the channels
 
 
 class ConvertedTResNet(NamedTuple):
-    """timm's name of a model, and the weights of its body."""
+    """A converted TResNet.
+
+    Attributes:
+        name: Name of the model in timm.
+        state: Weights of its body.
+    """
 
     name: str
     state: Dict[str, Tensor]
 
 
 def is_inplace_abn(state: Dict[str, Tensor]) -> bool:
-    """Tell whether weights are of a TResNet with InPlaceABN, in the layout of its authors."""
+    """Tell whether weights belong to a TResNet with InPlaceABN in the layout of its authors.
+
+    Args:
+        state: The weights.
+
+    Returns:
+        True for this layout.
+    """
     return any(key.endswith('body.conv1.0.weight') for key in state)
 
 
 def asl_tresnet_to_timm(state: Dict[str, Tensor]) -> ConvertedTResNet:
-    """Rename the tensors of a TResNet's body as timm names them, and make gammas plain.
+    """Convert the body of a TResNet to timm's names and plain gammas.
 
-    timm does both: InPlaceABN uses ``|gamma| + 1e-5``, and batch normalization with the raw gamma
-    would flip the sign of every channel whose gamma is negative. The classifier is left out: ASL's
-    has a bottleneck that timm does not have, and the features end before it.
+    InPlaceABN uses ``|gamma| + 1e-5``. A batch normalization with the raw gamma would flip the sign
+    of every channel with a negative gamma. timm's own filter does the conversion. The classifier is
+    dropped: ASL's has a bottleneck that timm lacks, and the features do not need it.
 
     Args:
-        state: weights in the layout of the TResNet and ASL repositories, without prefixes.
+        state: Weights in the layout of the TResNet and ASL repositories, without prefixes.
+
+    Returns:
+        The name of the model in timm and the converted weights.
 
     Raises:
-        UserError: they are of another network, or in timm's layout already.
+        UserError: The weights belong to another network, or already have timm's layout.
     """
     if 'body.conv1.conv.weight' in state:
         raise UserError(
-            "The weights are in timm's layout already; set MMSPD_TEACHER to the file itself."
+            "The weights already have timm's layout; set MMSPD_TEACHER to the file itself."
         )
     if 'body.conv1.0.weight' not in state:
         raise UserError(
-            f'{next(iter(state))!r} is no tensor of a TResNet; give a checkpoint of ASL, such as '
+            f'{next(iter(state))!r} is not a tensor of a TResNet; use a checkpoint of ASL, such as '
             'Open_ImagesV6_TRresNet_L_448.pth.'
         )
     channels = state['body.conv1.0.weight'].shape[0]
     if channels not in WIDTHS or 'body.layer1.0.conv3.0.weight' in state:
         raise UserError(
-            f'A TResNet with {channels} channels in its stem and these blocks is none of '
-            f'{", ".join(WIDTHS.values())}; give a checkpoint of one of those.'
+            f'A TResNet with {channels} channels in its stem and these blocks is unknown; use a '
+            f'checkpoint of {", ".join(WIDTHS.values())}.'
         )
-    from timm.models.tresnet import checkpoint_filter_fn  # optional: only its teachers need it
+    from timm.models.tresnet import checkpoint_filter_fn  # optional: only timm's teachers need it
 
     body = {key: value for key, value in state.items() if not key.startswith('head.')}
     return ConvertedTResNet(WIDTHS[channels], checkpoint_filter_fn(body, None))

@@ -102,5 +102,5 @@ def test_errors(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
-    with pytest.raises(UserError, match=r'LPIPS weights needs alexnet.* cannot be downloaded here'):
+    with pytest.raises(UserError, match=r'LPIPS weights: alexnet.* cannot be downloaded'):
         LPIPS('alex').measure(pair)

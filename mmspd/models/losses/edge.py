@@ -1,4 +1,4 @@
-"""EdgeLoss: the edge term of MPRNet."""
+"""EdgeLoss: the edge loss of MPRNet."""
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +13,24 @@ BINOMIAL = (0.05, 0.25, 0.4, 0.25, 0.05)
 
 @MODELS.register_module()
 class EdgeLoss(nn.Module):
-    r"""Charbonnier distance of the edges of two images, as MPRNet's official code computes it.
+    r"""Charbonnier distance between the edges of two images, as in MPRNet's official code.
 
     .. math:: mean \sqrt{(\Delta(pred) - \Delta(target))^2 + \epsilon^2}
 
-    with :math:`\Delta(x) = x - G(up(G(x)))`: G is a 5x5 Gaussian with replicated borders, ``up``
-    keeps every second pixel, four times as large, and sets the others to zero. The filter is
-    linear, so it runs once, on the difference, and in float32 whatever the autocast.
+    with :math:`\Delta(x) = x - G(up(G(x)))`. G is a 5x5 Gaussian with replicated borders. ``up``
+    multiplies every second pixel by four and sets the other pixels to zero. The filter is linear,
+    so it runs once, on the difference. It always runs in float32, also under autocast.
 
     Args:
-        eps: epsilon of the root; official 1e-3.
-        loss_weight: factor; official 0.05 beside a Charbonnier loss of 1.
+        eps: Epsilon of the square root; official 1e-3.
+        loss_weight: Factor of the loss; official 0.05 with a Charbonnier loss of weight 1.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.losses import EdgeLoss
+        >>> loss, image = EdgeLoss(eps=1e-3, loss_weight=1.0), torch.rand(1, 3, 16, 16)
+        >>> round(loss(image, image).item(), 4)  # the minimum is eps
+        0.001
     """
 
     kernel: Tensor
@@ -33,11 +40,19 @@ class EdgeLoss(nn.Module):
         self.eps = eps
         self.loss_weight = loss_weight
         taps = torch.tensor(BINOMIAL)
-        # a buffer: follows the model to its device, and is in no checkpoint
+        # The buffer moves to the model's device; no checkpoint contains it.
         self.register_buffer('kernel', torch.outer(taps, taps)[None, None], persistent=False)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Compare images ``(N, C, H, W)``; returns a scalar."""
+        """Compare images.
+
+        Args:
+            pred: Restored images ``(N, C, H, W)``.
+            target: Sharp images of the same shape.
+
+        Returns:
+            A scalar, multiplied by ``loss_weight``.
+        """
         with torch.autocast(device_type=pred.device.type, enabled=False):
             difference = pred.float() - target.float()
             coarse = torch.zeros_like(difference)

@@ -1,4 +1,4 @@
-"""FeatureNorm: the teacher's features with every channel at mean 0 and variance 1."""
+"""FeatureNorm: normalizes the channels of the teacher's features to mean 0 and variance 1."""
 
 from typing import Any, Optional, Tuple
 
@@ -14,17 +14,20 @@ _EPS = 1e-5
 
 
 class FeatureNorm(nn.Module):
-    """Normalize every channel of features that need no gradient.
+    """Normalizes every channel of features that need no gradient.
 
-    In training by mean and variance over the images of all ranks, so that two ranks of two images
-    get what one of four gets; otherwise by their running averages. (MMEngine's ``sync_bn`` would
-    turn a BatchNorm into one that knows neither float32 under autocast nor :meth:`undo`.)
+    In training mode it uses the mean and variance over the images of all ranks. So two ranks with
+    two images each give the same result as one rank with four images. In eval mode it uses running
+    averages.
+
+    A BatchNorm is not used here, because MMEngine's ``sync_bn`` would replace it. The replacement
+    does not compute in float32 under autocast and has no :meth:`undo`.
 
     Args:
-        channels: channels of the features.
+        channels: Channels of the features.
 
     Attributes:
-        process_group: the ranks that train together, as SyncBatchNorm has it; None for all.
+        process_group: The ranks that train together, as in SyncBatchNorm; ``None`` for all.
     """
 
     running_mean: Tensor
@@ -38,13 +41,13 @@ class FeatureNorm(nn.Module):
 
     @torch.no_grad()
     def forward(self, features: Tensor) -> Tensor:
-        """Normalize.
+        """Normalize features.
 
         Args:
-            features: ``(N, C, H, W)``, any float type.
+            features: Features ``(N, C, H, W)`` of any float type.
 
         Returns:
-            The same shape, float32.
+            Normalized features of the same shape, float32.
         """
         features = features.float()
         if not self.training or get_world_size(self.process_group) == 1:
@@ -58,22 +61,22 @@ class FeatureNorm(nn.Module):
         return (features - _as_map(mean)) * _as_map((var + _EPS).rsqrt())
 
     def undo(self, features: Tensor) -> Tensor:
-        """Bring normalized features back to their scale, by the running averages.
+        """Scale normalized features back with the running averages.
 
         Args:
-            features: ``(N, C, H, W)``.
+            features: Normalized features ``(N, C, H, W)``.
 
         Returns:
-            The same shape.
+            Features of the same shape.
         """
         scale = (self.running_var + _EPS).sqrt()
         return features * _as_map(scale) + _as_map(self.running_mean)
 
 
 def _moments_of_all_ranks(features: Tensor, group: Optional[Any]) -> Tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance of every channel over the ranks' images, and of how many pixels."""
+    """Return the mean and variance of every channel over all ranks, and the number of pixels."""
     pixels = (0, 2, 3)
-    # filled on the device: a copy from the host would wait for it
+    # new_full fills on the device; a copy from the host would synchronize.
     count = features.new_full((1,), features[:, 0].numel())
     sums = torch.cat([features.sum(pixels), count])
     all_reduce(sums, group=group)

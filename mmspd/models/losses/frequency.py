@@ -1,4 +1,4 @@
-"""FrequencyLoss: the multi-scale frequency reconstruction (MSFR) term of MIMO-UNet."""
+"""FrequencyLoss: the multi-scale frequency reconstruction (MSFR) loss of MIMO-UNet."""
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +10,28 @@ __all__ = ['FrequencyLoss']
 
 @MODELS.register_module()
 class FrequencyLoss(nn.Module):
-    r"""L1 distance of the spectra, real and imaginary parts apart.
+    """L1 distance between the spectra of two images, over real and imaginary parts.
 
     .. math:: mean | [Re, Im](F(pred)) - [Re, Im](F(target)) |
 
-    with the full, unnormalized 2-D Fourier transform, exactly as MIMO-UNet and MSSNet compute it
-    by the old ``torch.rfft(x, 2, onesided=False)``. The complex modulus instead would be pi/2
-    times larger.
+    F is the full, unnormalized 2-D Fourier transform. MIMO-UNet and MSSNet compute the same value
+    with the old ``torch.rfft(x, 2, onesided=False)``. The complex modulus would be pi/2 times
+    larger.
 
-    The transform is linear and the spectrum of a real image is symmetric, so one half-spectrum of
-    the difference suffices, its inner columns counted twice. It runs in float32 whatever the
-    autocast, since half precision overflows.
+    The transform is linear and the spectrum of a real image is symmetric. So the loss computes only
+    half of the spectrum of the difference and counts the inner columns twice. It always runs in
+    float32, because half precision overflows.
 
     Args:
-        loss_weight: factor; official 0.1 beside an L1 of 1.
+        loss_weight: Factor of the loss; official 0.1 with an L1 loss of weight 1.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.losses import FrequencyLoss
+        >>> loss = FrequencyLoss(loss_weight=0.1)
+        >>> pred, target = torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+        >>> loss(pred, target)  # only the mean of the image differs: 0.1 * 64 / (64 * 2)
+        tensor(0.0500)
     """
 
     def __init__(self, loss_weight: float = 0.1) -> None:
@@ -31,12 +39,20 @@ class FrequencyLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Compare images ``(N, C, H, W)``; returns a scalar."""
+        """Compare images.
+
+        Args:
+            pred: Restored images ``(N, C, H, W)``.
+            target: Sharp images of the same shape.
+
+        Returns:
+            A scalar, multiplied by ``loss_weight``.
+        """
         with torch.autocast(device_type=pred.device.type, enabled=False):
             difference = pred.float() - target.float()
             spectrum = torch.view_as_real(torch.fft.rfft2(difference)).abs()
         width = difference.shape[-1]
         total = 2 * spectrum.sum() - spectrum[..., 0, :].sum()
-        if width % 2 == 0:  # the Nyquist column has no mirror image
+        if width % 2 == 0:  # the Nyquist column occurs once
             total = total - spectrum[..., -1, :].sum()
         return self.loss_weight * total / (2 * difference.numel())

@@ -1,4 +1,4 @@
-"""HCL: the hierarchical context loss, and the distillation of the prior with it (Eq. 2 and 4)."""
+"""HCL: the hierarchical context loss, and the distillation loss of the prior (Eq. 2 and 4)."""
 
 from typing import Any, Dict, List, Optional, Sequence, cast
 
@@ -14,20 +14,23 @@ __all__ = ['HCLLoss', 'PriorDistillationLoss']
 
 
 def _pools(difference: Tensor, factors: Sequence[int]) -> List[Tensor]:
-    """Average pools of a map; one that changes nothing is not made, for it would be kept too."""
+    """Return average pools of a map for the factors that fit.
+
+    Factor 1 returns the map itself, because autograd would store a copy.
+    """
     side = min(difference.shape[-2:])
     fitting = [factor for factor in factors if factor <= side]
     return [difference if k == 1 else F.avg_pool2d(difference, k) for k in fitting]
 
 
 def _mse(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor:
-    """Sum over the pooling factors of the mean squared error."""
-    difference = student - teacher  # pooling is linear: one map to pool instead of two
+    """Sum the mean squared errors over the pooling factors."""
+    difference = student - teacher  # pooling is linear, so one map is pooled instead of two
     return torch.stack([level.square().mean() for level in _pools(difference, factors)]).sum()
 
 
 def _literal(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor:
-    """Eq. 2 as printed: sum of Euclidean norms per image, over W H of the level."""
+    """Compute Eq. 2 as printed: the sum of the Euclidean norms per image, divided by W H."""
     difference = student - teacher
     height, width = difference.shape[-2:]
     pooled = _pools(difference, factors)
@@ -36,7 +39,7 @@ def _literal(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor
 
 
 def _reviewkd(student: Tensor, teacher: Tensor, sizes: Sequence[int] = (4, 2, 1)) -> Tensor:
-    """The loss of ReviewKD: adaptive pools to 4x4, 2x2, 1x1 with halving weights, normalized."""
+    """Compute ReviewKD's loss: adaptive pools to 4x4, 2x2 and 1x1 with halving weights."""
     difference = student - teacher
     total, weight, weights = difference.square().mean(), 1.0, 1.0
     for size in sizes:
@@ -50,22 +53,36 @@ def _reviewkd(student: Tensor, teacher: Tensor, sizes: Sequence[int] = (4, 2, 1)
 
 @MODELS.register_module()
 class HCLLoss(nn.Module):
-    r"""Hierarchical context loss between two feature maps.
+    r"""Hierarchical context loss between two feature maps (one level of Eq. 2).
 
-    Eq. 2 of the paper for one level, with average pooling by the factors k:
+    The equation with average pooling by the factors k:
 
     .. math::
         \frac{1}{WH} \sum_k \| avg^k(m) - avg^k(f_{gt}) \|_2
 
-    The text calls it a "mean-square-error in multi-scale space". Read as printed it grows with
-    batch size and lets the level of most channels dominate 16 to 1, so the default is the text's.
+    The paper's text calls the loss a "mean-square-error in multi-scale space". The printed equation
+    grows with the batch size, and the level with the most channels dominates 16 to 1. So the
+    default follows the text.
 
     Args:
-        factors: pooling factors k. A factor larger than the map is left out.
-        reading: ``'mse'``, sum over k of the mean squared error over all elements (default);
-            ``'literal'``, the norm of each image's map over ``W H``, averaged over the batch;
-            ``'reviewkd'``, the loss of the paper's reference [30]: adaptive pools to 4x4, 2x2 and
-            1x1, weighted 1/2, 1/4, 1/8 beside the full map, divided by the sum of the weights.
+        factors: Pooling factors k. A factor larger than the map is skipped.
+        reading: ``'mse'`` (default): sum over k of the mean squared error over all elements.
+            ``'literal'``: Euclidean norm of each image's map, divided by ``W H``, averaged over the
+            batch. ``'reviewkd'``: the loss of the paper's reference [30] with adaptive pools to
+            4x4, 2x2 and 1x1. Their weights are 1/2, 1/4 and 1/8; the full map has weight 1. The sum
+            is divided by the sum of the weights.
+
+    Raises:
+        UserError: ``reading`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.losses import HCLLoss
+        >>> student, teacher = torch.ones(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
+        >>> HCLLoss(factors=(1, 2, 4))(student, teacher)  # 1 for each factor
+        tensor(3.)
+        >>> HCLLoss(reading='literal')(student, teacher)  # (16 + 8 + 4) / 64
+        tensor(0.4375)
     """
 
     def __init__(self, factors: Sequence[int] = (1, 2, 4), reading: str = 'mse') -> None:
@@ -78,24 +95,25 @@ class HCLLoss(nn.Module):
         self.reading = reading
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare a level.
+        """Compare the features of a level.
 
         Args:
-            student: ``(N, C, H, W)``.
-            teacher: ``(N, C, H, W)``.
+            student: Features of the student, ``(N, C, H, W)``.
+            teacher: Features of the teacher, ``(N, C, H, W)``.
 
         Returns:
-            Scalar.
+            A scalar.
 
         Raises:
-            UserError: the shapes differ.
+            UserError: The shapes differ.
         """
         if student.shape != teacher.shape:
             raise UserError(
-                f'The prior is {tuple(student.shape)} where the teacher is {tuple(teacher.shape)}; '
-                'make the strides of prior.extractor equal those of the teacher (its scale counts).'
+                f'The prior has the shape {tuple(student.shape)}, but the teacher has '
+                f'{tuple(teacher.shape)}; set prior.extractor.strides to the strides of the '
+                'teacher (after its scale).'
             )
-        # the squares of bfloat16 or half features lose the small differences late in training
+        # In 16 bits, the squares would lose the small differences late in training.
         student, teacher = student.float(), teacher.float()
         if self.reading == 'reviewkd':
             return _reviewkd(student, teacher)
@@ -108,27 +126,40 @@ PLAIN_HCL = dict(type='mmspd.HCLLoss')
 
 @MODELS.register_module()
 class PriorDistillationLoss(nn.Module):
-    r"""Distillation of the prior toward the teacher's features (Eq. 4; without CLC, Eq. 2).
+    r"""Distills the teacher's features into the prior (Eq. 4; without CLC, Eq. 2).
 
     .. math::
         L_{prior} = \frac{1}{L} \sum_i HCL(head_i(f_{pri}^i), norm_i(f_{gt}^i))
 
-    ``head_i`` is a 1x1 convolution to the teacher's channels. It exists for this loss alone: the
-    restorer is guided by the feature before it. ``norm_i`` is not in the paper, see ``normalize``.
+    ``head_i`` is a 1x1 convolution to the channels of the teacher. Only this loss uses it; the
+    guidance of the restorer is the feature before it. ``norm_i`` is not in the paper, see
+    ``normalize``.
 
     Args:
-        prior_channels: channels of the prior's levels; from the prior branch, not stated.
-        teacher_channels: channels of the teacher's levels; from the teacher's config, not stated.
-        normalize: bring every channel of the teacher's features to mean 0 and variance 1 first
-            (:class:`~mmspd.models.losses.feature_norm.FeatureNorm`), so that neither a level nor a
-            channel counts more than another because its numbers are larger. ``False`` compares the
-            features as they are, as Eq. 4 is printed: a prior that takes over their scale drives
-            the modulation of the decoder out of its range, see ``projects/prior_study/RESULTS.md``.
-        hcl: config of the loss of one level.
-        loss_weight: beta of Eq. 7.
+        prior_channels: Channels of the levels of the prior. The deblurrer sets them; do not write
+            them in a config.
+        teacher_channels: Channels of the levels of the teacher; also set by the deblurrer.
+        normalize: Normalize every channel of the teacher's features to mean 0 and variance 1
+            (:class:`~mmspd.models.losses.feature_norm.FeatureNorm`). Each level and channel then
+            has the same weight, regardless of its scale. ``False`` compares the features directly,
+            as Eq. 4 is printed. A prior at the scale of the teacher's features drives the
+            modulation of the decoder out of its range, see ``projects/prior_study/RESULTS.md``.
+        hcl: Config of the loss of one level.
+        loss_weight: Beta of Eq. 7.
 
     Raises:
-        UserError: prior and teacher differ in the number of levels.
+        UserError: The prior and the teacher have different numbers of levels.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.losses import PriorDistillationLoss
+        >>> loss = PriorDistillationLoss([16, 16], [64, 128], normalize=True)
+        >>> prior = [torch.rand(2, 16, 16, 16), torch.rand(2, 16, 8, 8)]
+        >>> features = [torch.rand(2, 64, 16, 16), torch.rand(2, 128, 8, 8)]
+        >>> loss(prior, features).shape
+        torch.Size([])
+        >>> [tuple(level.shape) for level in loss.project(prior)]
+        [(2, 64, 16, 16), (2, 128, 8, 8)]
     """
 
     def __init__(
@@ -143,7 +174,7 @@ class PriorDistillationLoss(nn.Module):
         super().__init__()
         if len(prior_channels) != len(teacher_channels):
             raise UserError(
-                f'The prior has {len(prior_channels)} levels but teacher.channels states '
+                f'The prior has {len(prior_channels)} levels, but teacher.channels has '
                 f'{len(teacher_channels)}; make the numbers equal.'
             )
         self.loss_weight = loss_weight
@@ -163,7 +194,10 @@ class PriorDistillationLoss(nn.Module):
             features: The levels f_gt^1 ... f_gt^L, each ``(N, T_i, H_i, W_i)``.
 
         Returns:
-            Scalar, times ``loss_weight``.
+            A scalar, multiplied by ``loss_weight``.
+
+        Raises:
+            UserError: The shapes of a level differ.
         """
         if self.norms is not None:
             features = [norm(target) for norm, target in zip(self.norms, features)]
@@ -172,13 +206,14 @@ class PriorDistillationLoss(nn.Module):
         return self.loss_weight * torch.stack(levels).mean()
 
     def project(self, prior: Sequence[Tensor]) -> List[Tensor]:
-        """Turn the prior into what it holds of the teacher's features.
+        """Project the prior to the space of the teacher's features, for visualization.
 
         Args:
             prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
 
         Returns:
-            head_i(f_pri^i), each ``(N, T_i, H_i, W_i)``, in the scale of the teacher's features.
+            The projections head_i(f_pri^i), each ``(N, T_i, H_i, W_i)``, at the scale of the
+            teacher's features.
         """
         students = [head(own) for head, own in zip(self.heads, prior)]
         if self.norms is None:

@@ -1,4 +1,4 @@
-"""SegmapDistillationLoss: the distillation of a segmentation map."""
+"""SegmapDistillationLoss: the distillation loss of a segmentation map."""
 
 from typing import List, Sequence
 
@@ -14,21 +14,30 @@ __all__ = ['SegmapDistillationLoss']
 
 @MODELS.register_module()
 class SegmapDistillationLoss(nn.Module):
-    r"""Cross-entropy of the student's segmentation map against the teacher's.
+    r"""Cross-entropy between the student's and the teacher's segmentation map.
 
     .. math::
         L_{prior} = -\frac{1}{L} \sum_i mean_{hw} \sum_c f_{gt,c}^i \log f_{pri,c}^i
 
-    The teacher's map may be hard or soft. It is what ``mmspd.SegmapSPL`` and
-    ``mmspd.SegmapTeacher`` are trained with, in float32 whatever the autocast.
+    Use this loss with ``mmspd.SegmapSPL`` and ``mmspd.SegmapTeacher``. The teacher's map may
+    contain probabilities or one-hot classes. The loss always runs in float32, also under autocast.
 
     Args:
-        prior_channels: channels of the prior's levels; from the prior branch, not stated.
-        teacher_channels: channels of the teacher's levels; from the teacher's config, not stated.
-        loss_weight: beta of Eq. 7.
+        prior_channels: Channels of the levels of the prior. The deblurrer sets them; do not write
+            them in a config.
+        teacher_channels: Channels of the levels of the teacher; also set by the deblurrer.
+        loss_weight: Beta of Eq. 7.
 
     Raises:
-        UserError: prior and teacher differ in levels or classes.
+        UserError: The prior and the teacher have different levels or classes.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.losses import SegmapDistillationLoss
+        >>> loss = SegmapDistillationLoss([2], [2], loss_weight=1.0)
+        >>> uniform = torch.full((1, 2, 8, 8), 0.5)
+        >>> loss([uniform.log()], [uniform])  # log(2)
+        tensor(0.6931)
     """
 
     def __init__(
@@ -40,9 +49,9 @@ class SegmapDistillationLoss(nn.Module):
         super().__init__()
         if tuple(prior_channels) != tuple(teacher_channels):
             raise UserError(
-                f'The prior has {tuple(prior_channels)} classes by level but teacher.channels '
-                f'states {tuple(teacher_channels)}; make prior.num_classes the number of classes '
-                'of a mmspd.SegmapTeacher.'
+                f'The prior has {tuple(prior_channels)} classes at its levels, but '
+                f'teacher.channels has {tuple(teacher_channels)}; set prior.num_classes to the '
+                'number of classes of the mmspd.SegmapTeacher.'
             )
         self.loss_weight = loss_weight
 
@@ -50,28 +59,36 @@ class SegmapDistillationLoss(nn.Module):
         """Compare the prior with the teacher's maps.
 
         Args:
-            prior: log-probabilities f_pri^1 ... f_pri^L, each ``(N, classes, H_i, W_i)``.
-            segmaps: The levels f_gt^1 ... f_gt^L of the same shapes, summing to 1 over the classes.
+            prior: Log-probabilities f_pri^1 ... f_pri^L, each ``(N, classes, H_i, W_i)``.
+            segmaps: Probabilities f_gt^1 ... f_gt^L of the same shapes; their sum over the classes
+                is 1.
 
         Returns:
-            Scalar, times ``loss_weight``.
+            A scalar, multiplied by ``loss_weight``.
 
         Raises:
-            UserError: the shapes differ.
+            UserError: The shapes differ.
         """
         for own, target in zip(prior, segmaps):
             if own.shape != target.shape:
                 raise UserError(
-                    f'The prior is {tuple(own.shape)} where the teacher is '
-                    f'{tuple(target.shape)}; make the strides of prior.extractor equal those of '
-                    'the teacher.'
+                    f'The prior has the shape {tuple(own.shape)}, but the teacher has '
+                    f'{tuple(target.shape)}; set prior.extractor.strides to the strides of the '
+                    'teacher.'
                 )
-        # a mean over many pixels needs more digits than 16 bits have
+        # The mean over many pixels needs more precision than 16 bits.
         levels = [
             F.cross_entropy(own.float(), target.float()) for own, target in zip(prior, segmaps)
         ]
         return self.loss_weight * torch.stack(levels).mean()
 
     def project(self, prior: Sequence[Tensor]) -> List[Tensor]:
-        """Turn the log-probabilities into probabilities, to be compared with the teacher's maps."""
+        """Convert the log-probabilities to probabilities, for a comparison with the teacher's maps.
+
+        Args:
+            prior: Log-probabilities, each ``(N, classes, H_i, W_i)``.
+
+        Returns:
+            Probabilities of the same shapes.
+        """
         return [level.exp() for level in prior]

@@ -1,4 +1,4 @@
-"""VGGLoss: the perceptual term of the paper (Eq. 8)."""
+"""VGGLoss: the perceptual loss of the paper (Eq. 8)."""
 
 from functools import partial
 
@@ -12,12 +12,12 @@ from mmspd.weights.loading import load_renamed
 
 __all__ = ['VGGLoss']
 
-CONV3_3 = 14  # torchvision's place of the third convolution of the third block
+CONV3_3 = 14  # torchvision's index of the third convolution of the third block
 URL = 'https://download.pytorch.org/models/vgg19-dcbb9e9d.pth'
 
 
 def _build_vgg(weights: str) -> nn.Module:
-    """VGG-19 features up to and including conv3_3, with weights."""
+    """Build VGG-19 up to and including conv3_3, with weights."""
     from torchvision.models import vgg  # only training needs it
 
     features = vgg.make_layers(vgg.cfgs['E'])[: CONV3_3 + 1]
@@ -31,18 +31,23 @@ def _build_vgg(weights: str) -> nn.Module:
 
 @MODELS.register_module()
 class VGGLoss(BaseModule):
-    """Mean squared error between VGG features of two images.
+    """Mean squared error between the VGG features of two images (Eq. 8).
 
-    The paper's VGG_{3,3} is DeblurGAN's: VGG-19, the third convolution of the third block, before
-    its ReLU. Its network is training-only: built when training starts, in no state dict.
+    The paper's VGG_{3,3} is the network of DeblurGAN: VGG-19 up to the third convolution of the
+    third block, before its ReLU. The network is built when training starts, and no state dict
+    contains it.
 
     Args:
-        weights: ``'torchvision'`` downloads them when training starts; a file in torchvision's
-            layout; or ``'random'``.
-        loss_weight: alpha of Eq. 7.
+        weights: ``'torchvision'`` downloads the weights when training starts; or a file in
+            torchvision's layout; or ``'random'`` for tests without a download.
+        loss_weight: Alpha of Eq. 7.
 
-    Raises:
-        UserError: at the start of training, weights that cannot be had or do not fit.
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.losses import VGGLoss
+        >>> loss, image = VGGLoss(weights='random'), torch.rand(1, 3, 32, 32)
+        >>> loss(image, image)
+        tensor(0.)
     """
 
     def __init__(self, weights: str = 'torchvision', loss_weight: float = 0.01) -> None:
@@ -55,12 +60,27 @@ class VGGLoss(BaseModule):
         self.register_buffer('std', std, persistent=False)
 
     def init_weights(self) -> None:
-        """Build the VGG now, so that missing weights end the training before it starts."""
+        """Build the VGG network before training starts, so that missing weights are reported early.
+
+        Raises:
+            UserError: The weights are missing or do not fit.
+        """
         super().init_weights()
         self._vgg.get(self.mean.device)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Compare images ``(N, 3, H, W)``, RGB, [0, 1]; returns a scalar."""
+        """Compare images.
+
+        Args:
+            pred: Restored images ``(N, 3, H, W)``, RGB, [0, 1].
+            target: Sharp images of the same shape, RGB, [0, 1].
+
+        Returns:
+            A scalar, multiplied by ``loss_weight``.
+
+        Raises:
+            UserError: The weights are missing or do not fit.
+        """
         vgg = self._vgg.get(pred.device)
         with torch.no_grad():
             expected = vgg((target - self.mean) / self.std)

@@ -1,4 +1,4 @@
-"""The norm of the teacher's features: alike on one rank and on several."""
+"""FeatureNorm gives the same result on one rank and on several."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -16,7 +16,7 @@ def features():
     return torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0)) * 7 + 2
 
 
-def test_it_is_a_batch_norm_without_weights(features):
+def test_feature_norm_is_a_batch_norm_without_weights(features):
     norm, expected = FeatureNorm(3), nn.BatchNorm2d(3, affine=False)
     for batch in (features, features * 2):
         torch.testing.assert_close(norm(batch.bfloat16()), expected(batch.bfloat16().float()))
@@ -25,11 +25,11 @@ def test_it_is_a_batch_norm_without_weights(features):
     torch.testing.assert_close(norm.undo(norm(features)), features)
 
 
-def test_ranks_with_other_numbers_of_images_get_what_one_gets(features, monkeypatch):
+def test_ranks_with_different_numbers_of_images_equal_one_rank(features, monkeypatch):
     alone = FeatureNorm(3)
     expected = alone(features)
 
-    # two ranks, of one image and of three, as threads that wait for each other
+    # Two ranks, with one and with three images, as threads that wait for each other.
     barrier, sums = Barrier(2), []
 
     def all_reduce(values, group):

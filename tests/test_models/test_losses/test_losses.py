@@ -1,4 +1,4 @@
-"""Equations 2, 4 and 8, and MIMO-UNet's frequency term, against independent computations."""
+"""Equations 2, 4 and 8, and MIMO-UNet's frequency loss, against independent computations."""
 
 import copy
 import pickle
@@ -11,7 +11,7 @@ from mmspd.registry import MODELS, build_model
 
 
 def pool(x, k):
-    """Average pooling by a factor, by hand."""
+    """Average pooling by a factor, with a reshape."""
     n, c, h, w = x.shape
     return x[..., : h // k * k, : w // k * k].reshape(n, c, h // k, k, w // k, k).mean((3, 5))
 
@@ -66,12 +66,12 @@ def test_eq4_mean_over_levels_times_beta():
     assert loss(f_pri, f_gt).item() == pytest.approx(0.3 * sum(levels).item() / 2, rel=1e-5)
 
 
-def test_hcl_refuses_what_does_not_match():
-    with pytest.raises(ValueError, match='make the strides of prior.extractor equal'):
+def test_hcl_refuses_different_shapes_and_unknown_readings():
+    with pytest.raises(ValueError, match='set prior.extractor.strides to the strides'):
         MODELS.build(dict(type='mmspd.HCLLoss'))(features(1, 2, 8, 8), features(1, 2, 4, 4))
     with pytest.raises(ValueError, match="reading='l2' is unknown"):
         MODELS.build(dict(type='mmspd.HCLLoss', reading='l2'))
-    with pytest.raises(ValueError, match='has 2 levels but teacher.channels states 3'):
+    with pytest.raises(ValueError, match='has 2 levels, but teacher.channels has 3'):
         build_model(
             dict(type='mmspd.PriorDistillationLoss', normalize=False),
             prior_channels=(4, 4),
@@ -105,7 +105,7 @@ def test_frequency_loss_stays_in_float32_under_autocast():
 
 @pytest.fixture
 def vgg_file(tmp_path):
-    """A file in torchvision's layout, of VGG-19 up to its third block, and the network."""
+    """VGG-19 up to its third block: a file in torchvision's layout and the network."""
     from torchvision.models import vgg
 
     torch.manual_seed(0)
@@ -120,7 +120,7 @@ def test_eq8_vgg_loss(vgg_file):
     pred, target = torch.rand(2, 1, 3, 32, 32)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    phi = features[:15]  # up to the third convolution of the third block, before its ReLU
+    phi = features[:15]  # up to the third convolution of the third block, without its ReLU
     with torch.no_grad():
         want = ((phi((pred - mean) / std) - phi((target - mean) / std)) ** 2).mean()
     assert loss(pred, target).item() == pytest.approx(0.01 * want.item(), rel=1e-5)
@@ -155,12 +155,12 @@ def test_vgg_errors(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
-    MODELS.build(dict(type='mmspd.VGGLoss'))  # building needs nothing
-    with pytest.raises(ValueError, match=r'needs vgg19-dcbb9e9d.pth, which cannot be downloaded'):
+    MODELS.build(dict(type='mmspd.VGGLoss'))  # no weights are needed here
+    with pytest.raises(ValueError, match=r'vgg19-dcbb9e9d.pth cannot be downloaded'):
         first_use()
 
 
-def test_normalized_features_count_alike_whatever_their_scale():
+def test_normalized_features_have_equal_weight_at_any_scale():
     prior = [features(2, 4, 8, 8).float()]
     f_gt = [features(2, 3, 8, 8, seed=1).float() + 2]
     loss = build_model(
@@ -173,18 +173,18 @@ def test_normalized_features_count_alike_whatever_their_scale():
     target = (f_gt[0] - mean) / std
     student = torch.nn.functional.conv2d(prior[0], loss.heads[0].weight, loss.heads[0].bias)
     want = sum(((pool(student, k) - pool(target, k)) ** 2).mean() for k in (1, 2, 4))
-    assert got.item() == pytest.approx(want.item(), rel=0.01)  # std with and without N - 1
+    assert got.item() == pytest.approx(want.item(), rel=0.01)  # biased and unbiased std differ
     assert loss(prior, [f_gt[0] * 50 - 7]).item() == pytest.approx(got.item(), rel=1e-4)
 
 
-def test_a_normalized_prior_is_projected_in_the_scale_of_the_teachers_features():
+def test_a_normalized_prior_is_projected_to_the_scale_of_the_teacher():
     f_gt = features(2, 3, 8, 8, seed=1).float() * 5 + 2
     loss = build_model(
         dict(type='mmspd.PriorDistillationLoss', normalize=True),
         prior_channels=(3,),
         teacher_channels=(3,),
     )
-    for _ in range(200):  # until the running statistics are the batch's
+    for _ in range(200):  # until the running averages equal those of the batch
         loss([f_gt], [f_gt])
     with torch.no_grad():
         loss.heads[0].weight.copy_(torch.eye(3)[..., None, None])

@@ -1,4 +1,4 @@
-"""MPRNet's losses against its formulas in numpy."""
+"""MPRNet's edge loss against its formula in NumPy."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_edge_loss(images):
     assert flat.item() == pytest.approx(0.5)
 
 
-def test_edge_loss_moves_with_the_model_runs_in_float32_and_stores_nothing(images):
+def test_edge_loss_follows_the_device_and_runs_in_float32(images):
     loss = build_model(dict(type='mmspd.EdgeLoss'))
     assert not loss.state_dict()
     assert loss.to('meta').kernel.is_meta

@@ -1,4 +1,4 @@
-"""SegmapDistillationLoss: cross-entropy, its precision, and a student that learns from it."""
+"""SegmapDistillationLoss: cross-entropy, precision, and training of a student."""
 
 import math
 
@@ -52,17 +52,19 @@ def test_float32_under_autocast_and_for_half_maps():
     assert half.item() == pytest.approx(want.item(), rel=1e-2)
 
 
-def test_mistakes_end_in_one_sentence():
-    with pytest.raises(ValueError, match=r'has \(3, 3\) classes by level but teacher.channels st'):
+def test_different_classes_and_shapes_are_refused():
+    with pytest.raises(
+        ValueError, match=r'\(3, 3\) classes at its levels, but teacher.channels has \(4, 4\)'
+    ):
         loss(teacher_channels=(4, 4))
-    with pytest.raises(ValueError, match='make the strides of prior.extractor equal'):
+    with pytest.raises(ValueError, match='set prior.extractor.strides to the strides'):
         loss()(maps(0), [t[..., :-1] for t in maps(1)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('form', ['probability', 'onehot'])
 def test_a_deblurrer_learns_the_teachers_map(form):
-    """Student, teacher and loss in the model that the runner trains; the teacher outside of it."""
+    """Train student and loss in the deblurrer; the teacher is not part of its state dict."""
     from mmagic.structures import DataSample
 
     torch.manual_seed(0)

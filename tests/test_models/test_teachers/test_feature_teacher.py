@@ -204,9 +204,11 @@ def test_efficientnet_lite0_agrees_with_its_own_package(tmp_path, photos):
 
 
 def test_conversion_refuses_other_networks():
-    with pytest.raises(ValueError, match="'features.0.weight' is no tensor of EfficientNet-Lite"):
+    with pytest.raises(
+        ValueError, match="'features.0.weight' is not a tensor of EfficientNet-Lite"
+    ):
         efficientnet_lite_to_timm({'features.0.weight': torch.zeros(1)})
-    with pytest.raises(ValueError, match=r"'_blocks.16._bn1.weight' is no tensor"):
+    with pytest.raises(ValueError, match=r"'_blocks.16._bn1.weight' is not a tensor"):
         efficientnet_lite_to_timm({'_blocks.16._bn1.weight': torch.zeros(1)})
 
 
