@@ -41,7 +41,7 @@ class SemanticGuided(BaseModule):
     output equals the output of the plain restorer exactly (with ``ConcatFusion``, up to rounding).
 
     Args:
-        restorer: Config or module. A restorer whose ``forward`` has the argument ``fuse`` defines
+        restorer: Config or module. A restorer with the argument ``fuse`` in its ``forward`` defines
             its own seams. Any other restorer is wrapped in :class:`~mmspd.models.seams.HookSeams`;
             its seams are then the inputs of the modules in ``seams``.
         seams: Names of the seams, or ``dict(name=..., level=...)``. ``level`` is the level of the

@@ -37,8 +37,8 @@ OFFLINE_HINT = (
 
 def read_state(path: str, key: str, cure: str = 'correct the path') -> Dict[str, Tensor]:
     """Read a state dict from a weights file without running code from the file.
-    it.
 
+    Args:
         path: The file, ``.pth``, ``.pt`` or ``.safetensors``.
         key: The config key or argument with the path, for the error message.
         cure: The fix for a missing file, for the error message.

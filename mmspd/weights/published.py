@@ -158,7 +158,7 @@ def find_family(state: State) -> Optional[Family]:
         state: Weights under the official names.
 
     Returns:
-        The family whose marks the state dict contains, or ``None``.
+        The family with all its marks in the state dict, or ``None``.
     """
     for family in families():
         if all(mark in state and state[mark].dim() == 4 for mark in family.marks):

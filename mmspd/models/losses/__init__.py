@@ -1,4 +1,4 @@
-"""Training losses that MMagic lacks or implements differently."""
+"""Training losses that MMagic lacks or implements incorrectly."""
 
 from mmspd.models.losses.edge import EdgeLoss
 from mmspd.models.losses.frequency import FrequencyLoss

@@ -80,7 +80,7 @@ class DeepDeblur(Restorer):
         self.body_models = nn.ModuleList(
             _scale_net(3 if scale == coarsest else 6, base, num_res) for scale in range(NUM_SCALES)
         )
-        # One for each scale except scale 0, which is the full resolution.
+        # The key is the scale of the enlarged output; scale 0, the full resolution, has none.
         self.conv_end_models = nn.ModuleDict(
             {str(scale): _enlarger() for scale in range(1, NUM_SCALES)}
         )

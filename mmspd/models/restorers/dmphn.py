@@ -133,7 +133,7 @@ class DMPHN(Restorer):
         for name, layer in layers.named_children():
             if name in SEAM_BEFORE:
                 x = fuse(SEAM_BEFORE[name], x)
-            # Do not checkpoint a single convolution: the next block stores its result anyway.
+            # Do not checkpoint a single convolution: the next block stores the result anyway.
             x = self.checkpointed(layer, x) if isinstance(layer, ConvPair) else layer(x)
         return x
 

@@ -137,7 +137,7 @@ class MSSNet(Restorer):
             fuse: Function that is called at every seam.
 
         Returns:
-            The images of the U-Nets: those of scale 1 have half the size, the others the full size.
+            The images of the U-Nets, first to last: half-size at scale 1, then full-size.
         """
         half = F.interpolate(img, scale_factor=0.5, mode='bilinear', align_corners=True)
         outputs: List[Tensor] = []
