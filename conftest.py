@@ -42,7 +42,9 @@ _pages = Sybil(
     excludes=['docs/results/*'],
     fixtures=['page'],
 )
-_docstrings = Sybil(parsers=[DocTestParser(_OPTIONS)], patterns=['mmspd/*.py'])
+_docstrings = Sybil(
+    parsers=[DocTestParser(_OPTIONS)], patterns=[f'mmspd/{"*/" * depth}*.py' for depth in range(4)]
+)
 pytest_collect_file = (_pages + _docstrings).pytest()
 
 
