@@ -1,7 +1,7 @@
-"""Build the quick start's data set: synthetic panning blur of real photos.
+"""Make the data set of the quick start: real photos with synthetic panning blur.
 
-The photos come inside the wheels of packages that are installed anyway. Whole photos are held out
-for validation. To train on photos of your own, see tools/dataset_converters/synthesize_blur.py.
+The photos are part of installed Python packages. Three photos are used for validation only. To
+train on your own photos, use tools/dataset_converters/synthesize_blur.py.
 """
 
 import argparse
@@ -22,16 +22,16 @@ from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 from mmspd.utils.files import write_text
 
-#: A camera that pans: one family of blur, narrow enough to be learned in minutes.
+#: Panning blur only, because a small model can learn it in minutes.
 BLUR = BlurSpec(severity=(5.0, 11.0), kind='panning', noise=(0.002, 0.002))
-MARGIN = 8  # pixels around a tile that the blur reaches into
-TILE = {'train': 170, 'test': 200}  # sides are divided into about so many pixels
+MARGIN = 8  # pixels around a tile that contribute to its blur
+TILE = {'train': 170, 'test': 200}  # approximate side of a tile in pixels
 DRAWS = {'train': 4, 'test': 1}  # blurs per tile
-SCALES = {'train': (1.0, 0.7), 'test': (1.0,)}  # smaller copies add sharper detail
+SCALES = {'train': (1.0, 0.7), 'test': (1.0,)}  # reduced copies have sharper details
 
 
 class Photo(NamedTuple):
-    """A sharp photo, RGB uint8 of shape (H, W, 3), with its name, split and origin."""
+    """A sharp photo with its name, split and origin; RGB, uint8, shape ``(H, W, 3)``."""
 
     name: str
     split: str
@@ -39,7 +39,7 @@ class Photo(NamedTuple):
     image: np.ndarray
 
 
-#: Photos inside wheels: package, path, largest scale and origin; the first three are held out.
+#: Package, path, scale and origin of each photo. The first three are for validation.
 BUNDLED = (
     ('sklearn', 'datasets/images/china.jpg', 1, 'danielbuechele, CC BY 2.0'),
     ('skimage', 'data/coffee.png', 1, 'Rachel Michetti, CC0'),
@@ -62,26 +62,43 @@ BUNDLED = (
 
 
 def bundled_photos() -> Iterator[Photo]:
-    """Read the photos inside the wheels; gray ones become RGB with three equal channels."""
+    """Yield the photos of the installed packages; gray photos become RGB."""
     for number, (package, name, scale, origin) in enumerate(BUNDLED):
         spec = importlib.util.find_spec(package)
         path = Path(spec.submodule_search_locations[0] if spec else package, name)
         if not path.is_file():
-            raise UserError(f"the installed {package} has no photo '{name}': run tools/install.sh")
+            raise UserError(f"The installed {package} has no photo '{name}'; run tools/install.sh.")
         image = _resize(read_rgb(path, convert=True), scale)
         split = 'test' if number < 3 else 'train'
         yield Photo(path.stem, split, f'{package}: {origin}', image)
 
 
 def tiles(size: Tuple[int, int], side: int) -> List[Tuple[int, int, int, int]]:
-    """Divide an image into tiles of nearly ``side`` pixels: (top, left, height, width) of each."""
+    """Divide an image into tiles of about ``side`` pixels.
+
+    Args:
+        size: ``(H, W)`` of the image in pixels.
+        side: Approximate side of a tile in pixels.
+
+    Returns:
+        ``(top, left, height, width)`` of each tile in pixels.
+    """
     rows, columns = (max(1, round(length / side)) for length in size)
     height, width = size[0] // rows, size[1] // columns
     return [(r * height, c * width, height, width) for r in range(rows) for c in range(columns)]
 
 
 def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
-    """Write the pairs of a photo and return their records as lines of JSON."""
+    """Write the pairs of a photo.
+
+    Args:
+        photo: The photo.
+        out: Folder of the data set.
+        rng: Source of randomness.
+
+    Returns:
+        The records of the pairs as lines of JSON.
+    """
     folder = out / photo.split / photo.name
     lines: List[str] = []
     for scale in SCALES[photo.split]:
@@ -101,32 +118,39 @@ def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
 
 
 def _resize(image: np.ndarray, scale: float) -> np.ndarray:
-    """Shrink an image without aliasing."""
+    """Reduce an image without aliasing."""
     if scale == 1:
         return image
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _readme(photos: List[Photo], counts: dict) -> str:
-    """Tell what the data is and where the photos come from."""
+    """Return a page about the data and the origin of the photos."""
     rows = '\n'.join(f'| {photo.name} | {photo.split} | {photo.origin} |' for photo in photos)
     return (
         '# Quick start data\n\n'
         f'{counts["train"]} training and {counts["test"]} validation pairs, made by '
         'tools/quickstart_data.py: horizontal panning blur of '
         f'{BLUR.severity[0]:g}-{BLUR.severity[1]:g} pixels, averaged in linear light, noise of '
-        f'{BLUR.noise[0]:g}. The validation photos are in no training pair. The layout is that of '
-        'GOPRO_Large; records.jsonl tells the blur of each pair.\n\n'
+        f'{BLUR.noise[0]:g}. No training pair shows a validation photo. The layout is that of '
+        'GOPRO_Large. The blur of each pair is in records.jsonl.\n\n'
         f'| photo | split | origin |\n|---|---|---|\n{rows}\n'
     )
 
 
 def build(out: Path) -> str:
-    """Make the data set unless it is complete; return a message for the user."""
+    """Make the data set if it is not complete.
+
+    Args:
+        out: Folder of the data set.
+
+    Returns:
+        A message for the user.
+    """
     claim_folder(out, json.dumps(asdict(BLUR)))
     readme = out / 'README.md'
     if readme.is_file():
-        return f"the quick start's data set is there already: '{out}'"
+        return f"The data set of the quick start already exists in '{out}'."
     photos = list(bundled_photos())
     lines: dict = {'train': [], 'test': []}
     for number, photo in enumerate(photos):
@@ -138,14 +162,14 @@ def build(out: Path) -> str:
     write_text(readme, _readme(photos, counts))
     return (
         f'{counts["train"]} training and {counts["test"]} validation pairs from {len(photos)} '
-        f"photos are in '{out}' (what they are: {readme.name} there)"
+        f"photos are in '{out}' (described in its {readme.name})."
     )
 
 
 def main(argv: List[str]) -> None:
-    """Build the data set and say where it is."""
+    """Make the data set and print its folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', type=Path, help='folder of the result, GOPRO_Large layout')
+    parser.add_argument('out', type=Path, help='output folder, in the layout of GOPRO_Large')
     print(build(parser.parse_args(argv).out))
 
 

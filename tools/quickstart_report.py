@@ -1,4 +1,4 @@
-"""What the quick start learned: numbers on photos it was not trained on, and pictures of them.
+"""Report the result of the quick start: numbers and pictures of the validation photos.
 
 python tools/quickstart_report.py configs/spd/quickstart.py CHECKPOINT --out-dir FOLDER
 """
@@ -26,7 +26,14 @@ NUM_PICTURES = 6
 
 
 def read_pairs(config: Config) -> Dict[str, Tuple[Tensor, Tensor]]:
-    """Read the validation pairs of a config: blurry and sharp ``(1, 3, H, W)``, by key."""
+    """Read the validation pairs of a config.
+
+    Args:
+        config: Config with ``val_dataloader``.
+
+    Returns:
+        The blurry and the sharp image of each key, ``(1, 3, H, W)``, RGB in [0, 1].
+    """
     dataset = DATASETS.build(dict(config.val_dataloader.dataset, pipeline=[]))
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
     return {
@@ -36,7 +43,15 @@ def read_pairs(config: Config) -> Dict[str, Tuple[Tensor, Tensor]]:
 
 
 def write_pictures(views: Dict[str, PriorView], folder: Path) -> List[Path]:
-    """Write a row per image: blurry, restored, sharp, and the prior's levels, fine to coarse."""
+    """Write a picture per image: blurry, restored, sharp, and the levels of the prior.
+
+    Args:
+        views: Views of the images by key.
+        folder: Output folder.
+
+    Returns:
+        The written files; the last one, ``overview.png``, has all rows.
+    """
     palette = Palette(list(views.values()))
     rows, files = [], []
     for key, view in views.items():
@@ -56,7 +71,7 @@ def main(argv: List[str]) -> None:
     """Print the numbers and the paths of the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config of a guided model with a teacher')
-    parser.add_argument('checkpoint', help='its trained checkpoint')
+    parser.add_argument('checkpoint', help='trained checkpoint of the config')
     parser.add_argument('--out-dir', type=Path, required=True, help='folder for the pictures')
     args = parser.parse_args(argv)
     config = read_config(args.config, {})
@@ -67,13 +82,13 @@ def main(argv: List[str]) -> None:
 
     before, after = np.transpose([view.psnr() for view in views.values()])
     gains = after - before
-    # the teacher's features in the same scale for both
+    # use the same feature norms for both models
     untrained.prior_loss.norms = trained.prior_loss.norms
     distances = [
         np.mean([model.prior_distance(*pair).item() for pair in pairs.values()])
         for model in (untrained, trained)
     ]
-    print(f'{len(pairs)} images of photos that were not trained on:')
+    print(f'{len(pairs)} images of photos that are not in the training set:')
     print(
         f'  PSNR         {before.mean():.2f} dB blurry, {after.mean():.2f} dB restored '
         f'({gains.mean():+.2f} dB)'
@@ -89,7 +104,7 @@ def main(argv: List[str]) -> None:
         print(f'  SAT at {name}  mean |mu - 1| {mu:.4f}, mean |sigma| {sigma:.4f}')
     keys = sorted(views)
     chosen = [keys[i] for i in np.linspace(0, len(keys) - 1, NUM_PICTURES).round().astype(int)]
-    print('Pictures, each blurry | restored | sharp | prior by level:')
+    print('Pictures, each with blurry | restored | sharp | levels of the prior:')
     for file in write_pictures({key: views[key] for key in chosen}, args.out_dir):
         print(f'  {file}')
 

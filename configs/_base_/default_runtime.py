@@ -1,7 +1,8 @@
-# What every recipe shares. All hooks of mmspd are in default_hooks, which merges with a child
-# config's, so that custom_hooks (a list, replaced as a whole) stays the user's, e.g. for EMAHook.
+# The base of every recipe. The hooks of mmspd are in default_hooks, a dict that merges with the
+# dict of a child config. custom_hooks is a list, and a child config replaces it. It is free for
+# your own hooks, for example EMAHook.
 default_scope = 'mmagic'
-# before anything of MMagic is looked up: importing mmspd applies its repairs of the stack
+# importing mmspd repairs MMagic, so import it before any part of MMagic is built
 custom_imports = dict(imports=['mmspd'], allow_failed_imports=False)
 
 load_from = None
@@ -15,14 +16,14 @@ env_cfg = dict(
 )
 
 default_hooks = dict(
-    # MMEngine's waits for the device in every iteration
+    # the hook of MMEngine waits for the device in every iteration
     runtime_info=dict(type='mmspd.RuntimeInfoHook'),
-    # MMagic's timer of the same name fails under the stock ValLoop
+    # the timer of MMagic fails in MMEngine's ValLoop
     timer=dict(type='mmengine.IterTimerHook'),
     logger=dict(type='mmengine.LoggerHook', interval=100),
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),
     sampler_seed=dict(type='mmengine.DistSamplerSeedHook'),
-    # or every rank would validate with running averages of its own
+    # without this hook, every rank would validate with different running averages
     sync_buffers=dict(type='mmengine.SyncBuffersHook'),
     iteration_seed=dict(type='mmspd.IterationSeedHook'),
     invalid_loss=dict(type='mmspd.InvalidLossHook'),

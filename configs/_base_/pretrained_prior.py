@@ -1,6 +1,6 @@
-# What recipes share whose F_S starts from another task's weights and then learns with the restorer
-# alone, without a teacher: EfficientNet-Lite0 up to stride 16, ImageNet weights. Their file is made
-# as teachers/efficientnet_lite0.py says.
+# Base of the recipes with a pretrained extractor F_S and without a teacher. F_S is
+# EfficientNet-Lite0 up to stride 16 with ImageNet weights, trained together with the restorer. The
+# head of teachers/efficientnet_lite0.py has the commands that make the weights file.
 _base_ = ['./semantic_prior.py', './teachers/efficientnet_lite0.py']
 
 pretrained = dict(

@@ -1,5 +1,5 @@
-# What guided recipes share: the prior, how it is embedded and how it is distilled. The teacher is a
-# base of its own.
+# Base of all guided recipes: the prior, its embedding and its distillation loss. The teacher comes
+# from a file in teachers/.
 guided = dict(
     type='mmspd.SemanticGuided',
     prior=dict(
@@ -19,6 +19,7 @@ prior_loss = dict(
     type='mmspd.PriorDistillationLoss',
     hcl=dict(type='mmspd.HCLLoss', factors=(1, 2, 4), reading='mse'),
     loss_weight=0.1,
-    # raw features cost quality: the prior takes over their scale (projects/prior_study/RESULTS.md)
+    # without it the prior learns the scale of the features, which costs quality
+    # (projects/prior_study/RESULTS.md)
     normalize=True,
 )

@@ -1,5 +1,6 @@
-# A recipe of GoPro on your own pairs, in PAIRS_ROOT; name another one for another restorer. Those
-# that repeat their data set (NAFNet, Restormer) take it in dataset=dict(dataset=_base_.own_pairs).
+# Train the recipe of the first base on your own pairs: PAIRS_ROOT/{train,test}/{input,target}.
+# For another restorer, copy this file and change the first base. NAFNet and Restormer wrap their
+# dataset in RepeatDataset, so use dataset=dict(dataset=_base_.own_pairs) for training.
 _base_ = ['../spd/mimounet_sp_gopro.py', '../_base_/datasets/own_pairs.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,7 +1,8 @@
-# A recipe of GoPro on your own sharp photos, in SHARP_ROOT, which are blurred anew in every epoch;
-# name another recipe for another restorer. Crops and flips are those of own_photos.py. NAFNet
-# repeats its data set and takes it in dataset=dict(dataset=...); Restormer's growing crops do
-# not go with blur that is made for one size.
+# Train the recipe of the first base on your own sharp photos: SHARP_ROOT/{train,test}. Every epoch
+# blurs the photos differently. The crops and flips are those of own_photos.py.
+# For another restorer, copy this file and change the first base. NAFNet wraps its dataset in
+# RepeatDataset, so use dataset=dict(dataset=_base_.own_photos_train) for training. Restormer is not
+# supported, because its crop size grows but the synthesized crops have one size.
 _base_ = ['../spd/mimounet_sp_gopro.py', '../_base_/datasets/own_photos.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,4 +1,4 @@
-"""Any two folders of images that belong together."""
+"""Dataset of pairs in two folders: blurry images in one, sharp images in the other."""
 
 from pathlib import PurePath
 from typing import Any, List
@@ -15,19 +15,33 @@ __all__ = ['PairedFolderDataset']
 class PairedFolderDataset(PairedImageDataset):
     """Pairs of ``<data_root>/<blur_dir>/NAME`` and ``<data_root>/<sharp_dir>/NAME``.
 
-    Names match without their suffix and may contain sub-folders; sort order plays no part. The
-    layouts ``input``/``target`` (MPRNet, NAFNet, Restormer) and ``blur``/``sharp`` (MIMO-UNet) are
-    read as they are.
+    Two images form a pair if their names without suffix are equal. A name may contain sub-folders.
+    The folders ``input`` and ``target`` are used by MPRNet, NAFNet and Restormer; MIMO-UNet uses
+    ``blur`` and ``sharp``.
 
     Args:
-        data_root: Folder that holds both.
-        blur_dir: Folder of the blurry images, relative to ``data_root``.
-        sharp_dir: Folder of the sharp images, relative to ``data_root``.
-        split: Folder of ``data_root`` that both are in. By default there is none.
+        data_root: Folder that contains both folders.
+        blur_dir: Folder of the blurry images, relative to ``data_root`` or to the split.
+        sharp_dir: Folder of the sharp images, relative to ``data_root`` or to the split.
+        split: Sub-folder of ``data_root`` that contains both folders; empty for none.
         **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
-        UserError: A folder is missing or empty, or images have no partner.
+        UserError: A folder is missing or empty, or an image has no partner.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import PairedFolderDataset
+        >>> from mmspd.datasets.image_io import write_png
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for folder in ('input', 'target'):
+        ...         for name in ('cat.png', 'trip/dog.png'):
+        ...             write_png(Path(root, folder, name), np.zeros((32, 48, 3), np.uint8))
+        ...     dataset = PairedFolderDataset(root, 'input', 'target', lazy_init=True)
+        ...     [pair.key for pair in dataset.find_pairs()]
+        ['cat', 'trip/dog']
     """
 
     ROOT_VARIABLE = 'PAIRS_ROOT'
@@ -47,13 +61,13 @@ class PairedFolderDataset(PairedImageDataset):
         super().__init__(data_root, **common)
 
     def find_pairs(self) -> List[Pair]:
-        """Find the pairs of the two folders, sorted by name."""
+        """Return the pairs of the two folders, sorted by name."""
         root = self.check_root()
         for key in ('blur_dir', 'sharp_dir'):
             folder = root / getattr(self, key)
             if not folder.is_dir():
                 raise UserError(
                     f"'{root}' has no folder '{getattr(self, key)}' (it holds "
-                    f'{list_names(root)}): set {key} in the config'
+                    f'{list_names(root)}); set {key} in the config.'
                 )
         return match_pairs(root / self.blur_dir, root / self.sharp_dir)

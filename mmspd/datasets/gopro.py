@@ -1,4 +1,4 @@
-"""The GoPro data set as its authors distribute it."""
+"""Dataset that reads GOPRO_Large as its authors distribute it."""
 
 from pathlib import Path
 from typing import Any, List, Optional
@@ -14,25 +14,40 @@ __all__ = ['GoProDataset']
 
 @DATASETS.register_module()
 class GoProDataset(PairedImageDataset):
-    """GOPRO_Large, or any data in its layout, as it is unpacked.
+    """GOPRO_Large, or any other data in the same layout.
 
-    The layout is ``<data_root>/<split>/<sequence>/{blur,blur_gamma,sharp}/NNNNNN.png``; a pair's
-    key is ``<sequence>/NNNNNN``.
-
-    Args:
-        data_root: Folder that holds ``train`` and ``test``.
-        split: ``'train'``, ``'test'`` or another folder of ``data_root``.
-        blur_key: ``'blur'``, frames averaged as they are, which nearly all published results use,
-            or ``'blur_gamma'``, averaged in linear light, the input of DeepDeblur. Results on the
-            two cannot be compared.
-        **common: Arguments of :class:`PairedImageDataset`; ``records`` is by default the
-            ``records.jsonl`` of the split, where there is one.
-
-    Raises:
-        UserError: A folder is missing or empty, or frames have no partner.
+    The layout is ``<data_root>/<split>/<sequence>/{blur,blur_gamma,sharp}/NNNNNN.png``. The key of
+    a pair is ``<sequence>/NNNNNN``.
 
     Source: Nah et al., "Deep Multi-scale Convolutional Neural Network for Dynamic Scene
     Deblurring", CVPR 2017.
+
+    Args:
+        data_root: Folder that contains ``train`` and ``test``.
+        split: ``'train'``, ``'test'`` or another folder of ``data_root``.
+        blur_key: ``'blur'`` or ``'blur_gamma'``. ``'blur'`` is the average of the frames' pixel
+            values; nearly all published results use it. ``'blur_gamma'`` is the average in linear
+            light; DeepDeblur uses it. Results on the two cannot be compared.
+        **common: Arguments of :class:`PairedImageDataset`. The default of ``records`` is the
+            file ``records.jsonl`` of the split, if that file exists.
+
+    Raises:
+        UserError: ``blur_key`` is unknown, a folder is missing or empty, or a frame has no
+            partner.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import GoProDataset
+        >>> from mmspd.datasets.image_io import write_png
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for folder in ('blur', 'sharp'):
+        ...         path = Path(root, 'train', 'GOPR0372_07_00', folder, '000047.png')
+        ...         write_png(path, np.zeros((32, 48, 3), np.uint8))
+        ...     dataset = GoProDataset(root, split='train', lazy_init=True)
+        ...     [pair.key for pair in dataset.find_pairs()]
+        ['GOPR0372_07_00/000047']
     """
 
     ROOT_VARIABLE = 'GOPRO_ROOT'
@@ -48,23 +63,23 @@ class GoProDataset(PairedImageDataset):
         **common: Any,
     ) -> None:
         if blur_key not in ('blur', 'blur_gamma'):
-            raise UserError(f"blur_key is 'blur' or 'blur_gamma', not '{blur_key}'")
+            raise UserError(f"blur_key='{blur_key}' is unknown; use 'blur' or 'blur_gamma'.")
         self.split = split
         self.blur_key = blur_key
         super().__init__(data_root, **common)
 
     @property
     def is_official_set(self) -> bool:
-        """Whether these are all pairs of an official split, with the blur that results use."""
+        """Whether the dataset is a complete official split with ``blur`` as its input."""
         return self.blur_key == 'blur' and super().is_official_set
 
     @property
     def pack_options(self) -> str:
-        """Name the blur."""
+        """Options of ``pack.py`` that select these pairs."""
         return f' --blur-key {self.blur_key}'
 
     def find_pairs(self) -> List[Pair]:
-        """Find the pairs of every sequence of the split, by sequence and frame."""
+        """Return the pairs of the split, sorted by sequence and frame."""
         split = self.check_root(self.split)
         sequences = sorted(
             path for path in split.iterdir() if path.is_dir() and not path.name.startswith('.')
@@ -72,7 +87,7 @@ class GoProDataset(PairedImageDataset):
         if not sequences:
             raise UserError(
                 f"'{split}' has no sequence folder (it holds {list_names(split)}); "
-                f'expected {split.name}/<sequence>/{self.blur_key}/*.png'
+                f'arrange the images as {split.name}/<sequence>/{self.blur_key}/*.png.'
             )
         pairs: List[Pair] = []
         for sequence in sequences:
@@ -80,17 +95,17 @@ class GoProDataset(PairedImageDataset):
                 if (sequence / name).is_dir():
                     continue
                 other = 'blur' if name == 'blur_gamma' else 'blur_gamma'
-                cure = 'expected the layout of GOPRO_Large'
+                fix = 'arrange the images as in GOPRO_Large'
                 if name != 'sharp' and (sequence / other).is_dir():
-                    cure = f"set blur_key='{other}', or unpack the data set again"
+                    fix = f"set blur_key='{other}', or unpack the data set again"
                 raise UserError(
-                    f"'{sequence}' has no folder '{name}' (it holds {list_names(sequence)}): {cure}"
+                    f"'{sequence}' has no folder '{name}' (it holds {list_names(sequence)}); {fix}."
                 )
             prefix = sequence.name + '/'
             pairs += match_pairs(sequence / self.blur_key, sequence / 'sharp', prefix)
         return pairs
 
     def find_records(self) -> Optional[Path]:
-        """Return the file that ``records`` names, else the one in the split, if there is one."""
+        """Return the file ``records``, or ``records.jsonl`` of the split if it exists."""
         default = Path(self.data_root, self.split, RECORDS_NAME).expanduser()
         return super().find_records() or (default if default.is_file() else None)

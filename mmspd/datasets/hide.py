@@ -1,4 +1,4 @@
-"""The HIDE data set as its authors distribute it."""
+"""Dataset that reads HIDE as its authors distribute it."""
 
 from pathlib import Path
 from typing import Any, List
@@ -13,21 +13,35 @@ __all__ = ['HIDEDataset']
 
 @DATASETS.register_module()
 class HIDEDataset(PairedImageDataset):
-    """HIDE: blurry images below ``<data_root>/<split>``, sharp ones in ``<data_root>/GT``.
+    """HIDE, with blurry images below ``<data_root>/<split>`` and sharp ones in ``<data_root>/GT``.
 
-    The test split holds close-ups and long shots in folders of their own, 2025 in all; every image
-    finds its sharp one by file name. A pair's key is ``<folder>/<name>``, so results can be told
-    apart by shot.
+    The test split has 2025 images in two folders, close-ups and long shots. A blurry image and its
+    sharp image have the same file name. The key of a pair is ``<folder>/<name>``, so results can be
+    separated into close-ups and long shots.
+
+    Source: Shen et al., "Human-aware Motion Deblurring", ICCV 2019.
 
     Args:
-        data_root: Folder that holds ``train``, ``test`` and ``GT``.
+        data_root: Folder that contains ``train``, ``test`` and ``GT``.
         split: ``'test'`` or ``'train'``.
         **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
-        UserError: A folder is missing or empty, or an image has no sharp one.
+        UserError: A folder is missing or empty, or a blurry image has no sharp image.
 
-    Source: Shen et al., "Human-aware Motion Deblurring", ICCV 2019.
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import HIDEDataset
+        >>> from mmspd.datasets.image_io import write_png
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for folder in ('test/test-close-ups', 'GT'):
+        ...         path = Path(root, folder, '10fromGOPR0958.png')
+        ...         write_png(path, np.zeros((32, 48, 3), np.uint8))
+        ...     dataset = HIDEDataset(root, split='test', lazy_init=True)
+        ...     [pair.key for pair in dataset.find_pairs()]
+        ['test-close-ups/10fromGOPR0958']
     """
 
     ROOT_VARIABLE = 'HIDE_ROOT'
@@ -45,17 +59,20 @@ class HIDEDataset(PairedImageDataset):
         super().__init__(data_root, **common)
 
     def find_pairs(self) -> List[Pair]:
-        """Find the pairs of the split, sorted by key."""
+        """Return the pairs of the split, sorted by key."""
         split, sharp_dir = self.check_root(self.split), self.check_root('GT')
-        # GT is shared by both splits, so it holds more than this one needs
+        # GT contains the sharp images of both splits
         sharp = {Path(stem).name: path for stem, path in images_by_stem(sharp_dir).items()}
         blur = images_by_stem(split)
         if not blur:
-            raise UserError(f"there is no image in '{split}' (it holds {list_names(split)})")
+            raise UserError(
+                f"'{split}' has no image (it holds {list_names(split)}); unpack HIDE again or set "
+                f'{self.ROOT_VARIABLE}.'
+            )
         unpaired = [str(path) for stem, path in blur.items() if Path(stem).name not in sharp]
         if unpaired:
             raise UserError(
                 f"{len(unpaired)} images in '{split}' have no sharp image of the same name in "
-                f"'{sharp_dir}' (first {unpaired[0]}): unpack the data set again"
+                f"'{sharp_dir}' (first {unpaired[0]}); unpack HIDE again."
             )
         return [Pair(stem, path, sharp[Path(stem).name]) for stem, path in blur.items()]

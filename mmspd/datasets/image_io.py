@@ -1,4 +1,4 @@
-"""Reading and writing 8-bit color images, and the folders that hold them."""
+"""Read and write 8-bit color images, and list the images of a folder."""
 
 import os
 from pathlib import Path
@@ -29,76 +29,90 @@ _ORIENTATION = 0x0112  # EXIF tag
 
 
 class ColorError(UserError):
-    """An image is gray, has alpha or more than 8 bits per channel."""
+    """Reports an image that is gray, has an alpha channel or more than 8 bits per channel."""
 
 
 def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray:
-    """Read an image file as a fresh array, refusing what is not 8-bit color.
+    """Read an 8-bit color image file into a new array.
 
-    The EXIF orientation of JPEG files is applied, as image viewers do.
+    The EXIF orientation of JPEG files is applied.
 
     Args:
         path: An image file.
-        convert: Take gray for three equal channels, drop alpha and round 16 bits to 8 (white to
-            white) instead of refusing them.
+        convert: Convert other images instead of raising :class:`ColorError`: repeat a gray channel
+            three times, drop an alpha channel, round 16 bits to 8 bits (65535 becomes 255).
 
     Returns:
-        RGB, uint8, shape (H, W, 3), C-contiguous and owned by the caller.
+        RGB, uint8, shape ``(H, W, 3)``, C-contiguous, writable.
 
     Raises:
         UserError: The file is missing or unreadable.
-        ColorError: It is gray, has alpha or more than 8 bits.
+        ColorError: The image is gray, has an alpha channel or more than 8 bits per channel.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets.image_io import read_rgb, read_size, write_png
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'red.png')
+        ...     write_png(path, np.full((32, 48, 3), (255, 0, 0), np.uint8))
+        ...     read_size(path), read_rgb(path)[0, 0].tolist()
+        ((32, 48), [255, 0, 0])
     """
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise UserError(f"cannot read the image '{path}': {error.strerror}") from error
-    # IMREAD_UNCHANGED shows what the file really holds, but skips the EXIF orientation of JPEG
+        raise UserError(
+            f"Cannot read the image '{path}' ({error.strerror}); check the path and the "
+            'permissions.'
+        ) from error
+    # IMREAD_UNCHANGED keeps gray, alpha and 16 bits, but ignores the EXIF orientation of JPEG
     flags = cv2.IMREAD_UNCHANGED
     if data[:2].tobytes() == _JPEG_MAGIC:
         flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
     image = cv2.imdecode(data, flags) if data.size else None
     if image is None:
         raise UserError(
-            f"cannot decode '{path}' ({data.size} bytes): the file is damaged or not an image; "
-            'copy it again or remove it'
+            f"Cannot decode '{path}' ({data.size} bytes), a damaged file or not an image; "
+            'copy it again or remove it.'
         )
     if convert:
         image = _to_8_bit_color(image)
     if image.dtype != np.uint8:
         raise ColorError(
-            f"'{path}' has {8 * image.dtype.itemsize} bits per channel: convert it to 8-bit RGB"
+            f"'{path}' has {8 * image.dtype.itemsize} bits per channel; convert it to 8-bit RGB."
         )
     if image.ndim != 3 or image.shape[2] != 3:
         kind = 'an alpha channel' if image.ndim == 3 and image.shape[2] == 4 else 'no color (gray)'
-        raise ColorError(f"'{path}' has {kind}: convert it to 8-bit RGB")
+        raise ColorError(f"'{path}' has {kind}; convert it to 8-bit RGB.")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write an image such that the file is whole or absent.
+    """Write an image as PNG, atomically.
 
     Args:
-        path: The file; its folder is made.
-        image: RGB, uint8, shape (H, W, 3).
+        path: The file. Its folder is created if it does not exist.
+        image: RGB, uint8, shape ``(H, W, 3)``.
 
     Raises:
-        UserError: The disk is full.
+        UserError: The disk is full, or the file cannot be written there.
     """
     done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
-        raise RuntimeError(f"OpenCV cannot encode '{path}' as PNG")
+        raise RuntimeError(f"OpenCV cannot encode '{path}' as PNG.")
     write_bytes(path, data.tobytes())
 
 
 def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
-    """Read the size of an image from its header, as :func:`read_rgb` would return it.
+    """Read the size of an image from its header.
 
     Args:
         path: An image file.
 
     Returns:
-        (H, W) in pixels.
+        ``(H, W)`` in pixels, the size of the array that :func:`read_rgb` returns.
 
     Raises:
         UserError: The file is missing or not an image.
@@ -108,24 +122,33 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
             return upright_size(image)
     except UnidentifiedImageError as error:
         raise UserError(
-            f"cannot decode '{path}': the file is damaged or not an image; copy it again or remove "
-            'it'
+            f"Cannot decode '{path}', a damaged file or not an image; copy it again or remove it."
         ) from error
     except OSError as error:
-        raise UserError(f"cannot read the image '{path}': {error.strerror or error}") from error
+        raise UserError(
+            f"Cannot read the image '{path}' ({error.strerror or error}); check the path and the "
+            'permissions.'
+        ) from error
 
 
 def upright_size(image: Image.Image) -> Tuple[int, int]:
-    """Return (H, W) of an opened image file, as :func:`read_rgb` would return it."""
-    # only JPEG files are turned, see read_rgb; orientations 5 to 8 lie on their side
+    """Return the size of an opened image after its EXIF orientation is applied.
+
+    Args:
+        image: An opened image file.
+
+    Returns:
+        ``(H, W)`` in pixels, the size of the array that :func:`read_rgb` returns.
+    """
+    # read_rgb rotates JPEG files only; orientations 5 to 8 swap height and width
     turned = image.format in ('JPEG', 'MPO') and image.getexif().get(_ORIENTATION, 1) > 4
     return image.size if turned else image.size[::-1]
 
 
 def _to_8_bit_color(image: np.ndarray) -> np.ndarray:
-    """Turn what OpenCV decoded, gray or with alpha, 8 or 16 bits, into 8-bit BGR."""
+    """Convert an image decoded by OpenCV (gray, BGR or BGRA, 8 or 16 bits) to 8-bit BGR."""
     if image.dtype == np.uint16:
-        # the nearest of 8 bits, with white 65535 / 257 = 255; dropping the low byte would darken
+        # round to the nearest 8-bit value: 65535 / 257 = 255; dropping the low byte would darken
         image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -135,14 +158,15 @@ def _to_8_bit_color(image: np.ndarray) -> np.ndarray:
 def images_by_stem(folder: Path) -> Dict[str, Path]:
     """Find the images below a folder, at any depth.
 
-    Hidden files are skipped (macOS leaves ``._name.png`` next to ``name.png``).
+    Hidden files and folders are skipped. macOS writes files such as ``._name.png`` next to
+    ``name.png``.
 
     Args:
         folder: An existing folder.
 
     Returns:
-        Path of each image by its name relative to ``folder``, without suffix and with forward
-        slashes, sorted by that name.
+        A dict from name to path, sorted by name. The name is the path relative to ``folder``,
+        without suffix and with forward slashes.
 
     Raises:
         UserError: Two images differ only in their suffix.
@@ -157,17 +181,20 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
             stem = path.relative_to(folder).with_suffix('').as_posix()
             if stem in images:
                 raise UserError(
-                    f"'{images[stem]}' and '{path}' differ only in their suffix: remove one"
+                    f"'{images[stem]}' and '{path}' differ only in their suffix; remove one."
                 )
             images[stem] = path
     return dict(sorted(images.items()))
 
 
 def list_names(folder: Path) -> str:
-    """Describe what a folder holds, for an error message.
+    """List the contents of a folder for an error message.
 
     Args:
         folder: An existing folder.
+
+    Returns:
+        Up to 8 names, separated by commas, or ``'nothing'``.
     """
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith('.'))
     shown = ', '.join(names[:8]) + (', ...' if len(names) > 8 else '')

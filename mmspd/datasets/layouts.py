@@ -1,4 +1,4 @@
-"""Recognizing the layout of a data set that has been unpacked somewhere."""
+"""Recognize the layout of an unpacked data set."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from mmspd.errors import UserError
 
 __all__ = ['DatasetSplit', 'recognize']
 
-#: Names of the folders of a pair of folders, in lower case.
+#: Names of the folders of blurry and of sharp images, in lower case.
 BLURRY_NAMES = ('input', 'blur', 'blurry', 'lq', 'blur_gamma')
 SHARP_NAMES = ('target', 'sharp', 'gt')
 
@@ -17,19 +17,19 @@ _GOPRO_BLURS = ('blur', 'blur_gamma')
 _SPLIT_NAMES = ('train', 'val', 'valid', 'validation', 'test')
 _REALBLUR_LIST = re.compile(r'RealBlur_([JR])_(\w+)_list\.txt')
 _KNOWN = (
-    'the known layouts are <split>/<sequence>/{blur,blur_gamma,sharp} (GoPro), GT and '
-    '{train,test} (HIDE), RealBlur_{J,R}_{train,test}_list.txt and the folders they name '
-    '(RealBlur), and a folder of blurry images (input, blur, blurry, lq) beside one of sharp '
-    'images (target, sharp, gt), in the folder itself or in its splits'
+    'arrange it as <split>/<sequence>/{blur,blur_gamma,sharp} (GoPro), as GT and {train,test} '
+    '(HIDE), with RealBlur_{J,R}_{train,test}_list.txt and the listed folders (RealBlur), or as a '
+    'folder of blurry images (input, blur, blurry, lq) next to a folder of sharp images (target, '
+    'sharp, gt), at the top or in each split'
 )
 
 
 class DatasetSplit(NamedTuple):
-    """A part of a data set that a dataset class can read.
+    """One split of a data set on disk and the config that reads it.
 
-    Args:
+    Attributes:
         layout: ``'gopro'``, ``'hide'``, ``'realblur'`` or ``'pairs'``.
-        split: Name of the part, such as ``'train'``; ``''`` where the folder has no splits.
+        split: Name of the split, such as ``'train'``; ``''`` if the folder has no splits.
         dataset: Config of the dataset, without a pipeline, for ``mmspd.registry.DATASETS.build``.
     """
 
@@ -39,46 +39,56 @@ class DatasetSplit(NamedTuple):
 
 
 def recognize(root: Path) -> List[DatasetSplit]:
-    """Find what a folder holds, by the names of its folders and lists; no image is opened.
+    """Recognize the data set in a folder by the names of its folders and list files.
 
-    Known are GOPRO_Large (and all in its layout, as synthesized data), HIDE and RealBlur as they
-    are unpacked, and folder pairs: flat (``<split>/{blur,sharp}/*.png``), with sub-folders
-    (``<split>/{blur,sharp}/<sequence>/*.png``) or without splits (``{input,target}/*.png``). The
-    folder of a single GoPro split is recognized too.
+    No image is opened. The known layouts are GOPRO_Large (also synthesized data, also a single
+    split), HIDE, RealBlur, and pairs of folders: flat (``<split>/{blur,sharp}/*.png``), with
+    sub-folders (``<split>/{blur,sharp}/<sequence>/*.png``) or without splits
+    (``{input,target}/*.png``).
 
     Args:
-        root: The folder.
+        root: Folder of the data set.
 
     Returns:
-        Its parts, at least one: a split with two blur folders, or RealBlur with both subsets,
-        gives one for each.
+        The splits, at least one. A GoPro split with two blur folders gives two entries. A RealBlur
+        folder with both subsets gives an entry for each list.
 
     Raises:
-        UserError: The folder does not exist or nothing known is in it.
+        UserError: The folder does not exist or its layout is unknown.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from mmspd.datasets.layouts import recognize
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for folder in ('train/input', 'train/target'):
+        ...         Path(root, folder).mkdir(parents=True)
+        ...     [(split.layout, split.split) for split in recognize(Path(root))]
+        [('pairs', 'train')]
     """
     root = root.expanduser()
     if not root.is_dir():
-        raise UserError(f"the data folder '{root}' does not exist: correct the path")
+        raise UserError(f"The data folder '{root}' does not exist; correct the path.")
     splits = _find(root)
     if splits:
         return splits
     inner = next((path for path in _folders(root) if _find(path)), None)
-    cure = f"give '{inner}'" if inner else _KNOWN
-    raise UserError(f"no data set is recognized in '{root}' (it holds {list_names(root)}): {cure}")
+    fix = f"use '{inner}'" if inner else _KNOWN
+    raise UserError(f"'{root}' has an unknown layout (it holds {list_names(root)}); {fix}.")
 
 
 def _find(root: Path) -> List[DatasetSplit]:
-    """Try the layouts, the surest first."""
+    """Try the layouts, the least ambiguous first."""
     return _realblur(root) or _hide(root) or _folder_pairs(root) or _gopro(root)
 
 
 def _folders(root: Path) -> List[Path]:
-    """Return the folders in a folder, sorted, without hidden ones."""
+    """Return the visible sub-folders, sorted."""
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
 
 
 def _realblur(root: Path) -> List[DatasetSplit]:
-    """Find the list files of RealBlur."""
+    """Find the splits that have a RealBlur list file."""
     lists = (_REALBLUR_LIST.fullmatch(path.name) for path in sorted(root.iterdir()))
     return [
         DatasetSplit(
@@ -90,7 +100,7 @@ def _realblur(root: Path) -> List[DatasetSplit]:
 
 
 def _hide(root: Path) -> List[DatasetSplit]:
-    """Find the splits that share one folder of sharp images."""
+    """Find the splits of HIDE, which share one folder of sharp images."""
     if not (root / 'GT').is_dir():
         return []
     splits = [split for split in ('train', 'test') if (root / split).is_dir()]
@@ -98,13 +108,13 @@ def _hide(root: Path) -> List[DatasetSplit]:
 
 
 def _folder_pairs(root: Path) -> List[DatasetSplit]:
-    """Find folders of blurry images beside folders of sharp ones, in the root or its splits."""
+    """Find folders of blurry images next to folders of sharp images, at the top or in splits."""
     splits = []
     for folder in (root, *_folders(root)):
         names = {path.name.lower(): path.name for path in _folders(folder)}
         split = '' if folder == root else folder.name
         if split not in ('', *_SPLIT_NAMES) and 'sharp' in names:
-            continue  # a sequence of GoPro
+            continue  # a GoPro sequence, not a split
         prefix = f'{split}/' if split else ''
         splits += [
             DatasetSplit(
@@ -125,16 +135,16 @@ def _folder_pairs(root: Path) -> List[DatasetSplit]:
 
 
 def _gopro(root: Path) -> List[DatasetSplit]:
-    """Find splits of sequences, or take the root for one."""
+    """Find the splits of GoPro; the root may be a single split."""
     splits = [split for folder in _folders(root) for split in _gopro_split(root, folder)]
     if splits:
         return splits
-    root = root.resolve()  # it may be given as '.'
+    root = root.resolve()  # '.' has no name
     return _gopro_split(root.parent, root)
 
 
 def _gopro_split(root: Path, split: Path) -> List[DatasetSplit]:
-    """Find which blurs the sequences of a split hold."""
+    """Return an entry for each blur folder that the sequences of a split have."""
     sequences = [folder for folder in _folders(split) if (folder / 'sharp').is_dir()]
     return [
         DatasetSplit('gopro', split.name, _dataset('GoPro', root, split=split.name, blur_key=blur))
@@ -144,5 +154,5 @@ def _gopro_split(root: Path, split: Path) -> List[DatasetSplit]:
 
 
 def _dataset(kind: str, root: Path, **choices: str) -> Dict[str, Any]:
-    """Return the config of one of the datasets."""
+    """Return the config of a dataset."""
     return dict(type=f'mmspd.{kind}Dataset', data_root=str(root), **choices)

@@ -1,4 +1,4 @@
-"""Blurry photos of which nobody has a sharp version."""
+"""Dataset of blurry photos without sharp versions."""
 
 from pathlib import Path
 from typing import Any, Dict, List
@@ -14,31 +14,44 @@ __all__ = ['PhotoFolderDataset']
 
 @DATASETS.register_module()
 class PhotoFolderDataset(BaseDataset):
-    """Every photo below a folder, at any depth, for testing alone.
+    """Blurry photos at any depth below a folder, for testing only.
 
-    A sample enters the pipeline as a dict of ``img_path``, ``key`` (the photo's name relative to
-    the folder, without suffix) and ``sample_idx``; there is no ``gt_path``.
+    The pipeline receives a dict with ``img_path``, ``key`` (the path relative to the folder,
+    without suffix) and ``sample_idx``. There is no ``gt_path``.
 
     Args:
-        data_root: The folder.
-        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline``, of which
-            :class:`LoadPhoto` is the first step, ``indices`` or ``lazy_init``.
+        data_root: Folder of the photos.
+        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline`` (its first step is
+            :class:`LoadPhoto`), ``indices`` or ``lazy_init``.
 
     Raises:
-        UserError: The folder is missing or holds no photo, or two photos differ only in their
+        UserError: The folder is missing or has no photo, or two photos differ only in their
             suffix.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import PhotoFolderDataset
+        >>> from mmspd.datasets.image_io import write_png
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ('cat.png', 'trip/dog.png'):
+        ...         write_png(Path(root, name), np.zeros((32, 48, 3), np.uint8))
+        ...     dataset = PhotoFolderDataset(root)
+        ...     [dataset[index]['key'] for index in range(len(dataset))]
+        ['cat', 'trip/dog']
     """
 
     def __init__(self, data_root: str, **common: Any) -> None:
         super().__init__(data_root=str(data_root), test_mode=True, **common)
 
     def load_data_list(self) -> List[Dict[str, Any]]:
-        """Turn the photos, sorted by name, into the dicts that enter the pipeline."""
+        """Return the dicts for the pipeline, sorted by name."""
         root = Path(self.data_root).expanduser()
-        cure = 'set the environment variable PHOTOS_ROOT, or data_root in the config'
+        fix = 'set the environment variable PHOTOS_ROOT, or data_root in the config'
         if not root.is_dir():
-            raise UserError(f"the folder of photos '{root}' does not exist: {cure}")
+            raise UserError(f"The folder of photos '{root}' does not exist; {fix}.")
         photos = images_by_stem(root)
         if not photos:
-            raise UserError(f"there is no photo in '{root}' (it holds {list_names(root)}): {cure}")
+            raise UserError(f"'{root}' has no photo (it holds {list_names(root)}); {fix}.")
         return [dict(img_path=str(path), key=key) for key, path in photos.items()]

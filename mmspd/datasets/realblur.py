@@ -1,4 +1,4 @@
-"""The RealBlur data set as its authors distribute it."""
+"""Dataset that reads RealBlur as its authors distribute it."""
 
 from typing import Any, List
 
@@ -12,23 +12,39 @@ __all__ = ['RealBlurDataset']
 
 @DATASETS.register_module()
 class RealBlurDataset(PairedImageDataset):
-    """RealBlur-J or -R, by the list files that come with it.
+    """RealBlur-J or RealBlur-R, read from the list files of the data set.
 
-    ``<data_root>/RealBlur_<subset>_<split>_list.txt`` names a sharp and a blurry image per line,
-    relative to ``data_root``; 3758 pairs for training, 980 for testing. A pair's key is
-    ``<scene>/<blurry name>``.
+    Each line of ``<data_root>/RealBlur_<subset>_<split>_list.txt`` names a sharp and a blurry
+    image, relative to ``data_root``. The lists have 3758 pairs for training and 980 for testing.
+    The key of a pair is ``<scene>/<blurry name>``.
+
+    Source: Rim et al., "Real-World Blur Dataset for Learning and Benchmarking Deblurring
+    Algorithms", ECCV 2020.
 
     Args:
-        data_root: Folder that holds the lists and the folders they name.
-        subset: ``'J'``, the camera's JPEG images, or ``'R'``, those made from RAW.
+        data_root: Folder that contains the list files and the image folders.
+        subset: ``'J'`` for the camera's JPEG images, ``'R'`` for the images made from RAW.
         split: ``'train'`` or ``'test'``.
         **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
-        UserError: The list is missing or damaged, or an image that it names is.
+        UserError: ``subset`` is unknown, the list is missing or damaged, or a listed image is
+            missing.
 
-    Source: Rim et al., "Real-World Blur Dataset for Learning and Benchmarking Deblurring
-    Algorithms", ECCV 2020.
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import RealBlurDataset
+        >>> from mmspd.datasets.image_io import write_png
+        >>> names = ['J/scene001/gt/gt_9.png', 'J/scene001/blur/blur_9.png']
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     _ = Path(root, 'RealBlur_J_test_list.txt').write_text(' '.join(names))
+        ...     for name in names:
+        ...         write_png(Path(root, name), np.zeros((32, 48, 3), np.uint8))
+        ...     dataset = RealBlurDataset(root, subset='J', split='test', lazy_init=True)
+        ...     [pair.key for pair in dataset.find_pairs()]
+        ['scene001/blur_9']
     """
 
     ROOT_VARIABLE = 'REALBLUR_ROOT'
@@ -44,29 +60,33 @@ class RealBlurDataset(PairedImageDataset):
         **common: Any,
     ) -> None:
         if subset not in ('J', 'R'):
-            raise UserError(f"subset is 'J' or 'R', not '{subset}'")
+            raise UserError(f"subset='{subset}' is unknown; use 'J' or 'R'.")
         self.subset = subset
         self.split = split
         super().__init__(data_root, **common)
 
     def find_pairs(self) -> List[Pair]:
-        """Read the pairs of the list, in its order, and refuse it if one is not there."""
+        """Return the pairs in the order of the list.
+
+        Raises:
+            UserError: The list is missing, empty or damaged, or a listed image is missing.
+        """
         pairs = self.listed_pairs()
         missing = [file for pair in pairs for file in (pair.blur, pair.sharp) if not file.is_file()]
         if missing:
             raise UserError(
-                f'{len(missing)} images of {self.list_name} are missing (first {missing[0]}): '
-                'unpack the data set again'
+                f'{len(missing)} images of {self.list_name} are missing (first {missing[0]}); '
+                'unpack RealBlur again.'
             )
         return pairs
 
     @property
     def list_name(self) -> str:
-        """Name of the list file."""
+        """File name of the list."""
         return f'RealBlur_{self.subset}_{self.split}_list.txt'
 
     def listed_pairs(self) -> List[Pair]:
-        """Read the pairs of the list, whether the images are there or not.
+        """Return the pairs of the list without checking that the images exist.
 
         Raises:
             UserError: The list is missing, empty or damaged.
@@ -75,8 +95,8 @@ class RealBlurDataset(PairedImageDataset):
         path = root / self.list_name
         if not path.is_file():
             raise UserError(
-                f"'{root}' has no list '{self.list_name}' (it holds {list_names(root)}): put the "
-                'lists that come with RealBlur beside its folders'
+                f"'{root}' has no list '{self.list_name}' (it holds {list_names(root)}); copy the "
+                'list files of RealBlur into this folder.'
             )
         pairs = []
         for number, line in enumerate(path.read_text('utf-8').splitlines(), 1):
@@ -84,9 +104,12 @@ class RealBlurDataset(PairedImageDataset):
             if not names:
                 continue
             if len(names) < 2:
-                raise UserError(f"line {number} of '{path}' does not name two images: {line!r}")
+                raise UserError(
+                    f"Line {number} of '{path}' does not name two images ({line!r}); download the "
+                    'list again.'
+                )
             sharp, blur = (root / name for name in names[:2])
             pairs.append(Pair(f'{blur.parent.parent.name}/{blur.stem}', blur, sharp))
         if not pairs:
-            raise UserError(f"'{path}' is empty: download it again")
+            raise UserError(f"'{path}' is empty; download the list again.")
         return pairs

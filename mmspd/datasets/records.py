@@ -1,4 +1,4 @@
-"""Records of how severely the pairs of a data set are blurred."""
+"""Read the recorded blur severities of a data set."""
 
 import json
 from pathlib import Path
@@ -8,23 +8,29 @@ from mmspd.errors import UserError
 
 __all__ = ['RECORDS_NAME', 'read_severities']
 
-#: Written next to the sequences by ``tools/dataset_converters/synthesize_blur.py``.
+#: File that ``tools/dataset_converters/synthesize_blur.py`` writes next to the sequences.
 RECORDS_NAME = 'records.jsonl'
 
 
 def read_severities(path: Path) -> Dict[str, str]:
-    """Read the severity by key from records, a JSON object per line.
+    """Read a file of records.
+
+    Args:
+        path: File with one JSON object per line, with at least ``key`` and ``severity``.
+
+    Returns:
+        A dict from the key of a pair to its severity.
 
     Raises:
         UserError: The file is missing or damaged.
     """
     if not path.is_file():
-        raise UserError(f"the file of records '{path}' does not exist: correct records")
+        raise UserError(f"The file records='{path}' does not exist; correct the path.")
     try:
         records = [json.loads(line) for line in path.read_text('utf-8').splitlines()]
         return {record['key']: record['severity'] for record in records}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"cannot read the records in '{path}': make them again with "
-            'tools/analysis/severity.py, or delete the file'
+            f"Cannot read the records in '{path}'; make them again with "
+            'tools/analysis/severity.py, or delete the file.'
         ) from error

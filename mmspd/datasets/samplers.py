@@ -1,4 +1,4 @@
-"""Samplers that hand every sample its seed, so that workers and restarts change nothing."""
+"""Samplers that seed every sample, so that workers and restarts do not change it."""
 
 import random
 from collections import Counter
@@ -15,24 +15,30 @@ from mmspd.utils.severity import SEVERITIES
 
 __all__ = ['SampleIndex', 'SeededSampler', 'SeveritySampler', 'seeded', 'shares_of']
 
-#: Stands in ``weights`` for the pairs whose severity is not recorded.
+#: Key in ``weights`` for the pairs without a recorded severity.
 UNKNOWN = 'unknown'
 
 
 class SampleIndex(int):
-    """An index into a dataset that also carries what seeds the sample.
+    """An index into a dataset that also carries the seed, the epoch and the draw of the sample.
 
-    A plain index cannot tell a persistent worker which epoch it is in. MMEngine's wrappers turn an
-    index into the inner dataset's by ``%`` (RepeatDataset) and ``-`` (ConcatDataset); both keep the
-    seeds here, and ``draw`` as well, so the repetitions of an image within an epoch get different
-    crops.
+    A persistent worker does not know the current epoch, so the index carries it. MMEngine's
+    wrappers compute the index into the inner dataset with ``%`` (RepeatDataset) and ``-``
+    (ConcatDataset). Both operators keep ``seed``, ``epoch`` and ``draw``, so repetitions of an
+    image within an epoch get different crops.
 
     Args:
-        index: Index into the dataset that receives it.
-        seed: Seed of the run, not negative.
-        epoch: Epoch that the sample is drawn in, not negative.
-        draw: What tells the sample from the others of its epoch: for SeededSampler the index into
-            the outermost dataset, for SeveritySampler the place in the epoch.
+        index: Index into the dataset.
+        seed: Seed of the run, at least 0.
+        epoch: Current epoch, at least 0.
+        draw: Number that is unique within the epoch. SeededSampler uses the index into the
+            outermost dataset, SeveritySampler the position in the epoch.
+
+    Examples:
+        >>> from mmspd.datasets import SampleIndex
+        >>> index = SampleIndex(7, seed=0, epoch=2, draw=7) % 5
+        >>> index, index.epoch, index.draw
+        (2, 2, 7)
     """
 
     seed: int
@@ -40,7 +46,7 @@ class SampleIndex(int):
     draw: int
 
     def __new__(cls, index: int, seed: int, epoch: int, draw: int) -> 'SampleIndex':
-        """Make the index; an int is immutable, so its value is set here."""
+        """Create the index; the value of an int is set in ``__new__``."""
         self = super().__new__(cls, index)
         self.seed, self.epoch, self.draw = seed, epoch, draw
         return self
@@ -57,19 +63,29 @@ class SampleIndex(int):
 
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Seed ``random``, ``numpy.random`` and torch's CPU generator, and restore them at the end.
+    """Seed ``random``, ``numpy.random`` and torch's CPU generator within a ``with`` block.
 
-    Equal entropy gives equal random numbers in any process; different entropy gives independent
-    ones (``numpy.random.SeedSequence``). CUDA generators are not touched.
+    The old states are restored at the end. Equal entropy gives equal random numbers in any process,
+    different entropy gives independent ones (``numpy.random.SeedSequence``). The CUDA generators
+    are not changed.
 
     Args:
-        entropy: Integers, not negative, that name the sample: seed, epoch, index.
+        entropy: Integers of at least 0 that identify the sample: seed, epoch, draw.
+
+    Examples:
+        >>> import random
+        >>> from mmspd.datasets.samplers import seeded
+        >>> with seeded(0, 3, 7):
+        ...     first = random.random()
+        >>> with seeded(0, 3, 7):
+        ...     random.random() == first
+        True
     """
     state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     words = np.random.SeedSequence(entropy).generate_state(3, np.uint32)
     random.seed(int(words[0]))
     np.random.seed(words[1])
-    # torch.manual_seed would reseed the GPUs too, which belong to the training step
+    # torch.manual_seed would reseed the GPUs too, which would change the training step
     torch.default_generator.manual_seed(int(words[2]))
     try:
         yield
@@ -81,11 +97,18 @@ def seeded(*entropy: int) -> Iterator[None]:
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(DefaultSampler):
-    """MMEngine's DefaultSampler, yielding :class:`SampleIndex` instead of ``int``.
+    """MMEngine's DefaultSampler that yields :class:`SampleIndex` instead of ``int``.
 
-    Order, sharding over ranks and arguments (``shuffle``, ``seed``, ``round_up``) are
-    DefaultSampler's. ``seed`` and ``epoch`` are read when an epoch starts, so assigning
-    ``sampler.seed`` or calling ``set_epoch`` before that takes effect.
+    The order, the sharding over ranks and the arguments (``dataset``, ``shuffle``, ``seed``,
+    ``round_up``) are unchanged. ``seed`` and ``epoch`` are read when iteration starts, so assign
+    ``sampler.seed`` or call ``set_epoch`` before.
+
+    Examples:
+        >>> from mmspd.datasets import SeededSampler
+        >>> sampler = SeededSampler(range(3), shuffle=False, seed=5)
+        >>> sampler.set_epoch(2)
+        >>> [(index, index.seed, index.epoch) for index in sampler]
+        [(0, 5, 2), (1, 5, 2), (2, 5, 2)]
     """
 
     def __iter__(self) -> Iterator[SampleIndex]:
@@ -96,26 +119,39 @@ class SeededSampler(DefaultSampler):
 
 @DATA_SAMPLERS.register_module()
 class SeveritySampler(SeededSampler):
-    """Draws images of some severities more often than those of others.
+    """Draws images of some severities more often than images of other severities.
 
     An epoch has as many images as the dataset, in random order. An image of weight w is drawn
-    w / (mean weight) times: rounded down or up, at random, so that this is the mean over the
-    epochs. Equal weights draw every image once. What is drawn depends on seed and epoch alone; the
-    ranks share it as MMEngine's DefaultSampler does.
+    w / (mean weight) times per epoch on average; in one epoch this number is randomly rounded down
+    or up. Equal weights draw every image once. The order depends only on the seed and the epoch.
+    The images are split over the ranks as in MMEngine's DefaultSampler.
 
-    Severities are the dataset's records (``records`` of
-    :class:`~mmspd.datasets.paired.PairedImageDataset`), also inside MMEngine's RepeatDataset and
-    ConcatDataset.
+    The severities are the recorded ones (``records`` of
+    :class:`~mmspd.datasets.paired.PairedImageDataset`). The dataset may be inside MMEngine's
+    RepeatDataset or ConcatDataset.
 
     Args:
-        dataset: The dataset; given by the runner.
-        weights: Weight of an image by its severity, not negative; ``'unknown'`` for images without
-            a record.
-        seed: Seed of the run; given by the runner.
-        round_up: DefaultSampler's: whether every rank gets equally many images.
+        dataset: The dataset. Passed by the runner.
+        weights: Weight of an image by its severity, at least 0. The key ``'unknown'`` stands for
+            images without a record.
+        seed: Seed of the run. Passed by the runner.
+        round_up: Whether every rank gets the same number of images.
 
     Raises:
-        UserError: A weight is out of its range, or images have a severity without a weight.
+        UserError: A weight is invalid, images have a severity without a weight, or all images have
+            weight 0.
+
+    Examples:
+        >>> from collections import Counter
+        >>> from mmengine.dataset import BaseDataset
+        >>> from mmspd.datasets import SeveritySampler
+        >>> names = ['mild'] * 10 + ['severe'] * 10
+        >>> class Recorded(BaseDataset):
+        ...     def load_data_list(self):
+        ...         return [dict(severity=name) for name in names]
+        >>> sampler = SeveritySampler(Recorded(), weights=dict(mild=1, severe=3), seed=3)
+        >>> Counter(names[index] for index in sampler)
+        Counter({'severe': 15, 'mild': 5})
     """
 
     def __init__(
@@ -135,7 +171,7 @@ class SeveritySampler(SeededSampler):
         """Yield the indices of this rank, each with the seed of its sample."""
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.shares))
-        # evenly spaced marks on the line of all shares, in an order that ties no two images
+        # systematic sampling: evenly spaced marks on the cumulative shares of shuffled images
         ends = np.cumsum(self.shares[order])
         marks = (np.arange(self.total_size) + rng.random()) / self.total_size
         drawn = rng.permutation(order[np.searchsorted(ends / ends[-1], marks, side='right')])
@@ -144,20 +180,31 @@ class SeveritySampler(SeededSampler):
 
 
 def shares_of(weights: Mapping[str, float]) -> Dict[str, float]:
-    """Turn the weights of severities into shares with sum 1.
+    """Normalize the weights of the severities to a sum of 1.
+
+    Args:
+        weights: Weight by severity, at least 0.
+
+    Returns:
+        Share by severity.
 
     Raises:
-        UserError: A name is unknown, a weight is negative, or none is positive.
+        UserError: A severity is unknown, a weight is negative, or no weight is positive.
+
+    Examples:
+        >>> from mmspd.datasets.samplers import shares_of
+        >>> shares_of(dict(mild=1, severe=3))
+        {'mild': 0.25, 'severe': 0.75}
     """
     known = (*SEVERITIES, UNKNOWN)
     wrong = [name for name in weights if name not in known]
     if wrong:
-        raise UserError(f"there is no severity '{wrong[0]}' to weight: use {', '.join(known)}")
+        raise UserError(f"The severity '{wrong[0]}' in weights is unknown; use {', '.join(known)}.")
     total = sum(weights.values())
     if min(weights.values(), default=0) < 0 or not 0 < total < float('inf'):
         raise UserError(
-            f'the weights of the severities are not negative and one is positive, not '
-            f'{dict(weights)}'
+            f'The weights of the severities are {dict(weights)}; give weights of at least 0 with a '
+            'positive sum.'
         )
     return {name: weight / total for name, weight in weights.items()}
 
@@ -171,27 +218,28 @@ def _severities(dataset: Any) -> List[Optional[str]]:
     if isinstance(dataset, BaseDataset):
         return [dataset.get_data_info(i).get('severity') for i in range(len(dataset))]
     raise UserError(
-        f'SeveritySampler cannot see into {type(dataset).__name__}: use a data set of mmspd, '
-        'RepeatDataset or ConcatDataset'
+        f'SeveritySampler cannot read the severities of a {type(dataset).__name__}; use a dataset '
+        'of mmspd, RepeatDataset or ConcatDataset.'
     )
 
 
 def _check_severities(severities: List[str], shares: Mapping[str, float]) -> None:
-    """Refuse severities without a weight, and a data set of which nothing would be drawn."""
+    """Check that every severity has a weight and that some image has a positive weight."""
     counts = Counter(severities)
     if UNKNOWN in counts and UNKNOWN not in shares:
         raise UserError(
-            f'SeveritySampler needs the severity of every pair, which {counts[UNKNOWN]} of '
-            f'{len(severities)} lack: measure them with tools/analysis/severity.py DATA_ROOT '
-            f"--out FILE and set records=FILE in the dataset, or give '{UNKNOWN}' a weight"
+            f'{counts[UNKNOWN]} of {len(severities)} pairs have no recorded severity; run '
+            'tools/analysis/severity.py DATA_ROOT --out FILE and set records=FILE in the dataset, '
+            f"or give '{UNKNOWN}' a weight."
         )
     missing = [name for name in counts if name not in shares]
     if missing:
         raise UserError(
-            f"SeveritySampler's weights lack '{missing[0]}', which {counts[missing[0]]} of "
-            f'{len(severities)} pairs are: add it, or give it 0'
+            f"The weights of SeveritySampler lack '{missing[0]}', the severity of "
+            f'{counts[missing[0]]} of {len(severities)} pairs; add it, with weight 0 to skip them.'
         )
     if not any(shares[name] for name in counts):
         raise UserError(
-            f"SeveritySampler's weights draw nothing: the pairs are {', '.join(sorted(counts))}"
+            'The weights of SeveritySampler are 0 for all pairs; give a positive weight to '
+            f'{" or ".join(sorted(counts))}.'
         )

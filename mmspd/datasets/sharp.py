@@ -1,4 +1,4 @@
-"""Any folder of sharp photos."""
+"""Dataset of sharp photos that the pipeline blurs."""
 
 from typing import Any, List
 
@@ -10,7 +10,7 @@ from mmspd.registry import DATASETS
 
 __all__ = ['SharpFolderDataset']
 
-#: What the pipelines of pairs consist of.
+#: Transforms that do not blur.
 _BLUR_NOTHING = {
     *('LoadImagePair', 'PairedRandomCrop', 'ProgressiveCrop', 'SevereCrop'),
     *('Flip', 'RandomTransposeHW', 'PackInputs'),
@@ -19,21 +19,34 @@ _BLUR_NOTHING = {
 
 @DATASETS.register_module()
 class SharpFolderDataset(PairedImageDataset):
-    """Sharp photos at any depth below a folder; the pipeline makes their blur.
+    """Sharp photos at any depth below a folder, blurred by the pipeline.
 
-    Each photo stands for both images of its pair until
-    :class:`~mmspd.datasets.transforms.synthesis.SynthesizeBlur` has blurred one.
+    Both files of a pair are the photo. The pipeline needs
+    :class:`~mmspd.datasets.transforms.synthesis.SynthesizeBlur`, which makes the blurry image.
 
     Args:
         data_root: Folder of the photos.
-        only_in: Take only what is in folders of this name: ``'sharp'`` takes the sharp frames of
-            GOPRO_Large. By default all is taken.
-        split: Take only what is in this folder of ``data_root``. By default all is taken.
+        only_in: Use only photos in folders of this name; empty for all. ``'sharp'`` selects the
+            sharp frames of GOPRO_Large.
+        split: Use only photos in this folder of ``data_root``; empty for all.
         **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:
-        UserError: The folder is missing or has no photo, or seems to hold blurry ones as well, or
-            nothing of the pipeline blurs the photos.
+        UserError: The folder is missing or has no photo, the name of a folder suggests blurry
+            photos, or the pipeline does not blur.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import SharpFolderDataset
+        >>> from mmspd.datasets.image_io import write_png
+        >>> steps = [dict(type='mmspd.LoadImagePair'), dict(type='mmspd.SynthesizeBlur')]
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     write_png(Path(root, 'trip', 'cat.png'), np.zeros((64, 64, 3), np.uint8))
+        ...     dataset = SharpFolderDataset(root, pipeline=steps, lazy_init=True)
+        ...     [pair.key for pair in dataset.find_pairs()]
+        ['trip/cat']
     """
 
     ROOT_VARIABLE = 'SHARP_ROOT'
@@ -51,21 +64,20 @@ class SharpFolderDataset(PairedImageDataset):
         self.split = split
         super().__init__(data_root, **common)
         steps = {type(step).__name__ for step in self.pipeline.transforms}
-        if steps and steps <= _BLUR_NOTHING:  # a transform of the user's own may blur
+        if steps and steps <= _BLUR_NOTHING:  # a custom transform may blur
             raise UserError(
-                'the pipeline of a SharpFolderDataset has no mmspd.SynthesizeBlur, so that nothing '
-                'would be blurred: take the data set of configs/_base_/datasets/sharp_photos.py '
-                'with its pipeline'
+                'The pipeline of SharpFolderDataset has no mmspd.SynthesizeBlur and does not blur; '
+                'use the pipeline of configs/_base_/datasets/sharp_photos.py.'
             )
 
     @property
     def pack_options(self) -> str:
-        """Say that these are sharp photos."""
+        """Options of ``pack.py`` that select these photos."""
         split = f' --split {self.split}' if self.split else ''
         return f' --sharp-photos {self.only_in}'.rstrip() + split
 
     def find_pairs(self) -> List[Pair]:
-        """Find the photos, sorted by name."""
+        """Return the photos, sorted by name."""
         root = self.check_root(self.split)
         photos = {
             stem: path
@@ -73,14 +85,17 @@ class SharpFolderDataset(PairedImageDataset):
             if not self.only_in or self.only_in in stem.split('/')[:-1]
         }
         if not photos:
-            where = f"a folder '{self.only_in}' of " if self.only_in else ''
-            raise UserError(f"there is no photo in {where}'{root}' (it holds {list_names(root)})")
+            where = f" in a folder '{self.only_in}'" if self.only_in else ''
+            raise UserError(
+                f"'{root}' has no photo{where} (it holds {list_names(root)}); copy the photos into "
+                f'it or set {self.ROOT_VARIABLE}.'
+            )
         blurry = [
             stem for stem in photos if not set(stem.lower().split('/')).isdisjoint(BLURRY_NAMES)
         ]
         if blurry:
             raise UserError(
-                f"'{root}' holds blurry photos too, by their folder's name ({blurry[0]}): set "
-                "only_in to the name of the sharp ones' folder, such as only_in='sharp'"
+                f"'{root}' also has a folder of blurry photos ({blurry[0]}); set only_in to the "
+                "name of the folders of sharp photos, for example only_in='sharp'."
             )
         return [Pair(stem, path, path) for stem, path in photos.items()]

@@ -1,4 +1,4 @@
-"""Examine a data set of blurry and sharp images; nothing in its folder is changed."""
+"""Check a data set of blurry and sharp images, or a pack. No file of it is changed."""
 
 import argparse
 import json
@@ -12,21 +12,21 @@ from mmspd.utils.files import write_text
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Exit code: 0 all is well (notes at most), 2 warnings, 3 faults, 1 the check itself '
-        'was not possible.',
+        epilog='Exit code: 0 for no problem (notes at most), 2 for warnings, 3 for faults, 1 if '
+        'the check failed.',
     )
     parser.add_argument(
         'data_root',
         type=Path,
-        help='folder of GoPro, HIDE, RealBlur, synthesized or any other pairs; or a pack',
+        help='folder of GoPro, HIDE, RealBlur, synthesized data or other pairs; or a pack',
     )
-    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the report to a file too')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the report as JSON')
     parser.add_argument(
-        '--quick', action='store_true', help='look at names, counts and image headers alone'
+        '--quick', action='store_true', help='check only names, counts and image headers'
     )
     parser.add_argument(
         '--crop', type=int, default=256, help='side of the training crop in pixels (default: 256)'
@@ -38,7 +38,9 @@ def main(argv: List[str]) -> int:
     """Print the report and return the exit code."""
     args = parse_args(argv)
     if args.json and args.data_root.resolve() in args.json.resolve().parents:
-        raise UserError(f"--json {args.json} lies in the data set's folder: choose another place")
+        raise UserError(
+            f'--json {args.json} lies in the folder of the data set; choose another folder.'
+        )
     report = check_data(args.data_root, args.workers, args.quick, args.crop)
     print(report.text())
     if args.json:

@@ -1,6 +1,6 @@
-"""Pack a data set: one memory-mapped array per split, so that training decodes no image.
+"""Pack a data set into one memory-mapped array per split, for fast training.
 
-GoPro (also synthesized), HIDE, RealBlur and folder pairs are recognized.
+Known layouts: GoPro (also synthesized data), HIDE, RealBlur and pairs of folders.
 """
 
 import argparse
@@ -15,34 +15,35 @@ from mmspd.utils.cli import run_main
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='Train and test on the packs with MMSPD_PACKED=OUT_FOLDER, or packed=OUT_FOLDER in '
-        "a dataset's config.\nRunning the same command again goes on where it was stopped, and "
-        'does nothing where all is done;\nthe images are only read. check.py OUT_FOLDER/NAME '
-        'verifies a pack.',
+        epilog='To train and test on the packs, set MMSPD_PACKED=OUT_FOLDER, or packed=OUT_FOLDER\n'
+        'in the config of the dataset. The same command continues an interrupted run and skips\n'
+        'complete packs. The images are not modified. check.py OUT_FOLDER/NAME verifies a pack.',
     )
-    parser.add_argument('data_root', type=Path, help='folder of the data set, as unpacked')
+    parser.add_argument('data_root', type=Path, help='folder of the unpacked data set')
     parser.add_argument('out', type=Path, metavar='OUT_FOLDER', help='folder of the packs')
-    parser.add_argument('--split', nargs='+', metavar='SPLIT', help='only these (default: all)')
+    parser.add_argument('--split', nargs='+', metavar='SPLIT', help='splits to pack (default: all)')
     parser.add_argument(
         '--blur-key',
         default='blur',
         choices=['blur', 'blur_gamma'],
-        help='GoPro: which blurry images (default: blur)',
+        help='GoPro: folder of the blurry images (default: blur)',
     )
-    parser.add_argument('--subset', choices=['J', 'R'], help='RealBlur: only this (default: both)')
+    parser.add_argument(
+        '--subset', choices=['J', 'R'], help='RealBlur: subset to pack (default: both)'
+    )
     parser.add_argument(
         '--sharp-photos',
         nargs='?',
         const='',
         metavar='NAME',
-        help='the folder holds sharp photos, to be blurred in training; with NAME, take only those '
-        'in folders of this name',
+        help='pack sharp photos that training will blur; with NAME, only photos in folders of this '
+        'name',
     )
-    parser.add_argument('--workers', type=int, default=4, help='processes (default: 4)')
+    parser.add_argument('--workers', type=int, default=4, help='number of processes (default: 4)')
     parser.add_argument(
         '--to-rgb', action='store_true', help='convert gray, alpha and 16-bit images to 8-bit RGB'
     )
@@ -50,7 +51,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
 
 
 def choose(args: argparse.Namespace) -> List[DatasetSplit]:
-    """Return the parts of the data set that the command line asks for."""
+    """Return the parts of the data set that the command line selects."""
     if args.sharp_photos is not None:
         photos = dict(
             type='mmspd.SharpFolderDataset',
@@ -78,14 +79,14 @@ def choose(args: argparse.Namespace) -> List[DatasetSplit]:
             for part in parts
         )
         raise UserError(
-            f"'{args.data_root}' does not hold all that --split, --blur-key and --subset ask for, "
-            f'but {known}'
+            f"'{args.data_root}' lacks the data of --split, --blur-key and --subset; choose from: "
+            f'{known}.'
         )
     return chosen
 
 
 def main(argv: List[str]) -> None:
-    """Make the packs and say where they are."""
+    """Write the packs and print their paths."""
     args = parse_args(argv)
     parts = choose(args)
     plans = [
@@ -94,11 +95,11 @@ def main(argv: List[str]) -> None:
     ]
     for plan in plans:
         if not plan.complete:
-            print(f"packing {len(plan.pairs)} pairs into '{plan.path}'")
+            print(f"Packing {len(plan.pairs)} pairs into '{plan.path}'.")
             write_pack(plan, args.workers)
-            print(f"'{plan.path}' is made and verified: {plan.nbytes:,} bytes")
+            print(f"'{plan.path}' is written and verified, {plan.nbytes:,} bytes.")
         else:
-            print(f"'{plan.path}' is complete and its images are unchanged: nothing to do")
+            print(f"'{plan.path}' is complete and up to date.")
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Make GoPro-style blurry/sharp pairs from any folder of sharp photos."""
+"""Make pairs of blurry and sharp images from a folder of sharp photos, in GoPro's layout."""
 
 import argparse
 from pathlib import Path
@@ -11,33 +11,40 @@ from mmspd.utils.severity import SEVERITIES
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Train on the result with GOPRO_ROOT=OUT and any *_gopro.py config. Running the '
-        'same command again makes what is missing; the photos are only read.',
+        epilog='To train on the result, set GOPRO_ROOT=OUT and use a *_gopro.py config. The same '
+        'command makes only missing pairs. The photos are not modified.',
     )
-    parser.add_argument('sharp_dir', type=Path, help='folder of sharp photos, any depth')
-    parser.add_argument('out', type=Path, help='folder of the result, GOPRO_Large layout')
+    parser.add_argument('sharp_dir', type=Path, help='folder of sharp photos, at any depth')
+    parser.add_argument('out', type=Path, help='output folder, in the layout of GOPRO_Large')
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
         '--severity',
         nargs='+',
         choices=list(SEVERITIES),
         default=['moderate'],
-        help='how strong; of several, each pair gets one at random (default: moderate)',
+        help='strength of the blur; each pair gets a random one of several (default: moderate)',
     )
     amount.add_argument(
-        '--extent', nargs=2, type=float, metavar=('MIN', 'MAX'), help='how strong, in pixels'
+        '--extent',
+        nargs=2,
+        type=float,
+        metavar=('MIN', 'MAX'),
+        help='strength of the blur in pixels',
     )
     parser.add_argument(
         '--kind',
         choices=KINDS,
         default='trajectory',
-        help='shaken camera or horizontal line (default: trajectory)',
+        help='shaken camera or horizontal panning (default: trajectory)',
     )
     parser.add_argument(
-        '--moving-regions', type=int, default=0, help='up to so many objects move on their own'
+        '--moving-regions',
+        type=int,
+        default=0,
+        help='maximum number of moving regions per image (default: 0)',
     )
     parser.add_argument(
         '--noise',
@@ -45,7 +52,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=float,
         metavar=('MIN', 'MAX'),
         default=[0.0, 0.01],
-        help='standard deviation of the noise, 1 is white (default: 0 0.01)',
+        help='standard deviation of the noise, as a share of white (default: 0 0.01)',
     )
     parser.add_argument(
         '--highlight-gain',
@@ -53,22 +60,22 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=float,
         metavar=('MIN', 'MAX'),
         default=[1.0, 1.0],
-        help='how much brighter than white clipped highlights are (default: 1 1)',
+        help='factor that brightens clipped highlights (default: 1 1)',
     )
     parser.add_argument('--per-image', type=int, default=1, help='pairs per photo (default: 1)')
     parser.add_argument(
         '--split-ratio', type=float, default=0.9, help='share of photos for train (default: 0.9)'
     )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of all blurs (default: 0)')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
     parser.add_argument(
-        '--skip-unusable', action='store_true', help='leave out gray, damaged or tiny photos'
+        '--skip-unusable', action='store_true', help='skip gray, damaged or tiny photos'
     )
     return parser.parse_args(argv)
 
 
 def main(argv: List[str]) -> None:
-    """Make the pairs and say where they are."""
+    """Make the pairs and print their number and folder."""
     args = parse_args(argv)
     amounts = [tuple(args.extent)] if args.extent else args.severity
     specs = tuple(
@@ -84,8 +91,8 @@ def main(argv: List[str]) -> None:
     plan = FolderPlan(specs, args.per_image, args.split_ratio, args.seed)
     made = synthesize_folder(args.sharp_dir, args.out, plan, args.workers, args.skip_unusable)
     print(
-        f"{made['train']} training and {made['test']} test pairs are in '{args.out}'"
-        + (f', {made["skipped"]} photos were skipped' if made['skipped'] else '')
+        f"{made['train']} training and {made['test']} test pairs are in '{args.out}'."
+        + (f' {made["skipped"]} photos were skipped.' if made['skipped'] else '')
     )
 
 

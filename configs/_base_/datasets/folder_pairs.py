@@ -1,4 +1,4 @@
-# Any pairs of folders, with everything else as in gopro.py.
+# Your own pairs of folders. Everything else is as in gopro.py.
 _base_ = ['./gopro.py', './own_pairs.py']
 
 train_dataloader = dict(dataset=_base_.own_pairs)

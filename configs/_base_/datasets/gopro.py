@@ -1,8 +1,8 @@
-# GOPRO_Large as it is unpacked: <GOPRO_ROOT>/{train,test}/<sequence>/{blur,blur_gamma,sharp}.
-# Without the environment variable GOPRO_ROOT the data is looked for in data/GOPRO_Large.
-# The blurry images are those of blur; for blur_gamma add blur_key='blur_gamma' to the data sets.
-# MMSPD_PACKED names the folder of packs made by tools/dataset_converters/pack.py, to read those.
-# num_workers=0 needs persistent_workers=False as well (PyTorch refuses the pair).
+# GOPRO_Large as unpacked: <GOPRO_ROOT>/{train,test}/<sequence>/{blur,blur_gamma,sharp}.
+# GOPRO_ROOT is an environment variable; its default is data/GOPRO_Large.
+# The blurry images are in blur; for blur_gamma, set blur_key='blur_gamma' in all datasets.
+# To read packs made by tools/dataset_converters/pack.py, set MMSPD_PACKED to their folder.
+# With num_workers=0, also set persistent_workers=False; PyTorch requires it.
 
 _base_ = '../protocols/gopro.py'
 
@@ -19,7 +19,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
             dict(type='PairedRandomCrop', gt_patch_size=256),
-            # flips before the transposition: they work in place, which a transposed view forbids
+            # flip before transposing: Flip works in place, which fails on a transposed view
             dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
             dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
             dict(type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),

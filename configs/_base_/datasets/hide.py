@@ -1,4 +1,4 @@
-# HIDE as it is unpacked: <HIDE_ROOT>/{test/**,GT}. For testing alone, with weights from GoPro:
+# HIDE as unpacked: <HIDE_ROOT>/{test/**,GT}. For testing only, with weights trained on GoPro:
 #   python tools/test.py CONFIG CHECKPOINT --test-on hide
 _base_ = './gopro.py'
 

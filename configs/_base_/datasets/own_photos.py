@@ -1,7 +1,8 @@
-# Any sharp photos in <SHARP_ROOT>/{train,test}, at any depth, with fresh blur in every epoch.
-# Severities are weights; or extent=(8, 60), in pixels, in their place. For the sharp frames of
-# GOPRO_Large set SHARP_ROOT to it and only_in='sharp'. Validation always gets the same blur.
-# Replaces the data set of gopro.py, whose splits stay.
+# Your own sharp photos in <SHARP_ROOT>/{train,test}, at any depth, blurred differently in every
+# epoch. The values of severities are weights. In place of severities, extent=(8, 60) gives a range
+# in pixels. For the sharp frames of GOPRO_Large, set SHARP_ROOT to its folder and only_in='sharp'.
+# Validation always uses the same blur. Merge it into the datasets of gopro.py, which define the
+# splits.
 synthesize = dict(
     type='mmspd.SynthesizeBlur',
     severities=dict(mild=1, moderate=1, severe=2),
@@ -15,7 +16,7 @@ own_photos_train = dict(
     pipeline=[
         dict(type='mmspd.LoadImagePair'),
         dict(gt_patch_size=256, **synthesize),
-        # flips before the transposition: they work in place, which a transposed view forbids
+        # flip before transposing: Flip works in place, which fails on a transposed view
         dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
         dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
         dict(type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),

@@ -1,4 +1,4 @@
-# Blurry photos without sharp ones, in any folder at any depth: <PHOTOS_ROOT>. For testing alone:
+# Blurry photos without sharp images, at any depth below <PHOTOS_ROOT>. For testing only:
 #   PHOTOS_ROOT=my_photos python tools/test.py CONFIG CHECKPOINT --test-on photos --out restored
 _base_ = '../protocols/no_reference.py'
 

@@ -1,5 +1,5 @@
-# RealBlur-J as it is unpacked: its list files and the folder they name, all in <REALBLUR_ROOT>.
-# Replaces the data set of gopro.py, whose splits and pipelines stay.
+# RealBlur-J as unpacked: <REALBLUR_ROOT> contains the list files and the listed folder.
+# Merge it into the datasets of gopro.py, which define the splits and the pipelines.
 _base_ = '../protocols/realblur_aligned.py'
 
 realblur_j = dict(

@@ -1,4 +1,4 @@
-# Sharp photos that are blurred anew in every epoch, with everything else as in gopro.py.
+# Sharp photos, blurred differently in every epoch. Everything else is as in gopro.py.
 _base_ = ['./gopro.py', './own_photos.py']
 
 train_dataloader = dict(dataset=_base_.own_photos_train)

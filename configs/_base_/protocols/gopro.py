@@ -1,5 +1,5 @@
-# What the GoPro and HIDE tables of the literature state: PSNR of 8-bit RGB and MATLAB's 3-D SSIM,
-# per image; and the 2-D SSIM, which is lower for the same images.
+# Metrics of the published GoPro and HIDE results, per image: PSNR of 8-bit RGB and the 3-D SSIM of
+# MATLAB. The 2-D SSIM is added; it is lower for the same images.
 gopro_metrics = [
     dict(type='mmspd.PSNR', report_input=True),
     dict(type='mmspd.SSIM', mode='matlab'),

@@ -1,5 +1,5 @@
-# LPIPS v0.1 by both of its usual backbones: lower is better, and the two cannot be compared. Their
-# weights are torchvision's, downloaded at the first use; or files of the same layout, see
+# LPIPS v0.1 with its two usual backbones. Lower is better. Values of the two cannot be compared.
+# torchvision downloads the weights at the first use. Files of the same layout also work; see
 # tools/model_converters/lpips_jax2torchvision.py.
 lpips_metrics = [
     dict(type='mmspd.LPIPS', net='alex', weights='torchvision'),

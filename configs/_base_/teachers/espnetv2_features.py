@@ -1,4 +1,4 @@
-# The features of the same network's encoder.
+# Features of the encoder of the segmentation network in espnetv2_segmap.py.
 _base_ = './espnetv2_segmap.py'
 
 teacher = dict(

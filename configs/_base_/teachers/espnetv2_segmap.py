@@ -1,7 +1,7 @@
-# The map of a light segmentation network, trained on street scenes (Cityscapes, 20 classes). Fetch
-# its weights, 3 MB, into checkpoints/ from
+# Segmentation map of a light network trained on street scenes (Cityscapes, 20 classes). Download
+# the weights (3 MB) to checkpoints/ from
 #   https://github.com/sacmehta/EdgeNets/tree/master/model/segmentation/model_zoo/espnetv2
-# or let MMSPD_TEACHER name the file.
+# or set MMSPD_TEACHER to the file.
 teacher = dict(
     type='mmspd.SegmapTeacher',
     segmentor=dict(type='mmspd.ESPNetv2', num_classes=20),

@@ -1,6 +1,6 @@
-# The backbone of a segmentation network: ResNetV1c-50 of mmseg's DeepLabV3+. MMSPD_TEACHER names
-# a checkpoint of the segmentor (its backbone.* is used). The third stage steps by 2 instead of
-# being dilated, so that its level lies at stride 16; the weights have the same shapes.
+# Backbone of a segmentation network: ResNetV1c-50 of DeepLabV3+ in mmseg. Set MMSPD_TEACHER to a
+# checkpoint of the segmentation network; its keys backbone.* are used. The third stage has stride 2
+# in place of a dilation, so its features have stride 16. The weights have the same shapes.
 teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(

@@ -1,4 +1,5 @@
-# ResNet-50 of ImageNet; its three first stages at strides 4/8/16 of an image enlarged twice.
+# ResNet-50 trained on ImageNet. Its first three stages have strides 4, 8 and 16 on the image
+# enlarged by 2.
 teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(

@@ -1,6 +1,6 @@
-# TResNet-L of ImageNet: layer1, layer2 and layer3 at strides 4/8/16 of an image enlarged twice.
-# RGB / 255, no ImageNet statistics. MMSPD_TEACHER names a weights file; without it timm downloads
-# them when training starts.
+# TResNet-L trained on ImageNet. layer1, layer2 and layer3 have strides 4, 8 and 16 on the image
+# enlarged by 2. The input is RGB / 255, without ImageNet statistics. Set MMSPD_TEACHER to a weights
+# file; otherwise timm downloads the weights when training starts.
 teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(

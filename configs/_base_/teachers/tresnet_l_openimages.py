@@ -1,7 +1,7 @@
-# The paper's teacher: TResNet-L of OpenImages. ASL publishes it as
-# Open_ImagesV6_TRresNet_L_448.pth, which is converted by
+# The teacher of the paper: TResNet-L trained on OpenImages. Download
+# Open_ImagesV6_TRresNet_L_448.pth of ASL and convert it:
 #   python tools/model_converters/asl_tresnet2timm.py IN checkpoints/tresnet_l_openimages.pth
-# MMSPD_TEACHER names the converted file if it is elsewhere.
+# If the converted file is elsewhere, set MMSPD_TEACHER to it.
 _base_ = './tresnet_l.py'
 
 teacher = dict(weights='{{$MMSPD_TEACHER:checkpoints/tresnet_l_openimages.pth}}')

@@ -1,1 +1,1 @@
-"""Synthetic blur: the path of the camera, the exposure, and pairs made from sharp photos."""
+"""Blur synthesis: camera motion, exposure, and blurry images from sharp photos."""

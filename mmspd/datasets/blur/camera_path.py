@@ -1,4 +1,4 @@
-"""How a camera, or an object before it, moves while the shutter is open."""
+"""Motion of the camera or of an object during the exposure."""
 
 from dataclasses import dataclass, replace
 from typing import Tuple
@@ -7,22 +7,30 @@ import numpy as np
 
 __all__ = ['Motion', 'grid_points', 'path_extents', 'random_motion', 'sub_frame_times']
 
-#: Instants at which a motion is described before the sub-frames are placed.
+#: Number of instants of a random motion.
 TIME_STEPS = 256
 
-#: Directions in which the width of a path is measured; the widest is within 0.5 % of its diameter.
+#: Directions in which the width of a path is measured. The error of the diameter is below 0.5 %.
 _DIRECTIONS = 16
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A similarity transformation per instant, about a fixed center.
+    """A similarity transformation (shift, rotation and zoom) for each of T instants.
 
     Args:
-        center: (x, y) in pixels that rotation and zoom leave in place.
-        offset: Shift in pixels, shape (T, 2), as (x, y).
-        angle: Rotation in radians, shape (T,).
-        log_zoom: Logarithm of the scale, shape (T,).
+        center: Fixed point ``(x, y)`` of rotation and zoom, in pixels.
+        offset: Shift ``(x, y)`` in pixels, shape ``(T, 2)``.
+        angle: Rotation in radians, shape ``(T,)``.
+        log_zoom: Natural logarithm of the scale, shape ``(T,)``.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets.blur.camera_path import Motion
+        >>> still = np.zeros(2)
+        >>> motion = Motion(still, np.array([[0, 0], [3, 1]]), angle=still, log_zoom=still)
+        >>> motion.displacement(np.array([[10, 10]]))[:, 0].tolist()
+        [[0.0, 0.0], [3.0, 1.0]]
     """
 
     center: np.ndarray
@@ -31,7 +39,7 @@ class Motion:
     log_zoom: np.ndarray
 
     def matrices(self) -> np.ndarray:
-        """Return the transformations as matrices on homogeneous (x, y, 1), shape (T, 3, 3)."""
+        """Return the matrices for homogeneous coordinates ``(x, y, 1)``, shape ``(T, 3, 3)``."""
         scale = np.exp(self.log_zoom)
         cosine, sine = scale * np.cos(self.angle), scale * np.sin(self.angle)
         matrices = np.zeros((len(self.angle), 3, 3))
@@ -42,20 +50,20 @@ class Motion:
         return matrices
 
     def displacement(self, points: np.ndarray) -> np.ndarray:
-        """Return how far points are from where they belong, in pixels.
+        """Compute the displacement of points.
 
         Args:
-            points: (x, y), shape (P, 2).
+            points: ``(x, y)`` in pixels, shape ``(P, 2)``.
 
         Returns:
-            Shape (T, P, 2).
+            Displacement ``(x, y)`` in pixels, shape ``(T, P, 2)``.
         """
         matrices = self.matrices()
         moved = np.einsum('tij,pj->tpi', matrices[:, :2, :2], points)
         return moved + matrices[:, None, :2, 2] - points
 
     def scaled(self, factor: float) -> 'Motion':
-        """Return the motion with every amplitude multiplied."""
+        """Return the motion with shift, rotation and logarithmic zoom multiplied by a factor."""
         return replace(
             self,
             offset=self.offset * factor,
@@ -64,10 +72,14 @@ class Motion:
         )
 
     def at(self, times: np.ndarray) -> 'Motion':
-        """Return the motion at other instants.
+        """Interpolate the motion at other instants.
 
         Args:
-            times: Instants in [0, 1] of the exposure, shape (T',).
+            times: Instants in [0, 1], 0 and 1 for the start and the end of the exposure, shape
+                ``(T',)``.
+
+        Returns:
+            The motion at these instants.
         """
         own = np.linspace(0, 1, len(self.angle))
         return replace(
@@ -78,10 +90,13 @@ class Motion:
         )
 
     def centered(self, weights: np.ndarray) -> 'Motion':
-        """Return the motion whose weighted mean is no motion.
+        """Subtract the weighted means of shift, rotation and logarithmic zoom.
 
         Args:
-            weights: Share of the exposure of every instant, shape (T,), with sum 1.
+            weights: Share of each instant in the exposure, shape ``(T,)``, with sum 1.
+
+        Returns:
+            The motion with weighted means of 0.
         """
         return replace(
             self,
@@ -92,27 +107,32 @@ class Motion:
 
 
 def grid_points(size: Tuple[int, int], count: int = 5) -> np.ndarray:
-    """Return a regular grid over an image, its corners included.
+    """Return a regular grid of points over an image, including the corners.
 
     Args:
-        size: (H, W) in pixels.
+        size: ``(H, W)`` in pixels.
         count: Points along each side.
 
     Returns:
-        (x, y) in pixels, shape (count ** 2, 2).
+        ``(x, y)`` in pixels, shape ``(count ** 2, 2)``.
+
+    Examples:
+        >>> from mmspd.datasets.blur.camera_path import grid_points
+        >>> grid_points((3, 5), count=2).tolist()
+        [[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]]
     """
     x, y = np.meshgrid(np.linspace(0, size[1] - 1, count), np.linspace(0, size[0] - 1, count))
     return np.stack([x.ravel(), y.ravel()], 1)
 
 
 def path_extents(displacement: np.ndarray) -> np.ndarray:
-    """Return the diameter of each point's path, in pixels.
+    """Compute the diameter of the path of each point.
 
     Args:
-        displacement: Shape (T, P, 2).
+        displacement: Displacement ``(x, y)`` in pixels, shape ``(T, P, 2)``.
 
     Returns:
-        Shape (P,).
+        Diameters in pixels, shape ``(P,)``.
     """
     angles = np.arange(_DIRECTIONS) * np.pi / _DIRECTIONS
     along = displacement @ np.stack([np.cos(angles), np.sin(angles)])  # (T, P, directions)
@@ -126,19 +146,28 @@ def random_motion(
 
     Args:
         rng: Source of randomness.
-        center: (x, y) of rotation and zoom, in pixels.
-        points: (x, y) of the points that ``extent`` is measured at, shape (P, 2).
-        extent: Mean over the points of their path's diameter, in pixels.
+        center: Center ``(x, y)`` of rotation and zoom, in pixels.
+        points: Points ``(x, y)`` at which ``extent`` is measured, shape ``(P, 2)``.
+        extent: Mean diameter of the paths of the points, in pixels.
 
     Returns:
         The motion at ``TIME_STEPS`` instants.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets.blur.camera_path import grid_points, path_extents, random_motion
+        >>> points = grid_points((64, 64))
+        >>> motion = random_motion(np.random.default_rng(0), [31.5, 31.5], points, extent=8)
+        >>> displacement = motion.displacement(points)
+        >>> displacement.shape, round(float(path_extents(displacement).mean()), 2)
+        ((256, 25, 2), 8.0)
     """
     direction = rng.uniform(0, 2 * np.pi)
     tremor = rng.uniform(0.3, 1.2)
     drift = np.array([np.cos(direction), np.sin(direction)])
     offset = np.cumsum(drift + tremor * _smooth_noise(rng, 2), axis=0)
     turn, zoom = np.cumsum(_smooth_noise(rng, 2), axis=0).T
-    # shares of rotation and zoom in the displacement at a typical distance from the center
+    # rotation and zoom as shares of the displacement at the mean distance from the center
     distance = np.linalg.norm(points - center, axis=1).mean()
     turn_share, zoom_share = rng.uniform(0, 0.6), rng.uniform(0, 0.3)
     motion = Motion(
@@ -147,7 +176,7 @@ def random_motion(
         angle=turn / np.ptp(turn) * turn_share / distance,
         log_zoom=zoom / np.ptp(zoom) * zoom_share / distance,
     )
-    # the displacement is linear in the amplitudes up to terms that a second pass removes
+    # the extent is nearly linear in the factor; a second pass corrects the rest
     for _ in range(2):
         motion = motion.scaled(extent / path_extents(motion.displacement(points)).mean())
     return motion
@@ -156,18 +185,27 @@ def random_motion(
 def sub_frame_times(
     step_lengths: np.ndarray, max_step: float, at_least: int
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Place sub-frames so densely along a path that no ghosts appear.
+    """Place sub-frames along a path, close enough to avoid visible ghosts.
 
-    The path is cut into equally long pieces; a sub-frame stands in the middle of each and weighs
-    as much as the time spent in it, so that slow stretches need no more sub-frames than fast ones.
+    The path is cut into pieces of equal length. Each piece has a sub-frame in its middle. The
+    weight of the sub-frame is the time that the motion spends in the piece. So the number of
+    sub-frames depends on the length of the path, not on the speed.
 
     Args:
-        step_lengths: Way between neighboring instants, in pixels, shape (T - 1,), positive sum.
-        max_step: Longest way between two sub-frames, in pixels.
-        at_least: Fewest sub-frames.
+        step_lengths: Distance between consecutive instants in pixels, shape ``(T - 1,)``, with a
+            positive sum.
+        max_step: Maximum distance between two sub-frames, in pixels.
+        at_least: Minimum number of sub-frames.
 
     Returns:
-        The instants in [0, 1] and their weights with sum 1, each of shape (N,).
+        The instants in [0, 1] and their weights with sum 1, both of shape ``(N,)``.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets.blur.camera_path import sub_frame_times
+        >>> times, weights = sub_frame_times(np.array([1, 1, 1, 3]), max_step=2, at_least=2)
+        >>> times.round(2).tolist(), weights.round(2).tolist()
+        ([0.25, 0.75, 0.92], [0.5, 0.33, 0.17])
     """
     way = np.concatenate([[0.0], np.cumsum(step_lengths)])
     time = np.linspace(0, 1, len(way))
@@ -178,7 +216,7 @@ def sub_frame_times(
 
 
 def _smooth_noise(rng: np.random.Generator, channels: int) -> np.ndarray:
-    """Draw Gaussian noise of unit deviation and a random bandwidth, shape (T, channels)."""
+    """Draw smooth Gaussian noise with deviation 1 and random bandwidth, shape ``(T, channels)``."""
     sigma = TIME_STEPS * rng.uniform(0.04, 0.2)
     taps = np.arange(-TIME_STEPS, TIME_STEPS + 1)
     window = np.exp(-0.5 * (taps / sigma) ** 2)

@@ -1,4 +1,4 @@
-"""What the sensor adds up while camera and objects move, over a part of the image."""
+"""Simulation of an exposure: average sub-frames while the camera and objects move."""
 
 from dataclasses import dataclass
 from typing import List, NamedTuple, Sequence, Tuple
@@ -11,11 +11,19 @@ from mmspd.datasets.blur.camera_path import Motion, grid_points, random_motion, 
 __all__ = ['Box', 'Exposure', 'MovingRegion']
 
 _MIN_SUB_FRAMES = 13
-_MAX_STEP = 1.0  # pixels between sub-frames; more would show as ghosts
+_MAX_STEP = 1.0  # pixels between sub-frames; larger steps show ghosts
 
 
 class Box(NamedTuple):
-    """A part of an image, in pixels; ``right`` and ``bottom`` are the first outside."""
+    """A rectangle of pixels; ``right`` and ``bottom`` are exclusive.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets.blur.exposure import Box
+        >>> box = Box(left=1, top=0, right=3, bottom=1)
+        >>> box.size, box.of(np.arange(8).reshape(2, 4)).tolist()
+        ((1, 2), [[1, 2]])
+    """
 
     left: int
     top: int
@@ -24,45 +32,45 @@ class Box(NamedTuple):
 
     @classmethod
     def around(cls, points: np.ndarray) -> 'Box':
-        """Return the smallest box of whole pixels about points (x, y), shape (..., 2)."""
+        """Return the smallest box that contains points ``(x, y)`` of shape ``(..., 2)``."""
         points = points.reshape(-1, 2)
         low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0)) + 1
         return cls(*map(int, (*low, *high)))
 
     @property
     def size(self) -> Tuple[int, int]:
-        """Height and width."""
+        """Height and width in pixels."""
         return self.bottom - self.top, self.right - self.left
 
     def points(self, count: int) -> np.ndarray:
-        """Return a regular grid over the part, corners included, as (x, y), (count ** 2, 2)."""
+        """Return a regular grid of points ``(x, y)`` with corners, shape ``(count ** 2, 2)``."""
         return grid_points(self.size, count) + (self.left, self.top)
 
     def within(self, other: 'Box') -> 'Box':
-        """Return what both have in common."""
+        """Return the intersection with another box."""
         return Box(*np.maximum(self[:2], other[:2]), *np.minimum(self[2:], other[2:]))
 
     def reflected(self, size: Tuple[int, int]) -> 'Box':
-        """Return the part of an image of (H, W) that it shows if reflection continues it."""
+        """Return the pixels that the box reads from an ``(H, W)`` image with reflected borders."""
         last = np.array([size[1] - 1, size[0] - 1])
         low, high = np.array(self[:2]), np.array(self[2:]) - 1
         low, high = np.minimum(low, 2 * last - high), np.maximum(high, -low)
         return Box(*np.maximum(low, 0), *np.minimum(high, last) + 1)
 
     def of(self, image: np.ndarray, left: int = 0, top: int = 0) -> np.ndarray:
-        """Cut the part out of an image whose first pixel is (left, top)."""
+        """Return the box as a view of an image with first pixel ``(left, top)``."""
         return image[self.top - top : self.bottom - top, self.left - left : self.right - left]
 
 
 @dataclass(frozen=True)
 class MovingRegion:
-    """An ellipse with a soft edge that moves on its own.
+    """An elliptic region with a soft edge and a separate motion.
 
     Args:
-        center: (x, y) in pixels.
-        radii: In pixels, shape (2,).
+        center: Center ``(x, y)`` in pixels.
+        radii: Two radii in pixels, shape ``(2,)``.
         turn: Angle from the x axis to the first radius, in radians.
-        motion: Its motion before a camera at rest.
+        motion: Motion of the region in front of a still camera.
     """
 
     center: np.ndarray
@@ -74,7 +82,7 @@ class MovingRegion:
     def random(
         cls, rng: np.random.Generator, size: Tuple[int, int], extent: float
     ) -> 'MovingRegion':
-        """Draw a region of an image (H, W), with about half to one and a half the extent."""
+        """Draw a region of an ``(H, W)`` image, with 0.5 to 1.5 times the extent of the camera."""
         center = rng.uniform(0.15, 0.85, 2) * (size[1], size[0])
         radii = rng.uniform(0.1, 0.25, 2) * min(size)
         turn = rng.uniform(0, np.pi)
@@ -84,31 +92,42 @@ class MovingRegion:
 
     @property
     def corners(self) -> np.ndarray:
-        """(x, y) of its bounding box, shape (4, 2)."""
+        """Corners ``(x, y)`` of a bounding box, shape ``(4, 2)``."""
         return _corners(self.center, self.radii)
 
     def mask(self, box: Box) -> np.ndarray:
-        """Return 1 within, 0 outside, over a part of the image, float32, shape (H, W)."""
+        """Return the mask over a box, 1 inside and 0 outside, float32, shape ``(H, W)``."""
         y, x = np.mgrid[box.top : box.bottom, box.left : box.right]
         x, y = x - self.center[0], y - self.center[1]
         along = (x * np.cos(self.turn) + y * np.sin(self.turn)) / self.radii[0]
         across = (y * np.cos(self.turn) - x * np.sin(self.turn)) / self.radii[1]
-        # the edge fades over a quarter of the radius, half of it outside
+        # the edge fades over a quarter of the radius, centered on the ellipse
         return np.clip((1 - np.hypot(along, across)) * 4 + 0.5, 0, 1).astype(np.float32)
 
 
 class Exposure:
-    """How a part of an image is exposed: its sub-frames, and what they see of the sharp image.
+    """Computes the mean light of a box of the image over all sub-frames.
 
     Args:
         camera: Motion of the camera.
-        regions: What moves before it.
-        box: The part of the image.
-        size: (H, W) of the image.
+        regions: Regions that move in front of the camera.
+        box: The box to expose.
+        size: ``(H, W)`` of the image in pixels.
 
     Attributes:
         weights: Share of each sub-frame in the exposure, with sum 1.
-        seen: The part of the sharp image that the box shows at any instant.
+        seen: Box of the sharp image that contributes to the exposure.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets.blur.camera_path import grid_points, random_motion
+        >>> from mmspd.datasets.blur.exposure import Box, Exposure
+        >>> rng, size = np.random.default_rng(0), (64, 64)
+        >>> camera = random_motion(rng, [31.5, 31.5], grid_points(size), extent=8)
+        >>> exposure = Exposure(camera, [], Box(16, 16, 32, 32), size)
+        >>> light = rng.random((64, 64, 3), np.float32)
+        >>> exposure.add_up(exposure.seen.of(light)).shape
+        (16, 16, 3)
     """
 
     def __init__(
@@ -131,15 +150,15 @@ class Exposure:
         self.seen = Box.around(np.concatenate(seen)).reflected(size)
 
     def add_up(self, light: np.ndarray) -> np.ndarray:
-        """Add up the sub-frames.
+        """Average the sub-frames.
 
         Args:
-            light: Linear light of the part ``seen`` of the sharp image, float32, (H, W, 3).
+            light: Linear light of the box ``seen`` of the sharp image, float32, ``(H, W, 3)``.
 
         Returns:
-            The mean light over the box, float32, shape (H, W, 3).
+            Mean light of the box, float32, shape ``(H, W, 3)``.
         """
-        # OpenCV warps four channels in half the time of three; the fourth is a region's mask
+        # OpenCV warps four channels twice as fast as three; the fourth is the mask of a region
         light = cv2.cvtColor(light, cv2.COLOR_RGB2RGBA)
         moving = []
         for region, matrices, box in self._moving:
@@ -157,7 +176,7 @@ class Exposure:
         return total[..., :3]
 
     def _warp(self, image: np.ndarray, matrix: np.ndarray, box: Box) -> np.ndarray:
-        """Sample an image of the part ``seen`` where ``matrix`` takes the pixels of a box."""
+        """Sample an image of the box ``seen`` at the pixels of ``box`` moved by ``matrix``."""
         shifted = matrix[:2].copy()
         shifted[:, 2] += matrix[:2, :2] @ box[:2] - self.seen[:2]
         return cv2.warpAffine(
@@ -170,15 +189,15 @@ class Exposure:
 
 
 def _corners(center: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Return the (x, y) of a box about an ellipse, however it is turned, shape (4, 2)."""
+    """Return corners ``(x, y)`` around an ellipse at any angle, shape ``(4, 2)``."""
     return center + 1.125 * radii.max() * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
 
 
 def _moved(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return where matrices (T, 3, 3) take points (P, 2), shape (T, P, 2)."""
+    """Apply matrices ``(T, 3, 3)`` to points ``(P, 2)``; the result is ``(T, P, 2)``."""
     return np.einsum('tij,pj->tpi', matrices[:, :2, :2], points) + matrices[:, None, :2, 2]
 
 
 def _steps(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return the longest way of any point between neighboring instants, shape (T - 1,)."""
+    """Return the longest step of any point between instants in pixels, shape ``(T - 1,)``."""
     return np.linalg.norm(np.diff(_moved(matrices, points), axis=0), axis=2).max(axis=1)

@@ -1,4 +1,4 @@
-"""A folder of sharp photos turned into a data set of blurry and sharp pairs."""
+"""Make a data set of blurry and sharp pairs from a folder of sharp photos."""
 
 import hashlib
 import json
@@ -18,22 +18,22 @@ from mmspd.utils.parallel import map_in_processes
 
 __all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder']
 
-#: Left in every sequence once it is complete, and read when an interrupted run is taken up again.
+#: Written to a sequence when it is complete. A repeated run skips the sequence.
 _DONE_NAME = 'record.json'
 _SETTINGS_NAME = 'settings.json'
 
 
 @dataclass(frozen=True)
 class FolderPlan:
-    """What to make of a folder of photos.
+    """Settings of :func:`synthesize_folder`.
 
     Args:
-        specs: Blurs; each pair gets one of them.
-        per_image: Pairs made from each photo.
-        train_share: Share of the photos that go to ``train``; the others go to ``test``.
-        seed: Seed of the split and of every blur, not negative.
-        in_turn: Give the pairs of a photo the blurs one after the other, as often each; otherwise
-            each pair draws its own.
+        specs: Blurs, at least one. Each pair gets one of them.
+        per_image: Pairs per photo, at least 1.
+        train_share: Share of the photos for ``train``, in [0, 1]. The rest is for ``test``.
+        seed: Seed of the split and of all blurs, at least 0.
+        in_turn: Whether the pairs of a photo use the blurs in turn. Otherwise each pair draws one
+            at random.
 
     Raises:
         UserError: A value is out of its range.
@@ -47,18 +47,20 @@ class FolderPlan:
 
     def __post_init__(self) -> None:
         if not self.specs:
-            raise UserError('give at least one severity')
+            raise UserError('The plan has no blur; give at least one severity.')
         if self.per_image < 1:
-            raise UserError(f'a photo gives at least one pair, not {self.per_image}')
+            raise UserError(f'per_image={self.per_image} makes no pair; give at least 1.')
         if not 0 <= self.train_share <= 1:
-            raise UserError(f'the share of training photos is in [0, 1], not {self.train_share}')
+            raise UserError(
+                f'train_share={self.train_share} is not a share; give a number from 0 to 1.'
+            )
         if self.seed < 0:
-            raise UserError(f'the seed is not negative, {self.seed} is')
+            raise UserError(f'seed={self.seed} is negative; give a seed of at least 0.')
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One photo, where its pairs go and what they are."""
+    """A photo, the folder of its pairs and the plan."""
 
     photo: Path
     name: str
@@ -71,24 +73,39 @@ def synthesize_folder(
 ) -> Dict[str, int]:
     """Make blurry and sharp pairs from every photo below a folder, in the layout of GOPRO_Large.
 
-    The pairs of ``<source>/a/b.jpg`` are ``<out>/<split>/a__b/{blur,sharp}/NNNNNN.png``, and
-    ``<out>/<split>/records.jsonl`` tells the blur of each. They depend on the seed and the photo's
-    name, not on the number of workers. All pairs of a photo are in the same split. A repeated call
-    makes what is missing. The photos themselves are only read.
+    The pairs of ``<source>/a/b.jpg`` are ``<out>/<split>/a__b/{blur,sharp}/NNNNNN.png``.
+    ``<out>/<split>/records.jsonl`` has the blur of each pair. A pair depends on the seed and on the
+    name of its photo, not on the number of workers. All pairs of a photo are in the same split. A
+    repeated call makes only missing pairs. The photos are not modified.
 
     Args:
         source: Folder of sharp photos, searched at any depth.
-        out: Folder of the result; it may hold an earlier one of the same plan and photos.
-        plan: What to make.
-        workers: Processes that work at the same time; 0 is this one.
-        skip_unusable: Leave out photos that cannot be used instead of refusing the folder.
+        out: Output folder. It may contain the result of the same plan and photos.
+        plan: Settings of the blurs, the split and the seed.
+        workers: Number of worker processes; 0 uses this process.
+        skip_unusable: Whether to skip unusable photos instead of raising an error.
 
     Returns:
-        Number of pairs in ``train`` and in ``test``, and of photos left out as ``skipped``.
+        Numbers of pairs as ``train`` and ``test``, and the number of unusable photos as
+        ``skipped``.
 
     Raises:
-        UserError: There is no photo, one cannot be used, ``out`` holds something else or lies in
+        UserError: There is no photo, a photo is unusable, ``out`` contains other files or lies in
             ``source``, or the disk is full.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets.blur.folder import FolderPlan, synthesize_folder
+        >>> from mmspd.datasets.blur.synthesis import BlurSpec
+        >>> from mmspd.datasets.image_io import write_png
+        >>> plan = FolderPlan((BlurSpec('mild'), BlurSpec('severe')), per_image=2, in_turn=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ('cat.png', 'dog.png'):
+        ...         write_png(Path(folder, 'photos', name), np.zeros((32, 32, 3), np.uint8))
+        ...     synthesize_folder(Path(folder, 'photos'), Path(folder, 'pairs'), plan)
+        {'train': 2, 'test': 2, 'skipped': 0}
     """
     photos = _find_photos(source, out)
     jobs = _assign(photos, out, plan)
@@ -99,43 +116,47 @@ def synthesize_folder(
     unusable = [sentence for sentence in outcomes if sentence]
     if unusable and (len(unusable) == len(jobs) or not skip_unusable):
         raise UserError(
-            f'{len(unusable)} of {len(jobs)} photos cannot be used (the first: {unusable[0]}): '
-            'remove them, or skip unusable photos'
+            f'{len(unusable)} of {len(jobs)} photos are unusable; remove them or give '
+            f'--skip-unusable. The first: {unusable[0]}'
         )
     return {**_write_records(jobs, out), 'skipped': len(unusable)}
 
 
 def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
-    """Find the photos by the name of the sequence that they become."""
+    """Return the photos by the names of their sequences."""
     if not source.is_dir():
-        raise UserError(f"the folder of sharp photos '{source}' does not exist")
+        raise UserError(f"The folder of sharp photos '{source}' does not exist; correct the path.")
     if source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(f"the output '{out}' lies in the photos' folder: choose one outside")
+        raise UserError(
+            f"The output folder '{out}' lies in the folder of the photos; choose another folder."
+        )
     stems = images_by_stem(source)
     if not stems:
-        raise UserError(f"there is no photo in '{source}' (it holds {list_names(source)})")
+        raise UserError(
+            f"'{source}' has no photo (it holds {list_names(source)}); give a folder of photos."
+        )
     photos = {stem.replace('/', '__'): path for stem, path in stems.items()}
     if len(photos) < len(stems):
         raise UserError(
-            f"two photos in '{source}' differ only in '/' and '__' in their names: rename one"
+            f"Two photos in '{source}' have names that differ only in '/' and '__'; rename one."
         )
     return photos
 
 
 def _name_number(name: str) -> int:
-    """Return a number that depends on a name alone, on any platform."""
+    """Hash a name to a number that is the same on every platform."""
     return int.from_bytes(hashlib.sha256(name.encode('utf-8')).digest()[:8], 'big')
 
 
 def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
-    """Put whole photos into train or test, at random but fixed by seed and names."""
+    """Split the photos into train and test, in an order given by the seed and the names."""
     names = sorted(photos, key=lambda name: _name_number(f'{plan.seed}/{name}'))
     count = round(len(names) * plan.train_share)
     if 0 < plan.train_share < 1:
         if len(names) == 1:
             raise UserError(
-                'one photo cannot be split into train and test: give more, or a split ratio of '
-                '1 (all to train) or 0 (all to test)'
+                'One photo cannot be split into train and test; give more photos, or set '
+                '--split-ratio to 1 (all for train) or 0 (all for test).'
             )
         count = min(max(count, 1), len(names) - 1)
     train = set(names[:count])
@@ -146,32 +167,34 @@ def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
 
 
 def claim_folder(out: Path, settings: str) -> None:
-    """Refuse to mix with another result in the same folder, which could leak photos into test.
+    """Write the settings to an output folder, or check that they are the same.
+
+    Two results in one folder could put the same photo into train and test.
 
     Args:
-        out: Folder of a result; it may be absent, empty, or hold one of the same settings.
-        settings: All that the result depends on, kept in the folder.
+        out: Output folder. It may be absent, empty, or contain a result of the same settings.
+        settings: Text with all settings that the result depends on.
 
     Raises:
-        UserError: The folder holds something else.
+        UserError: The folder contains other files or a result of other settings.
     """
     path = out / _SETTINGS_NAME
     if path.is_file():
         if path.read_text('utf-8') != settings:
             raise UserError(
-                f"'{out}' was made with other settings or photos ({path.name} there): choose "
-                'another output folder, or delete this one'
+                f"'{out}' was made with other settings or photos (see its {path.name}); choose "
+                'another output folder or delete this one.'
             )
     elif out.is_dir() and any(out.iterdir()):
         raise UserError(
-            f"'{out}' holds something else ({list_names(out)}): choose an empty output folder"
+            f"'{out}' contains other files ({list_names(out)}); choose an empty output folder."
         )
     else:
         write_text(path, settings)
 
 
 def _run(job: _Job) -> Optional[str]:
-    """Make the pairs of a photo, unless they are there; return why it cannot be used, if so."""
+    """Make the missing pairs of a photo; return a message if the photo is unusable."""
     files = [
         (job.folder / 'blur' / f'{copy:06d}.png', job.folder / 'sharp' / f'{copy:06d}.png')
         for copy in range(job.plan.per_image)
@@ -202,7 +225,7 @@ def _run(job: _Job) -> Optional[str]:
 
 
 def _write_records(jobs: Sequence[_Job], out: Path) -> Dict[str, int]:
-    """Gather the records of each split in one file; return the number of pairs by split."""
+    """Write the records of each split to one file; return the number of pairs by split."""
     by_split: Dict[str, List[Dict[str, Any]]] = {'train': [], 'test': []}
     for job in jobs:
         done = job.folder / _DONE_NAME

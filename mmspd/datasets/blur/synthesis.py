@@ -1,4 +1,4 @@
-"""Blurry photos made from sharp ones, by adding up what the sensor would have seen."""
+"""Make a blurry image from a sharp photo by averaging sub-frames in linear light."""
 
 from dataclasses import dataclass
 from typing import Optional, Tuple, Union
@@ -15,25 +15,29 @@ __all__ = ['KINDS', 'MIN_SIDE', 'BlurRecord', 'BlurSpec', 'synthesize_blur']
 
 KINDS = ('trajectory', 'panning')
 
-#: Shortest side of a photo, in pixels.
+#: Minimum side of a photo, in pixels.
 MIN_SIDE = 32
 
 _GAMMA = 2.2
-_CLIPPED = 250  # from this value on a photo's highlight was brighter than the file can say
+_CLIPPED = 250  # larger values are treated as clipped highlights
 
 
 @dataclass(frozen=True)
 class BlurSpec:
-    """What blur to make.
+    """Settings of a synthetic blur.
 
     Args:
-        severity: A key of ``SEVERITIES``, or the range of the extent in pixels.
-        kind: ``'trajectory'``, a shaken camera, varying over the image by rotation and zoom; or
-            ``'panning'``, a camera that turns evenly: the same horizontal line everywhere.
-        moving_regions: Soft-edged regions, up to so many, that move on their own; trajectory only.
-        noise: Range of the standard deviation of Gaussian noise, as a share of white.
-        highlight_gain: Range of the factor by which clipped highlights outshine white while they
-            move; above 1 they leave bright streaks.
+        severity: ``'mild'``, ``'moderate'`` or ``'severe'``
+            (:data:`~mmspd.utils.severity.SEVERITIES`), or a range of the extent in pixels, at least
+            1. The extent is the mean diameter of the paths of the image points.
+        kind: ``'trajectory'``: a shaken camera; the blur varies over the image by rotation and
+            zoom. ``'panning'``: a camera that turns evenly; the blur is the same horizontal line
+            everywhere.
+        moving_regions: Maximum number of soft-edged regions with separate motions. Positive only
+            with ``'trajectory'``.
+        noise: Range of the standard deviation of Gaussian noise, as a share of white, at least 0.
+        highlight_gain: Range of the factor that brightens clipped highlights before averaging, at
+            least 1. Above 1, moving highlights leave bright streaks.
 
     Raises:
         UserError: A value is out of its range.
@@ -47,39 +51,43 @@ class BlurSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise UserError(f"the kind of blur is one of {', '.join(KINDS)}, not '{self.kind}'")
+            raise UserError(f"kind='{self.kind}' is unknown; use one of {', '.join(KINDS)}.")
         if isinstance(self.severity, str):
             if self.severity not in SEVERITIES:
                 raise UserError(
-                    f"the severity is one of {', '.join(SEVERITIES)}, not '{self.severity}'"
+                    f"severity='{self.severity}' is unknown; use one of {', '.join(SEVERITIES)}."
                 )
         elif not 1 <= self.severity[0] <= self.severity[1]:
             raise UserError(
-                f'the extent of the blur is a range MIN MAX of at least 1 pixel, '
-                f'not {self.severity}'
+                f'The extent {self.severity} of the blur is invalid; give a range MIN MAX of at '
+                'least 1 pixel.'
             )
         if self.moving_regions < 0 or (self.moving_regions and self.kind != 'trajectory'):
             raise UserError(
-                f"moving_regions={self.moving_regions} needs kind='trajectory' and is not negative"
+                f"moving_regions={self.moving_regions} is invalid for kind='{self.kind}'; use "
+                "kind='trajectory' and a number of at least 0."
             )
         for name, lowest in (('noise', 0), ('highlight_gain', 1)):
             low, high = getattr(self, name)
             if not lowest <= low <= high:
-                raise UserError(f'{name} is a range MIN MAX from {lowest} up, not ({low}, {high})')
+                raise UserError(
+                    f'{name}=({low}, {high}) is invalid; give a range MIN MAX of at least {lowest}.'
+                )
 
 
 @dataclass(frozen=True)
 class BlurRecord:
-    """What blur was made.
+    """Properties of a synthesized blur.
 
-    Args:
-        severity: The key of ``SEVERITIES`` asked for, or the one that an extent asked for in pixels
-            belongs to at this image size.
-        kind: As in :class:`BlurSpec`.
-        extent: Mean over what was made of the diameter of a point's path, in pixels.
-        extent_max: The largest of them, without moving regions, in pixels.
-        sub_frames: Number of images added up.
-        moving_regions: Number of regions that moved on their own.
+    Attributes:
+        severity: The severity of the spec. For a spec in pixels, the severity of that extent at the
+            size of the photo.
+        kind: Kind of the blur, as in :class:`BlurSpec`.
+        extent: Mean diameter of the paths of the points in the result, in pixels. Only the camera
+            motion counts, not the moving regions.
+        extent_max: Maximum diameter of these paths, in pixels.
+        sub_frames: Number of averaged sub-frames.
+        moving_regions: Number of moving regions.
         noise: Standard deviation of the noise, as a share of white.
         highlight_gain: Factor of the clipped highlights.
     """
@@ -97,27 +105,39 @@ class BlurRecord:
 def synthesize_blur(
     sharp: np.ndarray, rng: np.random.Generator, spec: BlurSpec, box: Optional[Box] = None
 ) -> Tuple[np.ndarray, BlurRecord]:
-    """Blur a sharp photo, or a part of it, as a moving camera would.
+    """Blur a sharp photo, or a box of it, with a random camera motion.
 
-    Sub-frames at most a pixel apart are averaged in linear light (gamma 2.2), each weighted by the
-    time the camera spent there, then noise is added, clipped and rounded. The mean displacement of
-    the motion is zero, so that the sharp photo is aligned with the result. The border is continued
-    by reflection. What a moving region uncovers is unknown: the photo goes on below its soft edge.
+    Sub-frames at most a pixel apart are averaged in linear light (gamma 2.2). The weight of a
+    sub-frame is the time that the camera spends there. Then noise is added, and the values are
+    rounded and clipped to 8 bits. The mean displacement is 0, so the sharp photo is aligned with
+    the result. Borders are reflected. A moving region is
+    blended over the photo with its soft edge. The background behind it is unknown, so the uncovered
+    area shows the photo without this motion.
 
-    A part is made as it looks in the whole photo, by the same motions and up to where the
-    sub-frames stand and the noise, in time that depends on the part's size alone.
+    With ``box``, only that box is computed, with the motions of the whole photo. The time depends
+    only on the size of the box. The result differs from the box of the whole result only in its
+    noise and in the positions of the sub-frames.
 
     Args:
-        sharp: RGB, uint8, shape (H, W, 3), sides at least ``MIN_SIDE``; it is not changed.
-        rng: Source of all randomness: the same state gives the same result.
-        spec: What blur to make; its severity is meant for the whole photo.
-        box: Part to make; by default the whole photo.
+        sharp: RGB, uint8, shape ``(H, W, 3)``, sides of at least ``MIN_SIDE``. Not modified.
+        rng: Source of randomness. The same state gives the same result.
+        spec: Settings of the blur. The severity applies to the whole photo.
+        box: Box to compute; ``None`` for the whole photo.
 
     Returns:
-        The blurry photo or part, RGB, uint8, shape (H, W, 3), and the record of its blur.
+        The blurry photo or box, RGB, uint8, shape ``(H, W, 3)``, and the record of the blur.
 
     Raises:
-        UserError: The photo is not uint8 RGB or too small.
+        UserError: The photo is not uint8 RGB, or it is too small.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
+        >>> rng = np.random.default_rng(0)
+        >>> sharp = rng.integers(0, 256, (96, 128, 3), np.uint8)
+        >>> blurry, record = synthesize_blur(sharp, rng, BlurSpec('severe', moving_regions=1))
+        >>> blurry.shape, record.severity, record.extent > 3
+        ((96, 128, 3), 'severe', True)
     """
     _check_photo(sharp)
     size = sharp.shape[:2]
@@ -155,13 +175,19 @@ def synthesize_blur(
 
 
 def panning_kernel(length: float) -> np.ndarray:
-    """Return the weights of an even, centered line of a given length.
+    """Return the weights of a uniform, centered line.
 
     Args:
-        length: In pixels, at least 1; the pixels at both ends count by the part that is covered.
+        length: Length in pixels, at least 1. A partly covered pixel at an end has the weight of the
+            covered part.
 
     Returns:
-        float32, an odd number of weights with sum 1.
+        An odd number of weights with sum 1, float32.
+
+    Examples:
+        >>> from mmspd.datasets.blur.synthesis import panning_kernel
+        >>> panning_kernel(4).tolist()
+        [0.125, 0.25, 0.25, 0.25, 0.125]
     """
     whole, part = divmod((length - 1) / 2, 1)
     weights = np.ones(2 * int(whole) + 1)
@@ -171,20 +197,21 @@ def panning_kernel(length: float) -> np.ndarray:
 
 
 def _check_photo(photo: np.ndarray) -> None:
-    """Refuse what is no uint8 RGB photo of sufficient size."""
+    """Check that a photo is uint8 RGB and large enough."""
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise UserError(
-            f'a sharp photo is RGB uint8 of shape (H, W, 3), not {photo.dtype} of {photo.shape}'
+            f'The sharp photo is {photo.dtype} of shape {photo.shape}; give RGB uint8 of shape '
+            '(H, W, 3).'
         )
     if min(photo.shape[:2]) < MIN_SIDE:
         raise UserError(
-            f'a sharp photo of {photo.shape[1]}x{photo.shape[0]} is too small to blur: '
-            f'take photos of at least {MIN_SIDE}x{MIN_SIDE} pixels'
+            f'The sharp photo has only {photo.shape[1]}x{photo.shape[0]} pixels; give photos of at '
+            f'least {MIN_SIDE}x{MIN_SIDE} pixels.'
         )
 
 
 def _extent_range(spec: BlurSpec, size: Tuple[int, int]) -> Tuple[float, float]:
-    """Return the range of the extent in pixels, at least 1 pixel, which panning needs."""
+    """Return the range of the extent in pixels, at least 1 (:func:`panning_kernel`)."""
     if not isinstance(spec.severity, str):
         return spec.severity
     low, high = (share * np.sqrt(size[0] * size[1]) for share in SEVERITIES[spec.severity])
@@ -192,7 +219,7 @@ def _extent_range(spec: BlurSpec, size: Tuple[int, int]) -> Tuple[float, float]:
 
 
 def _to_light(photo: np.ndarray, gain: float) -> np.ndarray:
-    """Return the linear light of a photo, 1 for white, float32, shape (H, W, 3)."""
+    """Convert a photo to linear light, 1 for white, float32, shape ``(H, W, 3)``."""
     curve = ((np.arange(256) / 255) ** _GAMMA).astype(np.float32)
     light = cv2.LUT(photo, curve)
     if gain > 1:
@@ -202,7 +229,7 @@ def _to_light(photo: np.ndarray, gain: float) -> np.ndarray:
 
 
 def _pan(photo: np.ndarray, gain: float, length: float, box: Box) -> Tuple[np.ndarray, int]:
-    """Return the light of an evenly turning camera, (H, W, 3), and the number of sub-frames."""
+    """Return the light of a panning blur, ``(H, W, 3)``, and the number of sub-frames."""
     kernel = panning_kernel(length)
     reach = len(kernel) // 2
     seen = box._replace(left=box.left - reach, right=box.right + reach).reflected(photo.shape[:2])

@@ -1,4 +1,4 @@
-"""The data doctor: what is wrong with a data set, before hours of training tell."""
+"""Check a data set for faults before training."""
 
 from mmspd.datasets.doctor.checkup import Report, check_data
 from mmspd.datasets.doctor.findings import Finding

@@ -1,4 +1,4 @@
-"""The check-up of a data set: everything that is wrong with it, in one report."""
+"""Run all checks on a data set and report the findings."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,14 +27,14 @@ _EXIT_CODES = {FAULT: 3, WARNING: 2, NOTE: 0}
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a check-up.
+    """The findings of :func:`check_data`.
 
     Args:
-        root: The folder.
-        layout: Its layout.
-        pairs: Number of pairs by part.
-        quick: Whether only names and headers were looked at.
-        findings: Its findings, the worst first.
+        root: Folder of the data set.
+        layout: Layout of the data set, or ``'pack'``.
+        pairs: Number of pairs in each part.
+        quick: Whether only names and headers were read.
+        findings: The findings, sorted by level: faults, warnings, notes.
     """
 
     root: Path
@@ -45,52 +45,66 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """Exit code for programs: 0 healthy, 2 warnings, 3 faults."""
+        """Exit code of ``check.py``: 3 with faults, 2 with warnings only, otherwise 0."""
         return max((_EXIT_CODES[finding.level] for finding in self.findings), default=0)
 
     @property
     def verdict(self) -> str:
-        """The result in one sentence."""
+        """The summary in one sentence."""
         faults, warnings = (
             sum(finding.level == level for finding in self.findings) for level in (FAULT, WARNING)
         )
         total = sum(self.pairs.values())
-        extent = 'by names and headers alone' if self.quick else 'every image read'
+        extent = 'names and headers only' if self.quick else 'all images read'
         if faults:
             counts = f'{plural(faults, FAULT)} and {plural(warnings, WARNING)}'
-            return f'{counts}: fix the faults before you use this data'
+            return f'{counts}; fix the faults before you use this data.'
         if warnings:
-            return (
-                f'no fault and {plural(warnings, WARNING)}: look into it before you use this data'
-            )
-        return f'nothing is wrong with the {plural(total, "pair")} ({extent})'
+            return f'No fault and {plural(warnings, WARNING)}; check them before you use this data.'
+        return f'No problem was found in {plural(total, "pair")} ({extent}).'
 
     def text(self) -> str:
-        """Return the report for a person."""
+        """Return the report as text: the parts, a line per finding, the verdict."""
         parts = ', '.join(f'{name} ({plural(count, "pair")})' for name, count in self.pairs.items())
         lines = [f"'{self.root}', layout {self.layout}: {parts}"]
         lines += [finding.line() for finding in self.findings]
-        return '\n'.join([*lines, f'verdict: {self.verdict}'])
+        return '\n'.join([*lines, f'Verdict: {self.verdict}'])
 
     def to_dict(self) -> Dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return the report as plain values for JSON."""
         own = dict(root=str(self.root), verdict=self.verdict, exit_code=self.exit_code)
         return {**asdict(self), **own}
 
 
 def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 256) -> Report:
-    """Examine a data set; nothing in its folder is changed.
+    """Check a data set or a pack. No file is changed.
 
     Args:
-        root: Folder of the data set, in a layout that
-            :func:`~mmspd.datasets.layouts.recognize` knows; or a pack, of which the checksums are
-            compared.
-        workers: Processes that decode and compare at the same time; 0 is this one.
-        quick: Look at names, counts and image headers alone.
-        crop: Side of the training crop that images should not be smaller than, in pixels.
+        root: Folder of a data set in a layout that
+            :func:`~mmspd.datasets.layouts.recognize` knows, or of a pack. Only the checksums of a
+            pack are checked.
+        workers: Number of processes that read images; 0 uses this process.
+        quick: Whether to check only names, counts and image headers.
+        crop: Side of the training crop in pixels. Smaller images give a warning.
+
+    Returns:
+        The report.
 
     Raises:
-        UserError: The folder does not exist or no layout is recognized.
+        UserError: The folder does not exist or its layout is unknown.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets.doctor import check_data
+        >>> from mmspd.datasets.image_io import write_png
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ('input/cat.png', 'input/dog.png', 'target/cat.png'):
+        ...         write_png(Path(root, name), np.zeros((32, 32, 3), np.uint8))
+        ...     report = check_data(Path(root), quick=True, crop=32)
+        >>> report.findings[0].text, report.exit_code
+        ('1 blurry image has no sharp one', 3)
     """
     if (root / PIXELS).is_file():
         return _check_pack(root, quick)
@@ -113,7 +127,7 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
 
 
 def _check_pack(path: Path, quick: bool) -> Report:
-    """See whether a pack is whole; its images were judged where they came from."""
+    """Check the checksums of a pack. The images themselves are checked in the data set."""
     try:
         pack = read_pack(path)
         pairs = {path.name: len(pack.pairs)}
@@ -127,7 +141,7 @@ def _check_pack(path: Path, quick: bool) -> Report:
 
 
 def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[PairFacts]]:
-    """Examine the pairs of all parts, in their order."""
+    """Read the pairs of all parts, in order."""
     jobs = [
         (pair, (part.relative(pair.blur), part.relative(pair.sharp)))
         for part in parts
@@ -139,7 +153,7 @@ def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[
 
 
 def _examine(quick: bool, job: Tuple[Pair, Tuple[str, str]]) -> PairFacts:
-    """Look at both images of a pair, and compare them where that makes sense."""
+    """Read both images of a pair, and compare them if both are readable and of one size."""
     pair, names = job
     blurry, sharp = (examine_image(path, quick) for path in (pair.blur, pair.sharp))
     images = blurry[0], sharp[0]

@@ -1,4 +1,4 @@
-"""What the pixels of all pairs say together: exchanged, displaced, unrelated, and which blur."""
+"""Checks of the pixels: exchanged, displaced or unrelated images, and the kind of average."""
 
 from typing import Iterator, List, Mapping, Sequence, Tuple
 
@@ -11,28 +11,31 @@ from mmspd.datasets.doctor.measures import EXPONENTS, DetailMeasures, PairMeasur
 
 __all__ = ['find_in_blur_folders', 'find_in_content']
 
-# Calibrated on 60 pairs of REDS, the 32 of Levin et al. and 528 synthesized ones of every severity:
-# whole images have sharpness up to 0.95, relation from 14.7 up and excess up to 1.6; in crops of
-# 160 pixels these are 1.05, 5.8 and, but for one in 618, 1.6. Unrelated images have a relation of
-# at most 3.2 and 3.7.
+# Calibrated on 60 pairs of REDS, the 32 pairs of Levin et al. and 528 synthesized pairs of every
+# severity. Whole images: sharpness up to 0.95, relation from 14.7, excess up to 1.6. Crops of 160
+# pixels: sharpness up to 1.05, relation from 5.8, excess up to 1.6 (except one of 618). Unrelated
+# images: relation up to 3.2 (whole images) and 3.7 (crops).
 _SHARPER = 1.1
 _UNRELATED = 4.5
 _EXCESS = 2.0
-#: Most pairs of a data set are nearer to their place than this, by the same measure.
+#: The median excess of an aligned data set is below this value.
 _MEDIAN_EXCESS = 1.0
-_SHIFT = 0.5  # pixels by which all pairs are displaced alike
+_SHIFT = 0.5  # median shift in pixels that counts as a displacement
 _SIGMAS = 5.0
-_MIN_PAIRS = 8  # below, nothing is said of the data set as a whole
-_AGREEMENT = 0.8  # share of the pairs that must be of one mind on the blur
-_SIGN_SIGMAS = 3.0  # by which they must outnumber the others, of the chance of a coin
+_MIN_PAIRS = 8  # minimum for findings about the whole data set
+_AGREEMENT = 0.8  # share of the pairs that must indicate the same kind of average
+_SIGN_SIGMAS = 3.0  # required majority, in standard deviations of a fair coin
 
 
 def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
-    """Judge what the pairs of a part show.
+    """Find exchanged, displaced and unrelated pairs of a part, and the kind of average.
 
     Args:
         part: The part.
-        facts: All its pairs.
+        facts: Facts about all its pairs.
+
+    Returns:
+        The findings.
     """
     measured = [pair.measures for pair in facts if pair.measures]
     judged = {
@@ -43,25 +46,25 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
     unrelated = [key for key in judged if key not in related]
     if unrelated:
         verbs = 'seems to show two scenes', 'seem to show two scenes'
-        cure = 'look at it and correct the file names'
+        cure = 'look at the images and correct the file names'
         findings.append(pairs_finding('unrelated', part.name, verbs, cure, unrelated, len(judged)))
     if len(unrelated) > len(related):
-        return findings  # what the few say of the data is chance
+        return findings  # too few pairs are left for the other checks
     findings += [*_exchanged(part, related), *_misaligned(part, related)]
-    # the blur of a camera is no average of frames, and that of wrong pairs means nothing
+    # RealBlur is not an average of frames, and wrong pairs would mislead the check
     if part.layout != 'realblur' and not any(finding.level == FAULT for finding in findings):
         findings += _which_average(part, measured)
     if len(judged) < len(measured) / 2:
         text = (
             f'{len(measured) - len(judged)} of {len(measured)} pairs are too small or too smooth '
-            'to tell whether they are exchanged, displaced or unrelated'
+            'to check whether they are exchanged, displaced or unrelated'
         )
         findings.append(Finding(NOTE, 'unjudged', part.name, text))
     return findings
 
 
 def _exchanged(part: Part, judged: Mapping[str, DetailMeasures]) -> Iterator[Finding]:
-    """Report pairs whose sharp image is blurrier than the blurry one."""
+    """Find pairs with a sharp image that is blurrier than the blurry image."""
     if not judged:
         return
     sharpness = {key: pair.sharpness for key, pair in judged.items()}
@@ -78,33 +81,33 @@ def _exchanged(part: Part, judged: Mapping[str, DetailMeasures]) -> Iterator[Fin
             'has the blurrier image as the sharp one',
             'have the blurrier image as the sharp one',
         )
-        cure = 'look at it and exchange the images, or remove the pair'
+        cure = 'look at the images and exchange them, or remove the pair'
         yield pairs_finding('exchanged', part.name, verbs, cure, wrong, len(judged))
 
 
 def _misaligned(part: Part, related: Mapping[str, DetailMeasures]) -> Iterator[Finding]:
-    """Report images that are displaced by more than blur explains."""
+    """Find images that are displaced by more than blur explains."""
     if not related:
         return
     excess = np.array([pair.excess for pair in related.values()])
     shifts = np.array([pair.shift for pair in related.values()])
     middle = np.median(shifts, 0)
-    # of the median, from the median deviation; the floor is for images that are all alike
+    # standard error of the median; the deviation is at least 0.1, in case all shifts are equal
     error = (
         1.25 * np.maximum(1.48 * np.median(np.abs(shifts - middle), 0), 0.1) / len(related) ** 0.5
     )
-    cure = 'crop and align both images of a pair alike'
+    cure = 'crop and align both images of a pair in the same way'
     if len(related) >= _MIN_PAIRS and (np.abs(middle) > np.maximum(_SHIFT, _SIGMAS * error)).any():
         x, y = middle
-        text = f'the blurry images are displaced alike, by ({x:.1f}, {y:.1f}) pixels (right, down)'
+        text = f'the blurry images are displaced by ({x:.1f}, {y:.1f}) pixels (right, down; median)'
         yield Finding(FAULT, 'misaligned', part.name, text, cure)
         return
     if len(related) >= _MIN_PAIRS and np.median(excess) > _MEDIAN_EXCESS:
         text = (
-            f'most pairs are displaced, by {np.median(np.hypot(*shifts.T)):.1f} pixels in the '
-            'median, more than blur explains'
+            f'most pairs are displaced by more than blur explains (median '
+            f'{np.median(np.hypot(*shifts.T)):.1f} pixels)'
         )
-        cure = 'see whether the names of the frames are off by one, or align the images'
+        cure = 'check whether the frame numbers are off by one, or align the images'
         yield Finding(FAULT, 'misaligned', part.name, text, cure)
         return
     wrong = [
@@ -114,15 +117,16 @@ def _misaligned(part: Part, related: Mapping[str, DetailMeasures]) -> Iterator[F
     ]
     if wrong:
         verbs = tuple(f'{verb} displaced by more than blur explains' for verb in ('is', 'are'))
-        cure = 'look at it, and align or remove the pair'
+        cure = 'look at the images, and align or remove the pair'
         yield pairs_finding('misaligned', part.name, verbs, cure, wrong, len(related))
 
 
 def _which_average(part: Part, measured: Sequence[PairMeasures]) -> Iterator[Finding]:
-    """Say how the frames were averaged, and whether that is what the folder's name says.
+    """Find out how the frames were averaged, and compare the result with the folder's name.
 
-    An average keeps the mean of what it was taken of: of v ** p, where p is 1 as coded and 2.2 in
-    linear light. In the middle between them, the sign of the difference tells the two apart.
+    Averaging v ** p keeps the mean of v ** p. The exponent p is 1 for pixel values and 2.2 for
+    linear light. At p = 1.6, between the two, the mean of the blurry image is lower than the mean
+    of the sharp image for the first and higher for the second.
     """
     values = np.array([pair.brightening for pair in measured])
     if not len(values):
@@ -131,18 +135,20 @@ def _which_average(part: Part, measured: Sequence[PairMeasures]) -> Iterator[Fin
     linear = bool(signs.sum() > 0)
     agree, total = int((signs == (1 if linear else -1)).sum()), len(signs)
     if agree < _AGREEMENT * total or 2 * agree - total <= _SIGN_SIGMAS * total**0.5:
-        text = f'{plural(total, "pair")} cannot tell an average as coded from one in linear light'
+        text = (
+            f'{plural(total, "pair")} do not show whether pixel values or linear light was averaged'
+        )
         yield Finding(NOTE, 'average', part.name, text)
         return
-    kind = 'brighter than averages as coded (linear light, as in blur_gamma)'
+    kind = 'averages in linear light (as blur_gamma of GoPro)'
     if not linear:
-        kind = 'as bright as averages as coded (as in blur of GoPro)'
-    text = f'the blurry images are {kind}, say {agree} of {total} pairs'
+        kind = 'averages of pixel values (as blur of GoPro)'
+    text = f'the blurry images are {kind}, by the brightness of {agree} of {total} pairs'
     kept = np.flatnonzero(np.diff(np.sign(values.mean(0))))
     if len(kept) == 1:
-        text += f'; the exponent that fits best is {EXPONENTS[kept[0]]:.1f}'
+        text += f', best exponent {EXPONENTS[kept[0]]:.1f}'
     if part.is_gopro and part.dataset.blur_key == ('blur' if linear else 'blur_gamma'):
-        cure = 'unpack the data set again; results on the two kinds of blur cannot be compared'
+        cure = 'unpack the data set again, because results on the two kinds cannot be compared'
         yield Finding(WARNING, 'average', part.name, text, cure)
     else:
         yield Finding(NOTE, 'average', part.name, text)
@@ -151,11 +157,14 @@ def _which_average(part: Part, measured: Sequence[PairMeasures]) -> Iterator[Fin
 def find_in_blur_folders(
     blur: Tuple[Part, Sequence[PairFacts]], gamma: Tuple[Part, Sequence[PairFacts]]
 ) -> List[Finding]:
-    """Judge whether ``blur`` and ``blur_gamma`` of one split are what their names say.
+    """Check that ``blur`` and ``blur_gamma`` of a split differ and are not exchanged.
 
     Args:
-        blur: The part that reads ``blur``, and its pairs.
-        gamma: The one that reads ``blur_gamma``.
+        blur: The part that reads ``blur``, and the facts about its pairs.
+        gamma: The part that reads ``blur_gamma``, and the facts about its pairs.
+
+    Returns:
+        At most one finding.
     """
     part, others = gamma[0], {pair.key: pair for pair in gamma[1]}
     as_coded = int(np.abs(EXPONENTS - 1).argmin())
@@ -171,13 +180,13 @@ def find_in_blur_folders(
     ]
     same = tuple(key for key, equal, _ in both if equal)
     if same:
-        text = f'{len(same)} of {len(both)} images are the same as those of blur'
+        text = f'{len(same)} of {len(both)} images are equal to the images of blur'
         return [Finding(FAULT, 'blur_folders', part.name, text, 'unpack the data set again', same)]
     brighter = sum(larger for _, _, larger in both)
     if len(both) >= _MIN_PAIRS and brighter < (1 - _AGREEMENT) * len(both):
         text = (
             f'blur and blur_gamma are exchanged: in {len(both) - brighter} of {len(both)} frames '
-            'blur is the brighter one, as an average in linear light is'
+            'blur is brighter, but an average in linear light should be brighter'
         )
         return [Finding(FAULT, 'blur_folders', part.name, text, 'exchange the folders')]
     return []

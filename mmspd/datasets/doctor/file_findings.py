@@ -1,4 +1,4 @@
-"""What the files of a part of a data set say, each by itself and against the others."""
+"""Checks of the files: readable, 8-bit color, equal sizes, no duplicates, no leakage."""
 
 from collections import defaultdict
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -12,13 +12,13 @@ __all__ = ['PairFacts', 'find_in_files', 'find_leakage']
 
 
 class PairFacts(NamedTuple):
-    """What was found out about a pair.
+    """Facts about a pair.
 
-    Args:
-        key: Its key.
-        names: The blurry and the sharp file, relative to the data set's folder.
-        images: Facts of the blurry and the sharp image.
-        measures: How the two compare; ``None`` where they cannot be compared.
+    Attributes:
+        key: Key of the pair.
+        names: The blurry and the sharp file, relative to the folder of the data set.
+        images: Facts about the blurry and the sharp image.
+        measures: Comparison of the two images; ``None`` if they cannot be compared.
     """
 
     key: str
@@ -28,12 +28,15 @@ class PairFacts(NamedTuple):
 
 
 def find_in_files(part: Part, facts: Sequence[PairFacts], crop: int) -> List[Finding]:
-    """Judge the files of a part: unreadable, of the wrong kind or size, or there twice.
+    """Find unreadable files, wrong kinds, wrong sizes and duplicates in a part.
 
     Args:
         part: The part.
-        facts: All its pairs.
+        facts: Facts about all its pairs.
         crop: Side of the training crop in pixels.
+
+    Returns:
+        The findings.
     """
     return [
         *_unreadable(part, facts),
@@ -44,20 +47,20 @@ def find_in_files(part: Part, facts: Sequence[PairFacts], crop: int) -> List[Fin
 
 
 def _files(facts: Sequence[PairFacts]) -> Dict[str, ImageFacts]:
-    """Return all images by name; one that is in several pairs counts once."""
+    """Return the facts about all images by file name; an image of several pairs counts once."""
     return {name: image for pair in facts for name, image in zip(pair.names, pair.images)}
 
 
 def _unreadable(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
-    """Report files that cannot be decoded."""
+    """Find files that cannot be decoded."""
     bad = [f'{name}: {image.problem}' for name, image in _files(facts).items() if image.problem]
     if bad:
-        text, cure = plural(len(bad), 'file', 'cannot be read'), 'copy again, or remove the pair'
+        text, cure = plural(len(bad), 'file', 'cannot be read'), 'copy it again or remove the pair'
         yield Finding(FAULT, 'unreadable', part.name, text, cure, tuple(bad))
 
 
 def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
-    """Report images that are not 8-bit color."""
+    """Find images that are not 8-bit color."""
     by_kind = defaultdict(list)
     for name, image in _files(facts).items():
         by_kind[image.kind].append(name)
@@ -66,7 +69,7 @@ def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
         'alpha': ('has an alpha channel', 'have an alpha channel'),
         '16-bit': ('has 16 bits per channel', 'have 16 bits per channel'),
     }
-    cure = 'convert to 8-bit RGB, or pack the data with tools/dataset_converters/pack.py --to-rgb'
+    cure = 'convert to 8-bit RGB or pack the data with tools/dataset_converters/pack.py --to-rgb'
     for kind, verbs in texts.items():
         if by_kind[kind]:
             names = tuple(by_kind[kind])
@@ -74,7 +77,7 @@ def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
 
 
 def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Finding]:
-    """Report sizes that differ within a pair, are too small to train on, or vary."""
+    """Find pairs of two sizes and images smaller than the crop; note a range of sizes."""
     sizes: Dict[str, Tuple[int, int]] = {}
     differing = []
     for pair in facts:
@@ -95,16 +98,17 @@ def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Findin
             plural(len(small), 'pair', 'is', 'are')
             + f' smaller than the training crop of {crop} pixels'
         )
-        cure = "lower gt_patch_size in the config's pipeline, or remove the pair"
+        cure = 'lower gt_patch_size in the pipeline or remove the pair'
         yield Finding(WARNING, 'small', part.name, text, cure, small)
     different = sorted(set(sizes.values()), key=lambda size: (size[0] * size[1], size))
     if len(different) > 1:
-        text = '{} sizes, from {}x{} to {}x{}'.format(len(different), *different[0], *different[-1])
+        smallest, largest = ('{}x{}'.format(*size) for size in (different[0], different[-1]))
+        text = f'the images have {len(different)} sizes, from {smallest} to {largest}'
         yield Finding(NOTE, 'sizes', part.name, text)
 
 
 def _duplicates(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
-    """Report images with the same pixels."""
+    """Find images with equal pixels."""
     blurry: Dict[bytes, List[str]] = defaultdict(list)
     sharp: Dict[bytes, List[str]] = defaultdict(list)
     unblurred = []
@@ -117,12 +121,12 @@ def _duplicates(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
         if digests[0] and digests[0] == digests[1]:
             unblurred.append(pair.key)
     if unblurred:
-        text = plural(len(unblurred), 'blurry image', 'is', 'are') + ' the same as the sharp one'
-        cure = 'remove the pair, or copy the blurry image again'
+        text = plural(len(unblurred), 'blurry image', 'is', 'are') + ' equal to the sharp one'
+        cure = 'remove the pair or copy the blurry image again'
         yield Finding(WARNING, 'unblurred', part.name, text, cure, tuple(unblurred))
     twice = tuple(' = '.join(names) for names in blurry.values() if len(names) > 1)
     if twice:
-        text = plural(len(twice), 'blurry image', 'is', 'are') + ' there more than once'
+        text = plural(len(twice), 'blurry image', 'is', 'are') + ' present more than once'
         yield Finding(WARNING, 'duplicate', part.name, text, 'remove the copies', twice)
     shared = [names for names in sharp.values() if len(names) > 1]
     if shared and not twice:
@@ -131,10 +135,13 @@ def _duplicates(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
 
 
 def find_leakage(parts: Sequence[Tuple[Part, Sequence[PairFacts]]]) -> List[Finding]:
-    """Report images of training parts that are in other parts too.
+    """Find images of the training parts that are also in other parts.
 
     Args:
-        parts: All parts and their pairs.
+        parts: All parts and the facts about their pairs.
+
+    Returns:
+        A finding for each part with such images.
     """
     seen: Dict[Optional[bytes], str] = {}
     for part, facts in parts:
@@ -151,7 +158,7 @@ def find_leakage(parts: Sequence[Tuple[Part, Sequence[PairFacts]]]) -> List[Find
             if image.digest in seen
         )
         if leaked:
-            text = plural(len(leaked), 'image', 'is', 'are') + ' in the training data too'
-            cure = 'remove from one of the two; results on such images mean nothing'
+            text = plural(len(leaked), 'image', 'is', 'are') + ' also in the training data'
+            cure = 'remove the images from one of the two, because such results are invalid'
             findings.append(Finding(FAULT, 'leakage', part.name, text, cure, leaked))
     return findings

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, or worth knowing of it."""
+"""Findings: faults, warnings and notes about a data set."""
 
 from dataclasses import dataclass
 from typing import Sequence, Tuple
@@ -8,22 +8,27 @@ __all__ = ['FAULT', 'NOTE', 'WARNING', 'Finding', 'pairs_finding', 'plural']
 FAULT, WARNING, NOTE = 'fault', 'warning', 'note'
 
 _SHOWN_NAMES = 3
-#: From this share of the pairs on, what may be a peculiarity of a few is a fault of the data set.
+#: Share of odd pairs from which the finding is a fault, not a warning.
 _MANY = 0.1
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found in a part of a data set.
+    """A finding in a part of a data set.
 
     Args:
-        level: ``'fault'``, training or testing stops or its result is worthless; ``'warning'``,
-            someone should look; ``'note'``, good to know.
+        level: ``'fault'``: training or testing fails or its result is wrong. ``'warning'``: look
+            at the data. ``'note'``: no action is needed.
         check: Name of the check, for programs.
-        part: Part of the data set, as the report calls it.
-        text: What is found, with its number.
-        cure: What to do; ``''`` where nothing is to be done.
-        names: All files or pairs that it concerns.
+        part: Part of the data set.
+        text: The problem, with the number of files or pairs.
+        cure: The fix; ``''`` if no action is needed.
+        names: All files or pairs with the problem.
+
+    Examples:
+        >>> from mmspd.datasets.doctor import Finding
+        >>> print(Finding('fault', 'gray', 'train', '1 image is gray', 'convert it').line())
+        fault    train: 1 image is gray; convert it.
     """
 
     level: str
@@ -34,15 +39,31 @@ class Finding:
     names: Tuple[str, ...] = ()
 
     def line(self) -> str:
-        """Return the finding in one line, with the first names."""
+        """Return the finding as one line with the first three names."""
         shown = ', '.join(self.names[:_SHOWN_NAMES])
         shown += ', ...' if len(self.names) > _SHOWN_NAMES else ''
         names = f' ({shown})' if shown else ''
-        return f'{self.level:7}  {self.part}: {self.text}{names}' + (self.cure and f': {self.cure}')
+        line = f'{self.level:7}  {self.part}: {self.text}{names}' + (self.cure and f'; {self.cure}')
+        return line if line.endswith('.') else f'{line}.'
 
 
 def plural(number: int, noun: str, one: str = '', many: str = '') -> str:
-    """Return a number with its noun and verb: '1 image is gray', '2 images are gray'."""
+    """Format a number with a noun and a verb: '1 image is gray', '2 images are gray'.
+
+    Args:
+        number: The number.
+        noun: The noun in the singular; the plural adds an s.
+        one: The rest of the phrase for 1.
+        many: The rest of the phrase for other numbers; by default as for 1.
+
+    Returns:
+        The phrase.
+
+    Examples:
+        >>> from mmspd.datasets.doctor.findings import plural
+        >>> plural(2, 'image', 'is gray', 'are gray')
+        '2 images are gray'
+    """
     phrase = f'{number} {noun} {one}' if number == 1 else f'{number} {noun}s {many or one}'
     return phrase.rstrip()
 
@@ -50,16 +71,19 @@ def plural(number: int, noun: str, one: str = '', many: str = '') -> str:
 def pairs_finding(
     check: str, part: str, verbs: Tuple[str, ...], cure: str, names: Sequence[str], judged: int
 ) -> Finding:
-    """Report pairs that look wrong: a fault where they are many, otherwise a warning.
+    """Return the finding for odd pairs: a fault from a tenth of the pairs on, else a warning.
 
     Args:
-        check: As of :class:`Finding`.
-        part: As there.
-        verbs: The rest of the sentence '1 pair ...', and of '2 pairs ...'.
-        cure: As there.
-        names: The pairs that look wrong.
-        judged: Number of pairs that were looked at.
+        check: Name of the check.
+        part: Part of the data set.
+        verbs: The rest of the sentence '1 pair ...' and of the sentence '2 pairs ...'.
+        cure: The fix.
+        names: Keys of the odd pairs.
+        judged: Number of compared pairs.
+
+    Returns:
+        The finding.
     """
     level = FAULT if len(names) >= _MANY * judged else WARNING
-    text = f'{plural(len(names), "pair", *verbs)}, of {judged} judged'
+    text = f'{plural(len(names), "pair", *verbs)}, of {judged} compared'
     return Finding(level, check, part, text, cure, tuple(names))

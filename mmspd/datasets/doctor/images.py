@@ -1,4 +1,4 @@
-"""What an image file is, and whether all of it is there."""
+"""Facts about an image file: kind, size, and whether it is complete."""
 
 import hashlib
 import warnings
@@ -18,13 +18,14 @@ _ALPHA_MODES = ('RGBA', 'RGBa', 'PA')
 
 
 class ImageFacts(NamedTuple):
-    """What is known of an image file.
+    """Facts about an image file.
 
-    Args:
-        problem: Why it cannot be read; ``''`` if it can.
+    Attributes:
+        problem: The reason why the file cannot be read; ``''`` if it is readable.
         kind: ``'gray'``, ``'alpha'`` or ``'16-bit'``; ``''`` for 8-bit color.
-        size: Width and height as training sees them; ``None`` if it cannot be read.
-        digest: Hash of the pixels; ``None`` where they were not looked at.
+        size: Width and height in pixels after the EXIF orientation is applied; ``None`` if the
+            file is unreadable.
+        digest: Hash of the pixels; ``None`` if they were not read.
     """
 
     problem: str = ''
@@ -34,15 +35,15 @@ class ImageFacts(NamedTuple):
 
 
 def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndarray]]:
-    """Look at an image file.
+    """Read an image file.
 
     Args:
         path: The file.
-        quick: Only read the header.
+        quick: Whether to read only the header.
 
     Returns:
-        The facts, and the pixels, RGB, uint8, shape (H, W, 3), whatever kind of image it is; they
-        are ``None`` where it cannot be read, or ``quick``.
+        The facts and the pixels, converted to RGB, uint8, shape ``(H, W, 3)``. The pixels are
+        ``None`` if the file is unreadable or ``quick`` is set.
     """
     facts = _ask_pillow(path, whole=not quick)
     if quick or facts.problem:
@@ -56,28 +57,28 @@ def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndar
 
 
 def _ask_pillow(path: Path, whole: bool) -> ImageFacts:
-    """Read the header, and see that nothing is missing: OpenCV may decode what is there of a file.
+    """Read the header with Pillow, and check that the file is complete.
 
-    A PNG image is whole if the checksums of all its chunks are right up to the last one; the others
-    have none, and are decoded.
+    OpenCV may decode a truncated file without an error. A PNG file has checksums, so verifying them
+    is enough. Files of other formats are decoded.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of damaged EXIF data, which nobody reads
+            warnings.simplefilter('ignore')  # damaged EXIF data does not matter
             with Image.open(path) as image:
                 facts = ImageFacts('', _kind(image), upright_size(image)[::-1])
                 if whole:
                     (image.verify if image.format == 'PNG' else image.load)()
     except UnidentifiedImageError:
         return ImageFacts('not an image' if path.stat().st_size else 'empty')
-    except Exception as error:  # Pillow's decoders raise nearly anything when a file is damaged
+    except Exception as error:  # Pillow raises many kinds of errors for damaged files
         return ImageFacts(getattr(error, 'strerror', None) or f'damaged: {error}')
     return facts
 
 
 def _kind(image: ImageFile.ImageFile) -> str:
-    """Name what training refuses in an image that is not 8-bit color."""
-    # Pillow gives 16-bit color the mode of 8 bits; what the file holds is in its decoder's layout
+    """Return the kind of an image that is not 8-bit color, else an empty string."""
+    # Pillow reports an 8-bit mode for 16-bit color, but the decoder's raw mode has the true depth
     if image.mode[0] in 'IF' or any(';16' in str(tile[3]) for tile in image.tile):
         return '16-bit'
     if image.mode in _GRAY_MODES:

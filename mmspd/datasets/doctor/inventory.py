@@ -1,4 +1,4 @@
-"""Which images a part of a data set has, whether they are all there and have their partners."""
+"""Find the pairs of each part of a data set, missing partners and missing images."""
 
 import difflib
 import re
@@ -18,21 +18,21 @@ from mmspd.registry import DATASETS
 __all__ = ['Part', 'take_inventory']
 
 _GOPRO_SEQUENCE = re.compile(r'(GOPR\d{4})_\d{2}_\d{2}')
-#: Frames of the test sequences of GoPro, 100 in those that are not named.
+#: Frames of the GoPro test sequences that do not have 100.
 _GOPRO_TEST = {'GOPR0410': 134, 'GOPR0862': 77}
-#: Similar names are searched for so many files; beyond, the pattern is clear.
+#: Similar names are searched for this many files only, because the search is slow.
 _SUGGESTIONS = 50
 
 
 @dataclass(frozen=True)
 class Part:
-    """A split that the layout promised, and the pairs that it really has.
+    """A split of a data set and the pairs that were found in it.
 
     Args:
-        layout: Layout of the data set, as :class:`~mmspd.datasets.layouts.DatasetSplit` names it.
-        split: Name of the split; ``''`` where there are none.
-        dataset: Reads it.
-        pairs: Pairs of files that are both there.
+        layout: Layout of the data set, as in :class:`~mmspd.datasets.layouts.DatasetSplit`.
+        split: Name of the split; ``''`` if there are no splits.
+        dataset: Dataset that reads the split.
+        pairs: Pairs with both files present.
     """
 
     layout: str
@@ -58,34 +58,34 @@ class Part:
 
     @property
     def is_training(self) -> bool:
-        """Whether one trains on it; a folder without splits may be for that too."""
+        """Whether the part is for training. A folder without splits may be, so it counts too."""
         return not self.split or self.split.startswith('train')
 
     @property
     def is_gopro(self) -> bool:
-        """Whether it claims to be a split of GOPRO_Large, not only to have its layout."""
+        """Whether the part has the sequence names of GOPRO_Large and no records."""
         if self.layout != 'gopro' or (self.root / self.split / RECORDS_NAME).exists():
             return False
         return all(_GOPRO_SEQUENCE.fullmatch(pair.key.split('/')[0]) for pair in self.pairs)
 
     def relative(self, path: Path) -> str:
-        """Return a file's name below the data set's folder; a list may name one elsewhere."""
+        """Return a path relative to the data set, or unchanged if the file is elsewhere."""
         return (path.relative_to(self.root) if self.root in path.parents else path).as_posix()
 
 
 def take_inventory(split: DatasetSplit) -> Tuple[Part, List[Finding]]:
-    """Find the pairs of a split, and all that its dataset would refuse in its folders and names.
+    """Find the pairs of a split, and the problems with its folders and names.
 
     Args:
-        split: A split as :func:`~mmspd.datasets.layouts.recognize` returns it.
+        split: A split from :func:`~mmspd.datasets.layouts.recognize`.
 
     Returns:
-        The split with its pairs, and what is wrong with it.
+        The part with its pairs, and the findings.
     """
     dataset = DATASETS.build(dict(split.dataset, lazy_init=True))
     part, findings = Part(split.layout, split.split, dataset, []), []
     try:
-        # what training reads is the measure, so its own search comes first
+        # use the search of training first; the searches below only explain its errors
         part.pairs.extend(dataset.find_pairs())
     except UserError as error:
         findings = _search(part, str(error))
@@ -93,17 +93,17 @@ def take_inventory(split: DatasetSplit) -> Tuple[Part, List[Finding]]:
 
 
 def _search(part: Part, refusal: str) -> List[Finding]:
-    """Find the pairs of a split that its dataset refuses, and everything that has no partner."""
+    """Find the valid pairs of a faulty split, and the images without partners."""
     search = _search_list if part.layout == 'realblur' else _search_folders
     try:
         findings = search(part)
-    except UserError as error:  # two files of one name, or a list that cannot be read
+    except UserError as error:  # two files with one name, or a damaged list
         return [Finding(FAULT, 'layout', part.name, str(error))]
     return findings or [Finding(FAULT, 'layout', part.name, refusal)]
 
 
 def _search_list(part: Part) -> List[Finding]:
-    """Find the listed pairs that are there, and the files that are not."""
+    """Find the complete pairs of a list, and the missing files."""
     listed = part.dataset.listed_pairs()
     files = {file for pair in listed for file in (pair.blur, pair.sharp)}
     missing = sorted(file for file in files if not file.is_file())
@@ -116,12 +116,12 @@ def _search_list(part: Part) -> List[Finding]:
 
 
 def _by_name(files: Iterable[Path]) -> Dict[str, Path]:
-    """Key files by their paths without suffix."""
+    """Return the files by their paths without suffix."""
     return {file.with_suffix('').as_posix(): file for file in files}
 
 
 def _search_folders(part: Part) -> List[Finding]:
-    """Find the pairs by name, and the images that have no partner."""
+    """Find the pairs by name, and the images without partners."""
     blurry, sharp, spare = _LISTS[part.layout](part)
     part.pairs.extend(Pair(key, blurry[key], sharp[key]) for key in blurry if key in sharp)
     findings = []
@@ -138,7 +138,7 @@ def _search_folders(part: Part) -> List[Finding]:
 def _partner_finding(
     part: Part, words: Sequence[str], unpaired: Dict[str, Path], candidates: Dict[str, Path]
 ) -> List[Finding]:
-    """Report files without partners, each with the candidate whose name is nearly the same."""
+    """Return the finding for files without partners, with a similar name for each file."""
     if not unpaired:
         return []
     by_folder: Dict[str, Dict[str, Path]] = defaultdict(dict)
@@ -148,21 +148,21 @@ def _partner_finding(
     names: List[str] = []
     for key, path in unpaired.items():
         folder, _, name = key.rpartition('/')
-        nearby = {**by_folder[''], **by_folder[folder]}  # HIDE's sharp images have one folder
+        nearby = {**by_folder[''], **by_folder[folder]}  # HIDE has one folder of sharp images
         near = difflib.get_close_matches(name, nearby, 1, 0.8) if len(names) < _SUGGESTIONS else ()
         hint = f", did you mean '{part.relative(nearby[near[0]])}'?" if near else ''
         names.append(part.relative(path) + hint)
-    cure = 'rename, add the partner of the same name, or remove'
+    cure = 'rename it, add the partner of the same name, or remove it'
     text = plural(len(unpaired), *words)
     return [Finding(FAULT, 'partner', part.name, text, cure, tuple(names))]
 
 
-#: Blurry and sharp images by key, and sharp ones by name that may or may not belong to the split.
+#: Blurry images and sharp images by key, and further sharp images by name (HIDE).
 Lists = Tuple[Dict[str, Path], Dict[str, Path], Dict[str, Path]]
 
 
 def _list_gopro(part: Part) -> Lists:
-    """List the images of all sequences."""
+    """Return the images of all sequences."""
     lists: Tuple[Dict[str, Path], Dict[str, Path]] = ({}, {})
     for sequence in sorted((part.root / part.split).iterdir()):
         if sequence.name.startswith('.'):
@@ -174,7 +174,7 @@ def _list_gopro(part: Part) -> Lists:
 
 
 def _list_hide(part: Part) -> Lists:
-    """List the images of the split, and the common folder of sharp images."""
+    """Return the images of the split, and the unused images of the common sharp folder."""
     blurry = images_by_stem(part.root / part.split)
     sharp = {path.stem: path for path in images_by_stem(part.root / 'GT').values()}
     used = {key: sharp[path.stem] for key, path in blurry.items() if path.stem in sharp}
@@ -183,7 +183,7 @@ def _list_hide(part: Part) -> Lists:
 
 
 def _list_folders(part: Part) -> Lists:
-    """List the images of the two folders."""
+    """Return the images of the two folders."""
     blurry, sharp = part.root / part.dataset.blur_dir, part.root / part.dataset.sharp_dir
     return images_by_stem(blurry), images_by_stem(sharp), {}
 
@@ -192,7 +192,7 @@ _LISTS = dict(gopro=_list_gopro, hide=_list_hide, pairs=_list_folders)
 
 
 def _count(part: Part) -> List[Finding]:
-    """Compare the number of pairs with that of the official data set, if it claims to be one."""
+    """Compare the number of pairs with the official number, for an official data set."""
     expected = part.dataset.OFFICIAL_PAIRS.get(part.split)
     claimed = part.layout in ('hide', 'realblur') or part.is_gopro
     if not part.pairs or not claimed or expected in (None, len(part.pairs)):
@@ -210,8 +210,8 @@ def _count(part: Part) -> List[Finding]:
             WARNING,
             'count',
             part.name,
-            f'{plural(len(part.pairs), "pair")}, the official split has {expected}',
-            'unpack the data set again; results on a part of it compare with no published ones',
+            f'{plural(len(part.pairs), "pair")}, but the official split has {expected}',
+            'unpack the data set again, because results on a part of it cannot be compared',
             odd,
         )
     ]

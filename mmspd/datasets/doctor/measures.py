@@ -1,4 +1,4 @@
-"""What two images say of each other: which is sharper, are they aligned, is it one scene."""
+"""Compare two images: sharpness, alignment, and whether they show the same scene."""
 
 from typing import NamedTuple, Optional, Tuple
 
@@ -7,26 +7,26 @@ import numpy as np
 
 __all__ = ['EXPONENTS', 'DetailMeasures', 'PairMeasures', 'measure_pair']
 
-#: Exponents at which the brightness of a pair is compared; 1 is as coded, 2.2 linear light.
+#: Exponents at which brightness is compared: 1 for pixel values, 2.2 for linear light.
 EXPONENTS = np.linspace(0.4, 4, 37)
 
 _POWERS = (np.arange(256) / 255) ** EXPONENTS[:, None]  # (exponents, 256)
-_LONG_SIDE = 640  # images are reduced to it; blur and shifts of interest survive
-_MIN_SIDE = 160  # in smaller images unrelated scenes look alike too often
-_MIN_TEXTURE = 0.02  # standard deviation of the details; below there is nothing to align
-_DETAIL = 8.0  # sigma that separates details from shading, in reduced pixels
-_REGULARIZATION = 0.01  # of the spectrum's mean power
-_SUPPORT = 0.25  # of the kernel's peak; smaller values are noise
+_LONG_SIDE = 640  # larger images are reduced; relevant blurs and shifts remain visible
+_MIN_SIDE = 160  # unrelated smaller images are too often similar
+_MIN_TEXTURE = 0.02  # standard deviation of the details; smoother images cannot be aligned
+_DETAIL = 8.0  # sigma of the high-pass filter for details, in reduced pixels
+_REGULARIZATION = 0.01  # share of the mean power of the spectrum
+_SUPPORT = 0.25  # share of the peak of the kernel; smaller values are noise
 
 
 class DetailMeasures(NamedTuple):
-    """How the details of a pair compare.
+    """Comparison of the details of a pair.
 
-    Args:
-        sharpness: Gradient energy of the blurry image over that of the sharp one; 1 is equal.
-        shift: Displacement (x, y) of the blurry image against the sharp one, in pixels.
-        excess: Length of the shift by the spread of the blur, both in reduced pixels.
-        relation: How surely both show the same scene; see :func:`measure_pair`.
+    Attributes:
+        sharpness: Gradient energy of the blurry image, divided by the one of the sharp image.
+        shift: Displacement ``(x, y)`` of the blurry image relative to the sharp image, in pixels.
+        excess: Length of the shift, divided by 1 + the spread of the kernel, in reduced pixels.
+        relation: Evidence that both images show the same scene; see :func:`measure_pair`.
     """
 
     sharpness: float
@@ -38,9 +38,10 @@ class DetailMeasures(NamedTuple):
 class PairMeasures(NamedTuple):
     """Measures of a pair.
 
-    Args:
-        brightening: Mean of (blurry ** p - sharp ** p) for each p of ``EXPONENTS``, on [0, 1].
-        details: ``None`` where the images are too small or too smooth to compare them.
+    Attributes:
+        brightening: Mean of (blurry ** p - sharp ** p) for each p of ``EXPONENTS``, with pixel
+            values in [0, 1].
+        details: Comparison of the details; ``None`` if the images are too small or too smooth.
     """
 
     brightening: Tuple[float, ...]
@@ -50,29 +51,43 @@ class PairMeasures(NamedTuple):
 def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
     """Compare a blurry image with its sharp one.
 
-    One kernel that turns the sharper image's details into the other's is estimated by regularized
-    division of the spectra. Its centroid is the shift; blur alone keeps it within the spread of the
-    kernel. Unrelated images give a kernel of noise without a peak: the relation is the height of
-    the peak over the standard deviation, times the largest normalized cross-correlation.
+    A regularized division of the spectra estimates the kernel that maps the details of the sharper
+    image to those of the other image. The centroid of the kernel is the shift. Blur alone keeps the
+    centroid within the spread of the kernel. For unrelated images the kernel is noise without a
+    peak. The relation is the height of the peak, divided by the standard deviation of the kernel
+    and multiplied by the maximum of the normalized cross-correlation.
 
     Args:
-        blurry: RGB, uint8, shape (H, W, 3).
-        sharp: As the blurry one, of the same size.
+        blurry: RGB, uint8, shape ``(H, W, 3)``.
+        sharp: RGB, uint8, shape ``(H, W, 3)``.
+
+    Returns:
+        The measures.
+
+    Examples:
+        >>> import cv2
+        >>> import numpy as np
+        >>> from mmspd.datasets.doctor.measures import measure_pair
+        >>> sharp = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+        >>> sharp = cv2.resize(sharp, (160, 160), interpolation=cv2.INTER_CUBIC)
+        >>> details = measure_pair(cv2.blur(sharp, (7, 5)), sharp).details
+        >>> details.sharpness < 1, [round(value) for value in details.shift]
+        (True, [0, 0])
     """
     counts = [np.bincount(image.ravel(), minlength=256) for image in (blurry, sharp)]
     brightening = tuple((_POWERS @ (counts[0] - counts[1]) / blurry.size).tolist())
-    nothing = PairMeasures(brightening)
+    not_compared = PairMeasures(brightening)
     scale = max(1.0, max(blurry.shape) / _LONG_SIDE)
     grays = [_reduced_gray(image, scale) for image in (blurry, sharp)]
     if min(grays[0].shape) < _MIN_SIDE:
-        return nothing
+        return not_compared
     energies = [_gradient_energy(gray) for gray in grays]
     details = [gray - cv2.GaussianBlur(gray, (0, 0), _DETAIL) for gray in grays]
     sign = 1
-    if energies[0] > energies[1]:  # exchanged; a kernel that sharpens has no shape
+    if energies[0] > energies[1]:  # exchanged images; estimate the kernel that blurs
         details, sign = details[::-1], -1
     if details[1].std() < _MIN_TEXTURE:
-        return nothing
+        return not_compared
     (x, y), spread, relation = _kernel_of(*details)
     sharpness, excess = energies[0] / max(energies[1], 1e-12), float(np.hypot(x, y) / (1 + spread))
     shift = sign * scale * x, sign * scale * y
@@ -80,7 +95,7 @@ def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
 
 
 def _reduced_gray(image: np.ndarray, scale: float) -> np.ndarray:
-    """Return an image in gray, float32 on [0, 1], with sides reduced by the scale."""
+    """Return a gray image, float32 in [0, 1], with sides divided by the scale."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     if scale == 1:
         return gray
@@ -89,13 +104,13 @@ def _reduced_gray(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _gradient_energy(gray: np.ndarray) -> float:
-    """Return the mean square of the gradient, smoothed as noise is no sharpness."""
+    """Return the mean squared gradient, after smoothing against noise."""
     smooth = cv2.GaussianBlur(gray, (0, 0), 1)
     return float(sum((np.diff(smooth, axis=axis) ** 2).mean() for axis in (0, 1)))
 
 
 def _kernel_of(blurry: np.ndarray, sharp: np.ndarray) -> Tuple[Tuple[float, float], float, float]:
-    """Estimate the kernel between two images' details: centroid (x, y), spread and relation."""
+    """Estimate the kernel between two images; return centroid ``(x, y)``, spread, relation."""
     height, width = blurry.shape
     window = np.outer(np.hanning(height), np.hanning(width))
     blurry, sharp = blurry * window, sharp * window

@@ -1,1 +1,1 @@
-"""Packs: data sets decoded once, read by memory map."""
+"""Packs: decoded data sets that are read through a memory map."""

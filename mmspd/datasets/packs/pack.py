@@ -1,8 +1,8 @@
-"""Packs: the images of a split, decoded once and read by memory map.
+"""Packs: the decoded images of a split, read through a memory map.
 
-A pack is a folder of two files. ``pixels.npy`` is a flat uint8 array; every image is a slice of it
-with shape (H, W, 3), RGB. ``index.json`` holds the fields of :class:`Pack`: the place, the checksum
-and the source file of every image.
+A pack is a folder of two files. ``pixels.npy`` is a flat uint8 array. Each image is a slice of it
+with shape ``(H, W, 3)``, RGB. ``index.json`` has the fields of :class:`Pack`, with the offset, the
+checksum and the source file of each image.
 """
 
 import json
@@ -28,11 +28,11 @@ class PackedImage:
     """An image in a pack.
 
     Args:
-        file: The image file, relative to the data set's folder.
-        size: Its length in bytes.
-        mtime_ns: When it was last changed, in nanoseconds.
-        offset: Index of its first value in the pack's array.
-        checksum: CRC-32 of its pixels; 0 until the pack is made.
+        file: Path of the image file, relative to the folder of the data set.
+        size: Size of the image file in bytes.
+        mtime_ns: Modification time of the image file, in nanoseconds.
+        offset: Index of the first value of the image in the array of the pack.
+        checksum: CRC-32 of the pixels; 0 until the pack is written.
     """
 
     file: str
@@ -44,14 +44,14 @@ class PackedImage:
 
 @dataclass(frozen=True)
 class PackedPair:
-    """A pair in a pack; both images are H x W.
+    """A pair in a pack. Both images have the same size.
 
     Args:
-        key: Name that is unique within the pack.
-        severity: Severity of the blur where it is recorded.
-        height: H in pixels.
-        width: W in pixels.
-        images: The blurry and the sharp image, or one image that stands for both.
+        key: Unique name of the pair within the pack.
+        severity: Recorded severity of the blur; ``None`` if it is not recorded.
+        height: Height in pixels.
+        width: Width in pixels.
+        images: The blurry and the sharp image, or a single sharp photo.
     """
 
     key: str
@@ -62,20 +62,20 @@ class PackedPair:
 
     @property
     def nbytes(self) -> int:
-        """Length of one image's pixels in bytes."""
+        """Number of bytes of an image."""
         return self.height * self.width * 3
 
 
 class PairPlace(NamedTuple):
-    """The place of a pair's pixels: all that a sample carries of its pack.
+    """The location of a pair in a pack. It is small, so that samples can carry it.
 
-    Args:
-        path: The pack.
-        modified: When its pixels were last changed, in nanoseconds.
-        height: H in pixels.
-        width: W in pixels.
-        blur: Index of the blurry image's first value.
-        sharp: Index of the sharp image's first value.
+    Attributes:
+        path: Folder of the pack.
+        modified: Modification time of ``pixels.npy``, in nanoseconds.
+        height: Height in pixels.
+        width: Width in pixels.
+        blur: Index of the first value of the blurry image.
+        sharp: Index of the first value of the sharp image.
     """
 
     path: str
@@ -86,11 +86,11 @@ class PairPlace(NamedTuple):
     sharp: int
 
     def images(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Return the blurry and the sharp image without reading them yet.
+        """Return the blurry and the sharp image as views of the memory map.
 
         Returns:
-            RGB, uint8, shape (H, W, 3), read-only: their memory is the file. The file stays mapped
-            in this process.
+            Two arrays, RGB, uint8, shape ``(H, W, 3)``, read-only. Pixels are read on access. The
+            file stays mapped in this process.
 
         Raises:
             UserError: The pack was removed or replaced after the dataset had opened it.
@@ -105,16 +105,16 @@ class PairPlace(NamedTuple):
 
 @dataclass(frozen=True)
 class Pack:
-    """A pack, or the plan of one.
+    """The index of a pack, or the plan of a pack that is not written yet.
 
     Args:
-        path: Its folder.
-        choices: The dataset's choices, which decide which pairs these are.
+        path: Folder of the pack.
+        choices: Layout and arguments of the dataset that select the pairs.
         source: Folder of the data set.
-        version: Version of mmspd.
+        version: Version of mmspd that wrote the pack.
         to_rgb: Whether gray, alpha and 16-bit images are converted.
-        pairs: The pairs, in the order of the dataset.
-        modified: When its pixels were last changed, in nanoseconds; 0 for a plan.
+        pairs: The pairs in the order of the dataset.
+        modified: Modification time of ``pixels.npy``, in nanoseconds; 0 for a plan.
     """
 
     path: Path
@@ -127,30 +127,30 @@ class Pack:
 
     @property
     def complete(self) -> bool:
-        """Whether the pack is made."""
+        """Whether the pack is written."""
         return self.modified > 0
 
     @property
     def nbytes(self) -> int:
-        """Length of the array."""
+        """Number of bytes of all images."""
         return sum(pair.nbytes * len(pair.images) for pair in self.pairs)
 
     def to_json(self) -> str:
-        """Return the index in one line of ASCII text."""
+        """Return the index as one line of JSON, in ASCII."""
         fields = asdict(self)
         del fields['path'], fields['modified']
         return json.dumps(fields)
 
     def place(self, pair: PackedPair) -> PairPlace:
-        """Return the place of a pair's pixels."""
+        """Return the location of a pair."""
         offsets = pair.images[0].offset, pair.images[-1].offset
         return PairPlace(str(self.path), self.modified, pair.height, pair.width, *offsets)
 
     def checksums(self, pair: PackedPair) -> List[int]:
-        """Read the images of a pair from the disk and return their checksums."""
+        """Read the images of a pair and return their CRC-32 checksums."""
         file = self.path / PIXELS
         start = np.load(file, mmap_mode='r').offset
-        # a plain read reports a failing disk as an error, a memory map ends the process
+        # on a failing disk a plain read raises an error, but a memory map ends the process
         return [
             zlib.crc32(np.fromfile(file, np.uint8, pair.nbytes, offset=start + image.offset).data)
             for image in pair.images
@@ -160,7 +160,7 @@ class Pack:
         """Read all pixels and compare the checksums.
 
         Returns:
-            The image files, relative to the data set's folder, whose pixels are damaged.
+            The source files of the damaged images, relative to the folder of the data set.
 
         Raises:
             UserError: The pixels cannot be read.
@@ -177,13 +177,16 @@ class Pack:
 
 
 def read_pack(path: Path) -> Pack:
-    """Read the index of a pack and check the length of its pixels.
+    """Read the index of a pack and check the size of ``pixels.npy``.
 
     Args:
-        path: Folder of a pack.
+        path: Folder of the pack.
+
+    Returns:
+        The pack.
 
     Raises:
-        UserError: The pack cannot be read, or is cut off or damaged.
+        UserError: The pack cannot be read or is damaged.
     """
     try:
         fields = json.loads((path / INDEX).read_text('utf-8'))
@@ -195,26 +198,26 @@ def read_pack(path: Path) -> Pack:
     except OSError as error:
         raise _unreadable(path, error) from error
     except (ValueError, KeyError, TypeError, EOFError) as error:
-        raise UserError(f"'{path}' is cut off or no pack ({error}): {_FIX}") from error
+        raise UserError(f"'{path}' is a damaged pack or no pack ({error}); {_FIX}.") from error
     if pixels.dtype != np.uint8 or pixels.shape != (pack.nbytes,):
         raise UserError(
-            f"'{path / PIXELS}' has {pixels.dtype} values of shape {pixels.shape}, but its index "
-            f'describes {pack.nbytes} of uint8: {_FIX}'
+            f"'{path / PIXELS}' has {pixels.dtype} values of shape {pixels.shape}, but the index "
+            f'needs {pack.nbytes} of uint8; {_FIX}.'
         )
     return pack
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    """Return the error for a pack that the disk does not give."""
-    return UserError(f"cannot read the pack '{path}' ({error.strerror or error}): {_FIX}")
+    """Return the error for a pack that cannot be read."""
+    return UserError(f"Cannot read the pack '{path}' ({error.strerror or error}); {_FIX}.")
 
 
 @lru_cache(maxsize=16)
 def _map_pixels(path: str, modified: int) -> np.ndarray:
-    """Map a pack into this process, once; all processes share its pages."""
+    """Map a pack into memory, once per process; all processes share its pages."""
     file = Path(path, PIXELS)
     if not file.is_file() or file.stat().st_mtime_ns != modified:
         raise UserError(
-            f"the pack '{path}' was replaced or removed during the run: start the run again"
+            f"The pack '{path}' was replaced or removed during the run; start the run again."
         )
     return np.asarray(np.load(file, mmap_mode='r'))

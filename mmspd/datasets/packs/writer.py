@@ -1,4 +1,4 @@
-"""Making packs (:mod:`mmspd.datasets.packs.pack`): planned, written and verified."""
+"""Plan, write and verify packs (:mod:`mmspd.datasets.packs.pack`)."""
 
 import fcntl
 import json
@@ -30,25 +30,25 @@ from mmspd.version import __version__
 
 __all__ = ['plan_pack', 'write_pack']
 
-#: While a pack is made: the plan in the first line, then [number, checksums] of each finished pair.
+#: Exists while a pack is written: the plan, then a line [number, checksums] per finished pair.
 _JOURNAL = 'journal.jsonl'
 
 
 def plan_pack(dataset: PairedImageDataset, folder: Path, to_rgb: bool = False) -> Pack:
-    """Plan the pack of a dataset from the headers of its images; nothing is written.
+    """Plan the pack of a dataset from the headers of its images. No file is written.
 
     Args:
-        dataset: Reads the image files.
-        folder: Where the pack goes; its name is the dataset's ``pack_name``.
-        to_rgb: Convert gray, alpha and 16-bit images to 8-bit RGB.
+        dataset: Dataset that reads the image files (``packed='raw'``).
+        folder: Parent folder of the pack. The name of the pack is ``dataset.pack_name``.
+        to_rgb: Whether to convert gray, alpha and 16-bit images to 8-bit RGB.
 
     Returns:
-        The existing pack, if it is complete and made from the same images with the same choices;
-        otherwise the plan of a new one.
+        The existing pack if it is complete and made from the same images with the same settings,
+        otherwise the plan of a new pack.
 
     Raises:
-        UserError: An image cannot be read, the images of a pair differ in size, or the pack of
-            another folder has this name.
+        UserError: An image cannot be read, the images of a pair differ in size, or the name is
+            used by the pack of another folder.
     """
     root, path = Path(dataset.data_root).expanduser(), folder / dataset.pack_name
     pairs: List[PackedPair] = []
@@ -70,36 +70,53 @@ def plan_pack(dataset: PairedImageDataset, folder: Path, to_rgb: bool = False) -
         return existing
     if existing.source != plan.source:
         raise UserError(
-            f"'{path}' holds the pack of another folder, '{existing.source}': choose another "
-            'output folder, or delete it'
+            f"'{path}' is the pack of another folder, '{existing.source}'; choose another output "
+            'folder or delete that pack.'
         )
     return plan
 
 
 def write_pack(plan: Pack, workers: int = 0) -> None:
-    """Write a pack and verify it, or go on where an interrupted run of the same plan stopped.
+    """Write and verify a pack. Continue an interrupted run of the same plan.
 
-    The pack appears under its name once it is whole and its checksums have been read back. An
-    error removes the unfinished pack; a killed run leaves a folder ``NAME.part``, which the next
-    run continues, or starts anew if an image file or a choice has changed.
+    The pack gets its name after all checksums have been verified. An error removes the unfinished
+    pack. A killed run leaves the folder ``NAME.part``. The next run continues it, or starts again
+    if an image file or a setting has changed.
 
     Args:
-        plan: The pack.
-        workers: Processes that decode at the same time; 0 is this one.
+        plan: The plan.
+        workers: Number of decoding processes; 0 uses this process.
 
     Raises:
-        UserError: Images cannot be used, the disk is full, or another process makes this pack.
+        UserError: An image is unusable, the disk is full, or another process is writing the pack.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import PairedFolderDataset
+        >>> from mmspd.datasets.image_io import write_png
+        >>> from mmspd.datasets.packs.pack import read_pack
+        >>> from mmspd.datasets.packs.writer import plan_pack, write_pack
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for folder in ('input', 'target'):
+        ...         write_png(Path(root, folder, 'cat.png'), np.zeros((32, 48, 3), np.uint8))
+        ...     plan = plan_pack(PairedFolderDataset(root, lazy_init=True), Path(root, 'packs'))
+        ...     write_pack(plan)
+        ...     pack = read_pack(plan.path)
+        ...     pack.path.name, pack.nbytes, pack.verify()
+        ('pairs_input_target', 9216, [])
     """
     part = replace(plan, path=plan.path.with_name(plan.path.name + '.part'))
     try:
         part.path.mkdir(parents=True, exist_ok=True)
         with open(part.path / _JOURNAL, 'a+', encoding='ascii') as journal:
             try:
-                # a lock of the process: workers that outlive a killed packer do not inherit it
+                # workers of a killed packer do not inherit this lock
                 fcntl.lockf(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError(
-                    f"'{plan.path}' is being made by another process: wait for it"
+                    f"'{plan.path}' is being written by another process; wait until it ends."
                 ) from error
             try:
                 checksums = _resume(part, journal)
@@ -110,27 +127,28 @@ def write_pack(plan: Pack, workers: int = 0) -> None:
                 raise
     except OSError as error:
         raise UserError(
-            f"cannot write '{plan.path}', {plan.nbytes:,} bytes: {error.strerror}"
+            f"Cannot write '{plan.path}', {plan.nbytes:,} bytes ({error.strerror}); free space or "
+            'choose another output folder.'
         ) from error
 
 
 def _plan_pair(root: Path, pair: Pair, offset: int) -> PackedPair:
-    """Give a pair its place, without checksums yet."""
+    """Plan a pair, without checksums."""
     images: List[PackedImage] = []
     sizes = {}
-    for file in dict.fromkeys((pair.blur, pair.sharp)):  # one file may stand for both
+    for file in dict.fromkeys((pair.blur, pair.sharp)):  # equal for sharp photos
         height, width = read_size(file)
         name, status = os.path.relpath(file, root), file.stat()
         sizes[f"'{name}' is {width}x{height}"] = height, width
         place = offset + len(images) * height * width * 3
         images.append(PackedImage(name, status.st_size, status.st_mtime_ns, place))
     if len(set(sizes.values())) > 1:
-        raise UserError(f'a pair needs equal sizes, but {", ".join(sizes)}')
+        raise UserError(f'{" and ".join(sizes)} pixels; give the images of a pair the same size.')
     return PackedPair(pair.key, pair.severity, height, width, images)
 
 
 def _contents(pack: Pack) -> Pack:
-    """Return a pack reduced to all that its pixels and their order depend on."""
+    """Return a pack with only the fields that determine its pixels."""
     pairs = [
         replace(pair, images=[replace(image, checksum=0) for image in pair.images])
         for pair in pack.pairs
@@ -139,21 +157,21 @@ def _contents(pack: Pack) -> Pack:
 
 
 def _refuse(errors: Sequence[UserError], pairs: int) -> None:
-    """Raise an error that names the first pairs that cannot be packed, if there are any."""
+    """Raise an error that lists the first three unusable pairs, if there are any."""
     if not errors:
         return
-    more = f'; and {len(errors) - 3} more' if len(errors) > 3 else ''
+    more = f' And {len(errors) - 3} more.' if len(errors) > 3 else ''
     if any(isinstance(error, ColorError) for error in errors):
-        more += '; give --to-rgb to convert gray, alpha and 16-bit images'
-    names = '; '.join(map(str, errors[:3]))
-    raise UserError(f'{len(errors)} of {pairs} pairs cannot be packed: {names}{more}')
+        more += ' Give --to-rgb to convert gray, alpha and 16-bit images.'
+    first = ' '.join(map(str, errors[:3]))
+    raise UserError(f'{len(errors)} of {pairs} pairs cannot be packed: {first}{more}')
 
 
 def _resume(part: Pack, journal: TextIO) -> Dict[int, List[int]]:
-    """Return the checksums of the finished pairs by their number, or make room to begin."""
+    """Return the checksums of the finished pairs by number, or reserve the disk space."""
     journal.seek(0)
     text = journal.read()
-    lines = text.split('\n')[:-1]  # a line that was cut off has no end
+    lines = text.split('\n')[:-1]  # ignore an incomplete last line
     if lines[:1] == [part.to_json()]:
         journal.truncate(text.rfind('\n') + 1)
         recorded = dict(map(json.loads, lines[1:]))
@@ -168,7 +186,7 @@ def _resume(part: Pack, journal: TextIO) -> Dict[int, List[int]]:
 
 
 def _fill(part: Pack, journal: TextIO, checksums: Dict[int, List[int]], workers: int) -> None:
-    """Decode the pairs that are not done, and add their checksums."""
+    """Decode the remaining pairs and add their checksums."""
     numbers = [number for number in range(len(part.pairs)) if number not in checksums]
     decode = partial(_decode, part.path, Path(part.source), part.to_rgb)
     results = map_in_processes(decode, [part.pairs[number] for number in numbers], workers)
@@ -184,7 +202,7 @@ def _fill(part: Pack, journal: TextIO, checksums: Dict[int, List[int]], workers:
 
 
 def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[List[int], UserError]:
-    """Decode a pair into the array; return its checksums, or why an image cannot be used."""
+    """Decode a pair into the array; return its checksums, or the error of an unusable image."""
     start, checksums = np.load(part / PIXELS, mmap_mode='r').offset, []
     with open(part / PIXELS, 'r+b') as file:
         for image in pair.images:
@@ -195,7 +213,10 @@ def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[Lis
                 return error
             height, width = pixels.shape[:2]
             if (height, width) != (pair.height, pair.width):
-                return UserError(f"'{path}' is {width}x{height}, not as its header said")
+                return UserError(
+                    f"'{path}' is {width}x{height} pixels, but its header says "
+                    f'{pair.width}x{pair.height}; copy it again or remove the pair.'
+                )
             file.seek(start + image.offset)
             file.write(pixels.data)
             checksums.append(zlib.crc32(pixels.data))
@@ -203,7 +224,7 @@ def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[Lis
 
 
 def _finish(part: Pack, checksums: Dict[int, List[int]], path: Path) -> None:
-    """Add the index, read everything back, and give the pack its name."""
+    """Write the index, verify the pixels, and rename the folder."""
     pairs = [
         replace(pair, images=[replace(i, checksum=c) for i, c in zip(pair.images, checksums[n])])
         for n, pair in enumerate(part.pairs)
@@ -211,15 +232,15 @@ def _finish(part: Pack, checksums: Dict[int, List[int]], path: Path) -> None:
     write_text(part.path / INDEX, replace(part, pairs=pairs).to_json())
     with open(part.path / PIXELS, 'rb') as file:
         os.fsync(file.fileno())
-        # the check shall read the disk, not the memory that still holds the same
+        # drop the page cache, so that the check reads the disk
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     damaged = read_pack(part.path).verify()
     if damaged:
         raise UserError(
-            f"the disk does not return the pixels written to '{part.path}' for {len(damaged)} "
-            f"images (the first: '{damaged[0]}'): check the disk, or choose another folder"
+            f"The disk returned wrong pixels from '{part.path}' for {len(damaged)} images (first "
+            f"'{damaged[0]}'); check the disk or choose another output folder."
         )
-    for name in (PIXELS, INDEX, _JOURNAL):  # of the pack that this one replaces
+    for name in (PIXELS, INDEX, _JOURNAL):  # files of an older pack
         (path / name).unlink(missing_ok=True)
     os.replace(part.path, path)
     (path / _JOURNAL).unlink()

@@ -1,4 +1,4 @@
-"""Transforms of the data pipelines."""
+"""Transforms for data pipelines."""
 
 from mmspd.datasets.transforms.crop import SevereCrop
 from mmspd.datasets.transforms.loading import LoadImagePair, LoadPhoto

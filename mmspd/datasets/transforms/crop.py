@@ -1,4 +1,4 @@
-"""Crops of a pair that prefer severe blur."""
+"""Random crops of a pair that prefer severely blurred areas."""
 
 from typing import Any, Dict, List
 
@@ -11,39 +11,56 @@ from mmspd.registry import TRANSFORMS
 
 __all__ = ['SevereCrop', 'crop_severity', 'random_boxes']
 
-_LINES = 32  # of a crop are looked at
+_LINES = 32  # lines of a crop that are compared
 
 
 @TRANSFORMS.register_module()
 class SevereCrop(BaseTransform):
-    """MMagic's ``PairedRandomCrop`` with a preference for the severely blurred parts of a pair.
+    """MMagic's ``PairedRandomCrop`` with a preference for severely blurred areas.
 
-    Draws several crops and keeps one, with a probability in proportion to its
-    :func:`crop_severity` to the power of ``preference``. Replaces ``img`` and ``gt`` by copies of
-    the crop; nothing else of them is read.
+    Draws several crops and keeps one. The probability of a crop is proportional to
+    :func:`crop_severity` to the power of ``preference``. ``img`` and ``gt`` become copies of the
+    crop.
 
     Args:
         gt_patch_size: Side of the crop in pixels.
-        candidates: Crops to choose from; 1 is a uniform random crop.
-        preference: 2 keeps a crop in about the proportion of its blur's extent, 0 is a uniform
-            random crop, more is more selective.
+        candidates: Number of crops to choose from, at least 1. With 1 the crop is uniformly random.
+        preference: Exponent of the severity, at least 0. With 0 the crop is uniformly random. With
+            2 the probability is about proportional to the extent of the blur. Larger values prefer
+            severe blur more.
 
     Raises:
         UserError: A value is out of its range, or an image is smaller than the crop.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets import SevereCrop
+        >>> sharp = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+        >>> crop = SevereCrop(gt_patch_size=32, candidates=4, preference=2)
+        >>> sample = crop(dict(img=sharp // 2, gt=sharp, gt_path='sharp.png'))
+        >>> sample['img'].shape, sample['gt'].shape
+        ((32, 32, 3), (32, 32, 3))
     """
 
     def __init__(self, gt_patch_size: int, candidates: int = 4, preference: float = 2.0) -> None:
         if candidates < 1 or preference < 0:
             raise UserError(
-                f'SevereCrop needs at least 1 candidate and a preference of at least 0, not '
-                f'candidates={candidates} and preference={preference}'
+                f'SevereCrop got candidates={candidates} and preference={preference}; give at '
+                'least 1 candidate and a preference of at least 0.'
             )
         self.gt_patch_size = gt_patch_size
         self.candidates = candidates
         self.preference = preference
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Crop ``img`` and ``gt`` at the same place."""
+        """Crop ``img`` and ``gt`` at the same position.
+
+        Args:
+            results: A sample with ``img``, ``gt`` and ``gt_path``.
+
+        Returns:
+            The sample with the crops.
+        """
         blurry, sharp = results['img'], results['gt']
         boxes = random_boxes(results, self.gt_patch_size, self.candidates)
         severities = [crop_severity(box.of(blurry), box.of(sharp)) for box in boxes]
@@ -54,35 +71,39 @@ class SevereCrop(BaseTransform):
 
 
 def crop_severity(blurry: np.ndarray, sharp: np.ndarray) -> float:
-    """Compare the blurry image's error with the texture there was to lose.
+    """Estimate the severity of the blur of a crop.
 
-    It is the mean absolute error divided by the mean absolute difference between neighboring
-    pixels of the sharp image, on some lines of the crop. On natural photos it grows about as the
-    square root of the blur's extent, from 0.2 at 2 pixels to 0.7 at 16.
+    The severity is the mean absolute error of the blurry image, divided by the mean absolute
+    difference between neighboring pixels of the sharp image. Both are measured on some lines of the
+    crop. On natural photos the severity grows about with the square root of the extent of the blur,
+    from 0.2 at 2 pixels to 0.7 at 16 pixels.
 
     Args:
-        blurry: RGB, uint8, shape (H, W, 3).
-        sharp: As ``blurry``.
+        blurry: RGB, uint8, shape ``(H, W, 3)``.
+        sharp: RGB, uint8, shape ``(H, W, 3)``.
 
     Returns:
-        A positive number.
+        A positive number without unit.
     """
     every = max(len(sharp) // _LINES, 1)
     lines = sharp[:-1:every].astype(np.int16)
     below = sharp[1::every]
     error = np.abs(blurry[:-1:every] - lines).mean()
     texture = np.abs(np.diff(lines, axis=1)).mean() + np.abs(below - lines).mean()
-    # both offsets are about the noise of a good photo: where there is nothing else, nothing is seen
+    # both offsets are about the noise of a good photo, so flat areas get a low severity
     return float((error + 0.1) / (texture + 2))
 
 
 def random_boxes(results: Dict[str, Any], size: int, count: int = 1) -> List[Box]:
-    """Draw square crops of ``gt``, uniformly by ``numpy.random``.
+    """Draw uniformly random square crops of ``gt`` with ``numpy.random``.
 
     Args:
-        results: A sample; ``gt_path`` is named in the error.
-        size: Side in pixels.
+        results: A sample with ``gt`` and ``gt_path``.
+        size: Side of the crops in pixels.
         count: Number of crops.
+
+    Returns:
+        The crops.
 
     Raises:
         UserError: The image is smaller than the crop.
@@ -90,8 +111,8 @@ def random_boxes(results: Dict[str, Any], size: int, count: int = 1) -> List[Box
     height, width = results['gt'].shape[:2]
     if min(height, width) < size:
         raise UserError(
-            f"'{results['gt_path']}' is {width}x{height}, smaller than the training crop of {size} "
-            "pixels: lower the pipeline's gt_patch_size or remove the image"
+            f"'{results['gt_path']}' is {width}x{height} pixels, smaller than the training crop of "
+            f'{size}; lower gt_patch_size in the pipeline or remove the image.'
         )
     tops = np.random.randint(height - size + 1, size=count)
     lefts = np.random.randint(width - size + 1, size=count)

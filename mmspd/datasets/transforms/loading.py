@@ -1,4 +1,4 @@
-"""Loading a blurry image together with its sharp one."""
+"""Load a pair of images, or a single photo."""
 
 from typing import Any, Dict, Tuple
 
@@ -15,27 +15,48 @@ __all__ = ['LoadImagePair', 'LoadPhoto']
 
 @TRANSFORMS.register_module()
 class LoadImagePair(BaseTransform):
-    """Load ``img`` (blurry) and ``gt`` (sharp) as RGB uint8 arrays of shape (H, W, 3).
+    """Loads ``img`` (blurry) and ``gt`` (sharp) as RGB uint8 arrays of shape ``(H, W, 3)``.
 
-    Reads ``img_path`` and ``gt_path``; adds ``img``, ``gt`` and what MMagic's transforms, data
-    preprocessor and visualizer ask for: ``ori_{img,gt}_shape``, ``{img,gt}_channel_order``
-    (``'rgb'``), ``{img,gt}_color_type`` and ``scale`` (1). The arrays are fresh at every call, for
-    MMagic's ``Flip`` works in place; but those of a ``place`` in a pack are the file itself,
-    read-only, which the data set copies once they are cropped.
+    Reads the files ``img_path`` and ``gt_path``. Adds ``img`` and ``gt``, and the keys that MMagic
+    needs: ``ori_{img,gt}_shape``, ``{img,gt}_channel_order`` (``'rgb'``), ``{img,gt}_color_type``
+    and ``scale`` (1). The arrays are new in every call, because MMagic's ``Flip`` works in place.
+    If ``place`` names a pack, the arrays are read-only views of the pack; the dataset copies them
+    after the crop.
 
     Raises:
-        UserError: A file cannot be read, is not 8-bit color, or the two sizes differ.
+        UserError: A file cannot be read or is not 8-bit color, or the sizes of the images differ.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import LoadImagePair
+        >>> from mmspd.datasets.image_io import write_png
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = {key: f'{folder}/{key}.png' for key in ('img_path', 'gt_path')}
+        ...     for path in paths.values():
+        ...         write_png(Path(path), np.zeros((32, 48, 3), np.uint8))
+        ...     sample = LoadImagePair()(paths)
+        >>> sample['img'].shape, sample['gt_channel_order'], sample['scale']
+        ((32, 48, 3), 'rgb', 1)
     """
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Load the two images of ``results``."""
+        """Load the two images.
+
+        Args:
+            results: A sample with ``img_path`` and ``gt_path``, and optionally ``place``.
+
+        Returns:
+            The sample with ``img`` and ``gt``.
+        """
         for key, image in zip(('img', 'gt'), self._read(results)):
             _add_image(results, key, image)
         (height, width), (gt_height, gt_width) = results['img'].shape[:2], results['gt'].shape[:2]
         if (height, width) != (gt_height, gt_width):
             raise UserError(
-                f"the pair differs in size: '{results['img_path']}' is {width}x{height}, "
-                f"'{results['gt_path']}' is {gt_width}x{gt_height}; a pair needs equal sizes"
+                f"'{results['img_path']}' is {width}x{height} pixels, but '{results['gt_path']}' "
+                f'is {gt_width}x{gt_height}; give the images of a pair the same size.'
             )
         results['scale'] = 1
         return results
@@ -47,29 +68,49 @@ class LoadImagePair(BaseTransform):
         if place is not None:
             return place.images()
         blurry = read_rgb(results['img_path'])
-        if results['img_path'] == results['gt_path']:  # a sharp photo, not yet blurred
+        if results['img_path'] == results['gt_path']:  # SynthesizeBlur makes the blurry image
             return blurry, blurry.copy()
         return blurry, read_rgb(results['gt_path'])
 
 
 @TRANSFORMS.register_module()
 class LoadPhoto(BaseTransform):
-    """Load ``img`` alone, as :class:`LoadImagePair` does, where there is no sharp image.
+    """Loads only ``img``, a photo without a sharp image, like :class:`LoadImagePair`.
 
     Raises:
         UserError: The file cannot be read or is not 8-bit color.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from mmspd.datasets import LoadPhoto
+        >>> from mmspd.datasets.image_io import write_png
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'cat.png')
+        ...     write_png(path, np.zeros((32, 48, 3), np.uint8))
+        ...     sample = LoadPhoto()(dict(img_path=str(path)))
+        >>> sample['ori_img_shape']
+        (32, 48, 3)
     """
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Load the photo of ``results``."""
+        """Load the photo.
+
+        Args:
+            results: A sample with ``img_path``.
+
+        Returns:
+            The sample with ``img``.
+        """
         _add_image(results, 'img', read_rgb(results['img_path']))
         results['scale'] = 1
         return results
 
 
 def _add_image(results: Dict[str, Any], key: str, image: np.ndarray) -> None:
-    """Add an image with what MMagic asks to be told about it."""
-    # workers are the parallelism; OpenMP threads inside each would fight over the cores
+    """Add an image and the keys about it that MMagic needs."""
+    # the workers already run in parallel; OpenCV threads in each would compete for the cores
     if cv2.getNumThreads() > 1:
         cv2.setNumThreads(0)
     results[key] = image

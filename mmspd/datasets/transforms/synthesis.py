@@ -1,4 +1,4 @@
-"""Fresh blur for every sample, made while training."""
+"""Synthesize new blur for every sample during training."""
 
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
 
@@ -18,25 +18,35 @@ __all__ = ['SynthesizeBlur']
 
 @TRANSFORMS.register_module()
 class SynthesizeBlur(BaseTransform):
-    """Make ``img`` (blurry) from ``gt`` (sharp).
+    """Makes ``img`` (blurry) from ``gt`` (sharp).
 
-    Draws a crop and makes it as it looks in the whole blurred photo, in time that depends on the
-    crop alone (:func:`~mmspd.datasets.blur.synthesis.synthesize_blur`). Severities are shares of
-    the photo's size, so do not crop before this. An ``img`` that is there is replaced. All
+    Draws a crop and computes only that crop of the blurred photo
+    (:func:`~mmspd.datasets.blur.synthesis.synthesize_blur`). The severity is relative to the size
+    of the whole photo, so do not crop before this transform. An existing ``img`` is replaced. The
     randomness comes from ``numpy.random``, which the dataset seeds for each sample and epoch.
 
-    Sets ``img`` and ``gt`` to fresh RGB uint8 arrays of shape (crop, crop, 3), ``severity`` to a
-    name and ``blur_extent`` to the mean over the crop of the diameter of a point's path in pixels.
+    Sets ``img`` and ``gt`` to new RGB uint8 arrays of shape ``(crop, crop, 3)``, ``severity`` to a
+    name and ``blur_extent`` to the mean diameter of the paths of the points in the crop, in pixels.
 
     Args:
-        gt_patch_size: Side of the crop in pixels; 0 blurs the whole photo, for validation.
-        severities: Weight by severity's name, of which each sample gets one; all alike by default.
-        extent: Range of the extent in pixels, instead of ``severities``.
+        gt_patch_size: Side of the crop in pixels; 0 blurs the whole photo (for validation).
+        severities: Weight of each severity, at least 0. Each sample draws one severity. Default:
+            equal weights.
+        extent: Range of the extent in pixels, in place of ``severities``.
         **spec: Arguments of :class:`~mmspd.datasets.blur.synthesis.BlurSpec`: ``kind``,
             ``moving_regions``, ``noise`` and ``highlight_gain``.
 
     Raises:
         UserError: A value is out of its range, or a photo is smaller than the crop.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets import SynthesizeBlur
+        >>> sharp = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+        >>> blur = SynthesizeBlur(gt_patch_size=64, severities=dict(moderate=1, severe=0))
+        >>> sample = blur(dict(gt=sharp, gt_path='sharp.png'))
+        >>> sample['img'].shape, sample['gt'].shape, sample['severity']
+        ((64, 64, 3), (64, 64, 3), 'moderate')
     """
 
     def __init__(
@@ -47,7 +57,7 @@ class SynthesizeBlur(BaseTransform):
         **spec: Any,
     ) -> None:
         if severities is not None and extent is not None:
-            raise UserError('SynthesizeBlur takes severities or extent, not both: leave out one')
+            raise UserError('SynthesizeBlur got severities and extent; give only one of the two.')
         shares: Dict[Union[str, Tuple[float, float]], float] = {}
         if extent is None:
             equal = dict.fromkeys(SEVERITIES, 1)
@@ -59,7 +69,14 @@ class SynthesizeBlur(BaseTransform):
         self.specs = [BlurSpec(amount, **spec) for amount in shares]
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Crop and blur ``gt``."""
+        """Crop and blur ``gt``.
+
+        Args:
+            results: A sample with ``gt`` and ``gt_path``.
+
+        Returns:
+            The sample with ``img``, ``gt``, ``severity`` and ``blur_extent``.
+        """
         sharp = results['gt']
         if self.gt_patch_size:
             (box,) = random_boxes(results, self.gt_patch_size)
