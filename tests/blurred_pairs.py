@@ -1,4 +1,4 @@
-"""Small data sets of blurry and sharp pairs, and the data doctor's view of them."""
+"""Small data sets of blurry and sharp pairs, faults in them, and their check."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ def texture(seed):
 
 
 def blurred(image, exponent=1.0):
-    """A box blur of the values to a power."""
+    """Apply a box blur to the pixel values to the power of ``exponent``."""
     average = cv2.blur((image / 255.0) ** exponent, (7, 5)).clip(0) ** (1 / exponent)
     return (255 * average).round().astype(np.uint8)
 

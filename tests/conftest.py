@@ -1,4 +1,4 @@
-"""Fixtures that the whole suite shares: a tiny data set, tiny configs, tools in other processes."""
+"""Fixtures for all tests: a tiny data set, tiny configs, tools in other processes."""
 
 import functools
 import multiprocessing
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# before torch is imported: the tests' tensors are too small to share between threads; and bit-equal
-# runs, forked processes and two ranks are a matter of the CPU, whatever else the machine has
+# set before torch is imported: the tensors of the tests are too small for several threads, and the
+# tests of bit-equal runs, forked processes and two ranks need the CPU
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
@@ -22,7 +22,7 @@ from mmengine.logging import MMLogger
 REPOSITORY = Path(__file__).resolve().parents[1]
 TRAIN_PAIRS, VAL_PAIRS = 6, 2
 
-# one server forks every process of the session, also those of the package's own pools
+# one server forks all processes of the session, also the worker pools of the package
 multiprocessing.set_forkserver_preload(
     [
         'support',
@@ -38,7 +38,7 @@ multiprocessing.set_forkserver_preload(
 
 @pytest.fixture(autouse=True)
 def loggers_end_with_their_test():
-    """Forget MMEngine's loggers of a test, with their log files and the captured output."""
+    """Close MMEngine's loggers of a test, which hold its log files and captured output."""
     loggers = MMLogger._instance_dict
     before = set(loggers)
     yield
@@ -49,7 +49,7 @@ def loggers_end_with_their_test():
 
 @pytest.fixture(scope='session')
 def shared_data():
-    """The folder of data that is shared between checkouts; the test is skipped without it."""
+    """The folder of shared test data (MMSPD_SHARED); without it the test is skipped."""
     folder = Path(os.environ.get('MMSPD_SHARED', REPOSITORY.parent / 'shared'))
     if not folder.is_dir():
         pytest.skip(f'no shared data: MMSPD_SHARED is not set and {folder} does not exist')
@@ -58,7 +58,7 @@ def shared_data():
 
 @pytest.fixture(scope='session')
 def pairs_root(tmp_path_factory):
-    """A folder with train and val pairs of 32x32 pixels, each in ``input`` and ``target``."""
+    """A folder with train and val pairs of 32x32 pixels, in ``input`` and ``target``."""
     root = tmp_path_factory.mktemp('pairs')
     rng = np.random.default_rng(0)
     for split, count in (('train', TRAIN_PAIRS), ('val', VAL_PAIRS)):
@@ -73,7 +73,7 @@ def pairs_root(tmp_path_factory):
 
 @functools.cache
 def config_text(base, pairs):
-    """A config of ``tests/configs`` as plain assignments on the default runtime."""
+    """Return a config of ``tests/configs`` as plain assignments on the default runtime."""
     runtime = REPOSITORY / 'configs' / '_base_' / 'default_runtime.py'
     config = Config.fromfile(REPOSITORY / 'tests' / 'configs' / f'{base}.py').to_dict()
     inherited = Config.fromfile(runtime).to_dict()
@@ -85,7 +85,7 @@ def config_text(base, pairs):
 
 @pytest.fixture
 def write_config(tmp_path, pairs_root):
-    """Return a function that writes a config of ``tests/configs``, with Python text appended."""
+    """Return a function that writes a config of ``tests/configs`` plus Python text."""
 
     def write(extra='', name='tiny.py', base='tiny'):
         path = tmp_path / name
@@ -97,14 +97,16 @@ def write_config(tmp_path, pairs_root):
 
 @pytest.fixture
 def make_runner(write_config, tmp_path):
-    """Return a function that builds a config's runner, with Python text appended."""
+    """Return a function that builds the runner of a config plus Python text."""
 
     from mmengine.runner import Runner
 
     def make(extra='', work='work', base='tiny', **changes):
         config = Config.fromfile(write_config(extra, base=base))
         config.work_dir = str(tmp_path / work)
-        config.experiment_name = f'{tmp_path.name}_{work}'  # the runners of a process share names
+        config.experiment_name = (
+            f'{tmp_path.name}_{work}'  # experiment names must be unique in a process
+        )
         config.merge_from_dict(changes)
         return Runner.from_cfg(config)
 
@@ -113,7 +115,7 @@ def make_runner(write_config, tmp_path):
 
 @pytest.fixture
 def tested(write_config, tmp_path):
-    """Return the path of a tiny config and of a checkpoint for it, without any training."""
+    """The paths of a tiny config and of an untrained checkpoint."""
     import torch
 
     from mmspd.apis import init_model
@@ -126,10 +128,10 @@ def tested(write_config, tmp_path):
 
 @pytest.fixture
 def call_tool(capsys, monkeypatch):
-    """Return a function that runs a tool in this process: its exit code, output and errors."""
+    """Return a function that runs a tool in this process and returns code, output, errors."""
     from mmspd.utils.cli import run_main
 
-    monkeypatch.setenv('LOCAL_RANK', '0')  # or the tool would leave it behind
+    monkeypatch.setenv('LOCAL_RANK', '0')  # so that the value of the tool is removed after the test
 
     def call(tool, *arguments):
         with pytest.raises(SystemExit) as stop:
@@ -141,13 +143,13 @@ def call_tool(capsys, monkeypatch):
 
 @pytest.fixture(scope='session')
 def processes():
-    """A context for processes that start with the packages already imported."""
+    """A context for new processes with the packages already imported."""
     return multiprocessing.get_context('forkserver')
 
 
 @pytest.fixture
 def start_tool(processes, tmp_path):
-    """Return a function that starts a tool in a process of its own, its output in ``.log``."""
+    """Return a function that starts a tool in a new process with its output in ``.log``."""
     started = []
 
     def start(tool, *arguments, **environment):
@@ -171,7 +173,7 @@ def start_tool(processes, tmp_path):
 
 @pytest.fixture
 def run_tool(start_tool):
-    """Return a function that runs a tool to its end and returns its exit code and output."""
+    """Return a function that runs a tool to its end and returns the exit code and output."""
 
     def run(tool, *arguments, **environment):
         process = start_tool(tool, *arguments, **environment)

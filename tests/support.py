@@ -1,4 +1,4 @@
-"""What tests need in processes of their own: tools as functions, hooks that kill."""
+"""Helpers for tests: load and run tools, hooks that kill a process, a device-read counter."""
 
 import importlib.util
 import os
@@ -14,41 +14,41 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# MMEngine formats the config's text with yapf whenever it saves or logs it, which takes almost half
-# the time of a tiny run; unformatted it is the same Python.
+# MMEngine formats a config with yapf when it saves or logs the config. This takes almost half the
+# time of a tiny run. The unformatted text is the same Python.
 mmengine_config.FormatCode = lambda text, **_: (text, False)
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 
-#: Appended to a config: averaged weights.
+#: Text to append to a config: average the weights.
 EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
 
 
 def load_tool(name):
-    """Import a tool, to call its ``main`` without a process of its own."""
+    """Import a tool, to call its ``main`` in this process."""
     spec = importlib.util.spec_from_file_location(f'tool_{Path(name).stem}', TOOLS / name)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its worker processes find their functions by this name
+    sys.modules[spec.name] = module  # worker processes find their functions by this name
     spec.loader.exec_module(module)
     return module
 
 
 def run_tool(path, arguments, log, **environment):
-    """Run a tool of the repository as its own process does, its output in a file."""
+    """Run a tool as a script, with the output in a file; called in a new process."""
     with open(log, 'w', buffering=1) as file:
-        # the descriptors, not only Python's streams: worker processes and libraries write as well
+        # redirect the descriptors, because worker processes and libraries write to them too
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         os.environ.update(environment)
         torch.set_num_threads(1)
         sys.argv = [path, *arguments]
-        sys.path.insert(0, str(Path(path).parent))  # as of a script of its own
+        sys.path.insert(0, str(Path(path).parent))  # as Python does for a script
         runpy.run_path(path, run_name='__main__')
 
 
 @HOOKS.register_module()
 class KillAtIteration(Hook):
-    """Kill the process as a scheduler would, in front of an iteration."""
+    """Kills the process before an iteration, like a cluster scheduler."""
 
     def __init__(self, at):
         self.at = at
@@ -60,9 +60,9 @@ class KillAtIteration(Hook):
 
 @HOOKS.register_module()
 class KillDuringSave(Hook):
-    """Kill the process at its n-th call of the system while it saves checkpoints.
+    """Kills the process at the n-th system call (fsync or replace) of checkpoint saving.
 
-    In the middle of a write the file holds half of its bytes.
+    In fsync, the file is cut to half of its bytes first.
     """
 
     def __init__(self, at):
@@ -92,9 +92,9 @@ class KillDuringSave(Hook):
 
 
 class DeviceReads(TorchDispatchMode):
-    """Lists, within a ``with``, from where values are read that a device would be waited for."""
+    """Records the stacks of operations that wait for a device, within a ``with`` block."""
 
-    #: What reads values that lie on the host whatever the device is.
+    #: Callers that read values on the host on any device.
     HOST = ('data_preprocessor', 'torch/optim', 'torch/utils/data', 'mmspd/datasets')
     OPERATORS = ('_local_scalar_dense', 'nonzero', 'masked_select', '_unique2')
 

@@ -1,4 +1,4 @@
-"""The layering of the package and a few things that must not be in it, read from the source."""
+"""Layers of the package and forbidden constructs, checked in the source."""
 
 import ast
 import re
@@ -16,16 +16,16 @@ TEXTS = {
 }
 PACKAGE = {path: ast.parse(text) for path, text in TEXTS.items() if ROOT / 'mmspd' in path.parents}
 
-#: These do not know each other, and the utilities below them know none of them.
+#: These packages do not import each other, and mmspd.utils imports none of them.
 PARTS = ('mmspd.models', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.engine')
 TOP = ('mmspd.apis', 'mmspd.visualization')
 
-#: An import may only point down: what a layer must not know.
+#: Packages that a layer must not import. Imports may only point down.
 LAYERS = {part: (*(other for other in PARTS if other != part), *TOP) for part in PARTS}
 LAYERS['mmspd.weights'] = (*PARTS, *TOP)
 LAYERS['mmspd.utils'] = (*PARTS, *TOP, 'mmspd.weights')
 LAYERS['mmspd.visualization'] = ('mmspd.apis', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.engine')
-#: Of the models, from the top: what is trained, what runs it in tiles, what is guided, its parts.
+#: Layers of mmspd.models from the top; the packages in _OF_GUIDED are below them.
 _MODELS = [f'mmspd.models.{name}' for name in ('deblurrer', 'tiling', 'guided')]
 _OF_GUIDED = ('seams', 'priors', 'embeddings', 'restorers', 'losses', 'teachers', 'layers')
 LAYERS.update({layer: tuple(_MODELS[:place]) for place, layer in enumerate(_MODELS) if place})
@@ -37,13 +37,13 @@ def module_of(path):
 
 
 def imports_of(tree):
-    """All modules that a file imports, whether at its top or inside a function."""
+    """Return all modules that a file imports, at the top or in functions."""
     imports = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # of a relative import the module is None or lacks the package
+            # the module of a relative import is None or has no package
             module = '.' * node.level + (node.module or '')
             imports.update([module, *(f'{module}.{alias.name}' for alias in node.names)])
     return imports
@@ -56,7 +56,7 @@ def is_in(module, *packages):
     return any(module == package or module.startswith(package + '.') for package in packages)
 
 
-#: Who imports whom.
+#: Importing module and imported name.
 PAIRS = [(module, name) for module, imports in IMPORTS.items() for name in sorted(imports)]
 
 

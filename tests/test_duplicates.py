@@ -1,4 +1,4 @@
-"""Restorers share blocks, not copies of code."""
+"""Restorers share building blocks and do not copy code."""
 
 import ast
 from itertools import combinations
@@ -9,7 +9,7 @@ WINDOW = 6
 
 
 def blocks(path):
-    """All runs of six lines of code, without imports, docstrings and comments."""
+    """Return all groups of six consecutive lines, without imports, docstrings and comments."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):

@@ -5,13 +5,13 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_garbage_collection(monkeypatch):
-    """MMEngine collects garbage for every dataset, which takes a second in a large process."""
+    """Skip MMEngine's garbage collection for every dataset; it takes a second."""
     monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
 
 
 @pytest.fixture
 def write_image():
-    """Return a function that writes an image of random, seeded content and returns it as RGB."""
+    """Return a function that writes a seeded random image and returns it as RGB."""
 
     def write(path, size=(40, 48), seed=0, channels=3, dtype=np.uint8):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def write_image():
 
 @pytest.fixture
 def root(tmp_path, write_image):
-    """Six pairs of several sizes, in the layout of folder pairs."""
+    """Six pairs of several sizes in the folders ``input`` and ``target``."""
     for number, size in enumerate(((40, 48), (40, 49), (40, 48), (33, 57), (64, 31), (50, 50))):
         for part, name in enumerate(('input', 'target')):
             write_image(tmp_path / 'data' / name / f'{number}.png', size, seed=2 * number + part)
@@ -35,7 +35,7 @@ def root(tmp_path, write_image):
 
 @pytest.fixture
 def gopro_root(tmp_path, write_image):
-    """Two sequences of 3 frames in the raw GOPRO_Large layout, with both blur folders."""
+    """Two sequences of 3 frames per split in the layout of GOPRO_Large, with both blurs."""
     root = tmp_path / 'GOPRO_Large'
     for split in ('train', 'test'):
         for number, sequence in enumerate(('GOPR0384_11_00', 'GOPR0385_11_01')):

@@ -1,4 +1,4 @@
-"""HIDE and RealBlur as they are unpacked, and what is said when something is missing."""
+"""HIDE and RealBlur as unpacked, and messages about missing files."""
 
 import numpy as np
 import pytest
@@ -67,16 +67,16 @@ def test_realblur_faults(realblur_root):
     root, path = str(realblur_root), realblur_root / 'RealBlur_J_test_list.txt'
     with pytest.raises(ValueError, match=r"has no list 'RealBlur_R_test_list.txt'"):
         RealBlurDataset(root, 'R', 'test')
-    with pytest.raises(ValueError, match="subset is 'J' or 'R', not 'j'"):
+    with pytest.raises(ValueError, match="subset='j' is unknown; use 'J' or 'R'"):
         RealBlurDataset(root, 'j', 'test')
     next(realblur_root.rglob('blur_9.png')).unlink()
     with pytest.raises(ValueError, match=r'1 images of .* are missing .*blur_9.png'):
         RealBlurDataset(root, 'J', 'test')
     path.write_text('one\n')
-    with pytest.raises(ValueError, match='line 1 of .* does not name two images'):
+    with pytest.raises(ValueError, match='Line 1 of .* does not name two images'):
         RealBlurDataset(root, 'J', 'test')
     path.write_text('\n')
-    with pytest.raises(ValueError, match='is empty: download it again'):
+    with pytest.raises(ValueError, match='is empty; download the list again'):
         RealBlurDataset(root, 'J', 'test')
 
 
@@ -85,7 +85,7 @@ def test_one_command_tests_on_another_data_set(tested, run_tool, hide_root, tmp_
     args = ('test.py', *tested, '--work-dir', tmp_path / 'test', '--test-on', 'hide')
     code, output = run_tool(*args, HIDE_ROOT=str(hide_root))
     assert code == 0, output
-    assert 'HIDEDataset: 3 pairs' in output
+    assert 'HIDEDataset has 3 pairs' in output
     assert 'PSNR-gain' in output
     options = ('--cfg-options', 'test_dataloader.dataset.split=train')
     code, output = run_tool(*args, *options, HIDE_ROOT=str(hide_root))

@@ -1,4 +1,4 @@
-"""Which layouts are recognized, and that the configs given for them can be built."""
+"""Recognized layouts, and whether their configs can be built."""
 
 from pathlib import Path
 
@@ -80,16 +80,16 @@ def test_folder_pairs(make, blur, sharp, split):
     assert summary(root) == [pairs(split, prefix + blur, prefix + sharp)]
 
 
-def test_folder_pairs_with_sequences_are_not_taken_for_gopro(make):
+def test_folder_pairs_with_sequences_are_not_mistaken_for_gopro(make):
     root = make('val/blur/000/1.png', 'val/sharp/000/1.png')
     assert summary(root) == [pairs('val', 'val/blur', 'val/sharp')]
 
 
 def test_an_unknown_folder_is_described(make, tmp_path):
     root = make('set/train/A/blur/1.png', 'set/train/A/sharp/1.png', 'photos/1.png')
-    with pytest.raises(ValueError, match=r"\(it holds photos, set\): give '.*set'"):
+    with pytest.raises(ValueError, match=r"\(it holds photos, set\); use '.*set'\."):
         recognize(root)
-    with pytest.raises(ValueError, match=r'it holds 1\.png\): the known layouts are <split>/<seq'):
+    with pytest.raises(ValueError, match=r'it holds 1\.png\); arrange it as <split>/<seq'):
         recognize(root / 'photos')
-    with pytest.raises(ValueError, match='absent. does not exist: correct the path'):
+    with pytest.raises(ValueError, match='absent. does not exist; correct the path'):
         recognize(tmp_path / 'absent')

@@ -47,7 +47,7 @@ def test_jpeg_orientation_is_applied(tmp_path):
     image = np.zeros((16, 32, 3), np.uint8)
     image[:, :16] = (255, 0, 0)
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown after a quarter turn clockwise: red on top
+    exif[0x0112] = 6  # viewers rotate it clockwise, so red is on top
     Image.fromarray(image).save(tmp_path / 'a.jpg', exif=exif, quality=95, subsampling=0)
     loaded = read_rgb(tmp_path / 'a.jpg')
     assert loaded.shape == (32, 16, 3)
@@ -58,9 +58,9 @@ def test_jpeg_orientation_is_applied(tmp_path):
 @pytest.mark.parametrize(
     ('channels', 'dtype', 'message'),
     [
-        (1, np.uint8, r'no color \(gray\): convert it to 8-bit RGB'),
-        (4, np.uint8, 'an alpha channel: convert it to 8-bit RGB'),
-        (3, np.uint16, '16 bits per channel: convert it to 8-bit RGB'),
+        (1, np.uint8, r'no color \(gray\); convert it to 8-bit RGB'),
+        (4, np.uint8, 'an alpha channel; convert it to 8-bit RGB'),
+        (3, np.uint16, '16 bits per channel; convert it to 8-bit RGB'),
     ],
 )
 def test_refuses_what_is_not_8_bit_color(pair, write_image, channels, dtype, message):
@@ -72,19 +72,21 @@ def test_refuses_what_is_not_8_bit_color(pair, write_image, channels, dtype, mes
 def test_refuses_an_unreadable_file(pair):
     path = pair['root'] / 'target' / 'a.png'
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"cannot decode '.*target/a\.png' \(100 bytes\)"):
+    with pytest.raises(UserError, match=r"Cannot decode '.*target/a\.png' \(100 bytes\)"):
         load(pair['root'])
     path.write_bytes(b'')
-    with pytest.raises(UserError, match=r'\(0 bytes\): the file is damaged'):
+    with pytest.raises(UserError, match=r'\(0 bytes\), a damaged file'):
         load(pair['root'])
     path.unlink()
-    with pytest.raises(UserError, match=r"cannot read the image '.*target/a\.png': No such file"):
+    with pytest.raises(UserError, match=r"Cannot read the image '.*target/a\.png' \(No such file"):
         read_rgb(path)
 
 
 def test_refuses_two_sizes(pair, write_image):
     write_image(pair['root'] / 'target' / 'a.png', size=(40, 50))
-    with pytest.raises(UserError, match=r"input/a\.png' is 48x40, .*target/a\.png' is 50x40"):
+    with pytest.raises(
+        UserError, match=r"input/a\.png' is 48x40 pixels, .*target/a\.png' is 50x40"
+    ):
         load(pair['root'])
 
 
@@ -93,13 +95,13 @@ def test_errors_of_workers_keep_their_sentence(pair):
     dataset = PairedFolderDataset(str(pair['root']), pipeline=[LoadImagePair()])
     with pytest.raises(UserError) as caught:
         next(iter(DataLoader(dataset, num_workers=1, collate_fn=list)))
-    assert sentence_of(caught.value).startswith(f"cannot decode '{pair['root']}/input/a.png'")
+    assert sentence_of(caught.value).startswith(f"Cannot decode '{pair['root']}/input/a.png'")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('split', 'count'), [('train', 20), ('test', 40)])
 def test_real_pairs(shared_data, split, count):
-    """REDS frames: a sharp frame is nearer to its own blurry one than to the next scene's."""
+    """A sharp REDS frame is more similar to its blurry frame than to another scene."""
     root = shared_data / 'data' / 'pairs' / 'reds_320x180' / split
     dataset = PairedFolderDataset(str(root), 'blur', 'sharp', pipeline=[LoadImagePair()])
     assert len(dataset) == count
@@ -109,7 +111,7 @@ def test_real_pairs(shared_data, split, count):
 
 
 class TestWithMMagic:
-    """The pipeline of the shipped configs, through MMagic's data preprocessor."""
+    """The pipeline of the configs, followed by MMagic's data preprocessor."""
 
     @pytest.fixture(autouse=True)
     def mmagic_scope(self):
@@ -146,7 +148,7 @@ class TestWithMMagic:
         np.random.seed(3)
         for number in range(2):
             top, left = np.random.randint(40 - 16 + 1), np.random.randint(48 - 16 + 1)
-            np.random.random(2)  # the draws of Flip and RandomTransposeHW
+            np.random.random(2)  # drawn by Flip and RandomTransposeHW
             for key, tensor in (('img', batch['inputs']), ('gt', batch['data_samples'].gt_img)):
                 crop = pair[key][top : top + 16, left : left + 16][:, ::-1]
                 expected = crop.transpose(2, 1, 0).astype(np.float32) / 255
@@ -165,7 +167,5 @@ class TestWithMMagic:
         assert val['data_samples'].gt_img[0, :, 0, 0].tolist() == [0, 0, 255]
 
     def test_image_smaller_than_the_crop(self, pair):
-        with pytest.raises(
-            UserError, match=r"input/a\.png': the image is 48x40, smaller than .* 64"
-        ):
+        with pytest.raises(UserError, match=r"input/a\.png' is 48x40 pixels, smaller than .* 64"):
             self.dataset(pair['root'], crop=64)[0]

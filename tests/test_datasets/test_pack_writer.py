@@ -44,7 +44,7 @@ def read(root, out):
 
 
 def in_process(function, *arguments):
-    """Run a function in a process of its own and return its exit code."""
+    """Run a function in a new process and return the exit code."""
     process = multiprocessing.get_context('fork').Process(target=function, args=arguments)
     process.start()
     process.join(60)
@@ -52,7 +52,7 @@ def in_process(function, *arguments):
 
 
 def pack_until(root, out, count, workers=0):
-    """Pack, and be killed once so many pairs are recorded."""
+    """Pack, and kill this process after ``count`` pairs are recorded."""
 
     def stop(results, **options):
         for number, result in enumerate(results):
@@ -67,8 +67,8 @@ def pack_until(root, out, count, workers=0):
 def test_command_line(root, out, capsys):
     main([str(root), str(out), '--workers', '2'])
     printed = capsys.readouterr().out
-    assert f"packing {PAIRS} pairs into '{out / NAME}'" in printed
-    assert f"'{out / NAME}' is made and verified" in printed
+    assert f"Packing {PAIRS} pairs into '{out / NAME}'" in printed
+    assert f"'{out / NAME}' is written and verified" in printed
     assert names_in(out) == [NAME]
     assert names_in(out / NAME) == ['index.json', 'pixels.npy']
     dataset = read(root, out)
@@ -77,7 +77,7 @@ def test_command_line(root, out, capsys):
         np.testing.assert_array_equal(dataset[number]['gt'], image)
     before = (out / NAME / 'pixels.npy').stat()
     main([str(root), str(out)])
-    assert 'is complete and its images are unchanged: nothing to do' in capsys.readouterr().out
+    assert 'is complete and up to date' in capsys.readouterr().out
     assert (out / NAME / 'pixels.npy').stat() == before
 
 
@@ -87,9 +87,9 @@ def test_a_killed_packer_goes_on_to_the_same_bytes(root, out, tmp_path, workers,
     assert in_process(pack_until, root, out, 3, workers) == -signal.SIGKILL
     assert names_in(out) == [f'{NAME}.part']
     with open(out / f'{NAME}.part' / 'journal.jsonl', 'a') as file:
-        file.write('[5, [12')  # the line that was being written
+        file.write('[5, [12')  # an incomplete line
     pixels = np.load(out / f'{NAME}.part' / 'pixels.npy', mmap_mode='r+')
-    pixels[:1000] = 0  # as after a crash of the machine
+    pixels[:1000] = 0  # lost in a crash of the machine
     pixels.flush()
     decoded = []
     monkeypatch.setattr(
@@ -118,18 +118,18 @@ def test_changed_images_and_damaged_packs_start_anew(root, out, write_image):
 def test_what_is_not_the_pack_of_this_folder_is_not_overwritten(root, out, tmp_path, write_image):
     (out / NAME).mkdir(parents=True)
     (out / NAME / 'mine').write_text('')
-    with pytest.raises(UserError, match=rf"cannot write '.*{NAME}', .*: Directory not empty"):
+    with pytest.raises(UserError, match=rf"Cannot write '.*{NAME}', .* \(Directory not empty"):
         write_pack(plan_of(root, out))
     assert names_in(out / NAME) == ['mine']
-    with pytest.raises(UserError, match=r"cannot write '.*mine/\w+', .*: (File exists|Not a dir)"):
+    with pytest.raises(UserError, match=r"Cannot write '.*mine/\w+', .* \((File exists|Not a dir)"):
         write_pack(plan_of(root, out / NAME / 'mine'))
     shutil.rmtree(out)
     write_pack(plan_of(root, out))
     other = tmp_path / 'moved'
-    shutil.copytree(root, other)  # keeps the times
+    shutil.copytree(root, other)  # keeps the modification times
     assert plan_of(other, out).complete
     write_image(other / 'input' / '0.png', seed=99)
-    with pytest.raises(UserError, match=r"pack of another folder, '.*data': choose another output"):
+    with pytest.raises(UserError, match=r"pack of another folder, '.*data'; choose another output"):
         plan_of(other, out)
 
 
@@ -141,7 +141,7 @@ def test_two_packers_at_once(root, out):
         fcntl.lockf(file, fcntl.LOCK_EX)
 
         def other():
-            with pytest.raises(UserError, match=rf"{NAME}' is being made by another process"):
+            with pytest.raises(UserError, match=rf"{NAME}' is being written by another process"):
                 write_pack(plan)
 
         assert in_process(other) == 0
@@ -154,16 +154,16 @@ def test_a_full_disk_is_noticed_before_anything_is_decoded(root, out, monkeypatc
 
     monkeypatch.setattr(writer.os, 'posix_fallocate', fail)
     monkeypatch.setattr(writer, 'read_rgb', None)
-    message = rf"cannot write '.*{NAME}', \d{{2}},\d{{3}} bytes: No space left on device"
+    message = rf"Cannot write '.*{NAME}', \d{{2}},\d{{3}} bytes \(No space left on device"
     with pytest.raises(UserError, match=message):
         write_pack(plan_of(root, out))
     assert names_in(out) == []
 
 
 def test_a_disk_that_returns_other_bytes(root, out, monkeypatch):
-    # the room is kept, the pixels are lost
+    # reserves the space, but writes no pixels
     monkeypatch.setattr(writer, '_decode', lambda part, root, to_rgb, pair: [1, 2])
-    with pytest.raises(UserError, match=r"for 12 images \(the first: 'input/0\.png'\): check the"):
+    with pytest.raises(UserError, match=r"for 12 images \(first 'input/0\.png'\); check the"):
         write_pack(plan_of(root, out))
     assert names_in(out) == []
 
@@ -174,8 +174,8 @@ def test_unreadable_images_are_named_and_nothing_is_left(root, out):
         path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(
         UserError,
-        match=r"^4 of 6 pairs cannot be packed: cannot decode '.*input/1\.png'.*; cannot "
-        r"decode '.*target/2\.png'.*; cannot decode '.*input/4\.png'.*; and 1 more$",
+        match=r"^4 of 6 pairs cannot be packed: Cannot decode '.*input/1\.png'.*\. Cannot "
+        r"decode '.*target/2\.png'.*\. Cannot decode '.*input/4\.png'.*\. And 1 more\.$",
     ):
         main([str(root), str(out), '--workers', '2'])
     assert names_in(out) == []
@@ -188,9 +188,9 @@ def test_faults_that_headers_show_are_reported_at_once(root, out, write_image):
     (root / 'input' / '4.png').symlink_to('absent.png')
     with pytest.raises(
         UserError,
-        match=r"3 of 6 pairs cannot be packed: a pair needs equal sizes, but 'input/1\.png' is "
-        r"49x40, 'target/1\.png' is 50x40; cannot decode '.*3\.png'.*; cannot read the image "
-        r"'.*4\.png': No such file",
+        match=r"3 of 6 pairs cannot be packed: 'input/1\.png' is 49x40 and 'target/1\.png' is "
+        r"50x40 pixels; give .* Cannot decode '.*3\.png'.* Cannot read the image "
+        r"'.*4\.png' \(No such file",
     ):
         main([str(root), str(out), '--workers', '0'])
     assert not out.exists()
@@ -201,7 +201,7 @@ def test_colors_are_converted_when_asked_for(root, out, write_image):
     alpha = write_image(root / 'input' / '1.png', (40, 49), channels=4)
     deep = write_image(root / 'target' / '2.png', dtype=np.uint16)
     with pytest.raises(
-        UserError, match=r'3 of 6 pairs .*no color.*alpha.*16 bits.*; give --to-rgb to convert'
+        UserError, match=r'3 of 6 pairs .*no color.*alpha.*16 bits.* Give --to-rgb to convert'
     ):
         main([str(root), str(out), '--workers', '0'])
     assert names_in(out) == []
@@ -231,7 +231,7 @@ def test_the_parts_of_a_data_set_are_chosen(gopro_root, root, out):
     main(arguments)
     assert names_in(out)[:2] == ['gopro_test_blur', 'gopro_train_blur']
     with pytest.raises(
-        UserError, match=r'ask for, but split=test, blur_key=blur; split=test, blur'
+        UserError, match=r'choose from: split=test, blur_key=blur; split=test, blur'
     ):
         main([*arguments, '--split', 'val', 'train'])
     for subset in 'JR':
@@ -251,7 +251,7 @@ def test_sharp_photos(root, out):
     sample = LoadImagePair()(dataset[1])
     np.testing.assert_array_equal(sample['img'], read_rgb(root / 'target' / '1.png'))
     np.testing.assert_array_equal(sample['img'], sample['gt'])
-    with pytest.raises(UserError, match='holds blurry photos too'):
+    with pytest.raises(UserError, match='also has a folder of blurry photos'):
         main(arguments)
     with pytest.raises(UserError, match=r'packs --sharp-photos input, or set'):
         SharpFolderDataset(str(root), 'input', packed=str(out))

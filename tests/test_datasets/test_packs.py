@@ -48,7 +48,7 @@ def digest(path):
 
 @pytest.fixture
 def pack(root, tmp_path):
-    """The pack of the pairs, which nobody may write."""
+    """The pack of the pairs. The test fails if the pack is changed."""
     path = make_pack(PairedFolderDataset(str(root)), tmp_path / 'packs')
     before = digest(path)
     yield path
@@ -67,7 +67,7 @@ def epoch(dataset, workers):
 def test_an_epoch_of_training_gives_the_same_samples(root, pack, workers):
     import_sibling('mmagic')
     raw = epoch(PairedFolderDataset(str(root), pipeline=TRAIN), 0)
-    for _ in range(2):  # in-place flips of a first epoch would show in the second
+    for _ in range(2):  # in-place flips of the first epoch would change the second
         read = epoch(PairedFolderDataset(str(root), pipeline=TRAIN, packed=str(pack)), workers)
         assert len(read) == len(raw) == PAIRS
         for (one,), (other,) in zip(raw, read):
@@ -85,7 +85,7 @@ def test_the_dict_of_a_sample_is_that_of_the_files(root, pack):
         assert one.pop('place') is None
         for key in ('img', 'gt'):
             np.testing.assert_array_equal(one.pop(key), other[key])
-            other.pop(key)[:] = 0  # it is the caller's own
+            other.pop(key)[:] = 0  # a writable copy
         assert one == other
 
 
@@ -93,7 +93,7 @@ def test_whole_images_become_tensors_of_their_own(root, pack):
     import_sibling('mmagic')
     pipeline = [TRAIN[0], dict(TRAIN[2], flip_ratio=1.0), TRAIN[-1]]
     with warnings.catch_warnings():
-        warnings.simplefilter('error')  # torch warns of memory that it must not write
+        warnings.simplefilter('error')  # torch warns about read-only memory
         sample = PairedFolderDataset(str(root), pipeline=pipeline, packed=str(pack))[1]
     raw = PairedFolderDataset(str(root), pipeline=pipeline)[1]
     assert sample['inputs'].equal(raw['inputs'])
@@ -111,7 +111,7 @@ def test_only_a_crop_sees_the_memory_of_the_file(root, pack):
 
     import_sibling('mmagic')
     read = PairedFolderDataset(str(root), pipeline=[LoadImagePair(), Darken()], packed=str(pack))
-    with pytest.raises(UserError, match=r"input/0\.png': ValueError: .*read-only"):
+    with pytest.raises(UserError, match=r"input/0\.png' \(ValueError: .*read-only"):
         read[0]
     images = read.get_data_info(0)['place'].images()
     assert not any(image.flags.owndata or image.flags.writeable for image in images)
@@ -159,7 +159,7 @@ def test_severities_survive(gopro_root, tmp_path):
 def test_a_dataset_pickles_without_its_pixels(root, pack):
     raw = PairedFolderDataset(str(root))
     read = PairedFolderDataset(str(root), pipeline=[LoadImagePair()], packed=str(pack))
-    expected = read[0]['img'].copy()  # the file is mapped now
+    expected = read[0]['img'].copy()  # maps the file
     for other in (pickle.loads(pickle.dumps(read)), copy.deepcopy(read)):
         np.testing.assert_array_equal(other[0]['img'], expected)
     assert len(pickle.dumps(read)) < len(pickle.dumps(raw)) + 300 * PAIRS + 1000
@@ -170,14 +170,14 @@ def test_a_class_without_a_layout_is_refused(root, tmp_path):
     class Other(PairedFolderDataset):
         LAYOUT = ''
 
-    with pytest.raises(UserError, match='Other cannot be packed: give the class a LAYOUT'):
+    with pytest.raises(UserError, match='Other has no LAYOUT and cannot be packed; define LAYOUT'):
         plan_pack(Other(str(root)), tmp_path / 'packs')
 
 
 def test_a_missing_pack_names_the_command(gopro_root, tmp_path):
     with pytest.raises(
         UserError,
-        match=r"no pack '.*packs/gopro_train_blur': make it with python tools/"
+        match=r"pack '.*packs/gopro_train_blur' does not exist; make it with python tools/"
         r"dataset_converters/pack\.py \S+GOPRO_Large \S+packs --blur-key blur, or set packed='raw'",
     ):
         GoProDataset(str(gopro_root), packed=str(tmp_path / 'packs'))
@@ -185,21 +185,23 @@ def test_a_missing_pack_names_the_command(gopro_root, tmp_path):
 
 def test_a_file_is_no_pack(root, tmp_path):
     (tmp_path / 'old.pack').write_bytes(b'MMSPD')
-    with pytest.raises(UserError, match=r"old\.pack' is a file, and a pack is a folder: make the"):
+    with pytest.raises(UserError, match=r"old\.pack' is a file, but a pack is a folder; make the"):
         PairedFolderDataset(str(root), packed=str(tmp_path / 'old.pack'))
 
 
 def test_wrong_data_is_not_read_by_mistake(root, pack, tmp_path, write_image):
-    with pytest.raises(UserError, match=r"holds \{'layout': 'pairs', .*asks for .*'hide'"):
+    with pytest.raises(UserError, match=r"holds \{'layout': 'pairs', .*selects .*'hide'"):
         HIDEDataset(str(root), packed=str(pack))
     # another folder with the same layout and choices
     other = tmp_path / 'other'
     shutil.copytree(root, other)
     assert len(PairedFolderDataset(str(other), packed=str(pack))) == PAIRS
     write_image(other / 'target' / '5.png', (50, 51), seed=99)
-    with pytest.raises(UserError, match=r"not made from '.*other' as it is, 'target/5\.png'"):
+    with pytest.raises(
+        UserError, match=r"'target/5\.png' in '.*other' differs from the image in the pack"
+    ):
         PairedFolderDataset(str(other), packed=str(pack))
-    # but the images need not be there at all
+    # the images may be absent
     shutil.rmtree(other)
     assert len(PairedFolderDataset(str(other), packed=str(pack.parent))) == PAIRS
 
@@ -208,8 +210,8 @@ def test_a_pack_that_is_replaced_during_a_run_is_noticed(root, pack, write_image
     dataset = PairedFolderDataset(str(root), pipeline=[LoadImagePair()], packed=str(pack))
     write_image(root / 'input' / '0.png', seed=77)
     make_pack(PairedFolderDataset(str(root)), pack.parent)
-    pack_module._map_pixels.cache_clear()  # as in a worker that starts now
-    with pytest.raises(UserError, match='replaced or removed during the run: start the run again'):
+    pack_module._map_pixels.cache_clear()  # like a new worker
+    with pytest.raises(UserError, match='replaced or removed during the run; start the run again'):
         dataset[0]
     shutil.rmtree(pack)
     with pytest.raises(UserError, match='was replaced or removed during the run'):
@@ -219,15 +221,19 @@ def test_a_pack_that_is_replaced_during_a_run_is_noticed(root, pack, write_image
 @pytest.mark.parametrize(
     ('name', 'damage', 'message'),
     [
-        ('index.json', lambda data: data[:-1], r"bad' is cut off or no pack \(Expect.*: make it"),
-        ('index.json', lambda data: b'{"images": []}', r"no pack \('pairs'\)"),
-        ('pixels.npy', lambda data: data[:-1], r'is cut off or no pack \(mmap length'),
-        ('pixels.npy', lambda data: b'\x89PNG' + data[4:], r'is cut off or no pack'),
+        (
+            'index.json',
+            lambda data: data[:-1],
+            r"bad' is a damaged pack or no pack \(Expect.*; make it",
+        ),
+        ('index.json', lambda data: b'{"images": []}', r"damaged pack or no pack \('pairs'\)"),
+        ('pixels.npy', lambda data: data[:-1], r'is a damaged pack or no pack \(mmap length'),
+        ('pixels.npy', lambda data: b'\x89PNG' + data[4:], r'is a damaged pack or no pack'),
         ('pixels.npy', lambda data: data.replace(b'|u1', b'|i1', 1), r"pixels\.npy' has int8 val"),
         (
             'index.json',
             lambda data: data.replace(b'"height": 33', b'"height": 34'),
-            r'its index describes \d+ of uint8: make it again',
+            r'the index needs \d+ of uint8; make it again',
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Crops and batches that change with the epoch, through a data loader."""
+"""Crops and batches that change with the epoch, in a data loader."""
 
 import pytest
 from mmengine.runner import Runner
@@ -7,7 +7,7 @@ from mmspd.datasets import ProgressiveBatchSampler, ProgressiveCrop
 
 
 def build(root, num_workers):
-    """Build a loader of 6 pairs with two stages, by the runner."""
+    """Let the runner build a loader of 6 pairs with two stages."""
     stages = dict(milestones=[2])
     crop = dict(type='mmspd.ProgressiveCrop', gt_patch_size=[16, 32], **stages)
     steps = [dict(type='mmspd.LoadImagePair'), crop, dict(type='mmagic.PackInputs')]
@@ -35,7 +35,7 @@ def test_crops_grow_and_batches_shrink(gopro_root, num_workers):
 
 
 def test_stages_must_match():
-    with pytest.raises(ValueError, match=r'ProgressiveCrop needs one more size than milestones'):
+    with pytest.raises(ValueError, match=r'ProgressiveCrop has 2 sizes and milestones=\[2, 4\]'):
         ProgressiveCrop([16, 32], milestones=[2, 4])
-    with pytest.raises(ValueError, match='which must grow'):
+    with pytest.raises(ValueError, match='give increasing milestones'):
         ProgressiveBatchSampler([], 4, later_batch_sizes=[2, 1], milestones=[4, 2])

@@ -16,7 +16,7 @@ from mmspd.registry import DATA_SAMPLERS
 
 
 def draw(results):
-    """Stand for random augmentation by all three libraries."""
+    """Replace random augmentation: draw a number from each of the three libraries."""
     return results['key'], random.random(), np.random.rand(), torch.rand(1).item()
 
 
@@ -26,7 +26,7 @@ def dataset(gopro_root):
 
 
 def epochs(dataset, workers=0, persistent=False, first=0, seed=5):
-    """Samples of epochs ``first`` and ``first + 1``, as the runner's loop would get them."""
+    """Return the samples of epochs ``first`` and ``first + 1``."""
     sampler = SeededSampler(dataset, shuffle=True, seed=seed)
     options = dict(num_workers=workers, persistent_workers=persistent, collate_fn=list)
     loader = DataLoader(dataset, batch_size=2, sampler=sampler, **options)
@@ -120,7 +120,7 @@ class TestSeveritySampler:
 
     @pytest.fixture
     def records(self, gopro_root):
-        """Write records of the 6 pairs: 2 of each severity; return the file."""
+        """Write records of the 6 pairs, 2 of each severity, and return the file."""
         keys = [f'GOPR038{4 + i}_11_0{i}/00000{j}' for i in (0, 1) for j in (1, 2, 3)]
         path = gopro_root / 'train' / 'records.jsonl'
         lines = [dict(key=key, severity=self.NAMES[i % 3]) for i, key in enumerate(keys)]
@@ -144,7 +144,7 @@ class TestSeveritySampler:
         for epoch in range(100):
             drawn = [recorded.get_data_info(i)['severity'] for i in self.indices(sampler, epoch)]
             assert len(drawn) == 6
-            # weights 1 and 3 of a mean of 4 / 3: 0.75 and 2.25 times an image, thus within 1
+            # the mean weight is 4 / 3, so an image is drawn 0.75 or 2.25 times on average
             assert 4 <= drawn.count('severe') <= 6
             counts.update(drawn)
         assert counts['mild'] == 0
@@ -186,11 +186,13 @@ class TestSeveritySampler:
             assert len({sample[1:] for sample in samples}) == 18
 
     def test_missing_records_are_reported_with_the_fix(self, dataset, records):
-        with pytest.raises(UserError, match=r'6 of 6 lack: measure them with .*set records=FILE'):
+        with pytest.raises(
+            UserError, match=r'6 of 6 pairs have no recorded severity; run .*set records=FILE'
+        ):
             SeveritySampler(dataset, dict(severe=1))
         records.write_text(records.read_text().splitlines()[0])
         partly = GoProDataset(dataset.data_root, pipeline=[draw])
-        with pytest.raises(UserError, match='5 of 6 lack'):
+        with pytest.raises(UserError, match='5 of 6 pairs have no'):
             SeveritySampler(partly, dict(mild=1))
         sampler = SeveritySampler(partly, dict(mild=0, unknown=1), seed=5)
         assert 0 not in self.indices(sampler)
@@ -198,10 +200,13 @@ class TestSeveritySampler:
     @pytest.mark.parametrize(
         ('weights', 'message'),
         [
-            (dict(mild=1, sever=3), "no severity 'sever' to weight"),
-            (dict(mild=1, moderate=1, severe=-1), 'are not negative'),
-            (dict(mild=0, moderate=0, severe=0, unknown=1), 'draw nothing: the pairs are mild, '),
-            (dict(mild=1, severe=1), "lack 'moderate', which 2 of 6 pairs are: add it"),
+            (dict(mild=1, sever=3), "severity 'sever' in weights is unknown"),
+            (dict(mild=1, moderate=1, severe=-1), 'give weights of at least 0'),
+            (
+                dict(mild=0, moderate=0, severe=0, unknown=1),
+                'are 0 for all pairs; give a positive weight to mild or',
+            ),
+            (dict(mild=1, severe=1), "lack 'moderate', the severity of 2 of 6 pairs; add it"),
         ],
     )
     def test_bad_weights_are_refused(self, recorded, weights, message):
@@ -209,7 +214,7 @@ class TestSeveritySampler:
             SeveritySampler(recorded, weights)
 
     def test_other_datasets_are_refused(self):
-        with pytest.raises(UserError, match='cannot see into list'):
+        with pytest.raises(UserError, match='cannot read the severities of a list'):
             DATA_SAMPLERS.build(
                 dict(type='mmspd.SeveritySampler', dataset=[1, 2], weights=dict(mild=1))
             )

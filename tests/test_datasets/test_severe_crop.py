@@ -26,7 +26,7 @@ def panned(sharp, length):
 
 @pytest.fixture(scope='module')
 def half_blurred(sharp):
-    """A pair of which the right half is blurred over 9 pixels, the left over 1.5."""
+    """A pair with a blur of 1.5 pixels in the left half and 9 pixels in the right half."""
     blurry = panned(sharp, 1.5)
     blurry[:, 96:] = panned(sharp, 9)[:, 96:]
     for image in (blurry, sharp):
@@ -35,7 +35,7 @@ def half_blurred(sharp):
 
 
 def places(pair, draws=300, **arguments):
-    """(top, left) of crops, found by the pixels of their first row."""
+    """Return (top, left) of random crops, found by the pixels of their first row."""
     sharp = pair['gt']
     known = {
         sharp[top, left : left + 32].tobytes(): (top, left)
@@ -56,7 +56,7 @@ def places(pair, draws=300, **arguments):
 
 
 def test_severe_parts_are_drawn_more_often(half_blurred):
-    """Crops from column 80 on show the severe half, at least for the most part."""
+    """Crops that start at column 80 or later show mostly the severe half."""
     shares = [
         np.mean(places(half_blurred, **arguments)[:, 1] >= 80)
         for arguments in (
@@ -102,21 +102,21 @@ def test_crops_are_copies(half_blurred):
     assert half_blurred['gt'].any()
 
 
-def test_measure_grows_with_the_blur_whatever_the_texture(sharp):
+def test_measure_grows_with_the_blur_for_any_texture(sharp):
     lengths = (1, 3, 6, 12)
     parts = [np.s_[8:72, 20:84], np.s_[60:124, 110:174]]
     severities = np.array(
         [[crop_severity(panned(sharp, n)[p], sharp[p]) for n in lengths] for p in parts]
     )
     assert (np.diff(severities, axis=1) > 0.1).all()
-    # half the contrast is no weaker blur; a flat part tells nothing
+    # half the contrast gives about the same severity; a flat crop gives a low severity
     dull = (sharp // 2 + 60).astype(np.uint8)
     part = parts[0]
     assert crop_severity(panned(dull, 12)[part], dull[part]) == pytest.approx(
         severities[0, 3], rel=0.25
     )
     flat = np.full((64, 64, 3), 128, np.uint8)
-    assert crop_severity(panned(flat, 12), flat) < severities[:, 3].min()  # for its noise alone
+    assert crop_severity(panned(flat, 12), flat) < severities[:, 3].min()  # only noise
     assert 0 < crop_severity(flat, flat) < severities[:, 0].min()
 
 
@@ -129,7 +129,7 @@ def test_any_side_is_measured(sharp, side):
 
 def test_mistakes_are_reported(half_blurred):
     with pytest.raises(
-        UserError, match=r"s\.png' is 192x128, smaller than the training crop of 129"
+        UserError, match=r"s\.png' is 192x128 pixels, smaller than the training crop of 129"
     ):
         SevereCrop(129)(dict(half_blurred))
     with pytest.raises(UserError, match='at least 1 candidate'):

@@ -1,4 +1,4 @@
-"""Fresh blur in the pipeline, on folders of sharp photos."""
+"""Blur synthesis in the pipeline, on folders of sharp photos."""
 
 from collections import Counter
 from pathlib import Path
@@ -30,7 +30,7 @@ CONFIG = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets' / 'sharp_
 
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory):
-    """Four sharp photos of 180x120 pixels, one of them in a folder of its own."""
+    """Four sharp photos of 180x120 pixels, one of them in a sub-folder."""
     root = tmp_path_factory.mktemp('photos')
     (root / 'trip').mkdir()
     for number, name in enumerate(('a', 'b', 'c', 'trip/d')):
@@ -42,20 +42,20 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def sample(photos):
-    """A photo that nothing may write to, as a pack hands it out."""
+    """A read-only photo, like a photo of a pack."""
     photo = read_rgb(photos / 'a.png')
     photo.setflags(write=False)
     return dict(gt=photo, gt_path='a.png')
 
 
 def make(sample, seed=0, **arguments):
-    """Blur a photo by a transform of these arguments."""
+    """Blur a photo with these arguments of the transform."""
     np.random.seed(seed)
     return SynthesizeBlur(**arguments)(dict(sample))
 
 
 def place_of(crop, photo):
-    """Find a crop in a photo, as (top, left)."""
+    """Return the position (top, left) of a crop in a photo."""
     windows = np.lib.stride_tricks.sliding_window_view(photo, crop.shape)[:, :, 0]
     (corner,) = np.argwhere((windows == crop).all(axis=(2, 3, 4)))
     return corner
@@ -70,7 +70,7 @@ def test_crops_of_one_photo_and_their_blur(sample):
         assert 12 < psnr(made['img'], made['gt']) < 45
         places.add(tuple(place_of(made['gt'], sample['gt'])))
         for key in ('img', 'gt'):
-            made[key][:] = 0  # as MMagic's Flip writes in place
+            made[key][:] = 0  # MMagic's Flip writes in place
     assert len(places) == 6
     assert sample['gt'].any()
 
@@ -79,7 +79,7 @@ def test_severity_keeps_its_meaning_for_the_whole_photo(sample):
     low, high = (share * np.sqrt(120 * 180) for share in SEVERITIES['severe'])
     made = [make(sample, seed, gt_patch_size=32, severities=dict(severe=1)) for seed in range(20)]
     assert {sample['severity'] for sample in made} == {'severe'}
-    # about the middle of the photo's range; the crop's own would be a fifth of it
+    # in the range of the photo; the range of the crop would be a fifth of it
     assert low < np.mean([sample['blur_extent'] for sample in made]) < high
     made = [make(sample, seed, gt_patch_size=32, extent=(3, 3)) for seed in range(10)]
     assert {sample['severity'] for sample in made} == {'moderate'}
@@ -95,7 +95,7 @@ def test_severities_are_drawn_by_weight(sample):
     counts = count(severities=dict(mild=1, moderate=0, severe=3))
     assert set(counts) == {'mild', 'severe'}
     assert counts['severe'] == pytest.approx(225, abs=30)
-    assert min(count().values()) > 70  # all alike by default
+    assert min(count().values()) > 70  # equal weights by default
     assert len(count()) == 3
 
 
@@ -130,7 +130,7 @@ def test_the_blur_of_pairs_is_replaced(gopro_root):
 
 
 def epochs(root, workers):
-    """All samples of two epochs."""
+    """Return all samples of two epochs."""
     dataset = SharpFolderDataset(str(root), pipeline=[LoadImagePair(), SynthesizeBlur(40)])
     sampler = SeededSampler(dataset, seed=3)
     loader = DataLoader(dataset, 2, sampler=sampler, num_workers=workers, collate_fn=list)
@@ -177,12 +177,12 @@ def test_bad_folders_are_refused(photos, tmp_path, write_image):
     with pytest.raises(UserError, match=r"no folder 'val' \(it holds a\.png"):
         SharpFolderDataset(str(photos), split='val')
     (tmp_path / 'notes.txt').write_text('')
-    with pytest.raises(UserError, match=r"there is no photo in '.*' \(it holds notes\.txt\)"):
+    with pytest.raises(UserError, match=r'has no photo \(it holds notes\.txt\)'):
         SharpFolderDataset(str(tmp_path))
     write_image(tmp_path / 's1' / 'blur' / '0.png')
-    with pytest.raises(UserError, match=r"holds blurry photos too.*\(s1/blur/0\).*only_in='sharp'"):
+    with pytest.raises(UserError, match=r"folder of blurry photos \(s1/blur/0\).*only_in='sharp'"):
         SharpFolderDataset(str(tmp_path))
-    with pytest.raises(UserError, match="there is no photo in a folder 'sharp' of"):
+    with pytest.raises(UserError, match="has no photo in a folder 'sharp'"):
         SharpFolderDataset(str(tmp_path), only_in='sharp')
 
 
@@ -194,11 +194,14 @@ def test_a_pipeline_that_blurs_nothing_is_refused(photos):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(severities=dict(mild=1), extent=(3, 5)), 'severities or extent, not both'),
-        (dict(severities=dict(strong=1)), "no severity 'strong' to weight: use mild, moderate"),
-        (dict(severities=dict(mild=0)), r"one is positive, not \{'mild': 0\}"),
-        (dict(severities=dict(mild=2, severe=-1)), 'are not negative'),
-        (dict(severities={}), 'one is positive'),
+        (dict(severities=dict(mild=1), extent=(3, 5)), 'got severities and extent'),
+        (
+            dict(severities=dict(strong=1)),
+            "severity 'strong' in weights is unknown; use mild, moderate",
+        ),
+        (dict(severities=dict(mild=0)), r"are \{'mild': 0\}; give weights .* with a positive sum"),
+        (dict(severities=dict(mild=2, severe=-1)), 'give weights of at least 0'),
+        (dict(severities={}), 'with a positive sum'),
         (dict(extent=(5, 3)), 'range MIN MAX'),
         (dict(kind='zoom'), 'one of trajectory, panning'),
     ],
@@ -210,10 +213,12 @@ def test_bad_arguments_are_refused(arguments, message):
 
 def test_small_photos_are_refused_by_name(photos, tmp_path, write_image):
     pipeline = [LoadImagePair(), SynthesizeBlur(128)]
-    with pytest.raises(UserError, match=r"a\.png' is 180x120, smaller than the training crop of"):
+    with pytest.raises(
+        UserError, match=r"a\.png' is 180x120 pixels, smaller than the training crop of"
+    ):
         SharpFolderDataset(str(photos), pipeline=pipeline)[0]
     write_image(tmp_path / 'tiny.png', size=(20, 60))
-    with pytest.raises(UserError, match=r"tiny\.png': a sharp photo of 60x20 is too small"):
+    with pytest.raises(UserError, match=r"tiny\.png': The sharp photo has only 60x20 pixels"):
         SharpFolderDataset(str(tmp_path), pipeline=[LoadImagePair(), SynthesizeBlur()])[0]
 
 

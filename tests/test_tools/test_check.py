@@ -25,14 +25,14 @@ def test_command_line(tmp_path, capsys):
     assert main([*arguments, '--json', str(report)]) == 3
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith(f"'{root}', layout pairs: ")
-    assert out[-1] == 'verdict: 1 fault and 0 warnings: fix the faults before you use this data'
+    assert out[-1] == 'Verdict: 1 fault and 0 warnings; fix the faults before you use this data.'
     saved = json.loads(report.read_text())
     assert saved['exit_code'] == 3
     assert saved['findings'][0]['check'] == 'unreadable'
     assert saved['findings'][0]['names'][0].startswith('train/blur/003.png: ')
-    with pytest.raises(UserError, match="lies in the data set's folder"):
+    with pytest.raises(UserError, match='lies in the folder of the data set'):
         main([*arguments, '--json', str(root / 'report.json')])
     assert main([*arguments, '--quick']) == 0
     assert state_of(root) == before
-    with pytest.raises(UserError, match='no data set is recognized'):
+    with pytest.raises(UserError, match='has an unknown layout'):
         main([str(tmp_path / 'data' / 'train' / 'blur')])

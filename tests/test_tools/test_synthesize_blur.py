@@ -19,7 +19,7 @@ PLAN = FolderPlan((BlurSpec('mild'), BlurSpec('severe')), per_image=2, train_sha
 
 
 def tree(root):
-    """Contents of all files below a folder."""
+    """Return the contents of all files below a folder."""
     return {
         path.relative_to(root).as_posix(): path.read_bytes()
         for path in root.rglob('*')
@@ -69,7 +69,7 @@ def test_result_depends_on_seed_and_names_alone(photos, tmp_path):
     synthesize_folder(photos, tmp_path / 'two', PLAN, workers=2)
     first = tree(tmp_path / 'one')
     assert tree(tmp_path / 'two') == first
-    # a photo blurs alike whatever else is in its folder
+    # the blur of a photo does not depend on the other photos
     (photos / 'a.png').unlink()
     synthesize_folder(photos, tmp_path / 'fewer', PLAN)
     blurred = {k.split('/', 1)[1]: v for k, v in first.items() if '/blur/' in k}
@@ -124,7 +124,7 @@ def test_other_settings_or_photos_do_not_mix(photos, tmp_path):
     (photos / 'e.png').unlink()
     with pytest.raises(UserError, match='made with other settings or photos'):
         synthesize_folder(photos, out, PLAN)
-    with pytest.raises(UserError, match='holds something else'):
+    with pytest.raises(UserError, match='contains other files'):
         synthesize_folder(photos, tmp_path, PLAN)
 
 
@@ -133,7 +133,7 @@ def test_unusable_photos(photos, tmp_path):
     cv2.imwrite(str(photos / 'gray.png'), gray)
     cv2.imwrite(str(photos / 'tiny.png'), np.zeros((20, 20, 3), np.uint8))
     (photos / 'broken.jpg').write_bytes(b'\xff\xd8 no photo')
-    with pytest.raises(UserError, match=r'3 of 9 photos cannot be used \(the first: .*broken\.jpg'):
+    with pytest.raises(UserError, match=r'3 of 9 photos are unusable; .* The first: .*broken\.jpg'):
         synthesize_folder(photos, tmp_path / 'out', PLAN)
     made = synthesize_folder(photos, tmp_path / 'out', PLAN, skip_unusable=True)
     assert made['skipped'] == 3
@@ -142,13 +142,13 @@ def test_unusable_photos(photos, tmp_path):
 
 def test_folders_that_make_no_sense(photos, tmp_path):
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(UserError, match=r"no photo in '.*empty' \(it holds nothing\)"):
+    with pytest.raises(UserError, match=r"empty' has no photo \(it holds nothing\)"):
         synthesize_folder(tmp_path / 'empty', tmp_path / 'out', PLAN)
     with pytest.raises(UserError, match=r"photos '.*absent' does not exist"):
         synthesize_folder(tmp_path / 'absent', tmp_path / 'out', PLAN)
-    with pytest.raises(UserError, match="lies in the photos' folder"):
+    with pytest.raises(UserError, match='lies in the folder of the photos'):
         synthesize_folder(photos, photos / 'out', PLAN)
-    with pytest.raises(UserError, match='one photo cannot be split'):
+    with pytest.raises(UserError, match='One photo cannot be split'):
         synthesize_folder(photos / 'trip', tmp_path / 'out', PLAN)
     assert not (tmp_path / 'out').exists()
 
@@ -163,9 +163,9 @@ def test_split_ratio(photos, tmp_path, share, counts):
 def test_bad_plans():
     for arguments, message in (
         (dict(specs=()), 'at least one severity'),
-        (dict(specs=PLAN.specs, per_image=0), 'at least one pair'),
-        (dict(specs=PLAN.specs, train_share=1.5), r'in \[0, 1\], not 1.5'),
-        (dict(specs=PLAN.specs, seed=-1), 'not negative'),
+        (dict(specs=PLAN.specs, per_image=0), 'per_image=0 makes no pair'),
+        (dict(specs=PLAN.specs, train_share=1.5), 'train_share=1.5 is not a share'),
+        (dict(specs=PLAN.specs, seed=-1), 'seed=-1 is negative'),
     ):
         with pytest.raises(UserError, match=message):
             FolderPlan(**arguments)
@@ -199,7 +199,7 @@ def test_quick_start_data(tmp_path, capsys, monkeypatch):
         assert 15 < psnr(blurry, sharp) < 45
     before = {path: path.stat().st_mtime_ns for path in out.rglob('*')}
     tool.main([str(out)])
-    assert 'there already' in capsys.readouterr().out
+    assert 'already exists' in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in out.rglob('*')} == before
 
 

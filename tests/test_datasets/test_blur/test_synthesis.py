@@ -40,9 +40,9 @@ def displayed(linear):
 
 
 def shift_between(sharp, blurry):
-    """Shift (x, y) in pixels that best explains the coarse difference, by linear least squares.
+    """Estimate the shift (x, y) in pixels from the coarse difference by linear least squares.
 
-    Phase correlation is no judge here: an even line of 10 pixels already inverts frequencies.
+    Phase correlation does not work here, because a uniform line of 10 pixels inverts frequencies.
     """
     coarse = [cv2.GaussianBlur(light(image), (0, 0), 10).mean(2) for image in (sharp, blurry)]
     inner = np.s_[25:-25, 25:-25]
@@ -54,7 +54,7 @@ def shift_between(sharp, blurry):
 @pytest.mark.parametrize('length', [1, 2.5, 5, 8, 11])
 def test_panning_is_a_horizontal_line_in_linear_light(photo, length):
     blurry, record = blur(photo, kind='panning', severity=(length, length), **QUIET)
-    # the line [-length/2, length/2], sampled densely and gathered into pixels
+    # sample the line [-length/2, length/2] densely and count the samples per pixel
     places = (np.arange(100000) + 0.5) / 100000 * length - length / 2
     half = int(np.ceil(length))
     weights = np.histogram(places, np.arange(-half - 0.5, half + 1))[0] / 100000
@@ -65,7 +65,7 @@ def test_panning_is_a_horizontal_line_in_linear_light(photo, length):
 
 
 def test_trajectory_averages_sub_frames_in_linear_light(photo):
-    """Against float64 bilinear sampling of the same camera path."""
+    """Compare with float64 bilinear sampling of the same camera path."""
     spec = BlurSpec(severity='severe', **QUIET)
     blurry, record = synthesize_blur(photo, np.random.default_rng(4), spec)
     rng = np.random.default_rng(4)
@@ -96,7 +96,7 @@ def test_sharp_photo_is_aligned_with_the_result(photo, kind, severity):
     assert np.abs(shifts).max() < 0.5
 
 
-def test_the_judge_of_alignment_sees_a_shift(photo):
+def test_the_estimate_of_alignment_sees_a_shift(photo):
     moved = np.roll(photo, (1, -2), axis=(0, 1))
     np.testing.assert_allclose(shift_between(photo, moved), [2, -1], atol=0.5)
 
@@ -135,7 +135,7 @@ def test_border_is_continued():
         assert blur(white, kind=kind, severity='severe', **QUIET)[0].min() >= 254
 
 
-def test_same_seed_same_result_whatever_the_threads(photo):
+def test_the_same_seed_gives_the_same_result_for_any_number_of_threads(photo):
     spec = dict(severity='severe', moving_regions=2)
     before = photo.copy()
     threads = cv2.getNumThreads()
@@ -187,13 +187,13 @@ def test_moving_regions_change_only_a_part(photo):
     [
         dict(kind='panning', severity=(3.5, 60.0)),
         dict(severity='severe'),
-        dict(severity=(40, 50)),  # reaches further than the part is wide
+        dict(severity=(40, 50)),  # the extent is larger than the box
         dict(severity='severe', moving_regions=3, highlight_gain=(3, 3)),
     ],
     ids=['panning', 'trajectory', 'far', 'regions'],
 )
 def test_a_part_looks_as_it_does_in_the_whole(photo, spec, monkeypatch):
-    # whole and part place their sub-frames differently, which does not matter if they are dense
+    # photo and box have different sub-frames; with dense sub-frames the difference is negligible
     monkeypatch.setattr(exposure, '_MAX_STEP', 0.1)
     spec = BlurSpec(**QUIET, **spec)
     whole, record = synthesize_blur(photo, np.random.default_rng(2), spec)
@@ -217,7 +217,7 @@ def test_a_part_reads_only_what_it_shows(photo):
 
 
 def test_extent_of_a_part_is_its_own(photo):
-    """Rotation about the center moves the corners more."""
+    """Rotation about the center moves the corners most."""
     spec = BlurSpec(severity=(20, 20))
     whole, corner, center = (
         [synthesize_blur(photo, np.random.default_rng(s), spec, box)[1].extent for s in range(10)]
@@ -245,7 +245,7 @@ def test_motion_displaces_as_its_parameters_say():
         angle=np.array([0.0, np.pi / 2]),
         log_zoom=np.log([1.0, 2.0]),
     )
-    # 5 to the right of the center: turned to below it, twice as far, then shifted
+    # a point 5 right of the center: rotated below it, at twice the distance, then shifted
     moved = motion.displacement(np.array([[15.0, 20.0]]))
     np.testing.assert_allclose(moved[:, 0], [[0, 0], [13 - 15, 29 - 20]], atol=1e-9)
     assert path_extents(moved)[0] == pytest.approx(np.hypot(2, 9), rel=0.006)
@@ -260,9 +260,12 @@ def test_motion_displaces_as_its_parameters_say():
         (dict(severity=(5, 3)), 'range MIN MAX of at least 1 pixel'),
         (dict(severity=(0.5, 3)), 'range MIN MAX of at least 1 pixel'),
         (dict(kind='zoom'), 'one of trajectory, panning'),
-        (dict(moving_regions=1, kind='panning'), "needs kind='trajectory'"),
-        (dict(noise=(0.1, 0.0)), 'noise is a range'),
-        (dict(highlight_gain=(0.5, 1)), 'highlight_gain is a range MIN MAX from 1 up'),
+        (dict(moving_regions=1, kind='panning'), "use kind='trajectory'"),
+        (dict(noise=(0.1, 0.0)), r'noise=\(0.1, 0.0\) is invalid'),
+        (
+            dict(highlight_gain=(0.5, 1)),
+            'highlight_gain=.* is invalid; give a range MIN MAX of at least 1',
+        ),
     ],
 )
 def test_bad_specs_are_refused(spec, message):
@@ -273,5 +276,5 @@ def test_bad_specs_are_refused(spec, message):
 def test_bad_photos_are_refused(photo):
     with pytest.raises(UserError, match='RGB uint8 of shape'):
         blur(photo / 255)
-    with pytest.raises(UserError, match='20x120 is too small'):
+    with pytest.raises(UserError, match='has only 20x120 pixels'):
         blur(photo[:, :20])

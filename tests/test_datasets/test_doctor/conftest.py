@@ -23,7 +23,7 @@ def root(healthy, tmp_path):
 
 @pytest.fixture(scope='session')
 def gopro_healthy(tmp_path_factory):
-    """One test sequence with both blurs."""
+    """A test sequence with both blur folders."""
     root = tmp_path_factory.mktemp('gopro')
     for number in range(TEST):
         sharp = texture(100 + number)

@@ -1,4 +1,4 @@
-"""Every fault that the data doctor knows, provoked, and none where there is none."""
+"""Each fault that the check can find, and a data set without faults."""
 
 import re
 import shutil
@@ -28,10 +28,10 @@ def test_a_healthy_set_is_found_healthy(healthy):
     assert problems(report) == []
     assert report.exit_code == 0
     assert report.pairs == {'test/blur': TEST, 'train/blur': TRAIN}
-    assert report.verdict == 'nothing is wrong with the 22 pairs (every image read)'
+    assert report.verdict == 'No problem was found in 22 pairs (all images read).'
     text = report.text()
-    assert 'train/blur: the blurry images are as bright as averages as coded' in text
-    assert 'say 12 of 12 pairs; the exponent that fits best is ' in text
+    assert 'train/blur: the blurry images are averages of pixel values' in text
+    assert 'by the brightness of 12 of 12 pairs, best exponent ' in text
 
 
 BLUR, SHARP = 'train/blur/003.png', 'train/sharp/003.png'
@@ -54,7 +54,7 @@ def displace(root, shift, numbers=range(TRAIN)):
 
 
 def next_frame(root):
-    """Sharp frames of a moving scene, each under the name of another one."""
+    """Shift the sharp frames as if their numbers were off by one."""
     for number in range(TRAIN):
         shift = [(7, 0), (-7, 0), (0, 7), (0, -7)][number % 4]
         displace(root, shift, [number])
@@ -80,12 +80,12 @@ FAULTS = {
     'flipped_bit': (flip_a_bit, r'1 file cannot be read \(train/blur/003.png: damaged'),
     'empty_file': (
         lambda root: (root / BLUR).write_bytes(b''),
-        r'1 file cannot be read \(train/blur/003.png: empty\): copy again',
+        r'1 file cannot be read \(train/blur/003.png: empty\); copy it again',
     ),
     'no_image': (lambda root: (root / BLUR).write_text('<html>'), r'003.png: not an image\)'),
     'renamed': (
         lambda root: (root / SHARP).rename(root / 'train/sharp/003_.png'),
-        r"no sharp one \(train/blur/003.png, did you mean 'train/sharp/003_.png'\?\): rename, add",
+        r"no sharp one \(train/blur/003.png, did you mean 'train/sharp/003_.png'\?\); rename it",
     ),
     'empty_folder': (
         lambda root: empty([root / 'train/sharp']),
@@ -93,16 +93,16 @@ FAULTS = {
     ),
     'both_empty': (
         lambda root: empty([root / 'train/sharp', root / 'train/blur']),
-        'there is no image in .*blur',
+        r"train/blur' has no image",
     ),
-    'two_suffixes': (copy(BLUR, 'train/blur/003.bmp'), 'differ only in their suffix: remove one'),
+    'two_suffixes': (copy(BLUR, 'train/blur/003.bmp'), 'differ only in their suffix; remove one'),
     'two_sizes': (
         write_as(lambda image: image[:-4]),
         r'1 pair differs in size \(train/blur/003.png is 168x164, train/sharp/003.png is 168x168\)',
     ),
     'gray': (
         write_as(lambda image: cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)),
-        r'1 image is gray \(train/blur/003.png\): convert to 8-bit RGB, or pack .* --to-rgb',
+        r'1 image is gray \(train/blur/003.png\); convert to 8-bit RGB or pack .* --to-rgb',
     ),
     'alpha': (
         write_as(lambda image: np.dstack([image, image[..., :1]])),
@@ -114,7 +114,7 @@ FAULTS = {
     ),
     'leak': (
         copy(SHARP, 'test/sharp/020.png'),
-        r'test/blur: 1 image is in the training data too \(train/sharp/003.png = test/sharp/020',
+        r'test/blur: 1 image is also in the training data \(train/sharp/003.png = test/sharp/020',
     ),
     'folders_exchanged': (
         lambda root: exchange(root / 'train/blur', root / 'train/sharp'),
@@ -122,27 +122,27 @@ FAULTS = {
     ),
     'all_displaced': (
         lambda root: displace(root, (0, 2)),
-        r'the blurry images are displaced alike, by \(-2\.0, -?0\.0\) pixels \(right, down\)',
+        r'the blurry images are displaced by \(-2\.0, -?0\.0\) pixels \(right, down; median\)',
     ),
-    'off_by_one': (next_frame, r'most pairs are displaced, by [67]\.\d pixels in the med'),
+    'off_by_one': (next_frame, r'most pairs are displaced .* \(median [67]\.\d pixels'),
 }
 WARNINGS = {
     'duplicate': (
         copy(BLUR, 'train/blur/004.png'),
-        r'1 blurry image is there more than once \(train/blur/003.png = train/blur/004.png\)',
+        r'1 blurry image is present more than once \(train/blur/003.png = train/blur/004.png\)',
     ),
-    'unblurred': (copy(SHARP, BLUR), r'1 blurry image is the same as the sharp one \(003\)'),
+    'unblurred': (copy(SHARP, BLUR), r'1 blurry image is equal to the sharp one \(003\)'),
     'images_exchanged': (
         exchange_images,
-        r'1 pair has the blurrier image as the sharp one, of 12 judged \(003\)',
+        r'1 pair has the blurrier image as the sharp one, of 12 compared \(003\)',
     ),
     'one_displaced': (
         lambda root: displace(root, (9, -8), [3]),
-        r'1 pair is displaced by more than blur explains, of 12 judged \(003 by \(8, -9\)\)',
+        r'1 pair is displaced by more than blur explains, of 12 compared \(003 by \(8, -9\)\)',
     ),
     'unrelated': (
         lambda root: write(root / SHARP, texture(99)),
-        r'1 pair seems to show two scenes, of 12 judged \(003\)',
+        r'1 pair seems to show two scenes, of 12 compared \(003\)',
     ),
     'black': (write_as(np.zeros_like), '1 pair seems to show two scenes'),
 }
@@ -172,7 +172,7 @@ def test_crop_and_varying_sizes(root):
     report = check_data(root, crop=150)
     (finding,) = problems(report)
     assert finding.line().startswith(
-        'warning  train/blur: 1 pair is smaller than the training crop of 150 pixels (003): lower'
+        'warning  train/blur: 1 pair is smaller than the training crop of 150 pixels (003); lower'
     )
     assert '2 sizes, from 140x168 to 168x168' in report.text()
     assert problems(check_data(root, crop=140)) == []

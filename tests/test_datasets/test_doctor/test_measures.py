@@ -15,11 +15,11 @@ def test_a_known_shift_is_measured(shift):
     measures = measure_pair(blurred(moved)[crop].copy(), big[crop].copy()).details
     np.testing.assert_allclose(measures.shift, shift, atol=0.2)
     assert measures.sharpness < 1
-    # the other way round it is the same, mirrored
+    # exchanged images give the opposite shift
     back = measure_pair(big[crop].copy(), blurred(moved)[crop].copy()).details
     np.testing.assert_allclose(back.shift, (-x, -y), atol=0.2)
     assert back.sharpness == pytest.approx(1 / measures.sharpness)
-    # in pixels of the image, whatever the size
+    # the shift is in pixels of the image, at any size
     large = [cv2.resize(image[crop], (960, 960)) for image in (blurred(moved), big)]
     np.testing.assert_allclose(measure_pair(*large).details.shift, (3 * x, 3 * y), atol=0.6)
 

@@ -1,4 +1,4 @@
-"""What the data doctor says of whole data sets, by their layout."""
+"""Checks of whole data sets in each layout."""
 
 import re
 import shutil
@@ -41,8 +41,8 @@ def test_small_or_smooth_pairs_are_not_judged(tmp_path):
             write(tmp_path / folder / f'{number}.png', image[:100] if number else image // 255)
     report = check_data(tmp_path, crop=64)
     assert problems(report) == []
-    assert '3 of 3 pairs are too small or too smooth to tell' in report.text()
-    assert '3 pairs cannot tell an average as coded' in report.text()
+    assert '3 of 3 pairs are too small or too smooth to check' in report.text()
+    assert '3 pairs do not show whether' in report.text()
 
 
 def test_gopro_blur_folders(gopro, monkeypatch):
@@ -50,23 +50,25 @@ def test_gopro_blur_folders(gopro, monkeypatch):
     folder = gopro / 'test' / 'GOPR0396_11_00'
     report = check(gopro)
     assert problems(report) == []
-    assert '_gamma: the blurry images are brighter than averages as coded' in report.text()
+    assert '_gamma: the blurry images are averages in linear light' in report.text()
     exchange(folder / 'blur', folder / 'blur_gamma')
     text = check(gopro).text()
-    assert 'blur and blur_gamma are exchanged: in 10 of 10 frames blur is the brighter' in text
-    assert re.search(r'warning  test/\*/blur: the blurry images are brighter .*: unpack', text)
-    assert re.search(r'warning  test/\*/blur_gamma: the blurry images are as bright', text)
+    assert 'blur and blur_gamma are exchanged: in 10 of 10 frames blur is brighter' in text
+    assert re.search(
+        r'warning  test/\*/blur: the blurry images are averages in linear light .*; unpack', text
+    )
+    assert re.search(r'warning  test/\*/blur_gamma: the blurry images are averages of pixel', text)
     shutil.rmtree(folder / 'blur')
     shutil.copytree(folder / 'blur_gamma', folder / 'blur')
-    assert 'fault    test/*/blur_gamma: 10 of 10 images are the same as' in check(gopro).text()
+    assert 'fault    test/*/blur_gamma: 10 of 10 images are equal to' in check(gopro).text()
 
 
 def test_gopro_counts(gopro):
     (finding,) = {one.text: one for one in problems(check(gopro))}.values()
     assert finding.level == 'warning'
-    assert finding.text == '10 pairs, the official split has 1111'
+    assert finding.text == '10 pairs, but the official split has 1111'
     assert finding.names == ('GOPR0396_11_00 has 10 of 100',)
-    # data in the same layout does not claim to be GoPro, by its records or by its names
+    # records or other sequence names show that the data is not GOPRO_Large
     records = gopro / 'test' / 'records.jsonl'
     records.write_text('')
     assert problems(check(gopro, quick=True)) == []
@@ -83,7 +85,7 @@ def test_gopro_sequence_without_folder_and_similar_names(gopro):
     )
     text = check(gopro, quick=True).text()
     assert re.search(r'fault    test/\*/blur: 11 sharp images have no blurry one', text)
-    # a name is looked for in its own sequence
+    # the similar name is from the same sequence
     assert "000003.png, did you mean 'test/GOPR0396_11_00/sharp/00003.png'?" in text
 
 
@@ -91,7 +93,7 @@ def test_hide(healthy, tmp_path, monkeypatch):
     root = tmp_path / 'HIDE'
     shutil.copytree(healthy / 'train/blur', root / 'test' / 'test-close-ups')
     shutil.copytree(healthy / 'train/sharp', root / 'GT')
-    assert '12 pairs, the official split has 2025' in check(root, quick=True).text()
+    assert '12 pairs, but the official split has 2025' in check(root, quick=True).text()
     monkeypatch.setitem(HIDEDataset.OFFICIAL_PAIRS, 'test', TRAIN)
     assert problems(check(root)) == []
     (root / 'GT' / '003.png').rename(root / 'GT' / '0003.png')
@@ -117,14 +119,14 @@ def test_realblur(healthy, tmp_path, monkeypatch):
     name = "J/scene3/blur/blur_1.png, did you mean 'J/scene3/blur/blur_01.png'?"
     assert finding.names == (name,)
     (root / 'RealBlur_J_test_list.txt').write_text('one\n')
-    assert 'line 1 of' in check(root).text()
+    assert 'Line 1 of' in check(root).text()
 
 
 def test_quick_reads_headers_only(root, monkeypatch):
     change(root / 'train/blur/003.png', lambda x: x.astype(np.uint16) * 257)
     change(root / 'train/blur/004.png', lambda image: image[:-4])
     (root / 'train/sharp/005.png').write_bytes(b'')
-    truncate(root.rename(root.with_name('data2')))  # not in a header
+    truncate(root.rename(root.with_name('data2')))  # the header stays intact
     root = root.with_name('data2')
 
     def refuse(path, convert):
