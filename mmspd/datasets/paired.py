@@ -111,7 +111,7 @@ class PairedImageDataset(BaseDataset):
 
     @property
     def is_official_set(self) -> bool:
-        """Whether the number of pairs is that of the official split."""
+        """Whether the number of pairs equals the number of the official split."""
         return len(self) == self.OFFICIAL_PAIRS.get(getattr(self, 'split', ''))
 
     @property

@@ -1,4 +1,4 @@
-"""Check a data set of blurry and sharp images, or a pack. No file of it is changed."""
+"""Check a data set of blurry and sharp images, or a pack. No file is changed."""
 
 import argparse
 import json

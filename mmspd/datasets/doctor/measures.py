@@ -23,7 +23,7 @@ class DetailMeasures(NamedTuple):
     """Comparison of the details of a pair.
 
     Attributes:
-        sharpness: Gradient energy of the blurry image, divided by the one of the sharp image.
+        sharpness: Gradient energy of the blurry image, divided by the energy of the sharp image.
         shift: Displacement ``(x, y)`` of the blurry image relative to the sharp image, in pixels.
         excess: Length of the shift, divided by 1 + the spread of the kernel, in reduced pixels.
         relation: Evidence that both images show the same scene; see :func:`measure_pair`.
