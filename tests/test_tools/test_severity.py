@@ -73,7 +73,7 @@ def test_a_config_names_the_pairs_and_workers_change_nothing(root, tmp_path):
     ('arguments', 'message'),
     [
         (['{root}', '--split', 'val'], r"holds 0 data sets of the split 'val' \(its splits are"),
-        (['{root}/train/mild/blur'], 'no data set is recognized'),
+        (['{root}/train/mild/blur'], 'has an unknown layout'),
         (['{root}/absent.py'], 'does not exist'),
         (['{root}/../config.py', '--split', 'test'], 'has no test_dataloader: set --split'),
     ],
