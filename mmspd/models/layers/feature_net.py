@@ -42,12 +42,14 @@ class FeatureNet(BaseModule):
     Examples:
         >>> import torch
         >>> from mmspd.models.layers.feature_net import FeatureNet
-        >>> resnet = dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1))
+        >>> resnet = dict(
+        ...     type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8,
+        ...     out_indices=(0, 1))
         >>> net = FeatureNet(resnet, weights='random')
         >>> net.spec()
-        FeatureSpec(channels=(64, 128), strides=(4, 8))
-        >>> [tuple(feature.shape) for feature in net(torch.zeros(1, 3, 32, 32))]
-        [(1, 64, 8, 8), (1, 128, 4, 4)]
+        FeatureSpec(channels=(8, 16), strides=(4, 8))
+        >>> [tuple(feature.shape) for feature in net(torch.zeros(1, 3, 64, 64))]
+        [(1, 8, 16, 16), (1, 16, 8, 8)]
     """
 
     def __init__(

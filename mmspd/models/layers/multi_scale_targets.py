@@ -51,9 +51,9 @@ def gaussian(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
     for size in sizes:
         if size not in by_size:
             raise UserError(
-                f"model.multi_scale_targets='gaussian' halves {tuple(sharp.shape[-2:])} to "
-                f'{", ".join(map(str, list(by_size)[1:])) or "nothing"}, but the restorer has an '
-                f"output of {size}; use 'bilinear'."
+                "model.multi_scale_targets='gaussian' makes targets of the sizes "
+                f'{", ".join(map(str, by_size))}, but the restorer has an output of {size}; '
+                "use 'bilinear'."
             )
     return [by_size[size] for size in sizes]
 
