@@ -77,7 +77,7 @@ class Compiled:
                 self._compiled = torch.compile(function, **self.options)
             except (RuntimeError, TypeError) as error:
                 raise UserError(
-                    f'compile={self.options} is rejected by torch.compile ({error}); correct these '
+                    f'compile={self.options} is refused by torch.compile ({error}); correct these '
                     'options.'
                 ) from error
         try:
