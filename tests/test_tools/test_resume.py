@@ -129,7 +129,7 @@ def test_resume_falls_back_to_the_readable_checkpoint(run_tool, write_config, tm
         file.write_bytes(b'')
     code, output = run_tool('train.py', config, '--work-dir', work, '--resume')
     assert code == 1
-    assert output.strip().splitlines()[-1].startswith('error: none of the 2 checkpoints in')
+    assert output.strip().splitlines()[-1].startswith('error: None of the 2 checkpoints in')
 
 
 def test_resume_without_a_checkpoint_starts_anew_and_says_so(run_tool, write_config, tmp_path):
@@ -138,7 +138,7 @@ def test_resume_without_a_checkpoint_starts_anew_and_says_so(run_tool, write_con
         '--cfg-options', 'train_cfg.max_epochs=1',
     )  # fmt: skip
     assert code == 0, output
-    assert 'training starts anew' in output
+    assert 'so a new run starts' in output
 
 
 def test_resume_keeps_what_the_config_starts_from(run_tool, write_config, tmp_path):

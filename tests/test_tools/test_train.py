@@ -78,7 +78,7 @@ def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
         ),
         (
             ['{config}', '--cfg-options', 'default_hooks.checkpoint.intervall=1'],
-            "did you mean 'interval'",
+            "use 'interval' instead",
         ),
         (
             ['{config}', '--cfg-options', 'train_dataloader.dataset.data_root=nowhere'],
