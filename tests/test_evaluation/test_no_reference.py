@@ -55,6 +55,7 @@ def test_images_without_a_value_are_excluded_with_a_warning(photos, metric, capl
 
 def test_niqe_needs_two_blocks(photos):
     assert NIQE().judge(photos[0][:191, :191]) is None
+    assert NIQE().judge(photos[0][:95, :192]) is None
     assert NIQE().judge(photos[0][:96, :192]) > 0
 
 

@@ -77,7 +77,7 @@ def ssim_map_2d(first: np.ndarray, second: np.ndarray, peak: float = 255.0) -> n
         peak: Value of white.
 
     Returns:
-        float64, shape (H - 10, W - 10, 3).
+        The values, float64, shape (H - 10, W - 10, 3).
 
     Raises:
         UserError: The image is smaller than the window.

@@ -13,6 +13,9 @@ from mmspd.registry import METRICS, import_sibling
 __all__ = ['NIQE', 'BlurEffect', 'NoReferenceMetric']
 
 
+_NIQE_BLOCK = 96  # side of the blocks of NIQE in pixels
+
+
 class NoReferenceMetric(ImageMetric):
     """Base class of metrics that need no sharp image, averaged over the measurable images.
 
@@ -161,6 +164,8 @@ class NIQE(NoReferenceMetric):
         Returns:
             NIQE, or ``None`` if the image has not enough blocks with structure.
         """
+        if min(image.shape[:2]) < _NIQE_BLOCK:
+            return None
         try:
             with warnings.catch_warnings():
                 # NumPy warns about flat blocks; MMagic excludes them
