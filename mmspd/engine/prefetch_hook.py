@@ -67,11 +67,12 @@ class Prefetcher:
 
 @HOOKS.register_module()
 class PrefetchHook(Hook):
-    """Copies training batches to a CUDA device while it computes. On other devices it does nothing.
+    """Copies training batches to a CUDA device while it computes.
 
-    To use the hook, set ``default_hooks = dict(prefetch=dict(type='mmspd.PrefetchHook'))``. The
-    option ``pin_memory`` of a loader has not the same effect: it does not pin the sharp images,
-    because they are inside MMEngine's data elements.
+    The hook has no effect on other devices. To use it, set
+    ``default_hooks = dict(prefetch=dict(type='mmspd.PrefetchHook'))``. The option ``pin_memory`` of
+    a loader does not replace the hook: it does not pin the sharp images, because they are inside
+    MMEngine's data elements.
 
     Raises:
         UserError: The training loop does not count epochs.

@@ -96,6 +96,7 @@ def _smooth(img: Tensor, dim: int) -> Tensor:
     return smooth
 
 
+#: Functions that make multi-scale targets, by name.
 MULTI_SCALE_TARGETS: Dict[str, MultiScaleTargets] = {
     # as in MIMO-UNet: at 1/4, a pixel is the mean of the center 2x2 of a 4x4 block
     'bilinear': partial(_bilinear, False),

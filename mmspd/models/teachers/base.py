@@ -31,7 +31,7 @@ class Teacher(FeatureNet):
 
         Args:
             channels: Channels of the levels, as stated in the config.
-            dtype: Compute dtype, one of :data:`~mmspd.utils.precision.PRECISIONS`. With a 16-bit
+            dtype: Compute dtype, one of ``mmspd.utils.precision.PRECISIONS``. With a 16-bit
                 dtype, convolution and linear weights are stored in it. ``None`` uses the dtype of
                 the surrounding autocast.
 

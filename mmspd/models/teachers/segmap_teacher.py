@@ -26,13 +26,14 @@ class SegmapTeacher(Teacher):
         channels: The number of classes, once per level. The config states it because the
             distillation loss is built before the teacher.
         weights: Checkpoint of the segmentor, loaded strictly. The same forms are valid as in
-            :class:`~mmspd.models.teachers.FeatureTeacher`.
+            :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`.
         strides: Strides of the prior on the image, fine to coarse.
         mean: RGB mean in 0..255, as in the data preprocessor of the segmentor.
         std: RGB standard deviation in 0..255.
         scale: Factor by which the sharp image is enlarged before the segmentor.
         form: ``'probability'`` or ``'onehot'``.
-        dtype: Compute dtype of the segmentor, as in :class:`~mmspd.models.teachers.FeatureTeacher`.
+        dtype: Compute dtype of the segmentor, as in
+            :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`.
 
     Attributes:
         channels: Channels of the levels, fine to coarse.

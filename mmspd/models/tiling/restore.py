@@ -79,7 +79,7 @@ def restore_images(
             including the weights. The default is the memory in use plus 70 % of the free memory.
         self_ensemble: Average the results of all eight flips and quarter turns of the image, at
             eight times the cost. Each orientation has its own prior.
-        precision: One of :data:`~mmspd.utils.precision.PRECISIONS`. ``None`` uses the dtype of the
+        precision: One of ``mmspd.utils.precision.PRECISIONS``. ``None`` uses the dtype of the
             surrounding autocast.
         batch: Largest number of tiles that are restored at a time. If the prior of the whole image
             exceeds the memory, the tiles are restored one by one.

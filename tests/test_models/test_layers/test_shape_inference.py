@@ -24,7 +24,7 @@ def test_counts_tensors_alive_and_the_copies_of_convolutions():
     assert peak_memory(net, run) == (3 + 8 + 2 + 8 + 2) * 100 * 4
 
 
-def test_grows_with_the_image_and_computes_nothing():
+def test_grows_with_the_image_without_computing():
     net = nn.Conv2d(3, 64, 3)
 
     def cost(side):
