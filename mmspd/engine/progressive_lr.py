@@ -17,9 +17,9 @@ __all__ = ['ProgressiveCosineLR']
 class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
     """A constant learning rate followed by a cosine decay, over stages that count iterations.
 
-    The stages of :class:`~mmspd.datasets.progressive.ProgressiveCrop` begin at epochs, so they are valid for
-    any number of GPUs. The schedule therefore counts epochs too. Within a stage, the iterations of
-    the recipe are distributed evenly over the epochs.
+    The stages of :class:`~mmspd.datasets.progressive.ProgressiveCrop` begin at epochs, so they are
+    valid for any number of GPUs. The schedule therefore counts epochs too. Within a stage, the
+    iterations of the recipe are distributed evenly over the epochs.
 
     Args:
         optimizer: Optimizer or optimizer wrapper. The runner passes it.
