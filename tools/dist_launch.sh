@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What dist_train.sh and dist_test.sh share:
+# Launch several processes; dist_train.sh and dist_test.sh call this script:
 #   dist_launch.sh TOOL COUNT <COUNT files> GPUS [more arguments of TOOL]
 set -euo pipefail
 tools="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -20,7 +20,7 @@ if [[ -z "${PYTHON:-}" && -x "$tools/../.venv/bin/python" && -z "${VIRTUAL_ENV:-
 fi
 
 if [[ "${NNODES:-1}" == 1 ]]; then
-    # a port of its own for every run: --standalone asks the system for a free one
+    # --standalone uses a free port, so that several runs can share a machine
     rendezvous=(--standalone)
 else
     rendezvous=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"

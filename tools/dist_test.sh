@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Evaluate on several devices of one machine, or of several:
 #   bash tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
-# See dist_train.sh for several machines and for machines without accelerators.
+# See dist_train.sh for several machines and machines without accelerators.
 set -euo pipefail
 exec bash "$(dirname "${BASH_SOURCE[0]}")/dist_launch.sh" test.py 2 "$@"

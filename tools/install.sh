@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Make the environment .venv in the repository, or bring it up to date:
+# Create or update the environment .venv in the repository:
 #   bash tools/install.sh
-# Everything comes from PyPI (or the index that pip is configured for); nothing outside .venv is
-# changed. Python 3.11 is preferred, PYTHON=/path/to/python chooses another (3.9 to 3.12).
+# All packages come from PyPI or the index in the configuration of pip. The script writes to .venv
+# only. Python 3.11 is preferred. To use another (3.9 to 3.12), set PYTHON=/path/to/python.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
@@ -21,7 +21,7 @@ version_of() {
 choose_python() {
     local candidate
     if [[ -n "${PYTHON:-}" ]]; then
-        version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON does not start: name a Python 3.9 to 3.12"
+        version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON does not start; set it to a Python 3.9 to 3.12."
         echo "$PYTHON"
         return
     fi
@@ -31,7 +31,7 @@ choose_python() {
             return
         fi
     done
-    fail "no Python 3.9 to 3.12 was found: install python3.11, or name one with PYTHON=/path/to/python"
+    fail "No Python 3.9 to 3.12 was found; install python3.11 or set PYTHON=/path/to/python."
 }
 
 fingerprint() {
@@ -39,7 +39,7 @@ fingerprint() {
         sha256sum | cut -d' ' -f1
 }
 
-# step TEXT COMMAND...: say what is done, keep the output in a file, explain a failure
+# step TEXT COMMAND...: print TEXT, run COMMAND with its output in a file, explain a failure
 step() {
     local start=$SECONDS text="$1"
     shift
@@ -48,9 +48,9 @@ step() {
         tail -n 5 "$venv/install.log" >&2
         if grep -qE 'NewConnectionError|name resolution|Connection (refused|reset)|timed out|ProxyError' \
             "$venv/install.log"; then
-            fail "PyPI cannot be reached: check the network, or set PIP_INDEX_URL or HTTPS_PROXY"
+            fail "PyPI cannot be reached; check the network, or set PIP_INDEX_URL or HTTPS_PROXY."
         fi
-        fail "'$text' failed, the whole output is in $venv/install.log"
+        fail "'$text' failed; read the output in $venv/install.log."
     fi
     echo "    $((SECONDS - start)) s"
 }
@@ -59,33 +59,33 @@ make_venv() {
     local python
     python="$(choose_python)"
     version_of "$python" | grep -qE '^3\.(9|1[0-2])$' ||
-        fail "$python is Python $(version_of "$python"): mmspd needs 3.9 to 3.12, name one with PYTHON=/path/to/python"
+        fail "$python is Python $(version_of "$python"), but mmspd needs 3.9 to 3.12; set PYTHON=/path/to/python."
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        fail "$python cannot make virtual environments: install the package python$(version_of "$python")-venv (Debian, Ubuntu)"
+        fail "$python cannot create virtual environments; install the package python$(version_of "$python")-venv (Debian, Ubuntu)."
     local free_gb
     free_gb="$(df -Pk "$root" | awk 'NR == 2 {print int($4 / 1048576)}')"
     ((free_gb >= needed_gb)) ||
-        fail "$root has $free_gb GB free and the environment needs $needed_gb GB: free some space"
-    "$python" -m venv "$venv" || fail "$python could not make $venv: delete that folder and try again"
+        fail "$root has $free_gb GB of free space, but the environment needs $needed_gb GB; delete some files."
+    "$python" -m venv "$venv" || fail "$python could not create $venv; delete this folder and try again."
 }
 
 install_tested_set() {
-    step "torch and torchvision, with the CUDA libraries that they need (about 3 GB)" \
+    step "torch and torchvision with their CUDA libraries (about 3 GB)" \
         "${pip[@]}" -c requirements/constraints.txt torch torchvision
-    step "everything else, in the tested versions" \
+    step "all other packages in the tested versions" \
         "${pip[@]}" --no-deps -r requirements/constraints.txt
 }
 
-# The tested versions do not exist for Python 3.9 and 3.10: take the newest that do.
+# Python 3.9 and 3.10 lack some tested versions, so install the newest available versions.
 install_by_ranges() {
-    echo "  (the tested set needs Python 3.11 or 3.12; the newest versions for this one are taken)"
+    echo "  The tested versions need Python 3.11 or 3.12. Installing the newest versions for this Python."
     step "all requirements (about 3 GB)" \
         "${pip[@]}" -r requirements/runtime.txt -r requirements/mmagic.txt \
         -r requirements/optional.txt -r requirements/tests.txt
     step "MMagic and mmcv-lite" "${pip[@]}" --no-deps mmagic==1.2.0 mmcv-lite==2.1.0
 }
 
-# opencv-python needs libGL and shares its folder with the headless build: exactly one may be there.
+# opencv-python needs libGL, and both builds install into one folder. Keep the headless build only.
 leave_headless_opencv_only() {
     if "$venv/bin/python" -m pip show -q opencv-python 2>/dev/null; then
         "$venv/bin/python" -m pip uninstall -y opencv-python opencv-python-headless
@@ -95,12 +95,12 @@ leave_headless_opencv_only() {
     "$venv/bin/python" -c 'import cv2'
 }
 
-# a user's own settings of pip must not lead out of .venv
+# pip settings of the user must not install packages outside of .venv
 unset PIP_USER PIP_TARGET PIP_PREFIX PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONNOUSERSITE=1
 
 if [[ -e "$venv" ]] && ! version_of "$venv/bin/python" >/dev/null; then
-    fail "$venv is there but its Python does not start: delete that folder and try again"
+    fail "The Python of $venv does not start; delete this folder and try again."
 fi
 if [[ -x "$venv/bin/python" && "$(cat "$venv/mmspd-installed" 2>/dev/null)" == "$(fingerprint)" ]]; then
     echo "The environment $venv is up to date."
@@ -110,7 +110,7 @@ fi
 
 start=$SECONDS
 echo "Installing into $venv (Python $(version_of "$venv/bin/python"), from PyPI)."
-echo "It takes 2 to 10 minutes, most of it download; later runs are done at once."
+echo "This takes 2 to 10 minutes, mostly for downloads. If nothing has changed, the next run ends at once."
 : >"$venv/install.log"
 rm -f "$venv/mmspd-installed"
 pip=("$venv/bin/python" -m pip install --no-input --progress-bar off)
@@ -118,8 +118,8 @@ case "$(version_of "$venv/bin/python")" in
 3.11 | 3.12) install_tested_set ;;
 *) install_by_ranges ;;
 esac
-step "OpenCV without a display" leave_headless_opencv_only
-step "mmspd itself, editable" "${pip[@]}" --no-deps --no-build-isolation -e .
-step "a first import" "$venv/bin/python" -c 'import mmspd, mmagic.models, mmpretrain, mmseg'
+step "the headless build of OpenCV" leave_headless_opencv_only
+step "mmspd in editable mode" "${pip[@]}" --no-deps --no-build-isolation -e .
+step "a test import" "$venv/bin/python" -c 'import mmspd, mmagic.models, mmpretrain, mmseg'
 fingerprint >"$venv/mmspd-installed"
-echo "Installed in $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s. Use it with: source $venv/bin/activate"
+echo "Installed in $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s. To activate the environment, run: source $venv/bin/activate"

@@ -18,7 +18,7 @@ if ((per_node > gpus)); then
     per_node="$gpus"
 fi
 
-# SRUN_ARGS is a list of arguments, so it is split on purpose
+# SRUN_ARGS is a list of arguments, so it must be split at spaces
 # shellcheck disable=SC2086
 exec srun --partition="$partition" --job-name="$job" --gres="gpu:$per_node" \
     --ntasks="$gpus" --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" \

@@ -21,7 +21,7 @@ from mmspd.utils.launch import (
 from mmspd.utils.precision import PRECISIONS
 
 BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
-#: What a data set's file replaces in a config.
+#: Keys of a config that the file of a data set replaces.
 REPLACED = ('test_dataloader', 'test_evaluator', 'protocol')
 MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile', 'tile')
 
@@ -29,108 +29,148 @@ MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile', 'tile
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Evaluate a checkpoint. The result, with the values of every image and what '
-        'they depend on, is written to WORK_DIR/results; tools/analysis/compare.py compares two.',
+        description='Evaluate a checkpoint. The result is written to WORK_DIR/results. It has the '
+        'values of every image and their provenance. tools/analysis/compare.py compares results.',
     )
     add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file of tools/train.py, or published one')
+    parser.add_argument(
+        'checkpoint', help='checkpoint of tools/train.py, or weights that the authors published'
+    )
     parser.add_argument(
         '--out',
         metavar='FOLDER',
-        help='write the result to FOLDER instead, and the restored images to FOLDER/images; with '
-        'several data sets, to a folder in it for each',
+        help='write the result to FOLDER and the restored images to FOLDER/images; with several '
+        'data sets, each has its own folder in FOLDER',
     )
     parser.add_argument(
         '--test-on',
         nargs='+',
         metavar='DATASET',
         default=[None],
-        help='test on other data: names of files in configs/_base_/datasets (gopro, hide, '
+        help='other data to test on: names of files in configs/_base_/datasets (gopro, hide, '
         'realblur_j, folder_pairs, photos), or paths of such files',
     )
     parser.add_argument(
         '--protocol',
         nargs='+',
         metavar='NAME',
-        help='what to measure: names of files in configs/_base_/protocols (gopro, '
-        'realblur-aligned, lpips, no-reference), or paths of such files; several are joined',
+        help='metrics to measure: names of files in configs/_base_/protocols (gopro, '
+        'realblur-aligned, lpips, no-reference), or paths of such files; several are combined',
     )
     parser.add_argument(
         '--self-ensemble',
         action='store_true',
-        help='average over the eight flips and rotations of each image, in eight times the time',
+        help='average over the eight flips and rotations of each image; takes eight times as long',
     )
     parser.add_argument(
         '--precision',
         choices=list(PRECISIONS),
-        help='what the network computes in; the result says so',
+        help='compute dtype of the network; recorded in the result',
     )
     parser.add_argument(
-        '--channels-last', action='store_true', help='the faster memory layout, of equal results'
+        '--channels-last',
+        action='store_true',
+        help='use a faster memory layout; the results do not change',
     )
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='compile the network for each size of image, a minute or more each: for many images',
+        help='compile the network for each image size, which takes a minute or more per size; '
+        'useful for many images',
     )
     parser.add_argument(
         '--tile',
         type=tile_argument,
         metavar='PIXELS',
-        help='restore in tiles of this side, or auto, for what the memory does not hold whole; the '
-        'result says so, and no published table does it',
+        help='side of the tiles, or auto, for images that exceed the memory; recorded in the '
+        'result; published results are not tiled',
     )
     return parser.parse_args(argv)
 
 
 def find_base(kind: str, name: str) -> Path:
-    """Find a file of ``configs/_base_/KIND`` by its name or path."""
+    """Find a file of ``configs/_base_/KIND`` by its name or path.
+
+    Args:
+        kind: ``'datasets'`` or ``'protocols'``.
+        name: Name of a file in that folder, or the path of a file.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UserError: The file does not exist.
+    """
     if name.endswith('.py'):
         return Path(check_file(name, f'{kind} file'))
     path = BASES / kind / f'{name.replace("-", "_")}.py'
     if not path.is_file():
         known = ', '.join(sorted(file.stem for file in path.parent.glob('*.py')))
-        raise UserError(f'there is no {name!r} among the {kind} ({known}): name one, or a file')
+        raise UserError(f'There is no {name!r} among the {kind} ({known}); use one of these.')
     return path
 
 
 def use_dataset(config: Config, name: str) -> None:
-    """Replace the config's test data and what is measured by those of a data set's file."""
+    """Replace the test data and the metrics of a config, in place.
+
+    Args:
+        config: The config of the model.
+        name: Name or path of the file of a data set.
+
+    Raises:
+        UserError: The file does not exist or lacks a key.
+    """
     path = find_base('datasets', name)
     dataset = read_config(str(path), {})
     for key in REPLACED:
         if key not in dataset:
             raise UserError(
-                f"{path} has no {key}: take over what it lacks with _base_ = '.../gopro.py'"
+                f"{path} has no {key}; inherit it from gopro.py with _base_ = '.../gopro.py'."
             )
         config[key] = dataset[key]
 
 
 def use_protocols(config: Config, names: List[str]) -> None:
-    """Replace what is measured by the metrics of some protocols."""
+    """Replace the metrics of a config by the metrics of protocols, in place.
+
+    Args:
+        config: The config.
+        names: Names or paths of the files of protocols.
+
+    Raises:
+        UserError: A file does not exist or has no metrics.
+    """
     metrics = []
     paths = sorted({find_base('protocols', name) for name in names}, key=lambda path: path.stem)
     for path in paths:
         variable = f'{path.stem.replace("-", "_")}_metrics'
         protocol = read_config(str(path), {})
         if variable not in protocol:
-            raise UserError(f'{path} is no protocol: it has to define {variable} = [...]')
-        # protocols may share a metric, which is then measured once
+            raise UserError(f'{path} is not a protocol; define {variable} = [...] in it.')
+        # a metric of several protocols is measured once
         metrics += [metric for metric in protocol[variable] if metric not in metrics]
     config.protocol = '+'.join(path.stem.replace('_', '-') for path in paths)
     config.test_evaluator = dict(type='mmengine.Evaluator', metrics=metrics)
 
 
 def use_model_options(config: Config, args: argparse.Namespace) -> None:
-    """Tell the model how to restore."""
+    """Pass the options of the command line for restoration to the model of a config, in place.
+
+    Args:
+        config: The config.
+        args: The command line.
+
+    Raises:
+        UserError: The model does not support an option.
+    """
     chosen = {name: value for name in MODEL_OPTIONS if (value := getattr(args, name))}
     if not chosen:
         return
     if config.model.type.rpartition('.')[2] != 'SemanticPriorDeblurrer':
         option = next(iter(chosen)).replace('_', '-')
         raise UserError(
-            f'--{option} is known to mmspd.SemanticPriorDeblurrer alone, and the model of '
-            f'the config is {config.model.type}: put its generator into one'
+            f'--{option} needs mmspd.SemanticPriorDeblurrer, but the model of the config is '
+            f'{config.model.type}; set model.type to mmspd.SemanticPriorDeblurrer.'
         )
     if chosen.pop('channels_last', False):
         config.model.channels_last = True
@@ -138,27 +178,41 @@ def use_model_options(config: Config, args: argparse.Namespace) -> None:
 
 
 def check_checkpoint(path: str) -> None:
-    """Refuse what is no file.
+    """Check that a checkpoint is a file.
+
+    Args:
+        path: The checkpoint.
 
     Raises:
-        UserError: It is missing, or published weights of another form.
+        UserError: The file does not exist, or the path is a URL or a folder.
     """
     convert = 'tools/model_converters/official2mmspd.py RESTORER'
     if '://' in path:
         raise UserError(
-            f'the checkpoint {path} is no file: download it, or make a file of published weights '
-            f'by {convert} {path} OUT.pth'
+            f'The checkpoint {path} is not a file; download it, or convert published weights with '
+            f'{convert} {path} OUT.pth.'
         )
     if Path(path).is_dir():
         raise UserError(
-            f'the checkpoint {path} is a folder: name the file in it, or make one of the six of '
-            f'DMPHN by {convert} {path} OUT.pth'
+            f'The checkpoint {path} is a folder; name a file in it, or join the six files of DMPHN '
+            f'with {convert} {path} OUT.pth.'
         )
     check_file(path, 'checkpoint')
 
 
 def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
-    """Make the config of one test, on the config's own data or on another data set."""
+    """Make the config of one test.
+
+    Args:
+        args: The command line.
+        dataset: Name or path of the file of a data set, or None for the data of the config.
+
+    Returns:
+        The config.
+
+    Raises:
+        UserError: An argument or a file is invalid.
+    """
     options = args.cfg_options or {}
     late = {key: options[key] for key in options if key.partition('.')[0] in REPLACED}
     early = {key: options[key] for key in options if key not in late}
@@ -180,20 +234,27 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
 
 
 def main(argv: List[str]) -> None:
-    """Test as the command line says."""
+    """Test a checkpoint on one or several data sets.
+
+    Args:
+        argv: The command-line arguments.
+
+    Raises:
+        UserError: An argument, the config or the data are invalid.
+    """
     args = parse_args(argv)
     check_checkpoint(args.checkpoint)
     names = [dataset and Path(dataset).stem for dataset in args.test_on]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UserError(f'--test-on names {twice[0]} twice: give each data set a name of its own')
-    # all configs and data first: what is wrong should not be found after hours
+        raise UserError(f'--test-on names {twice[0]} twice; use files with different names.')
+    # check all configs and data before the first test, which may take hours
     configs = [make_config(args, dataset) for dataset in args.test_on]
     if len(configs) > 1:
         for config in configs:
             init_default_scope(config.get('default_scope', 'mmengine'))
             DATASETS.build(config.test_dataloader.dataset)
-    from mmspd.engine.runner import build_runner  # late: --help should not wait for it
+    from mmspd.engine.runner import build_runner  # imported here, so that --help is fast
 
     for config in configs:
         build_runner(config).test()

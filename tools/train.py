@@ -21,19 +21,28 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue a run, from CHECKPOINT or from the newest one in the work folder',
+        help='continue a run from CHECKPOINT (default: the newest checkpoint in the work folder)',
     )
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help="scale the learning rate with the batch, by the config's auto_scale_lr",
+        help='scale the learning rate with the batch size, by auto_scale_lr of the config',
     )
     return parser.parse_args(argv)
 
 
 def prepare_resume(config: Config, checkpoint: str) -> None:
-    """Resume from a file, or ('auto') from the newest checkpoint, else start as the config says."""
+    """Set up a config to resume a run, in place.
+
+    Args:
+        config: The config of the run.
+        checkpoint: The file to resume from. ``'auto'`` means the newest checkpoint; a run without
+            a checkpoint starts from the ``load_from`` of the config.
+
+    Raises:
+        UserError: The config has ``load_from`` and another checkpoint hook than this project's.
+    """
     config.resume = True
     start, config.load_from = config.get('load_from'), checkpoint
     if checkpoint != 'auto':
@@ -43,19 +52,23 @@ def prepare_resume(config: Config, checkpoint: str) -> None:
         hook = config.default_hooks.checkpoint
         if hook.type != 'mmspd.CheckpointHook':
             raise UserError(
-                f'--resume with load_from needs mmspd.CheckpointHook instead of {hook.type}: '
-                'name the checkpoint after --resume, or set default_hooks.checkpoint.type'
+                f'--resume with load_from needs mmspd.CheckpointHook, not {hook.type}; name a '
+                'checkpoint after --resume, or change default_hooks.checkpoint.type.'
             )
         hook.start_from = start
 
 
 def warn_of_batch(config: Config) -> None:
-    """Say in the log where the batch is not that which the learning rate is meant for."""
+    """Log a warning if the batch size does not fit the learning rate.
+
+    Args:
+        config: The config of the run.
+    """
     scale = config.get('auto_scale_lr') or {}
     meant, size = scale.get('base_batch_size'), config.train_dataloader.get('batch_size')
     if meant is None or size is None or scale.get('enable'):
         return
-    # imported late: --help should not wait for it
+    # imported here, so that --help is fast
     from mmengine.dist import get_world_size
     from mmengine.logging import print_log
 
@@ -63,21 +76,28 @@ def warn_of_batch(config: Config) -> None:
     batch = size * get_world_size() * accumulated
     if batch == meant:
         return
-    cures = ['--auto-scale-lr'] if accumulated == 1 else []
+    fixes = ['--auto-scale-lr'] if accumulated == 1 else []
     if batch < meant:
-        cures.append('a larger optim_wrapper.accumulative_counts')
+        fixes.append('a larger optim_wrapper.accumulative_counts')
     elif accumulated > 1:
-        cures.append('a smaller optim_wrapper.accumulative_counts')
+        fixes.append('a smaller optim_wrapper.accumulative_counts')
     print_log(
-        f'A step has {batch} images and the learning rate is meant for {meant}: '
-        f'{" or ".join(cures)} makes up for it.',
+        f'A step has {batch} images, but the learning rate is for {meant}; use '
+        f'{" or ".join(fixes)}.',
         'current',
         logging.WARNING,
     )
 
 
 def main(argv: List[str]) -> None:
-    """Train as the command line says."""
+    """Train a model.
+
+    Args:
+        argv: The command-line arguments.
+
+    Raises:
+        UserError: An argument or the config is invalid.
+    """
     args = parse_args(argv)
     if args.resume not in (None, 'auto'):
         check_file(args.resume, 'checkpoint')
@@ -89,15 +109,15 @@ def main(argv: List[str]) -> None:
     if args.amp:
         from mmspd.engine.mixed_precision import use_mixed_precision
 
-        print(f'mixed precision: {use_mixed_precision(config)}')
+        print(f'Training in mixed precision ({use_mixed_precision(config)}).')
     if args.auto_scale_lr:
         if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
             raise UserError(
-                f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}: '
-                'add the batch size that its learning rate is meant for'
+                f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}; '
+                'set it to the batch size for which the learning rate was chosen.'
             )
         config.auto_scale_lr.enable = True
-    from mmspd.engine.runner import build_runner  # late: --help should not wait for it
+    from mmspd.engine.runner import build_runner  # imported here, so that --help is fast
 
     runner = build_runner(config)
     warn_of_batch(config)

@@ -1,4 +1,4 @@
-"""Hooks, schedules and optimizer step of the training run, and its checkpoint loader."""
+"""Hooks, learning rate schedule, optimizer step and checkpoint loading of a training run."""
 
 from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.invalid_loss_hook import InvalidLossHook

@@ -1,4 +1,4 @@
-"""A local file backend that never leaves half a file behind."""
+"""A local file backend that never leaves an incomplete file."""
 
 import os
 from contextlib import contextmanager
@@ -15,28 +15,46 @@ BACKEND = 'mmspd.atomic'
 
 
 class AtomicBackend(LocalBackend):
-    """Local files that are either the complete old one or the complete new one.
+    """MMEngine's local file backend with atomic writes.
 
-    See :func:`~mmspd.utils.files.atomic_path`.
+    A file always has its complete old content or its complete new content. See
+    :func:`~mmspd.utils.files.atomic_path`.
     """
 
     def __init__(self) -> None:
         self._deferred: Optional[Dict[str, Tuple[int, int]]] = None
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
-        """Write ``obj`` to ``filepath`` in one step.
+        """Write bytes to a file atomically.
+
+        Args:
+            obj: The content.
+            filepath: The file. Its folder is created.
 
         Raises:
-            UserError: The disk is full or the folder cannot be written.
+            UserError: The disk is full or the folder is not writable.
         """
         write_bytes(filepath, obj)
 
     def put_text(self, obj: str, filepath: Union[str, Path], encoding: str = 'utf-8') -> None:
-        """Write text to ``filepath`` in one step; see :meth:`put`."""
+        """Write text to a file atomically.
+
+        Args:
+            obj: The content.
+            filepath: The file. Its folder is created.
+            encoding: The encoding of the file.
+
+        Raises:
+            UserError: The disk is full or the folder is not writable.
+        """
         self.put(obj.encode(encoding), filepath)
 
     def remove(self, filepath: Union[str, Path]) -> None:
-        """Delete a file, or put that off inside :meth:`removals_deferred`."""
+        """Delete a file. Inside :meth:`removals_deferred`, delete it at the end of the block.
+
+        Args:
+            filepath: The file.
+        """
         if self._deferred is None:
             super().remove(filepath)
         else:
@@ -44,9 +62,9 @@ class AtomicBackend(LocalBackend):
 
     @contextmanager
     def removals_deferred(self) -> Iterator[None]:
-        """Delete what is removed inside only after the block has ended without an error.
+        """Delete the files that :meth:`remove` is called with after the block ends without error.
 
-        A file that has been written anew meanwhile stays.
+        A file that is written again inside the block is kept.
         """
         pending: Dict[str, Tuple[int, int]] = {}
         self._deferred = pending

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment, and the search for the one to resume from."""
+"""Save checkpoints that survive a kill at any moment, and find the checkpoint to resume from."""
 
 import difflib
 import inspect
@@ -22,26 +22,35 @@ __all__ = ['CheckpointHook', 'find_resumable']
 
 @HOOKS.register_module()
 class CheckpointHook(_CheckpointHook):
-    """MMEngine's checkpoint hook, made safe against kills and full disks.
+    """MMEngine's checkpoint hook, safe against kills and full disks.
 
-    * Checkpoints, best checkpoints and ``last_checkpoint`` are written in one step
+    * Checkpoints, best checkpoints and ``last_checkpoint`` are written atomically
       (:class:`~mmspd.engine.atomic_backend.AtomicBackend`).
-    * An old checkpoint is deleted after the new one is on the disk, never before.
-    * With ``resume=True`` and no ``load_from`` the run continues from the newest checkpoint of the
-      work folder that can be read, whatever ``last_checkpoint`` says.
+    * An old checkpoint is deleted only after the new one is on the disk.
+    * With ``resume=True`` and no ``load_from``, the run continues from the newest readable
+      checkpoint of the work folder. The file ``last_checkpoint`` is ignored.
 
     Args:
-        max_keep_ckpts: How many checkpoints to keep, at least 2, so that there is one to fall
-            back to; -1 keeps all.
-        out_dir: A local folder to save in instead of the run's ``work_dir``.
-        start_from: Checkpoint whose weights a run starts with that was to be resumed and has
-            nothing to resume from. It is how ``tools/train.py --resume`` keeps a config's
-            ``load_from``, which for the Runner would name the checkpoint to resume.
-        kwargs: As for MMEngine's ``CheckpointHook``, but for the storage backend, which is fixed.
+        max_keep_ckpts: Number of checkpoints to keep. It is at least 2, so that a damaged
+            checkpoint has a predecessor. -1 keeps all checkpoints.
+        out_dir: A local folder for the checkpoints; the default is the ``work_dir`` of the run.
+        start_from: Checkpoint with the initial weights of a run that is resumed but has no
+            checkpoint yet. ``tools/train.py --resume`` sets it to the ``load_from`` of the config,
+            because MMEngine's Runner resumes from ``load_from``.
+        kwargs: Arguments of MMEngine's ``CheckpointHook``, except for the storage backend.
 
     Raises:
-        UserError: For an unknown argument, ``max_keep_ckpts=1``, remote storage, a metric of
-            ``save_best`` that validation does not report, or a folder that cannot be written.
+        UserError: An argument is unknown, ``max_keep_ckpts`` is 1, the storage is remote,
+            validation does not report the metric of ``save_best``, or the folder is not writable.
+
+    Examples:
+        >>> from mmspd.registry import HOOKS
+        >>> checkpoint = dict(
+        ...     type='mmspd.CheckpointHook', interval=10, save_best='PSNR', rule='greater')
+        >>> default_hooks = dict(checkpoint=checkpoint)  # in a config
+        >>> hook = HOOKS.build(checkpoint)
+        >>> hook.interval, hook.max_keep_ckpts
+        (10, 3)
     """
 
     def __init__(
@@ -55,13 +64,13 @@ class CheckpointHook(_CheckpointHook):
         name = 'default_hooks.checkpoint'
         if max_keep_ckpts == 1:
             raise UserError(
-                f'{name}.max_keep_ckpts=1 leaves no checkpoint to fall back to: set it to 2 or '
-                'more, or to -1 to keep all'
+                f'{name}.max_keep_ckpts=1 leaves no checkpoint to fall back to; set it to 2 or '
+                'more, or to -1 to keep all.'
             )
         if '://' in str(out_dir or '') or {'backend_args', 'file_client_args'} & kwargs.keys():
             raise UserError(
-                f"{name} writes to local folders: for other storage set type='mmengine."
-                "CheckpointHook'"
+                f'{name} writes to local folders only; set '
+                f"{name}.type='mmengine.CheckpointHook' for other storage."
             )
         super().__init__(
             max_keep_ckpts=max_keep_ckpts,
@@ -69,27 +78,34 @@ class CheckpointHook(_CheckpointHook):
             backend_args={'backend': BACKEND},
             **kwargs,
         )
-        if self.args:  # MMEngine keeps what it does not know
+        if self.args:  # MMEngine collects unknown arguments here
             key, known = min(self.args), inspect.signature(_CheckpointHook).parameters
             close = difflib.get_close_matches(key, [*known, 'start_from'], n=1)
-            hint = f', did you mean {close[0]!r}?' if close else ': remove it'
-            raise UserError(f'{name} has no argument {key!r}{hint}')
+            fix = f'use {close[0]!r} instead' if close else 'remove it'
+            raise UserError(f'{name} has no argument {key!r}; {fix}.')
         self.start_from = start_from
         self._is_training = False
 
     def before_run(self, runner: Any) -> None:
-        """Choose the checkpoint to resume from, before the Runner looks for it itself."""
+        """Choose the checkpoint to resume from before the Runner does.
+
+        Args:
+            runner: MMEngine's runner.
+
+        Raises:
+            UserError: There are checkpoints, but none is readable.
+        """
         if runner._resume and runner._load_from is None:
             self._choose(runner)
         if runner._resume:
-            # a run that continues has its weights; published ones need not even be there any more
+            # a resumed run has its weights, so the file of published weights may be missing
             unwrap(runner.model).official_weights = None
 
     def _choose(self, runner: Any) -> None:
         folder = Path(runner.work_dir)
         if self.out_dir not in (None, runner.work_dir):
             folder = Path(self.out_dir) / folder.resolve().name
-        # one process decides, so that a shared disk that lags cannot split the ranks
+        # One process decides, because ranks may see different files on a slow shared disk.
         choice: List[Any] = [None, None]
         if is_main_process():
             try:
@@ -101,27 +117,40 @@ class CheckpointHook(_CheckpointHook):
         if fault is not None:
             raise UserError(fault)
         if path is None:
-            runner.logger.warning(f'There is no checkpoint in {folder}: training starts anew.')
+            runner.logger.warning(f'There is no checkpoint in {folder}, so a new run starts.')
             runner._resume = False
             runner._load_from = self.start_from
         else:
             runner._load_from = path
 
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Keep the optimizer's step counters on the host, as those of a new run are.
+        """Move the step counters of the optimizer to the CPU, where a new run has them.
 
-        MMEngine loads them to the device, where each step of Adam would wait to read them; an
+        MMEngine loads them to the device, where each step of Adam would wait to read them. An
         optimizer that counts on the device (``fused``) moves them back.
+
+        Args:
+            runner: MMEngine's runner.
+            checkpoint: The loaded checkpoint, changed in place.
         """
         for values in _with_step_counter(checkpoint.get('optimizer')):
             values['step'] = values['step'].cpu()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Bring the weights to the host: EMAHook puts those of the device in their place."""
+        """Move the weights to the CPU, because EMAHook inserts weights on the device.
+
+        Args:
+            runner: MMEngine's runner.
+            checkpoint: The checkpoint to save, changed in place.
+        """
         checkpoint['state_dict'] = weights_to_cpu(checkpoint['state_dict'])
 
     def before_train(self, runner: Any) -> None:
-        """Prepare the folder and delete what a killed run left half-written."""
+        """Prepare the folder and delete the incomplete files of a killed run.
+
+        Args:
+            runner: MMEngine's runner.
+        """
         super().before_train(runner)
         self._is_training = True
         if runner._resume and runner._load_from is not None:
@@ -129,17 +158,25 @@ class CheckpointHook(_CheckpointHook):
         if is_main_process():
             for folder in {self.out_dir, runner.work_dir}:
                 for name in remove_leftovers(folder):
-                    runner.logger.info(f'Deleted {name}, left in {folder} by a killed run.')
+                    runner.logger.info(f'Deleted {name} in {folder}, an incomplete file.')
 
     def after_val_epoch(self, runner: Any, metrics: Dict[str, float]) -> None:
-        """Save the best checkpoint; the former best goes after that."""
-        if not self._is_training:  # Runner.val() on its own has nothing to save
+        """Save the best checkpoint, then delete the previous best checkpoint.
+
+        Args:
+            runner: MMEngine's runner.
+            metrics: The results of the validation.
+
+        Raises:
+            UserError: The metric of ``save_best`` is missing.
+        """
+        if not self._is_training:  # Runner.val() without training saves no checkpoint
             return
         for name in self.save_best or []:
             if metrics and name != 'auto' and name not in metrics:
                 raise UserError(
                     f'default_hooks.checkpoint.save_best={name!r} is not among the validation '
-                    f'metrics {sorted(metrics)}: name one of them'
+                    f'metrics {sorted(metrics)}; use one of these.'
                 )
         with self.file_backend.removals_deferred():
             super().after_val_epoch(runner, metrics)
@@ -150,7 +187,7 @@ class CheckpointHook(_CheckpointHook):
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
                 outdated = self.keep_ckpt_ids.popleft()
             self.keep_ckpt_ids.append(step)
-            # before the save: a resumed run reads from the checkpoint which files it may delete
+            # before the save, because a resumed run reads this list from the checkpoint
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
@@ -177,7 +214,7 @@ class CheckpointHook(_CheckpointHook):
 
 
 def _with_step_counter(state: Any) -> Iterator[Dict[str, Any]]:
-    """Yield what has a step counter in the state of one optimizer, or of several by name."""
+    """Yield the dicts with a step counter in the state of one optimizer or of a dict of them."""
     if not isinstance(state, dict):
         return
     if isinstance(state.get('step'), Tensor):
@@ -189,22 +226,32 @@ def _with_step_counter(state: Any) -> Iterator[Dict[str, Any]]:
 def find_resumable(
     folder: Union[str, Path], filename_tmpl: str = 'epoch_{}.pth', warn: Any = None
 ) -> Optional[str]:
-    """Return the newest checkpoint in ``folder`` that can be read.
+    """Find the newest readable checkpoint in a folder.
 
-    A checkpoint is readable if its archive is complete and the checksum of every entry is right;
-    nothing of it is unpickled.
+    A checkpoint is readable if its archive is complete and the checksum of every entry is correct.
+    The checkpoint is not unpickled.
 
     Args:
-        folder: The run's checkpoint folder; it need not exist.
-        filename_tmpl: Names of the run's checkpoints, ``{}`` stands for the number. Best
-            checkpoints hold no optimizer state and are not looked at.
-        warn: Called with a sentence for every checkpoint that is passed over.
+        folder: The checkpoint folder of a run. It may be missing.
+        filename_tmpl: Names of the checkpoints, where ``{}`` stands for the number. Best
+            checkpoints are ignored because they hold no optimizer state.
+        warn: Function that is called with a sentence for every checkpoint that is skipped.
 
     Returns:
-        The path, or None if there is no checkpoint at all.
+        The path, or None if there is no checkpoint.
 
     Raises:
-        UserError: If there are checkpoints and none can be read.
+        UserError: There are checkpoints, but none is readable.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from mmspd.engine.checkpoint_hook import find_resumable
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({}, Path(folder, 'epoch_1.pth'))
+        ...     Path(find_resumable(folder)).name
+        'epoch_1.pth'
     """
     pattern = filename_tmpl.replace('{}', '*')
     paths = sorted(
@@ -215,17 +262,17 @@ def find_resumable(
         if fault is None:
             return str(path)
         if warn is not None:
-            warn(f'The checkpoint {path} cannot be read ({fault}); trying the one before it.')
+            warn(f'The checkpoint {path} cannot be read ({fault}); trying the previous one.')
     if paths:
         raise UserError(
-            f'none of the {len(paths)} checkpoints in {folder} can be read: delete them or choose '
-            'another --work-dir to start anew'
+            f'None of the {len(paths)} checkpoints in {folder} can be read; delete them or choose '
+            'another --work-dir to start a new run.'
         )
     return None
 
 
 def _unreadable(path: Path) -> Optional[str]:
-    """Return what is wrong with a checkpoint file, None if it is whole."""
+    """Return the reason why a checkpoint file is unreadable, or None if it is readable."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()

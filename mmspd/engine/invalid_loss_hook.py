@@ -1,4 +1,4 @@
-"""End a run whose loss is no longer a number, before it can get into a checkpoint."""
+"""Stop a run with a loss that is not finite before it saves invalid weights."""
 
 import math
 from typing import Any, Dict, List
@@ -12,7 +12,7 @@ from mmspd.registry import HOOKS
 
 __all__ = ['InvalidLossHook']
 
-_CURE = (
+_FIX = (
     'lower optim_wrapper.optimizer.lr, clip gradients (optim_wrapper.clip_grad), or train in '
     'bfloat16 instead of float16 (optim_wrapper.dtype)'
 )
@@ -20,28 +20,43 @@ _CURE = (
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):
-    """Stop at the first loss that is not finite, and never save weights that are not.
+    """Stops training at the first loss that is not finite, and never saves weights that are not.
 
-    It reads the values that :class:`~mmspd.engine.runtime_info_hook.RuntimeInfoHook` fetches for
-    the log, so it adds no synchronization with the accelerator, notices up to an interval of the
-    log late, and always before anything is saved. Gradients that overflow in float16 while the
-    loss is finite are the business of the loss scaler and do not stop the run.
+    The hook reads the values that :class:`~mmspd.engine.runtime_info_hook.RuntimeInfoHook` fetches
+    for the log, so it adds no synchronization with the accelerator. It may stop up to one log
+    interval late, but always before a checkpoint is saved. If gradients overflow in float16 while
+    the loss is finite, the run continues; the loss scaler handles this case.
 
     Raises:
-        UserError: Names the iteration, the parts of the loss, the last good checkpoint and what
-            to change.
+        UserError: A loss or a weight is not finite. The message names the iteration, the parts of
+            the loss, the last good checkpoint and possible changes.
     """
 
     def before_train(self, runner: Any) -> None:
-        """Make sure that there is a hook which fetches the losses."""
+        """Check that a hook fetches the losses.
+
+        Args:
+            runner: MMEngine's runner.
+
+        Raises:
+            UserError: There is no ``mmspd.RuntimeInfoHook``.
+        """
         if not any(isinstance(hook, RuntimeInfoHook) for hook in runner.hooks):
             raise UserError(
-                'mmspd.InvalidLossHook reads what another hook fetches: set '
-                "default_hooks.runtime_info=dict(type='mmspd.RuntimeInfoHook')"
+                'mmspd.InvalidLossHook needs the losses that mmspd.RuntimeInfoHook fetches; set '
+                "default_hooks.runtime_info=dict(type='mmspd.RuntimeInfoHook')."
             )
 
     def after_fetch(self, runner: Any, fetched: List[Fetched]) -> None:
-        """Look at the loss parts of the iterations since the last look."""
+        """Check the loss parts of all iterations since the last call.
+
+        Args:
+            runner: MMEngine's runner.
+            fetched: Iterations and their values by name.
+
+        Raises:
+            UserError: A loss is not finite.
+        """
         for iteration, values in fetched:
             invalid = [
                 f'{key} is {value}'
@@ -49,23 +64,31 @@ class InvalidLossHook(Hook):
                 if 'loss' in key and not math.isfinite(value)
             ]
             if invalid:
-                # the total is only worth naming where no part explains it
+                # name the total loss only if all its parts are finite
                 parts = [text for text in invalid if not text.startswith('loss is')] or invalid
                 raise UserError(self._message(runner, iteration, ' and '.join(parts)))
 
     def before_save_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Refuse to save weights that the last optimizer step has made invalid."""
+        """Check the weights, which the last optimizer step may have made invalid.
+
+        Args:
+            runner: MMEngine's runner.
+            checkpoint: The checkpoint to save.
+
+        Raises:
+            UserError: A weight is not finite.
+        """
         invalid = [
             key
             for key, value in checkpoint['state_dict'].items()
             if value.is_floating_point() and not torch.isfinite(value).all()
         ]
         if invalid:
-            text = f'the weights {invalid[0]} ({len(invalid)} tensors in all) are not finite'
+            text = f'{len(invalid)} weight tensors are not finite, the first is {invalid[0]}'
             raise UserError(self._message(runner, runner.iter + 1, text))
 
     @staticmethod
     def _message(runner: Any, iteration: int, fault: str) -> str:
         saved = runner.message_hub.runtime_info.get('last_saved_ckpt')
         last = f'the last good checkpoint is {saved}' if saved else 'no checkpoint was saved yet'
-        return f'training stopped at iteration {iteration}: {fault}; {last}; {_CURE}'
+        return f'Training stopped at iteration {iteration} because {fault} ({last}); {_FIX}.'

@@ -1,4 +1,4 @@
-"""Refuse files that cannot be read and weights that do not fit, under any Runner."""
+"""Check the checkpoint files and weights that a Runner loads."""
 
 import re
 from typing import Any, Dict, Optional
@@ -22,20 +22,36 @@ _ADDED = ('generator.prior.', 'generator.embedding.')
 
 
 def load_local(filename: str, map_location: Optional[Any] = None) -> Any:
-    """Load a checkpoint as MMEngine does; it calls this for every path without a scheme.
+    """Load a checkpoint file like MMEngine, with a clear message for invalid files.
+
+    MMEngine calls this function for every path without a scheme.
 
     Args:
-        filename: the file.
-        map_location: as for ``torch.load``.
+        filename: The file.
+        map_location: The argument of ``torch.load``.
+
+    Returns:
+        The content of the checkpoint.
 
     Raises:
-        UserError: the file is damaged, is no checkpoint, or could run code.
+        UserError: The file is damaged, is not a checkpoint, or could run code.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from mmspd.engine import load_local
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, 'weights.pth')
+        ...     torch.save({'state_dict': {'weight': torch.zeros(2)}}, file)
+        ...     load_local(str(file))
+        {'state_dict': {'weight': tensor([0., 0.])}}
     """
     try:
         return load_from_local(filename, map_location)
     except (FileNotFoundError, MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # not the file's fault
-    except Exception as error:  # torch raises a dozen types for a file that is no checkpoint
+        raise  # the file may be valid
+    except Exception as error:  # torch raises many types of errors for an invalid file
         raise unreadable(filename, 'checkpoint', error) from error
 
 
@@ -44,28 +60,37 @@ CheckpointLoader.register_scheme('', load_local, force=True)
 
 @HOOKS.register_module()
 class LoadCheckHook(Hook):
-    """Check a checkpoint's ``generator`` weights against the model before they are applied.
+    """Checks that the ``generator`` weights of a checkpoint fit the model.
 
-    MMEngine logs keys that are missing, unexpected or of another shape, and goes on. Here each is
-    an error, with one exception: the checkpoint of a plain restorer starts a guided one. Its
-    ``generator.X`` is loaded as ``generator.restorer.X``, and that prior and embedding start from
-    their initial weights is said in the log.
+    If keys are missing or unexpected, or shapes differ, MMEngine writes a log line and continues.
+    This hook raises an error. There is one exception: the checkpoint of a plain restorer can start
+    a guided model. Then ``generator.X`` is loaded as ``generator.restorer.X``, the prior and the
+    embedding keep their initial weights, and a warning is logged.
 
-    Published weights of a restorer are taken as they are for testing; training starts from them by
-    the model's ``load_official``.
+    The published weights of a restorer are accepted for testing. To start training from them, use
+    ``load_official`` of the model.
 
-    A model without a ``generator`` is not looked at, and neither are weights outside of it, such
-    as the distillation heads, which are not built for testing.
+    Models without a ``generator`` are not checked. Weights outside of the generator are not checked
+    either, for example the distillation heads, because they are not built for testing.
 
     Raises:
-        UserError: Names the first keys that do not fit, the file and the config.
+        UserError: The weights do not fit. The message names the first keys, the file and the
+            config.
     """
 
-    # EMAHook (NORMAL) copies the checkpoint's weights, so they must be right before its turn
+    # EMAHook (priority NORMAL) copies the weights of the checkpoint after this hook
     priority = 'HIGH'
 
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Check, and rename in place, the loaded ``checkpoint['state_dict']``."""
+        """Check the loaded weights and rename them for the model.
+
+        Args:
+            runner: MMEngine's runner.
+            checkpoint: The loaded checkpoint. Its ``state_dict`` is changed in place.
+
+        Raises:
+            UserError: The weights do not fit.
+        """
         model = unwrap(runner.model)
         expected = _generator_weights(model.state_dict())
         if not expected:
@@ -81,8 +106,8 @@ class LoadCheckHook(Hook):
             checkpoint['state_dict'] = weights
         elif _guided(weights) and not _guided(expected):
             raise UserError(
-                f'{file} holds a guided model ({_RESTORER}*) but {config} describes a plain '
-                'restorer: use the guided (_sp) config of the same restorer'
+                f'{file} holds a guided model ({_RESTORER}*), but {config} describes a plain '
+                'restorer; use the guided (_sp) config of the same restorer.'
             )
         check_fit(_generator_weights(weights), expected, file, config)
 
@@ -92,13 +117,13 @@ class LoadCheckHook(Hook):
     ) -> Dict[str, Any]:
         if runner._resume:
             raise UserError(
-                f'{file} holds a plain restorer and cannot be resumed as a guided model: start '
-                f'from it with --cfg-options load_from={file} and without --resume'
+                f'{file} holds a plain restorer and cannot be resumed as a guided model; remove '
+                f'--resume and start from it with --cfg-options load_from={file}.'
             )
-        # given with the file's, the model's own values spare MMEngine's list of missing keys
+        # without the added weights, MMEngine would log a long list of missing keys
         added = {key: value for key, value in expected.items() if key.startswith(_ADDED)}
         runner.logger.warning(
-            f'{file} holds a plain restorer: its weights are loaded into {_RESTORER}*, while the '
+            f'{file} holds a plain restorer, so its weights are loaded into {_RESTORER}*, and the '
             f'{len(added)} weights of prior and embedding start from their initial values.'
         )
         restorer = {re.sub(r'^generator\.', _RESTORER, key): weights[key] for key in weights}
@@ -106,7 +131,7 @@ class LoadCheckHook(Hook):
 
 
 def _weights_of(checkpoint: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-    """Return a runner's weights without the prefix of a data-parallel wrapper, if there are any."""
+    """Return the weights of a training checkpoint without a data-parallel prefix, or None."""
     weights = checkpoint.get('state_dict')
     if not isinstance(weights, dict) or not any('generator.' in key for key in weights):
         return None
@@ -116,18 +141,18 @@ def _weights_of(checkpoint: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 def _published_weights(
     runner: Any, model: Any, checkpoint: Dict[str, Any], file: str
 ) -> Dict[str, Any]:
-    """Return the weights of a published file under the names of a plain restorer, for testing."""
+    """Return the weights of a published file with the names of a plain restorer, for testing."""
     state = official_names(checkpoint, file)
     published = recognize(state)
     if published is None:
         raise UserError(
-            f"{file} has no 'state_dict' with generator.* weights: load_from and --resume take "
-            'checkpoints of tools/train.py, official weights are given by model.load_official'
+            f"{file} has no 'state_dict' with generator.* weights; set load_from or --resume to a "
+            'checkpoint of tools/train.py, and load official weights with model.load_official.'
         )
-    if isinstance(runner._train_loop, BaseLoop):  # built, that is this is no test
+    if isinstance(runner._train_loop, BaseLoop):  # the loop is built for training only
         raise UserError(
-            f'{file} holds published weights of {published.title} and is no checkpoint of '
-            f'tools/train.py: start from it by --cfg-options model.load_official={file}'
+            f'{file} holds published weights of {published.title} and is not a checkpoint of '
+            f'tools/train.py; start from it with --cfg-options model.load_official={file}.'
         )
     restorer = getattr(model.generator, 'restorer', model.generator)
     fitting = fit_official(restorer, state, file, 'checkpoint')

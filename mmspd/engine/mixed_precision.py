@@ -1,4 +1,4 @@
-"""Mixed precision as a switch of the command line."""
+"""Switch a config to mixed precision (the option ``--amp``)."""
 
 import torch
 from mmengine.config import Config
@@ -10,17 +10,21 @@ __all__ = ['use_mixed_precision']
 
 
 def use_mixed_precision(config: Config) -> str:
-    """Make the optimizer wrapper of a config a mixed-precision one, in place.
+    """Switch the optimizer wrapper of a config to mixed precision, in place.
 
-    The type is bfloat16, which needs no loss scaling, on the CPU and on accelerators that compute
-    in it, else float16 with dynamic loss scaling. A ``dtype`` that the config states is kept.
+    The dtype is bfloat16 on the CPU and on accelerators that support it. It needs no loss scaling.
+    On other accelerators the dtype is float16, with dynamic loss scaling. A ``dtype`` that the
+    config states is kept.
+
+    Args:
+        config: The config of a training run.
 
     Returns:
-        The name of the type.
+        The name of the dtype.
 
     Raises:
-        UserError: If float16 is asked for without an accelerator, or the config has another
-            optimizer wrapper.
+        UserError: The config sets float16 but there is no accelerator, or the config has another
+            type of optimizer wrapper.
     """
     wrapper = config.optim_wrapper
     scope, _, name = wrapper.get('type', 'OptimWrapper').rpartition('.')
@@ -28,7 +32,7 @@ def use_mixed_precision(config: Config) -> str:
     if not plain and (name != 'AmpOptimWrapper' or scope not in ('', 'mmengine')):
         raise UserError(
             f"--amp replaces optim_wrapper.type='mmspd.OptimWrapper', but the config has "
-            f'{wrapper.type!r}: leave --amp out and set the precision there'
+            f'{wrapper.type!r}; remove --amp and set the precision in the config.'
         )
     if wrapper.get('dtype') is None:
         wrapper.dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
@@ -37,8 +41,8 @@ def use_mixed_precision(config: Config) -> str:
         wrapper.pop('loss_scale', None)
     elif not has_accelerator():
         raise UserError(
-            f'optim_wrapper.dtype={wrapper.dtype!r} needs an accelerator and this machine has '
-            "none: use 'bfloat16'"
+            f'optim_wrapper.dtype={wrapper.dtype!r} needs an accelerator, but this machine has '
+            "none; use 'bfloat16'."
         )
     else:
         wrapper.type = 'mmengine.AmpOptimWrapper'
@@ -47,7 +51,7 @@ def use_mixed_precision(config: Config) -> str:
 
 
 def _computes_in_bfloat16() -> bool:
-    # torch.cuda.is_bf16_supported() also says yes where bfloat16 is only emulated
+    # torch.cuda.is_bf16_supported() is also True for GPUs that emulate bfloat16
     if torch.cuda.is_available():
         return torch.cuda.get_device_capability()[0] >= 8
     return not has_accelerator()

@@ -1,4 +1,4 @@
-"""Training batches on their way to the accelerator while it computes."""
+"""Copy training batches to the accelerator while it computes."""
 
 from typing import Any, Iterator, List, Mapping
 
@@ -15,15 +15,15 @@ __all__ = ['PrefetchHook', 'Prefetcher']
 
 
 class Prefetcher:
-    """A data loader whose batches are copied to a CUDA device beside what it computes.
+    """Wraps a data loader and copies its batches to a CUDA device while the device computes.
 
-    The copy of a batch starts while the device still works on the iteration before, which it does
-    as long as nothing in an iteration waits for the device. All but the iteration (``len``,
-    ``sampler``, ``dataset``, ...) is the loader's own, and so is the order of the batches.
+    The copy of a batch starts while the device still computes the previous iteration. This requires
+    that an iteration does not wait for the device. The batches keep their order. All other
+    attributes (``len``, ``sampler``, ``dataset``, ...) are those of the loader.
 
     Args:
         loader: A ``torch.utils.data.DataLoader``.
-        device: Where the model is.
+        device: The device of the model.
     """
 
     def __init__(self, loader: Any, device: torch.device) -> None:
@@ -37,7 +37,7 @@ class Prefetcher:
         return getattr(self.loader, name)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the loader's batches, on the device."""
+        """Yield the batches of the loader on the device."""
         copying = torch.cuda.Stream(self.device)
         for batch in self.loader:
             moved: List[Tensor] = []
@@ -45,14 +45,14 @@ class Prefetcher:
                 batch = self._move(batch, moved)
             computing = torch.cuda.current_stream(self.device)
             computing.wait_stream(copying)
-            for tensor in moved:  # or their memory could be given away while they are in use
+            for tensor in moved:  # otherwise their memory could be reused too early
                 tensor.record_stream(computing)
             yield batch
 
     def _move(self, part: Any, moved: List[Tensor]) -> Any:
-        """Copy the tensors of a part of a batch, and list the copies in ``moved``."""
+        """Copy the tensors in a part of a batch, and append the copies to ``moved``."""
         if isinstance(part, Tensor):
-            # from other memory than pinned, a copy would make the host wait
+            # a copy from memory that is not pinned would block the host
             moved.append(part.pin_memory().to(self.device, non_blocking=True))
             return moved[-1]
         if isinstance(part, BaseDataElement):
@@ -67,23 +67,31 @@ class Prefetcher:
 
 @HOOKS.register_module()
 class PrefetchHook(Hook):
-    """Copy training batches to a CUDA device beside its computing; elsewhere there is no need.
+    """Copies training batches to a CUDA device while it computes.
 
-    Opt in by ``default_hooks = dict(prefetch=dict(type='mmspd.PrefetchHook'))``. A
-    ``pin_memory`` of the loader does not do the same: it leaves out the sharp images, which are
-    in MMEngine's data elements.
+    The hook has no effect on other devices. To use it, set
+    ``default_hooks = dict(prefetch=dict(type='mmspd.PrefetchHook'))``. The option ``pin_memory`` of
+    a loader does not replace the hook: it does not pin the sharp images, because they are inside
+    MMEngine's data elements.
 
     Raises:
-        UserError: The run is not one of epochs.
+        UserError: The training loop does not count epochs.
     """
 
     def before_train(self, runner: Any) -> None:
-        """Put the prefetcher in front of the loader."""
+        """Wrap the loader of the training loop.
+
+        Args:
+            runner: MMEngine's runner.
+
+        Raises:
+            UserError: The training loop is not an ``EpochBasedTrainLoop``.
+        """
         loop, parameter = runner.train_loop, next(runner.model.parameters())
         if not isinstance(loop, EpochBasedTrainLoop):
             raise UserError(
                 "mmspd.PrefetchHook needs train_cfg.type='mmengine.EpochBasedTrainLoop', not "
-                f'{type(loop).__name__}: remove default_hooks.prefetch, or train by epochs'
+                f'{type(loop).__name__}; remove default_hooks.prefetch or train by epochs.'
             )
         if parameter.is_cuda:
             loop.dataloader = Prefetcher(loop.dataloader, parameter.device)

@@ -1,4 +1,4 @@
-"""A cosine schedule over iterations, for training whose epochs are not equally long."""
+"""A cosine schedule over iterations for training with epochs of different lengths."""
 
 import math
 from typing import Any, List, Sequence
@@ -15,23 +15,32 @@ __all__ = ['ProgressiveCosineLR']
 
 @PARAM_SCHEDULERS.register_module()
 class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
-    """Constant, then cosine, over the iterations of a recipe that states its stages in iterations.
+    """A constant learning rate followed by a cosine decay, over stages that count iterations.
 
-    The stages of :class:`~mmspd.datasets.ProgressiveCrop` begin at epochs, so that they hold for
-    any number of GPUs; so must the rate. Within a stage the iterations of the recipe pass evenly
-    over its epochs.
+    The stages of :class:`~mmspd.datasets.progressive.ProgressiveCrop` begin at epochs, so they are
+    valid for any number of GPUs. The schedule therefore counts epochs too. Within a stage, the
+    iterations of the recipe are distributed evenly over the epochs.
 
     Args:
-        optimizer: optimizer, or wrapper of one; given by the runner.
-        milestones: epochs, counted from 0, at which the stages after the first begin.
-        max_epochs: epochs of the whole training.
-        stage_iters: iterations of each stage in the recipe.
-        constant_iters: iterations for which the rate is constant at first.
-        eta_min: rate at the end.
+        optimizer: Optimizer or optimizer wrapper. The runner passes it.
+        milestones: Epochs at which the stages after the first one begin, counted from 0.
+        max_epochs: Number of epochs of the whole training.
+        stage_iters: Number of iterations of each stage in the recipe.
+        constant_iters: Number of iterations at the beginning with a constant rate.
+        eta_min: Learning rate at the end.
         **kwargs: MMEngine's ``begin``, ``end``, ``last_step`` and ``verbose``.
 
     Raises:
-        UserError: the stages' numbers do not match.
+        UserError: The numbers of stages and milestones do not match.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.engine import ProgressiveCosineLR
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        >>> schedule = ProgressiveCosineLR(
+        ...     optimizer, milestones=[2], max_epochs=6, stage_iters=[200, 400], constant_iters=200)
+        >>> [round(schedule.factor(epoch), 2) for epoch in range(7)]
+        [1.0, 1.0, 1.0, 0.85, 0.5, 0.15, 0.0]
     """
 
     def __init__(
@@ -46,8 +55,8 @@ class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
     ) -> None:
         if len(stage_iters) != len(milestones) + 1:
             raise UserError(
-                f'ProgressiveCosineLR needs one more entry in stage_iters than in milestones, but '
-                f'got {len(stage_iters)} and {len(milestones)}.'
+                f'ProgressiveCosineLR got {len(stage_iters)} stage_iters and {len(milestones)} '
+                'milestones; set one more stage_iters than milestones.'
             )
         self.epochs = [0, *milestones, max_epochs]
         self.iters = [0, *np.cumsum(stage_iters).tolist()]
@@ -56,7 +65,14 @@ class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
         super().__init__(optimizer, by_epoch=True, **kwargs)
 
     def factor(self, epoch: int) -> float:
-        """Share of the way from ``eta_min`` to the initial rate, 1 at first and 0 at the end."""
+        """Compute the factor of the schedule.
+
+        Args:
+            epoch: Number of finished epochs.
+
+        Returns:
+            1 for the initial rate at the beginning, 0 for ``eta_min`` at the end.
+        """
         done = float(np.interp(epoch, self.epochs, self.iters)) - self.constant_iters
         total = self.iters[-1] - self.constant_iters
         return 1.0 if done <= 0 else 0.5 * (1 + math.cos(math.pi * done / total))

@@ -1,4 +1,4 @@
-"""The runner of a config."""
+"""Build the runner of a config."""
 
 from typing import Any
 
@@ -13,14 +13,19 @@ __all__ = ['build_runner']
 
 
 def build_runner(config: Config) -> Any:
-    """Build the config's runner: MMEngine's, or the registered one of ``runner_type``.
+    """Build the runner of a config.
+
+    The runner is MMEngine's ``Runner``, or the registered class that ``runner_type`` names.
 
     Args:
-        config: Its ``launcher`` is ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        config: The config. Its ``launcher`` is ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+
+    Returns:
+        The runner.
 
     Raises:
-        UserError: The launcher needs an accelerator and there is none, or ``sync_bn`` would
-            replace more than a normalization.
+        UserError: The launcher needs an accelerator but there is none, or ``sync_bn`` would remove
+            activations.
     """
     if config.get('launcher', 'none') != 'none' and not has_accelerator():
         _init_cpu_distributed(config)
@@ -31,33 +36,33 @@ def build_runner(config: Config) -> Any:
 
 
 def _init_cpu_distributed(config: Config) -> None:
-    """Let several processes work without an accelerator (backend gloo).
+    """Initialize distributed training on CPUs (backend gloo).
 
-    Upstream fault: MMEngine 0.10.7 calls ``torch.cuda.set_device`` for every backend and gives its
-    data-parallel wrapper ``device_ids``, so it cannot run distributed on CPUs.
+    This works around a bug in MMEngine 0.10.7. It calls ``torch.cuda.set_device`` for every backend
+    and passes ``device_ids`` to its data-parallel wrapper, so it cannot run distributed on CPUs.
     """
     if config.launcher != 'pytorch':
         raise UserError(
-            f'--launcher {config.launcher} needs an accelerator and this machine has none: '
-            'use tools/dist_train.sh or tools/dist_test.sh, which start on CPUs too'
+            f'--launcher {config.launcher} needs an accelerator, but this machine has none; use '
+            'tools/dist_train.sh or tools/dist_test.sh, which also run on CPUs.'
         )
     if not distributed.is_initialized():
         distributed.init_process_group('gloo')
     config.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',
-        'broadcast_buffers': False,  # as the Runner itself sets where it makes the wrapper
+        'broadcast_buffers': False,  # the default of the Runner
         **(config.get('model_wrapper_cfg') or {}),
         'device_ids': None,
     }
 
 
 def _check_sync_bn(model: Any) -> None:
-    """Refuse a model in which MMEngine's ``sync_bn`` has replaced more than a normalization."""
+    """Raise an error if MMEngine's ``sync_bn`` has removed an activation from the model."""
     for name, part in model.named_modules():
-        # timm's BatchNormAct2d holds the activation that follows it; nothing would call it any more
-        # torch's and mmcv's have the same name
+        # timm's BatchNormAct2d contains the activation that follows it. In a SyncBatchNorm the
+        # activation would not run. torch's and mmcv's classes have the same name.
         if type(part).__name__ == 'SyncBatchNorm' and next(part.children(), None) is not None:
             raise UserError(
-                f'sync_bn would lose the activation in {name}: remove sync_bn, or take a backbone '
-                'whose normalization and activation are layers of their own'
+                f'sync_bn would remove the activation in {name}; remove sync_bn or choose a '
+                'backbone with separate normalization and activation layers.'
             )

@@ -1,4 +1,4 @@
-"""Losses and other values of the training log, fetched from the device once per log line."""
+"""Fetch losses and other values of the training log from the device once per log line."""
 
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -11,24 +11,24 @@ from mmspd.registry import HOOKS
 
 __all__ = ['RuntimeInfoHook']
 
-#: How many values of a history to keep, if an epoch has no more.
+#: Smallest number of values that a history keeps. It keeps more if an epoch has more iterations.
 MAX_HISTORY = 10000
-#: Values of one iteration, by name, with its number, the first being 1.
+#: Number of an iteration, counted from 1, and its values by name.
 Fetched = Tuple[int, Dict[str, float]]
 
 
 @HOOKS.register_module()
 class RuntimeInfoHook(_RuntimeInfoHook):
-    """MMEngine's hook of the same name, but training does not wait for the device to log a value.
+    """MMEngine's hook of the same name, without waiting for the device in every iteration.
 
-    MMEngine reads every loss in every iteration, and each read waits until the device has finished
-    what it was given. Here the values stay there until the log needs them: at the interval of
-    ``LoggerHook``, at the end of an epoch, before a validation and before a checkpoint is saved,
-    they come in one copy. Then the hooks' ``after_fetch(runner, fetched)`` is called, ``fetched``
-    being a list of (iteration, values by name).
+    MMEngine reads every loss in every iteration, and each read waits until the device is idle. This
+    hook keeps the values on the device until the log needs them. One copy fetches them at the
+    interval of ``LoggerHook``, at the end of an epoch, before a validation and before a checkpoint
+    is saved. Then ``after_fetch(runner, fetched)`` of all hooks is called, where ``fetched`` is a
+    list of (iteration, values by name).
 
-    It also keeps the log's histories short: MMEngine copies a history, which may grow to a million
-    values, whenever it appends to it, and saves all of it in every checkpoint.
+    The hook also limits the histories of the log. A history may grow to a million values. MMEngine
+    copies it for every new value and saves all of it in every checkpoint.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,11 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         self._intervals: List[int] = []
 
     def before_train(self, runner: Any) -> None:
-        """Learn when the log is written."""
+        """Read the intervals of the log.
+
+        Args:
+            runner: MMEngine's runner.
+        """
         super().before_train(runner)
         self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self._keep = max(MAX_HISTORY, len(runner.train_dataloader))
@@ -48,7 +52,14 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         data_batch: Optional[Any] = None,
         outputs: Optional[Dict[str, Any]] = None,
     ) -> None:
-        """Put the values of this iteration aside, and fetch what waits if a log line is due."""
+        """Store the values of this iteration, and fetch all stored values if a log line is due.
+
+        Args:
+            runner: MMEngine's runner.
+            batch_idx: Number of the batch in the epoch, counted from 0.
+            data_batch: Not used.
+            outputs: Values by name, such as losses.
+        """
         values = dict(outputs or {})
         unread = getattr(runner.optim_wrapper, 'unread', {})
         values.update(unread)
@@ -60,18 +71,31 @@ class RuntimeInfoHook(_RuntimeInfoHook):
             self._fetch(runner)
 
     def before_val(self, runner: Any) -> None:
-        """Fetch what waits: validation writes a log line."""
+        """Fetch the stored values, because validation writes a log line.
+
+        Args:
+            runner: MMEngine's runner.
+        """
         self._fetch(runner)
         super().before_val(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Fetch what waits, for the log's state in the checkpoint."""
+        """Fetch the stored values, because the checkpoint contains the log.
+
+        Args:
+            runner: MMEngine's runner.
+            checkpoint: The checkpoint to save, changed in place.
+        """
         if self._waiting:
             self._fetch(runner)
             checkpoint['message_hub'] = runner.message_hub.state_dict()
 
     def after_train(self, runner: Any) -> None:
-        """Fetch what is left when training was stopped early."""
+        """Fetch the remaining values of a training that was stopped early.
+
+        Args:
+            runner: MMEngine's runner.
+        """
         self._fetch(runner)
         super().after_train(runner)
 

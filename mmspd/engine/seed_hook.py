@@ -1,4 +1,4 @@
-"""Random numbers that depend on the iteration alone, so that a resumed run repeats them."""
+"""Seed random numbers by the iteration, so that a resumed run repeats them."""
 
 from typing import Any, Optional
 
@@ -13,31 +13,52 @@ __all__ = ['IterationSeedHook', 'iteration_seed']
 
 
 def iteration_seed(seed: int, rank: int, iteration: int) -> int:
-    """Mix the run's seed, the rank and the iteration into one seed of 64 bits."""
+    """Combine the seed of a run, the rank and the iteration into one 64-bit seed.
+
+    Args:
+        seed: Seed of the run.
+        rank: Rank of the process.
+        iteration: Number of the iteration.
+
+    Returns:
+        The seed.
+
+    Examples:
+        >>> from mmspd.engine.seed_hook import iteration_seed
+        >>> iteration_seed(0, 0, 7) == iteration_seed(0, 0, 7)
+        True
+        >>> iteration_seed(0, 0, 7) == iteration_seed(0, 1, 7)
+        False
+    """
     return int(np.random.SeedSequence([seed, rank, iteration]).generate_state(1, np.uint64)[0])
 
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seed PyTorch (CPU and every accelerator) before each training iteration.
+    """Seeds PyTorch (CPU and all accelerators) before each training iteration.
 
-    MMEngine's checkpoints hold no state of the random generators, so dropout and the like differ
-    after a resume. A seed made of (run's seed, rank, iteration) needs no state at all.
+    MMEngine's checkpoints do not contain the state of the random generators, so dropout, for
+    example, would differ after a resume. A seed of (seed of the run, rank, iteration) needs no
+    saved state.
 
-    It also hands the run's seed to the training sampler: the Runner learns the seed of a resumed
-    checkpoint only after its data loader has been built.
+    The hook also passes the seed of the run to the training sampler, because the Runner reads the
+    seed of a resumed checkpoint after it has built the data loader.
     """
 
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Any) -> None:
-        """Take the run's seed, which a resume may just have changed."""
+        """Read the seed of the run, which a resume may have changed.
+
+        Args:
+            runner: MMEngine's runner.
+        """
         rank = get_rank()
         ranks_differ = runner._randomness_cfg.get('diff_rank_seed', False)
         self._seed = runner.seed - rank if ranks_differ else runner.seed
         self._rank = rank
         loader = runner.train_dataloader
-        # a batch sampler of the config's holds the sampler in place of the loader
+        # if the config has a batch sampler, it holds the sampler instead of the loader
         for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
             if sampler is not None and hasattr(sampler, 'seed'):
                 sampler.seed = self._seed
@@ -45,5 +66,11 @@ class IterationSeedHook(Hook):
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Optional[Any] = None
     ) -> None:
-        """Seed the generators that the model's forward and backward draw from."""
+        """Seed the generators of the forward and the backward pass.
+
+        Args:
+            runner: MMEngine's runner.
+            batch_idx: Not used.
+            data_batch: Not used.
+        """
         torch.manual_seed(iteration_seed(self._seed, self._rank, runner.iter))

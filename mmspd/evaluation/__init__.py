@@ -1,4 +1,4 @@
-"""Metrics for MMEngine's evaluator and stock loops, and the results of test runs."""
+"""Metrics for MMEngine's evaluator and standard loops, and results of test runs."""
 
 from mmspd.evaluation.metrics import (
     LPIPS,

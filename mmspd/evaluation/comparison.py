@@ -1,4 +1,4 @@
-"""What one result gains over another, image by image."""
+"""Compare two results image by image."""
 
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -21,10 +21,10 @@ __all__ = [
 
 Interval = Tuple[float, float]
 
-#: With fewer draws to resample an interval says nothing.
+#: Smallest number of clusters for a bootstrap interval.
 FEWEST = 5
 
-#: What two results must share, and what to do where they do not.
+#: Values that two results must share, and the fix if they differ.
 _SHARED = {
     'protocol': 'test both with the same --protocol',
     'rounding': 'test both with the same version of mmspd',
@@ -37,21 +37,22 @@ _SAME_INPUT = 0.01  # dB
 
 @dataclass(frozen=True)
 class Difference:
-    """How two results differ in a metric, over the images where both have finite values.
+    """Difference of two results in a metric, over the images with finite values in both results.
 
     Attributes:
-        metric: Its name.
-        images: Number of images compared.
-        left_out: Number of those that one result or both have no finite value for.
+        metric: Name of the metric.
+        images: Number of compared images.
+        left_out: Number of images without a finite value in one or both results.
         reference: Mean of the first result.
         other: Mean of the second result.
-        difference: Mean of second minus first.
+        difference: Mean of the second result minus the first.
         over_images: 95 % interval of ``difference`` from resampling images; see
             :func:`bootstrap_interval`.
-        over_sequences: The same from resampling whole sequences, None without any.
+        over_sequences: 95 % interval of ``difference`` from resampling whole sequences, or None
+            without sequences.
         wins: Number of images where the second result is better.
-        losses: Number of those where it is worse.
-        ties: Number of those where both are exactly equal.
+        losses: Number of images where the second result is worse.
+        ties: Number of images where both results are exactly equal.
     """
 
     metric: str
@@ -68,15 +69,33 @@ class Difference:
 
 
 def sequence_of(key: str) -> str:
-    """Return the sequence part of a pair's key, empty without one."""
+    """Return the sequence in the key of a pair.
+
+    Args:
+        key: Key of a pair, such as ``GOPR0384_11_00/000001``.
+
+    Returns:
+        The part before the last slash, or an empty string.
+
+    Examples:
+        >>> from mmspd.evaluation.comparison import sequence_of
+        >>> sequence_of('GOPR0384_11_00/000001'), sequence_of('000001')
+        ('GOPR0384_11_00', '')
+    """
     return key.rpartition('/')[0]
 
 
 def compared_metrics(results: Mapping[str, Result]) -> List[str]:
-    """List the metrics that rate the images of all results, in the order of the first.
+    """List the metrics that rate the restored images of all results.
+
+    Args:
+        results: Results by label.
+
+    Returns:
+        Names of metrics in the order of the first result.
 
     Raises:
-        UserError: There is none.
+        UserError: The results share no such metric.
     """
     names = {
         label: [
@@ -89,26 +108,26 @@ def compared_metrics(results: Mapping[str, Result]) -> List[str]:
     if not shared:
         listed = '; '.join(f'{label}: {", ".join(own) or "none"}' for label, own in names.items())
         raise UserError(
-            f'the results share no metric ({listed}): test both with the same --protocol'
+            f'The results share no metric ({listed}); test both with the same --protocol.'
         )
     return shared
 
 
 def check_comparable(results: Mapping[str, Result]) -> None:
-    """Make sure that results measure the same on the same images.
+    """Check that results have the same conditions and the same images.
 
     Args:
-        results: By what to call them, at least two; all are compared with the first.
+        results: At least two results by label. All are compared with the first.
 
     Raises:
-        UserError: They do not, in a sentence that names the difference.
+        UserError: Two results differ. The message names the difference.
     """
     (first, reference), *others = results.items()
     for label, result in others:
         try:
             for name, (one, other), fix in _conditions((reference, result), results):
                 if one != other:
-                    raise UserError(f'{name} is {one!r} in one and {other!r} in the other; {fix}')
+                    raise UserError(f'{name} is {one!r} in one and {other!r} in the other; {fix}.')
             check_images(reference.images, result.images)
         except UserError as error:
             raise UserError(f'{first} and {label} cannot be compared: {error}') from error
@@ -117,68 +136,73 @@ def check_comparable(results: Mapping[str, Result]) -> None:
 def _conditions(
     pair: Sequence[Result], results: Mapping[str, Result]
 ) -> Iterator[Tuple[str, List[Any], str]]:
-    """List what two of the results must share: a name, both values, and the fix if they differ."""
+    """Yield the conditions that two results must share: name, both values, fix if they differ."""
     provenances = [result.provenance for result in pair]
     for name, fix in _SHARED.items():
         yield name, [provenance.get(name) for provenance in provenances], fix
     datasets = [provenance.get('dataset', {}) for provenance in provenances]
-    # the root differs between machines though the test set is the same
+    # the root of the same test set differs between machines
     for name in dict.fromkeys(key for dataset in datasets for key in dataset if key != 'root'):
         values = [dataset.get(name) for dataset in datasets]
         yield f'dataset.{name}', values, 'test both on the same images'
     for metric in compared_metrics(results):
         infos = [result.metric_info[metric] for result in pair]
-        yield f'the info of {metric}', infos, 'test both with the same metric'
+        yield f'the MetricInfo of {metric}', infos, 'test both with the same metric'
         package = infos[0].package
         if package is not None:
             versions = [provenance['versions'].get(package) for provenance in provenances]
-            fix = f'{metric} depends on it, test both in one environment'
+            fix = f'test both in one environment, because {metric} depends on it'
             yield f'versions.{package}', versions, fix
 
 
 def check_images(
     reference: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Make sure that two results are of the same images.
+    """Check that two results have the same images.
 
     Args:
         reference: The ``images`` of a :class:`Result`.
-        other: Likewise.
+        other: The ``images`` of another :class:`Result`.
 
     Raises:
-        UserError: Other keys, or other values of the blurry images under the same keys.
+        UserError: The keys differ, or blurry images with the same key differ in their PSNR.
     """
     inputs = []
     for images in (reference, other):
         keys = [image['key'] for image in images]
         if len(set(keys)) < len(keys) or '' in keys:
             raise UserError(
-                "not all images have a name of their own: add meta_keys=['key'] to PackInputs in "
-                'test_dataloader.dataset.pipeline and test again'
+                "Not all images have a unique key; add meta_keys=['key'] to PackInputs in "
+                'test_dataloader.dataset.pipeline and test again.'
             )
         inputs.append({image['key']: image.get('PSNR-input') for image in images})
     for own, others, which in ((*inputs, 'first'), (*inputs[::-1], 'second')):
         unpaired = [key for key in own if key not in others]
         if unpaired:
             raise UserError(
-                f"{len(unpaired)} images are only in the {which} (one is '{unpaired[0]}'); test "
-                'both on the same images'
+                f"{len(unpaired)} images are only in the {which} result (one is '{unpaired[0]}'); "
+                'test both on the same images.'
             )
     for key, first in inputs[0].items():
         second = inputs[1][key]
         if first is not None and second is not None and abs(first - second) > _SAME_INPUT:
             raise UserError(
-                f"the blurry image '{key}' has {first:.2f} dB in one and {second:.2f} dB in the "
-                'other; test both on the same images'
+                f"The blurry image '{key}' has {first:.2f} dB in one and {second:.2f} dB in the "
+                'other; test both on the same images.'
             )
 
 
 def differences_of(reference: Result, other: Result, metric: str) -> Dict[str, float]:
-    """Subtract a metric of one result from that of another, by the keys of the images.
+    """Compute the difference of two results in a metric for each image.
+
+    Args:
+        reference: The first result.
+        other: The second result, with the same images.
+        metric: Name of the metric.
 
     Returns:
-        Second minus first, in the order of the first; without the images for which one of them
-        has no finite value.
+        Second result minus first by key, in the order of the first result. Images without a finite
+        value in one of the results are excluded.
     """
     second = {image['key']: image.get(metric) for image in other.images}
     pairs = ((image['key'], image.get(metric), second[image['key']]) for image in reference.images)
@@ -188,8 +212,23 @@ def differences_of(reference: Result, other: Result, metric: str) -> Dict[str, f
 def compare(reference: Result, other: Result, metric: str) -> Optional[Difference]:
     """Compare two results that :func:`check_comparable` accepts.
 
+    Args:
+        reference: The first result.
+        other: The second result.
+        metric: Name of the metric.
+
     Returns:
-        The difference, or None: no image has finite values in both.
+        The difference, or None if no image has finite values in both results.
+
+    Examples:
+        >>> from mmspd.evaluation import PSNR, Result
+        >>> from mmspd.evaluation.comparison import compare
+        >>> plain, guided = (
+        ...     Result({}, {}, PSNR.info, [{'key': str(i), 'PSNR': i + gain} for i in range(6)])
+        ...     for gain in (0.0, 0.5))
+        >>> difference = compare(plain, guided, 'PSNR')
+        >>> difference.difference, difference.over_images, difference.wins
+        (0.5, (0.5, 0.5), 6)
     """
     differences = differences_of(reference, other, metric)
     if not differences:
@@ -217,26 +256,35 @@ def compare(reference: Result, other: Result, metric: str) -> Optional[Differenc
 
 
 def bootstrap_interval(values: np.ndarray, clusters: Sequence[Any]) -> Optional[Interval]:
-    """Estimate between what bounds the mean of other images of the same kind would be.
+    """Compute a 95 % bootstrap confidence interval of a mean.
 
-    Clusters are drawn with replacement, 9999 times; the bounds are bias-corrected and accelerated
-    (BCa). The frames of one sequence resemble each other, so that an interval from drawing single
-    frames is too narrow: draw sequences where there are any.
+    Clusters are drawn with replacement 9999 times. The interval is bias-corrected and accelerated
+    (BCa). The frames of one sequence resemble each other, so an interval from drawing single frames
+    is too narrow. Use the sequences as clusters if there are any.
 
     Args:
-        values: Shape (N,).
-        clusters: What each of them belongs to; all different draws single values.
+        values: Values of shape (N,).
+        clusters: Cluster of each value. Distinct clusters mean that single values are drawn.
 
     Returns:
-        The 95 % interval, the same in every run; None if there are fewer than 5 clusters.
+        The 95 % interval, or None with fewer than 5 clusters. It is the same in every run.
 
     Source: Efron, "Better Bootstrap Confidence Intervals", JASA 1987.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.evaluation.comparison import bootstrap_interval
+        >>> low, high = bootstrap_interval(np.arange(20.0), clusters=range(20))
+        >>> round(low), round(high)
+        (7, 12)
+        >>> bootstrap_interval(np.arange(20.0), clusters=['a'] * 10 + ['b'] * 10) is None
+        True
     """
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
     sums, counts = np.bincount(index, values), np.bincount(index)
     if len(sums) < FEWEST:
         return None
-    # equal but for rounding: the acceleration would divide zero by zero
+    # with equal values, the acceleration would divide zero by zero
     if np.allclose(sums / counts, values.mean(), rtol=1e-9, atol=1e-12):
         return float(values.mean()), float(values.mean())
 

@@ -1,4 +1,4 @@
-"""A comparison of results as a text for people and as plain values for programs."""
+"""A comparison of results as text and as plain values."""
 
 from dataclasses import dataclass, replace
 from typing import Collection, Dict, List, Mapping, Optional, Sequence
@@ -24,14 +24,14 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a result gains over the first one.
+    """Comparison of a result with the first result.
 
     Attributes:
-        name: What to call the result.
-        metrics: A difference per metric.
-        severity: Of the chosen metric, by grouping and group of severity.
-        images: Differences of the chosen metric by the image's key, from where the result is best
-            against the first one to where it is worst.
+        name: Label of the result.
+        metrics: One difference per metric.
+        severity: Differences of the chosen metric by grouping and group of severity.
+        images: Differences of the chosen metric by the key of the image, from the largest gain over
+            the first result to the largest loss.
     """
 
     name: str
@@ -41,12 +41,15 @@ class Comparison:
 
 
 def compare_all(results: Mapping[str, Result], metric: str) -> List[Comparison]:
-    """Compare all results with the first.
+    """Compare all results with the first one.
 
     Args:
-        results: By what to call them, at least two; see
-            :func:`~mmspd.evaluation.comparison.check_comparable`.
-        metric: What severities and images are compared by.
+        results: At least two results by label, which
+            :func:`~mmspd.evaluation.comparison.check_comparable` accepts.
+        metric: Metric for the comparison by severity and by image.
+
+    Returns:
+        One comparison for each result except the first.
     """
     (_, reference), *others = results.items()
     metrics = compared_metrics(results)
@@ -70,7 +73,7 @@ def compare_all(results: Mapping[str, Result], metric: str) -> List[Comparison]:
 def _compare_groups(
     reference: Result, other: Result, metric: str
 ) -> Dict[str, Dict[str, Difference]]:
-    """Compare two results in each group of severity."""
+    """Compare two results in each severity group."""
     compared: Dict[str, Dict[str, Difference]] = {}
     for grouping, groups in images_by_severity(reference.images).items():
         for name, images in groups.items():
@@ -87,12 +90,15 @@ def _compare_groups(
 def comparison_text(
     results: Mapping[str, Result], comparisons: Sequence[Comparison], metric: str
 ) -> str:
-    """Write comparisons as Markdown that can be read in a terminal too.
+    """Format comparisons as Markdown that is also readable in a terminal.
 
     Args:
-        results: As in :func:`compare_all`.
-        comparisons: What it returned.
-        metric: As there.
+        results: The results that :func:`compare_all` took.
+        comparisons: The comparisons that it returned.
+        metric: The metric that it took.
+
+    Returns:
+        Markdown text.
     """
     first = next(iter(results))
     parts = [_provenance_text(results)]
@@ -110,7 +116,7 @@ def comparison_text(
 
 
 def _provenance_text(results: Mapping[str, Result]) -> str:
-    """Name the test set and the models, and differences that leave the comparison right."""
+    """List the test set, the models, and the differences that do not invalidate the comparison."""
     provenances = {label: result.provenance for label, result in results.items()}
     first = next(iter(provenances.values()))
     dataset = first['dataset']
@@ -139,7 +145,7 @@ def _provenance_text(results: Mapping[str, Result]) -> str:
 
 
 def _metrics_text(pair: Mapping[str, Result], differences: Sequence[Difference]) -> str:
-    """Write the table of all metrics and what to know about it."""
+    """Format the table of all metrics and its notes."""
     first, second = pair
     rows = [paper_row_of(result) for result in pair.values()]
     by_sequence = any(d.over_sequences for d in differences)
@@ -157,22 +163,22 @@ def _metrics_text(pair: Mapping[str, Result], differences: Sequence[Difference])
         cells += [_paper_cell(rows, d.metric, info)] if any(rows) else []
         lines.append(cells)
     notes = [
-        'The intervals hold the mean difference on other images of the kind with 95 % confidence '
-        '(bootstrap, BCa); better, worse and equal count images.'
+        'The intervals are 95 % confidence intervals of the mean difference (bootstrap, BCa). The '
+        'columns better, worse and equal are numbers of images.'
     ]
     sequences = {sequence_of(image['key']) for image in pair[first].images}
     if by_sequence:
         notes.append(
-            'Frames of one sequence resemble each other: trust the interval from drawing whole '
-            f'sequences, of which there are {len(sequences)}.'
+            'Frames of one sequence resemble each other, so use the interval by sequence '
+            f'({len(sequences)} sequences).'
         )
     elif any(sequences):
         notes.append(
-            'Frames of one sequence resemble each other, so that the interval is too narrow; '
-            f'{len(sequences)} sequences are too few to draw from.'
+            'Frames of one sequence resemble each other, so the interval is too narrow. '
+            f'{len(sequences)} sequences are too few for a better interval.'
         )
     notes += [
-        f'{d.left_out} images have no finite {d.metric} in one of the two and are left out of it.'
+        f'{d.left_out} images have no finite {d.metric} in one of the results and are excluded.'
         for d in differences
         if d.left_out
     ]
@@ -183,7 +189,7 @@ def _metrics_text(pair: Mapping[str, Result], differences: Sequence[Difference])
 def _groups_text(
     pair: Mapping[str, Result], metric: str, grouping: str, groups: Mapping[str, Difference]
 ) -> str:
-    """Write the table of one grouping by severity."""
+    """Format the table of one grouping by severity."""
     info = next(iter(pair.values())).metric_info[metric]
     by_sequence = any(d.over_sequences for d in groups.values())
     unit = 'sequence' if by_sequence else 'image'
@@ -198,7 +204,7 @@ def _groups_text(
 def _stored_groups_text(
     pair: Mapping[str, Result], metric: str, compared: Collection[str]
 ) -> List[str]:
-    """Write the tables of the other groupings, of patches: the results hold only their means."""
+    """Format the tables of the groupings of patches, for which the results hold means only."""
     first, second = pair.values()
     info = first.metric_info[metric]
     tables = []
@@ -217,7 +223,7 @@ def _stored_groups_text(
 
 
 def _images_text(pair: Mapping[str, Result], comparison: Comparison, metric: str) -> List[str]:
-    """Write the tables of the images where one result gains and loses most."""
+    """Format the tables of the images with the largest gains and losses."""
     first, second = pair.values()
     info = first.metric_info[metric]
     before, after = ({image['key']: image for image in result.images} for result in (first, second))
@@ -232,7 +238,7 @@ def _images_text(pair: Mapping[str, Result], comparison: Comparison, metric: str
 
 
 def _paper_cell(rows: Sequence[Optional[PaperRow]], metric: str, info: MetricInfo) -> str:
-    """Write the paper's two numbers and their difference, as far as it has them."""
+    """Format the two values of the paper and their difference; a missing value is a dash."""
     before, after = (row and paper_value(row, metric) for row in rows)
     if before is None and after is None:
         return '-'
@@ -242,10 +248,10 @@ def _paper_cell(rows: Sequence[Optional[PaperRow]], metric: str, info: MetricInf
 
 
 def _values(info: MetricInfo, before: float, after: float) -> List[str]:
-    """Write two values and their difference."""
+    """Format two values and their difference."""
     return [info.text(before), info.text(after), info.text(after - before, '+')]
 
 
 def _interval(interval: Optional[Interval], info: MetricInfo) -> str:
-    """Write an interval; one of too few draws is a dash."""
+    """Format an interval; a missing interval is a dash."""
     return '-' if interval is None else ' to '.join(info.text(value, '+') for value in interval)

@@ -1,4 +1,4 @@
-"""The results in the paper's Tables 1 to 4 as data, and results of ours beside them.
+"""The results of the paper's Tables 1 to 4 as data, and comparisons with them.
 
 Source: "Take a Prior from Other Tasks for Severe Blur Removal", arXiv 2302.06898.
 """
@@ -30,21 +30,21 @@ __all__ = [
 
 
 class PaperRow(NamedTuple):
-    """A row of one of the paper's tables; what it does not print is None.
+    """A row of one of the paper's tables. Values that the paper does not print are None.
 
     Attributes:
-        table: 1 to 4.
-        method: As printed, without references and daggers.
-        dataset: ``'gopro'``, ``'hide'``, ``'realblur-j'`` or ``'reds'``: what was tested on.
-        structure: ``'multi-scale'``, ``'multi-patch'``, ...
-        psnr: In dB.
-        ssim: See :data:`NOTES`.
-        lpips: Lower is better.
-        time: Seconds per image of GoPro.
-        recipe: Ours in ``configs/spd``: ``unet_sp`` is ``unet_sp_gopro.py``, and on RealBlur-J
-            ``unet_sp_realblur-j.py``; ``net3`` is ``ablation/net3.py``.
-        baseline: The method of the same table and data set that this one adds the semantic prior
-            to; in Table 3 other modules too.
+        table: Number of the table, 1 to 4.
+        method: Name as printed, without references and daggers.
+        dataset: Test set: ``'gopro'``, ``'hide'``, ``'realblur-j'`` or ``'reds'``.
+        structure: Structure of the network, such as ``'multi-scale'`` or ``'multi-patch'``.
+        psnr: PSNR in dB.
+        ssim: SSIM; see :data:`NOTES`.
+        lpips: LPIPS. Lower is better.
+        time: Time per GoPro image in seconds.
+        recipe: Recipe in ``configs/spd``. ``unet_sp`` is ``unet_sp_gopro.py``, or
+            ``unet_sp_realblur-j.py`` on RealBlur-J; ``net3`` is ``ablation/net3.py``.
+        baseline: The method of the same table and data set without the semantic prior. In Table 3,
+            the baseline also lacks other modules.
         notes: Keys of :data:`NOTES`.
     """
 
@@ -61,29 +61,32 @@ class PaperRow(NamedTuple):
     notes: Tuple[str, ...] = ()
 
 
-#: What to know before comparing with the paper's numbers.
+#: Notes on the comparison with the paper's numbers.
 NOTES = {
-    'ssim': "The paper does not name its SSIM. Its own rows are about 0.004 above MATLAB's 3-D "
-    'convention (SSIM-matlab), those it took from other papers follow it: compare the gain of the '
-    'prior, not the values.',
-    'ssim-2d': 'The SSIM of DeepDeblur fits the 2-D convention (SSIM-2d), unlike its neighbors.',
-    'ssim-mixed': "The SSIM of plain MIMO-UNet+ is taken from that network's paper, that with the "
-    "prior is the authors' own measure: its gain in SSIM is mostly this change.",
-    'lpips': 'The paper does not say which network its LPIPS uses.',
-    'time': 'The times were measured on an RTX 3090, some apparently without waiting for it.',
-    'simple': 'A reduced network: DeepDeblur with 6 residual blocks, the first stage of MPRNet.',
+    'ssim': 'The paper does not name its SSIM. The values of its own rows are about 0.004 above '
+    "MATLAB's 3-D convention (SSIM-matlab). The values that it took from other papers follow this "
+    'convention. Compare the gain of the prior, not the values.',
+    'ssim-2d': 'The SSIM of DeepDeblur fits the 2-D convention (SSIM-2d), unlike the other rows.',
+    'ssim-mixed': 'The SSIM of plain MIMO-UNet+ is from the paper of that network. The SSIM with '
+    'the prior was measured by the authors. Most of the gain in SSIM comes from this difference.',
+    'lpips': 'The paper does not name the network of its LPIPS.',
+    'time': 'The times were measured on an RTX 3090, some apparently without waiting for the GPU.',
+    'simple': 'These networks are reduced: DeepDeblur to 6 residual blocks, MPRNet to its first '
+    'stage.',
     'tuned': 'MIMO-UNet+ with the prior was fine-tuned from published weights.',
-    'stacked': 'The DMPHN of the paper is the variant of four stacked networks, the recipe is one.',
-    'short': 'The paper trained MIMO-UNet for fewer iterations than its authors (31.73 dB).',
+    'stacked': 'The DMPHN of the paper has four stacked networks, the recipe has one.',
+    'short': 'The paper trained MIMO-UNet for fewer iterations than the authors of MIMO-UNet '
+    '(31.73 dB).',
     'realblur': 'On RealBlur-J the paper trained "much less" than usual. It does not say whether '
-    'it aligned the images as published tables do; its PSNR is about that of unaligned ones.',
+    'the images were aligned, as in published tables. Its PSNR is close to the PSNR of unaligned '
+    'images.',
     'ten': 'The numbers of Table 4 are means of ten evaluations.',
     'unstable': 'The paper calls the training of Net0* unstable and gives no numbers.',
 }
 
 _DATASETS = {'gopro': 'GoPro', 'hide': 'HIDE', 'realblur-j': 'RealBlur-J', 'reds': 'REDS'}
 
-#: Class and choices of the test sets that the paper reports on.
+#: Class and options of the test sets of the paper.
 _TEST_SETS = {
     'gopro': dict(type='GoProDataset', split='test', blur_key='blur'),
     'hide': dict(type='HIDEDataset', split='test'),
@@ -92,20 +95,26 @@ _TEST_SETS = {
 
 
 def paper_table(number: int) -> List[PaperRow]:
-    """Return the rows of a table in the paper's order, Table 2 by data set.
+    """Return the rows of a table in the order of the paper, for Table 2 by data set.
+
+    Args:
+        number: Number of the table, 1 to 4.
+
+    Returns:
+        The rows.
 
     Raises:
-        UserError: The paper has no results in a table of this number.
+        UserError: The paper has no table of results with this number.
     """
     rows = [row for row in _read_tables() if row.table == number]
     if not rows:
-        raise UserError(f"the paper's tables of results are 1 to 4, not {number}")
+        raise UserError(f'The paper has no table {number} of results; use 1, 2, 3 or 4.')
     return rows
 
 
 @cache
 def _read_tables() -> Tuple[PaperRow, ...]:
-    """Read all rows; an empty cell is one that the paper does not fill."""
+    """Read all rows. The cells of values that the paper does not print are empty."""
     text = resources.files('mmspd.evaluation').joinpath('paper_tables.csv').read_text('utf-8')
     rows = []
     for cells in csv.DictReader(text.splitlines()):
@@ -118,27 +127,40 @@ def _read_tables() -> Tuple[PaperRow, ...]:
 
 
 def paper_row(config: str, dataset: str) -> Optional[PaperRow]:
-    """Find what the paper reports for one of its models.
+    """Find the row of the paper for a recipe and a test set.
 
     Args:
-        config: A config of ``configs/spd`` by name or path (``unet_sp_gopro``), or the recipe
-            alone (``unet_sp``).
-        dataset: As in :class:`PaperRow`; see :func:`paper_dataset`.
+        config: Name or path of a config in ``configs/spd`` (``unet_sp_gopro``), or its recipe
+            (``unet_sp``).
+        dataset: Test set as in :class:`PaperRow`; see :func:`paper_dataset`.
 
     Returns:
-        The row of Table 1, 2 or 4. None where there is none, also when the config trains on
-        another data set than the paper did for this test.
+        The row of Table 1, 2 or 4, or None if there is no row. There is no row either if the paper
+        trained on another data set than the config.
+
+    Examples:
+        >>> from mmspd.evaluation.paper_tables import paper_baseline, paper_row
+        >>> row = paper_row('unet_sp_gopro', 'gopro')
+        >>> row.method, row.psnr, paper_baseline(row).psnr
+        ('UNet+SP', 31.06, 30.29)
     """
     recipe = PurePath(config).stem
     trained_on = 'realblur-j' if dataset == 'realblur-j' else 'gopro'
     recipe = recipe[: -len(trained_on) - 1] if recipe.endswith(f'_{trained_on}') else recipe
-    recipe = recipe.replace('_sp-paper', '_sp')  # the paper's form of the same model
+    recipe = recipe.replace('_sp-paper', '_sp')  # the model as described in the paper
     key = (recipe, dataset)
     return next((row for row in _read_tables() if (row.recipe, row.dataset) == key), None)
 
 
 def paper_row_of(result: Result) -> Optional[PaperRow]:
-    """Find what the paper reports for the model and the test set of a result; see above."""
+    """Find the row of the paper for the model and the test set of a result.
+
+    Args:
+        result: Result of a test run.
+
+    Returns:
+        The row as in :func:`paper_row`, or None if there is no row.
+    """
     dataset = paper_dataset(result.provenance['dataset'])
     if dataset is None:
         return None
@@ -146,13 +168,13 @@ def paper_row_of(result: Result) -> Optional[PaperRow]:
 
 
 def paper_seconds(recipe: str) -> Optional[Tuple[float, float]]:
-    """Return the paper's run times of a restorer, in seconds for an image of GoPro.
+    """Return the run times of a restorer in the paper.
 
     Args:
         recipe: Name of the plain recipe, such as ``'unet'``.
 
     Returns:
-        Without and with the prior; None where Table 1 lacks one of them.
+        Seconds per GoPro image without and with the prior, or None if Table 1 lacks one of them.
     """
     times = {row.recipe: row.time for row in paper_table(1)}
     plain, guided = times.get(recipe), times.get(f'{recipe}_sp')
@@ -160,21 +182,28 @@ def paper_seconds(recipe: str) -> Optional[Tuple[float, float]]:
 
 
 def paper_baseline(row: PaperRow) -> Optional[PaperRow]:
-    """Find the row that a row adds the prior (in Table 3 also other modules) to."""
+    """Find the row of the baseline, which lacks the prior and in Table 3 also other modules.
+
+    Args:
+        row: A row of the paper.
+
+    Returns:
+        The row of the baseline, or None.
+    """
     key = (row.dataset, row.baseline)
     return next((r for r in paper_table(row.table) if (r.dataset, r.method) == key), None)
 
 
 def paper_dataset(dataset: Mapping[str, Any]) -> Optional[str]:
-    """Name the paper's test set that a result was measured on.
+    """Return the name of the paper's test set for a tested data set.
 
     Args:
-        dataset: From the provenance of a result: ``type``, ``split``, ``is_official_set`` and,
-            where the data set has it, ``blur_key`` or ``subset``.
+        dataset: The ``dataset`` in the provenance of a result, with ``type``, ``split``,
+            ``is_official_set`` and, depending on the data set, ``blur_key`` or ``subset``.
 
     Returns:
-        ``'gopro'``, ``'hide'`` or ``'realblur-j'`` if all images of that test set, and no others,
-        were measured; else None.
+        ``'gopro'``, ``'hide'`` or ``'realblur-j'`` if exactly the images of this test set were
+        measured, else None.
     """
     for name, choices in _TEST_SETS.items():
         if all(dataset.get(key) == value for key, value in choices.items()):
@@ -183,11 +212,14 @@ def paper_dataset(dataset: Mapping[str, Any]) -> Optional[str]:
 
 
 def paper_value(row: PaperRow, metric: str) -> Optional[float]:
-    """Return the number of the paper's that a metric of ours is to be compared with, if any.
+    """Return the value of the paper that corresponds to a metric.
 
     Args:
-        row: The paper's row.
-        metric: ``'PSNR'``, ``'SSIM-matlab'``, ``'LPIPS-alex-v0.1'``, ...
+        row: A row of the paper.
+        metric: Name of the metric, such as ``'PSNR'``, ``'SSIM-matlab'`` or ``'LPIPS-alex-v0.1'``.
+
+    Returns:
+        The value, or None if the row has no such value.
     """
     if metric in ('PSNR', 'PSNR-aligned'):
         return row.psnr
@@ -197,7 +229,14 @@ def paper_value(row: PaperRow, metric: str) -> Optional[float]:
 
 
 def paper_notes(rows: Sequence[PaperRow]) -> List[str]:
-    """Collect what to know before comparing with rows of the paper, each sentence once."""
+    """Collect the notes on a comparison with rows of the paper.
+
+    Args:
+        rows: Rows of the paper.
+
+    Returns:
+        The notes, each once.
+    """
     keys = [key for row in rows for key in row.notes]
     for name in ('ssim', 'lpips'):
         if any(getattr(row, name) is not None for row in rows):
@@ -206,10 +245,13 @@ def paper_notes(rows: Sequence[PaperRow]) -> List[str]:
 
 
 def beside_paper(result: Result) -> Optional[str]:
-    """Print a result beside what the paper reports for the same model and test set.
+    """Format a comparison of a result with the paper's row for the same model and test set.
+
+    Args:
+        result: Result of a test run.
 
     Returns:
-        A table and footnotes, or None: the paper has no such row or none of the metrics.
+        A table and footnotes, or None if the paper has no such row or no such metric.
     """
     row = paper_row_of(result)
     if row is None:
@@ -217,7 +259,7 @@ def beside_paper(result: Result) -> Optional[str]:
     lines = []
     for name, value in result.metrics.items():
         info, paper = result.metric_info.get(name), paper_value(row, name)
-        # another library's metric of the same name has no info, and need not measure the same
+        # a metric of another library with this name may differ; it has no MetricInfo
         if info is not None and paper is not None and value is not None:
             texts = info.text(value), info.text(paper), info.text(value - paper, '+')
             lines.append((name, *texts))
@@ -229,18 +271,18 @@ def beside_paper(result: Result) -> Optional[str]:
 
 
 def table_with(number: int, results: Mapping[str, Result]) -> str:
-    """Print one of the paper's tables with results of ours in it, marked by ``>``.
+    """Format one of the paper's tables with measured results, which are marked by ``>``.
 
     Args:
-        number: 1 to 4.
-        results: By label. Each comes below the row of its recipe and data set, or below the last
-            row of its data set; the footnotes name those that the table has no place for.
+        number: Number of the table, 1 to 4.
+        results: Results by label. Each result is placed below the row of its recipe and data set,
+            or below the last row of its data set. Footnotes name the results without a place.
 
     Returns:
         A table and footnotes.
 
     Raises:
-        UserError: There is no table of this number.
+        UserError: There is no table with this number.
     """
     paper = paper_table(number)
     below: Dict[int, List[PaperRow]] = {}
@@ -259,12 +301,12 @@ def table_with(number: int, results: Mapping[str, Result]) -> str:
     table = text_table(filled, [[cells[name] or '-' for name in filled] for cells in lines])
     notes = paper_notes(paper) + ([NOTES['time']] if 'time (s)' in filled else [])
     if unplaced:
-        notes.append(f'Not on a whole test set of this table: {", ".join(unplaced)}.')
+        notes.append(f'Not in this table (other or incomplete test sets): {", ".join(unplaced)}.')
     return '\n'.join([table, '', *(f'* {note}' for note in notes)])
 
 
 def _measured_row(label: str, result: Result, beside: PaperRow) -> PaperRow:
-    """Turn a result into a row for below one of the paper's, by the same SSIM."""
+    """Convert a result to a row with the SSIM convention of a row of the paper."""
     metrics = result.metrics
     return PaperRow(
         beside.table,
@@ -277,12 +319,12 @@ def _measured_row(label: str, result: Result, beside: PaperRow) -> PaperRow:
 
 
 def _ssim_of(row: PaperRow) -> str:
-    """Name the convention that the SSIM of a row is nearest to."""
+    """Return the metric with the SSIM convention that fits a row best."""
     return 'SSIM-2d' if 'ssim-2d' in row.notes else 'SSIM-matlab'
 
 
 def _cells_of(row: PaperRow) -> Dict[str, str]:
-    """Write the numbers of a row with the digits of its table."""
+    """Format the numbers of a row with the digits of its table."""
     fine = int(row.table == 4)
 
     def text(value: Optional[float], digits: int, sign: str = '') -> str:

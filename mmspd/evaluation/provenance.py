@@ -1,4 +1,4 @@
-"""What the numbers of a test run depend on."""
+"""The provenance of a test run: everything on which its numbers depend."""
 
 import datetime
 import hashlib
@@ -17,18 +17,18 @@ from mmspd.version import __version__
 
 __all__ = ['make_provenance', 'metric_info_of']
 
-#: Packages whose version can move a number, whatever the metrics.
+#: Packages that can change the numbers of any metric.
 _PACKAGES = ('cv2', 'mmagic', 'mmengine', 'numpy')
 
 
 def make_provenance(runner: Any) -> Dict[str, Any]:
-    """Describe a test run that has ended.
+    """Describe a finished test run.
 
     Args:
-        runner: MMEngine's, with its test loop built.
+        runner: MMEngine's runner, with its test loop.
 
     Returns:
-        Plain values for JSON; ``protocol`` is ``'custom'`` where the config names none.
+        Plain values for JSON. ``protocol`` is ``'custom'`` if the config has no protocol.
     """
     config = runner.cfg
     model = unwrap(runner.model)
@@ -54,8 +54,8 @@ def make_provenance(runner: Any) -> Dict[str, Any]:
 
 
 def _describe_dataset(dataset: Any) -> Dict[str, Any]:
-    """Name a data set, its choices and how many images it has."""
-    if hasattr(dataset, 'datasets'):  # joined ones
+    """Describe a data set: its class, number of images and options."""
+    if hasattr(dataset, 'datasets'):  # a concatenated data set
         parts = [_describe_dataset(part) for part in dataset.datasets]
         return dict(type=type(dataset).__name__, images=len(dataset), parts=parts)
     choices = dataset.choices() if hasattr(dataset, 'choices') else {}
@@ -71,8 +71,8 @@ def _describe_dataset(dataset: Any) -> Dict[str, Any]:
 
 
 def _describe_precision(runner: Any, test_cfg: Dict[str, Any], device: torch.device) -> str:
-    """Name what the network computed in."""
-    # only test_cfg decides on the precision of tiles
+    """Return the precision in which the network computed."""
+    # the precision of tiles depends on test_cfg only
     mixed = getattr(runner.test_loop, 'fp16', False) and not test_cfg.get('tile')
     looped = 'mixed' if mixed else 'float32'
     precision = test_cfg.get('precision') or looped
@@ -91,13 +91,20 @@ def _hash(path: Optional[str]) -> Optional[str]:
 
 
 def metric_info_of(metrics: Sequence[Any]) -> Dict[str, MetricInfo]:
-    """Collect the info of all image metrics among an evaluator's."""
+    """Collect the info of all image metrics.
+
+    Args:
+        metrics: Metrics of an evaluator.
+
+    Returns:
+        A :class:`MetricInfo` by the name of each value.
+    """
     image_metrics = [metric for metric in metrics if isinstance(metric, ImageMetric)]
     return {name: info for metric in image_metrics for name, info in metric.info.items()}
 
 
 def _version_of(package: str) -> Optional[str]:
-    """Return the version of a package by the name of its import, None where it is not installed."""
+    """Return the version of a package by its import name, or None if it is not installed."""
     version = getattr(sys.modules.get(package), '__version__', None)
     try:
         return version or importlib.metadata.version(package)

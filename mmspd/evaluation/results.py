@@ -1,4 +1,4 @@
-"""The result of a test run as a file: what was measured, on which images, by which protocol."""
+"""The result of a test run as a file."""
 
 import csv
 import io
@@ -22,16 +22,26 @@ _SCHEMA = 2
 
 @dataclass
 class Result:
-    """What a test run measured.
+    """The result of a test run.
 
     Args:
-        provenance: What the numbers depend on: ``protocol`` (a name), ``dataset`` (a dict), the
-            ``checkpoint`` and its hash, self-ensemble, rounding, versions of libraries, ...
+        provenance: Everything on which the numbers depend: ``protocol`` (a name), ``dataset`` (a
+            dict), ``checkpoint`` with its hash, self-ensemble, rounding, versions of libraries, ...
         metrics: Means over the images by name.
-        metric_info: How to print and compare the values, by name.
-        images: A dict per image of its ``key``, values by the names in ``metrics``, and, where it
-            was measured, its severity. A value that is not finite is ``None`` in the file.
-        severity: Groups of images by severity; see ``mmspd.evaluation.severity_report``.
+        metric_info: Directions, digits and units of the values by name.
+        images: For each image, a dict with its ``key``, its values by the names in ``metrics`` and,
+            if measured, its severity. A value that is not finite is ``None`` in the file.
+        severity: Groups of images by severity; see :mod:`mmspd.evaluation.severity_report`.
+
+    Examples:
+        >>> import tempfile
+        >>> from mmspd.evaluation import PSNR, Result
+        >>> images = [{'key': 'a', 'PSNR': 30.0}, {'key': 'b', 'PSNR': 32.0}]
+        >>> result = Result({'protocol': 'gopro'}, {'PSNR': 31.0}, PSNR.info, images)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.save(folder)
+        ...     Result.load(folder) == result
+        True
     """
 
     provenance: Dict[str, Any]
@@ -41,10 +51,13 @@ class Result:
     severity: Dict[str, List[Dict[str, Any]]] = field(default_factory=dict)
 
     def save(self, folder: Union[str, Path]) -> None:
-        """Write ``result.json`` and ``per_image.csv`` into a folder, which is made.
+        """Write ``result.json`` and ``per_image.csv`` to a folder.
+
+        Args:
+            folder: The folder. It is created if it is missing.
 
         Raises:
-            UserError: They cannot be written.
+            UserError: The files cannot be written.
         """
         folder = Path(folder)
         content = _without_infinities({'schema': _SCHEMA, **asdict(self)})
@@ -58,28 +71,38 @@ class Result:
 
     @classmethod
     def load(cls, path: Union[str, Path]) -> 'Result':
-        """Read a ``result.json``, or that of a folder.
+        """Read a result.
+
+        Args:
+            path: A ``result.json`` or its folder.
+
+        Returns:
+            The result.
 
         Raises:
-            UserError: There is none, or it is no result of ``tools/test.py``.
+            UserError: The file is missing or is not a result of this version of mmspd.
         """
         path = Path(path)
         path = path / RESULT_NAME if path.is_dir() else path
-        fix = 'give a result.json of tools/test.py, or the folder that holds it'
+        fix = 'use a result.json of tools/test.py or its folder'
         try:
             content = json.loads(path.read_text('utf-8'))
         except OSError as error:
-            raise UserError(f"cannot read the result '{path}' ({error.strerror}): {fix}") from error
+            raise UserError(
+                f"Cannot read the result '{path}' ({error.strerror}); {fix}."
+            ) from error
         except ValueError as error:
-            raise UserError(f"'{path}' is no JSON file: {fix}") from error
+            raise UserError(f"'{path}' is not a JSON file; {fix}.") from error
         if not isinstance(content, dict) or content.pop('schema', None) != _SCHEMA:
-            raise UserError(f"'{path}' is no result of this version of mmspd: test again")
+            raise UserError(
+                f"'{path}' is not a result of this version of mmspd; run tools/test.py again."
+            )
         info = {name: MetricInfo(**each) for name, each in content.pop('metric_info').items()}
         return cls(metric_info=info, **content)
 
 
 def _without_infinities(value: Any) -> Any:
-    """Replace numbers that JSON cannot say by ``None``."""
+    """Replace infinite numbers and NaN, which JSON lacks, by ``None``."""
     if isinstance(value, dict):
         return {key: _without_infinities(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Keep what a test run produced: values of every image, what they depend on, restored images."""
+"""Save the result of a test run: values of every image, provenance and restored images."""
 
 from collections import Counter
 from pathlib import Path
@@ -26,22 +26,25 @@ PICTURES = 'images'
 
 @HOOKS.register_module()
 class ResultsHook(Hook):
-    """Write the result of a test run into a folder, and log it by severity of the blur.
+    """Saves the result of a test run in a folder, and logs it by blur severity.
 
-    ``result.json`` holds the means, the values of every image, groups by severity and the
-    provenance: all that the numbers depend on. ``per_image.csv`` is the table of the images,
-    ``severity.png`` the gain by severity, and ``images/<key of the pair>.png``, if asked, the
-    restored images: 8 bits, clamped and rounded as the metrics see them.
+    The folder contains:
+
+    * ``result.json``: the means, the values of every image, groups by severity, and the
+      provenance, which is everything on which the numbers depend;
+    * ``per_image.csv``: the table of the images;
+    * ``severity.png``: the gain by severity;
+    * ``images/<key of the pair>.png`` with ``save_images``: the restored images in 8 bits, clamped
+      and rounded as for the metrics.
 
     Args:
-        out_dir: The folder, made where it is missing; by default
-            ``<work_dir>/results/<checkpoint>/<data folder>_<data set>-<protocol>``, with ``-x8``
-            behind it for a self-ensemble.
-        save_images: Write the restored images.
+        out_dir: The folder, created if it is missing. The default is
+            ``<work_dir>/results/<checkpoint>/<data folder>_<data set>-<protocol>``, with the suffix
+            ``-x8`` for a self-ensemble.
+        save_images: Whether to save the restored images.
 
     Raises:
-        UserError: A file cannot be written, an image has no key to be named after, or two have the
-            same.
+        UserError: A file cannot be written, an image has no key, or two images have the same key.
     """
 
     def __init__(self, out_dir: Optional[str] = None, save_images: bool = False) -> None:
@@ -49,13 +52,20 @@ class ResultsHook(Hook):
         self.save_images = save_images
 
     def before_test(self, runner: Any) -> None:
-        """Refuse a test set in which two images have the same name."""
+        """Check that the images of the test set have unique names.
+
+        Args:
+            runner: MMEngine's runner.
+
+        Raises:
+            UserError: Two images have the same name.
+        """
         counts = Counter(map(key_of, _infos(runner.test_dataloader.dataset)))
         twice = [key for key, count in counts.items() if count > 1]
         if twice:
             raise UserError(
-                f'{len(twice)} names of images are there more than once in the test set (one is '
-                f"'{twice[0]}'): test the data sets one by one, as --test-on does"
+                f'{len(twice)} image names occur more than once in the test set (one is '
+                f"'{twice[0]}'); test the data sets one by one with --test-on."
             )
 
     def after_test_iter(
@@ -65,22 +75,40 @@ class ResultsHook(Hook):
         data_batch: Optional[Any] = None,
         outputs: Optional[Sequence[Any]] = None,
     ) -> None:
-        """Save the images of one batch; each ``pred_img`` is (3, H, W), BGR, 0..255."""
+        """Save the images of one batch.
+
+        Args:
+            runner: MMEngine's runner.
+            batch_idx: Not used.
+            data_batch: Not used.
+            outputs: Data samples. Each ``output.pred_img`` is (3, H, W), BGR, 0..255.
+
+        Raises:
+            UserError: An image has no key, or its file cannot be written.
+        """
         if not self.save_images:
             return
         folder = self._folder(runner) / PICTURES
         for sample in outputs or ():
             if 'key' not in sample.metainfo:
                 raise UserError(
-                    "--out names the images by their keys: add meta_keys=['key'] to PackInputs in "
-                    'test_dataloader.dataset.pipeline'
+                    "--out needs a key for every image; add meta_keys=['key'] to PackInputs in "
+                    'test_dataloader.dataset.pipeline.'
                 )
             image = sample.output.pred_img.detach().clamp(0, 255).round().to(torch.uint8)
             _, png = cv2.imencode('.png', image.permute(1, 2, 0).cpu().numpy())
             write_bytes(folder / f'{sample.key}.png', png.tobytes())
 
     def after_test_epoch(self, runner: Any, metrics: Optional[Dict[str, float]] = None) -> None:
-        """Write the result."""
+        """Save the result.
+
+        Args:
+            runner: MMEngine's runner.
+            metrics: The means by name.
+
+        Raises:
+            UserError: A file cannot be written.
+        """
         if not is_main_process():
             return
         folder = self._folder(runner)
@@ -98,22 +126,22 @@ class ResultsHook(Hook):
         result = Result(provenance, means, info, images, groups)
         result.save(folder)
         if groups:
-            runner.logger.info(f'By severity of the blur:\n{severity_table(groups, info)}')
+            runner.logger.info('Results by blur severity:\n' + severity_table(groups, info))
         if any('PSNR-gain' in group for members in groups.values() for group in members):
             plot_severity({Path(runner.cfg.filename or 'result').stem: groups}, folder / PLOT_NAME)
         paper = beside_paper(result)
         if paper:
-            runner.logger.info(f'Beside the paper:\n{paper}')
+            runner.logger.info('Comparison with the paper:\n' + paper)
         runner.logger.info(f'The result is in {folder / RESULT_NAME}.')
 
     def _folder(self, runner: Any) -> Path:
-        """Return ``out_dir``, or the default for what is tested."""
+        """Return ``out_dir`` or the default folder."""
         if self.out_dir is not None:
             return self.out_dir
         dataset = runner.test_dataloader.dataset
         name = Path(getattr(dataset, 'pack_name', type(dataset).__name__)).stem
         root = getattr(dataset, 'data_root', None)
-        if root:  # of one layout there may be many data sets
+        if root:  # several data sets may have the same class
             name = f'{Path(root).resolve().name}_{name}'
         checkpoint = Path(runner._load_from or 'untrained').stem
         ensemble = (runner.cfg.model.get('test_cfg') or {}).get('self_ensemble')
@@ -122,7 +150,7 @@ class ResultsHook(Hook):
 
 
 def _join(metrics: Sequence[Any]) -> List[Dict[str, Any]]:
-    """Put what each metric measured on an image into one dict per image."""
+    """Join the values of all metrics into one dict per image."""
     joined: List[Dict[str, Any]] = []
     for metric in metrics:
         if isinstance(metric, ImageMetric):
@@ -133,7 +161,7 @@ def _join(metrics: Sequence[Any]) -> List[Dict[str, Any]]:
 
 
 def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, Any]]:
-    """Drop the private values of the images, and name their files where the data set knows them."""
+    """Drop the private values of the images, and add the paths of their files, if known."""
     files = {
         key_of(info): (info.get('img_path', ''), info.get('gt_path', ''))
         for info in _infos(dataset)
@@ -142,12 +170,12 @@ def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, An
     for image in images:
         values = {name: value for name, value in image.items() if not name.startswith('_')}
         blurry, sharp = files.get(image['key'], ('', ''))
-        blurry = '' if blurry == sharp else blurry  # it was synthesized
+        blurry = '' if blurry == sharp else blurry  # a synthesized blurry image has no file
         named.append(dict(values, blurry=blurry, sharp=sharp))
     return named
 
 
 def _infos(dataset: Any) -> List[Dict[str, Any]]:
-    """Return what a data set knows of its images before it reads them, if anything."""
+    """Return the information of a data set about its images, without reading them."""
     get_info = getattr(dataset, 'get_data_info', None)
     return [get_info(index) for index in range(len(dataset))] if get_info else []

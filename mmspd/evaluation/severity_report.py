@@ -1,4 +1,4 @@
-"""What a restorer gains on mild and on severe blur, as a table and as a plot."""
+"""Metrics and gains by blur severity, as a table and as a plot."""
 
 import io
 import math
@@ -19,9 +19,9 @@ from mmspd.utils.tables import text_table
 
 __all__ = ['group_by_severity', 'images_by_severity', 'plot_severity', 'severity_table']
 
-#: Of an image, a part of one or a group.
+#: Values of an image, a patch or a group, by name.
 Values = Dict[str, Any]
-#: Groups by grouping: ``name``, ``count`` and the means of the metrics of each.
+#: The groups of each grouping, with ``name``, ``count`` and the means of the metrics.
 Groups = Dict[str, List[Values]]
 
 _PSNR_EDGES = (32, 29, 26, 23, 20)  # dB
@@ -32,28 +32,39 @@ _PSNR_NAMES = (
 )
 _UNKNOWN = 'unknown'
 _COLORS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00')  # Okabe and Ito
-_HATCHES = ('', '//', '..')  # after each round of the colors
+_HATCHES = ('', '//', '..')  # the next one is used when all colors are used
 
 
 def group_by_severity(images: Sequence[Values]) -> Groups:
-    """Average the metrics over images of like severity.
+    """Average the metrics over images of similar blur severity.
 
-    The groupings, each from mild to severe, and each left out where nothing is known of it:
+    There are four groupings. The groups are ordered from mild to severe. A grouping without data is
+    omitted.
 
     * ``input PSNR``: the PSNR of the blurry image, in steps of 3 dB.
-    * ``blur extent``: the measured extent as a share of the image's size, see
-      :data:`mmspd.utils.severity.SEVERITIES`; ``unknown`` where the pair does not show it.
-    * ``record``: the severity that whoever made the blur wrote down.
-    * ``patches by input PSNR``: parts of the images instead of images; of the metrics only PSNR.
+    * ``blur extent``: the measured extent as a share of the image size, see
+      :data:`mmspd.utils.severity.SEVERITIES`, or ``unknown`` if it cannot be measured.
+    * ``record``: the severity that was recorded when the blur was made.
+    * ``patches by input PSNR``: patches of the images instead of images, with PSNR only.
 
     Args:
-        images: The values of all metrics per image, those of ``mmspd.BlurSeverity`` among them.
-            ``None`` stands for an infinite number, as in a saved result, which has no ``_patches``.
+        images: The values of all metrics for each image, including those of
+            ``mmspd.BlurSeverity``. ``None`` stands for an infinite number, as in a saved result. A
+            saved result has no ``_patches``.
 
     Returns:
-        By grouping the groups that hold any image: ``name``, ``count``, the mean of every metric,
-        ``<metric>-gain`` over ``<metric>-input``, and ``identical``, where there are any: how many
-        equal their sharp image. Values that are not finite are left out of the means.
+        For each grouping, the groups that are not empty. A group has ``name``, ``count``, the mean
+        of every metric, and ``<metric>-gain`` over ``<metric>-input``. ``identical`` is the number
+        of images that equal their sharp images, if there are any. Values that are not finite are
+        excluded from the means.
+
+    Examples:
+        >>> from mmspd.evaluation.severity_report import group_by_severity
+        >>> images = [{'PSNR': 33.0, 'PSNR-input': 30.5}, {'PSNR': 25.0, 'PSNR-input': 21.0}]
+        >>> for group in group_by_severity(images)['input PSNR']:
+        ...     print(group['name'], group['count'], group['PSNR-gain'])
+        29-32 dB 1 2.5
+        20-23 dB 1 4.0
     """
     groupings = images_by_severity([_with_gains(image) for image in images])
     patches = [_with_gains(patch) for image in images for patch in _patches_of(image)]
@@ -69,7 +80,14 @@ def group_by_severity(images: Sequence[Values]) -> Groups:
 
 
 def images_by_severity(images: Sequence[Values]) -> Dict[str, Dict[str, List[Values]]]:
-    """Sort images into the groups of :func:`group_by_severity`, which is given the same."""
+    """Sort images into the groups of :func:`group_by_severity`.
+
+    Args:
+        images: The values of all metrics for each image.
+
+    Returns:
+        For each grouping, the images of each group by its name.
+    """
     recorded = ((image['severity'], image) for image in images if image.get('severity'))
     groupings = {
         'input PSNR': _sort(_by_input_psnr(images), _PSNR_NAMES),
@@ -80,17 +98,20 @@ def images_by_severity(images: Sequence[Values]) -> Dict[str, Dict[str, List[Val
 
 
 def severity_table(groups: Groups, metric_info: Mapping[str, MetricInfo]) -> str:
-    """Lay out groups as text, one table per grouping.
+    """Format groups as text, with one table per grouping.
 
     Args:
-        groups: From :func:`group_by_severity`.
-        metric_info: Of all metrics in the groups.
+        groups: Groups of :func:`group_by_severity`.
+        metric_info: Info of all metrics in the groups.
+
+    Returns:
+        The tables.
     """
 
     def text(name: str, value: Optional[float]) -> str:
         if value is None or isinstance(value, int):
             return '-' if value is None else str(value)
-        # the gain over a value of the input is derived here
+        # a gain that group_by_severity() has computed has the info of its metric
         info = metric_info.get(name) or metric_info[name.removesuffix('-gain')]
         return info.text(value)
 
@@ -112,17 +133,17 @@ def plot_severity(
     metric: str = 'PSNR-gain',
     info: MetricInfo = PSNR.info['PSNR-gain'],
 ) -> None:
-    """Draw a metric by severity as bars, one panel per grouping.
+    """Draw a metric by severity as bars, with one panel per grouping.
 
     Args:
-        results: Groups of :func:`group_by_severity` by the label of their result; several results
-            stand side by side.
-        path: The picture, PNG.
-        metric: Its means are drawn.
-        info: Of the metric.
+        results: Groups of :func:`group_by_severity` by the label of their result. The bars of
+            several results are drawn side by side.
+        path: The PNG file to write.
+        metric: Metric to draw.
+        info: Info of the metric.
 
     Raises:
-        UserError: No group has the metric, or the picture cannot be written.
+        UserError: No group has the metric, or the file cannot be written.
     """
     panels = [
         grouping
@@ -132,7 +153,7 @@ def plot_severity(
         )
     ]
     if not panels:
-        raise UserError(f"no group by severity has a '{metric}' to draw: evaluate it as well")
+        raise UserError(f"No severity group has the metric '{metric}'; evaluate this metric too.")
     rows, columns = math.ceil(len(panels) / 2), min(len(panels), 2)
     crowded = len(results) > len(_COLORS)
     size = (5.5 * columns + (0.3 * len(results) + 2 if crowded else 0), 3.4 * rows + 0.4)
@@ -184,7 +205,7 @@ def _draw(axes: Axes, results: Dict[str, List[Values]], metric: str, digits: int
 
 
 def _with_gains(values: Values) -> Values:
-    """Add the gain of each metric that was measured on the input as well."""
+    """Add the gain of each metric that was also measured on the input."""
     gains = {
         f'{name}-gain': values[name] - values[f'{name}-input']
         for name in values
@@ -194,13 +215,13 @@ def _with_gains(values: Values) -> Values:
 
 
 def _patches_of(image: Values) -> Iterable[Values]:
-    """Turn the lists of an image's patches into dicts like an image's."""
+    """Convert the lists of patch values of an image to one dict per patch."""
     patches = image.get('_patches', {})
     return (dict(zip(patches, values)) for values in zip(*patches.values()))
 
 
 def _by_input_psnr(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
-    """Name each image's group by input PSNR."""
+    """Yield the group by input PSNR of each image, and the image."""
     for image in images:
         if 'PSNR-input' in image:
             value = math.inf if image['PSNR-input'] is None else image['PSNR-input']
@@ -208,7 +229,7 @@ def _by_input_psnr(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
 
 
 def _by_extent(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
-    """Name each image's group by the extent of its blur."""
+    """Yield the group by blur extent of each image, and the image."""
     for image in images:
         if 'blur-extent' in image:
             extent = image['blur-extent']
@@ -216,7 +237,7 @@ def _by_extent(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
 
 
 def _sort(members: Iterable[Tuple[str, Values]], order: Iterable[str]) -> Dict[str, List[Values]]:
-    """Collect the members of each group, known groups in order and others behind them."""
+    """Collect the members of each group. Known groups come first, in order."""
     groups: Dict[str, List[Values]] = {name: [] for name in order}
     for name, member in members:
         groups.setdefault(name, []).append(member)
@@ -235,5 +256,5 @@ def _means(group: List[Values]) -> Values:
 
 
 def _is_finite(value: Any) -> bool:
-    """Tell whether a value is a number that can be averaged."""
+    """Return whether a value is a finite number."""
     return isinstance(value, Real) and math.isfinite(value)

@@ -11,7 +11,7 @@ def backend():
     return get_file_backend(backend_args={'backend': BACKEND})
 
 
-def test_puts_bytes_and_text_in_one_step(backend, tmp_path, monkeypatch):
+def test_bytes_and_text_are_written_atomically(backend, tmp_path, monkeypatch):
     file = tmp_path / 'new' / 'a.pth'
     backend.put(b'one', file)
     assert file.read_bytes() == b'one'
@@ -22,7 +22,7 @@ def test_puts_bytes_and_text_in_one_step(backend, tmp_path, monkeypatch):
     assert file.read_text(encoding='utf-8') == 'ä'
 
 
-def test_removals_wait_for_the_end_of_the_block_and_for_success(backend, tmp_path):
+def test_files_are_removed_at_the_end_of_a_successful_block(backend, tmp_path):
     file = tmp_path / 'a.pth'
     file.touch()
     with suppress(RuntimeError), backend.removals_deferred():
@@ -38,7 +38,7 @@ def test_removals_wait_for_the_end_of_the_block_and_for_success(backend, tmp_pat
     assert not file.exists()
 
 
-def test_file_written_anew_after_its_removal_stays(backend, tmp_path):
+def test_file_written_again_after_its_removal_is_kept(backend, tmp_path):
     file = tmp_path / 'a.pth'
     file.touch()
     with backend.removals_deferred():

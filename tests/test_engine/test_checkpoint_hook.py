@@ -17,7 +17,7 @@ def names(folder):
 
 
 def test_keeps_the_newest_and_the_best(make_runner, tmp_path, monkeypatch):
-    """The old file goes after the new one is there: at least two exist at any moment."""
+    """The old file is deleted after the new one is saved, so at least two always exist."""
     seen = []
     real = AtomicBackend.remove
 
@@ -65,8 +65,8 @@ def test_best_is_replaced_only_by_a_saved_better_one(make_runner, tmp_path, monk
     ('arguments', 'sentence'),
     [
         (dict(max_keep_ckpts=1), 'set it to 2 or more'),
-        (dict(intervall=2), "no argument 'intervall', did you mean 'interval'?"),
-        (dict(zzz=2), "no argument 'zzz': remove it"),
+        (dict(intervall=2), "no argument 'intervall'; use 'interval' instead"),
+        (dict(zzz=2), "no argument 'zzz'; remove it"),
         (dict(backend_args=dict(backend='petrel')), "type='mmengine.CheckpointHook'"),
         (dict(out_dir='s3://bucket/x'), "type='mmengine.CheckpointHook'"),
     ],
@@ -88,7 +88,7 @@ def test_out_dir_is_written_and_resumed_from(make_runner, tmp_path):
     assert runner._load_from == str(saved)
 
 
-def test_validation_on_its_own_saves_nothing(make_runner, tmp_path):
+def test_validation_without_training_saves_no_checkpoint(make_runner, tmp_path):
     assert make_runner().val()['PSNR'] > 0
     assert not names(tmp_path / 'work')
 
@@ -96,7 +96,7 @@ def test_validation_on_its_own_saves_nothing(make_runner, tmp_path):
 class TestFindResumable:
     @pytest.fixture
     def folder(self, tmp_path):
-        """Three checkpoints; the first is the one saved last, as after a restart."""
+        """Three checkpoints. The first was saved last, as after a restart."""
         for age, number in enumerate((1, 3, 2)):
             path = tmp_path / f'epoch_{number}.pth'
             torch.save(dict(number=number, weight=torch.zeros(100)), path)
@@ -104,10 +104,10 @@ class TestFindResumable:
             os.utime(path, (moment, moment))
         return tmp_path
 
-    def test_takes_the_one_saved_last(self, folder):
+    def test_finds_the_checkpoint_saved_last(self, folder):
         assert find_resumable(folder) == str(folder / 'epoch_1.pth')
 
-    def test_passes_over_a_cut_and_a_damaged_file_and_says_so(self, folder):
+    def test_skips_a_truncated_and_a_damaged_file_with_a_warning(self, folder):
         cut, damaged = folder / 'epoch_1.pth', folder / 'epoch_3.pth'
         times = {path: path.stat().st_mtime_ns for path in (cut, damaged)}
         cut.write_bytes(cut.read_bytes()[:-10])
@@ -121,10 +121,10 @@ class TestFindResumable:
         assert find_resumable(folder, warn=warnings.append) == str(folder / 'epoch_2.pth')
         assert [str(path) in text for path, text in zip((cut, damaged), warnings)] == [True, True]
 
-    def test_refuses_when_none_can_be_read(self, folder):
+    def test_fails_if_no_checkpoint_is_readable(self, folder):
         for path in folder.glob('*.pth'):
             path.write_bytes(b'PK')
-        with pytest.raises(UserError, match='none of the 3 checkpoints'):
+        with pytest.raises(UserError, match='None of the 3 checkpoints'):
             find_resumable(folder)
 
     def test_no_checkpoint_and_no_folder(self, tmp_path):
@@ -132,7 +132,7 @@ class TestFindResumable:
         assert find_resumable(tmp_path) is None
         assert find_resumable(tmp_path / 'missing') is None
 
-    def test_runs_nothing_of_the_file(self, tmp_path):
+    def test_does_not_run_code_of_the_file(self, tmp_path):
         class Hostile:
             def __reduce__(self):
                 return os.mkdir, (str(tmp_path / 'marker'),)
@@ -143,7 +143,7 @@ class TestFindResumable:
 
 
 class OnDevice(torch.Tensor):
-    """Stands for a tensor on an accelerator."""
+    """Imitates a tensor on an accelerator."""
 
     def cpu(self):
         return self.as_subclass(torch.Tensor) + 100
@@ -153,14 +153,14 @@ def on_device(value):
     return torch.tensor(value).as_subclass(OnDevice)
 
 
-def test_averaged_weights_are_saved_from_the_host():
+def test_averaged_weights_are_moved_to_the_cpu():
     checkpoint = dict(state_dict=OrderedDict(weight=on_device(7.0)))
     CheckpointHook().before_save_checkpoint(None, checkpoint)
     assert checkpoint['state_dict']['weight'] == 107
 
 
-def test_step_counters_come_to_the_host():
-    """Those of one optimizer and of several; SGD has none."""
+def test_step_counters_are_moved_to_the_cpu():
+    """The checkpoint has one optimizer or several. SGD has no step counter."""
 
     def adam():
         step = on_device(7.0)

@@ -62,7 +62,7 @@ def test_weights_that_do_not_fit_are_refused(make_runner, save, change, sentence
 
 
 @pytest.mark.parametrize('wrap', [dict, lambda weights: {'params': weights}])
-def test_foreign_files_are_refused_with_a_hint(make_runner, tmp_path, wrap):
+def test_other_files_are_refused_with_a_hint(make_runner, tmp_path, wrap):
     torch.save(wrap({'conv.weight': torch.ones(1)}), tmp_path / 'foreign.pth')
     with pytest.raises(UserError, match="has no 'state_dict' with generator.*load_official"):
         load(make_runner(), str(tmp_path / 'foreign.pth'))
@@ -70,7 +70,7 @@ def test_foreign_files_are_refused_with_a_hint(make_runner, tmp_path, wrap):
 
 @pytest.fixture
 def official(make_runner, tmp_path):
-    """The tiny config's restorer as MIMO-UNet's authors would publish it: path and weights."""
+    """The restorer of the tiny config in the file format of MIMO-UNet's authors: path, weights."""
     weights = make_runner(work='official').model.generator.state_dict()
     weights = {key: torch.randn_like(value) / 20 for key, value in weights.items()}
     torch.save({'model': weights, 'epoch': 3000}, tmp_path / 'official.pkl')
@@ -78,9 +78,9 @@ def official(make_runner, tmp_path):
 
 
 @pytest.mark.parametrize('resume', [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_training_from_official_weights_is_pointed_to_load_official(make_runner, official, resume):
+def test_training_from_official_weights_names_load_official(make_runner, official, resume):
     path, _ = official
-    sentence = 'holds published weights of MIMO-UNet .*: start from it by --cfg-options '
+    sentence = 'holds published weights of MIMO-UNet .*; start from it with --cfg-options '
     with pytest.raises(UserError, match=f'{sentence}model.load_official={path}'):
         make_runner(load_from=path, resume=resume).train()
 
@@ -93,7 +93,7 @@ def test_training_from_official_weights_is_pointed_to_load_official(make_runner,
         pytest.param('guided', support.EMA, marks=pytest.mark.slow),
     ],
 )
-def test_official_weights_are_tested_as_they_are(make_runner, official, base, ema):
+def test_official_weights_are_tested_without_changes(make_runner, official, base, ema):
     path, weights = official
     runner = make_runner(ema, base=base, load_from=path)
     result = runner.test()
@@ -105,7 +105,7 @@ def test_official_weights_are_tested_as_they_are(make_runner, official, base, em
     assert result['PSNR'] == plain.test()['PSNR']
 
 
-def test_files_that_cannot_be_read_end_in_a_sentence(official, tmp_path):
+def test_unreadable_files_have_a_clear_message(official, tmp_path):
     path, _ = official
     torch.save({'state_dict': {}, 'meta': Path('/')}, tmp_path / 'hostile.pth')
     with pytest.raises(UserError, match='checkpoint: .*hostile.pth .*: it needs pathlib'):
@@ -126,7 +126,7 @@ def test_official_weights_of_another_restorer_are_not_tested(make_runner, offici
 
 @pytest.mark.parametrize('ema', ['', pytest.param(support.EMA, marks=pytest.mark.slow)])
 def test_training_starts_from_load_official(make_runner, official, ema):
-    """Rate zero: what is saved at the end, averaged or not, is what training started from."""
+    """With a learning rate of zero, the saved weights equal the initial ones, averaged or not."""
     path, weights = official
     changes = {'model.load_official': path, 'optim_wrapper.optimizer.lr': 0.0}
     runner = make_runner(ema, base='guided', **changes, param_scheduler=None)
@@ -137,13 +137,13 @@ def test_training_starts_from_load_official(make_runner, official, ema):
 
 
 @pytest.mark.parametrize('ema', ['', support.EMA])
-def test_plain_checkpoint_starts_a_guided_model_and_says_so(make_runner, save, caplog, ema):
+def test_plain_checkpoint_starts_a_guided_model_with_a_warning(make_runner, save, caplog, ema):
     path = save(make_runner(), lambda w: {key: value + 1 for key, value in w.items()})
     plain = torch.load(path)['state_dict']
     runner = make_runner(ema, 'guided', 'guided')
     before = {key: value.clone() for key, value in runner.model.state_dict().items()}
     runner.logger.addHandler(caplog.handler)
-    runner.call_hook('before_run')  # where EMAHook makes its copy
+    runner.call_hook('before_run')  # here EMAHook copies the model
     after = load(runner, path)
     assert 'start from their initial values' in caplog.text
     for key, value in after.items():
@@ -160,19 +160,19 @@ def test_plain_checkpoint_starts_a_guided_model_and_says_so(make_runner, save, c
     ('saved', 'base', 'resume', 'sentence'),
     [
         ('tiny', 'guided', True, 'cannot be resumed as a guided model'),
-        ('guided', 'tiny', False, 'describes a plain restorer: use the guided'),
+        ('guided', 'tiny', False, 'describes a plain restorer; use the guided'),
         ('guided', 'guided', False, r'missing \(generator.prior'),
     ],
     ids=['resumed', 'plain', 'without prior'],
 )
-def test_guided_models_are_not_mistaken(make_runner, save, saved, base, resume, sentence):
-    """The saved weights hold no prior."""
+def test_guided_and_plain_models_are_not_mixed_up(make_runner, save, saved, base, resume, sentence):
+    """The saved weights do not include the prior."""
     path = save(make_runner(base=saved), lambda w: {k: w[k] for k in w if '.prior.' not in k})
     with pytest.raises(UserError, match=sentence):
         load(make_runner(work='other', base=base, resume=resume), path)
 
 
-def test_other_models_are_not_looked_at(make_runner, tmp_path):
+def test_models_without_a_generator_are_not_checked(make_runner, tmp_path):
     runner = make_runner()
     runner.model = torch.nn.Linear(1, 1)
     torch.save(dict(state_dict=dict(weight=torch.ones(1, 1))), tmp_path / 'other.pth')

@@ -10,7 +10,7 @@ from mmspd.errors import UserError
 
 @pytest.fixture
 def accelerator(monkeypatch):
-    """Return a function that pretends an accelerator of a compute capability."""
+    """Return a function that imitates an accelerator with a compute capability."""
 
     def pretend(capability):
         monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
@@ -27,7 +27,7 @@ def config_of(**wrapper):
 
 @pytest.mark.parametrize('scope', ['', 'mmengine.', 'mmspd.'])
 @pytest.mark.parametrize('capability', [None, (8, 0), (9, 0)])
-def test_bfloat16_where_it_is_computed(accelerator, capability, scope):
+def test_bfloat16_on_devices_that_support_it(accelerator, capability, scope):
     if capability is not None:
         accelerator(capability)
     elif mixed_precision.has_accelerator():
@@ -46,7 +46,7 @@ def test_float16_elsewhere(accelerator):
     accelerator((7, 5))
     config = config_of(type='mmspd.OptimWrapper', accumulative_counts=2)
     assert mixed_precision.use_mixed_precision(config) == 'float16'
-    # without an accelerator PyTorch turns its scaler off with a warning: look at what it is given
+    # without an accelerator, PyTorch turns its scaler off with a warning, so check the config
     assert config.optim_wrapper.loss_scale == 'dynamic'
     config.optim_wrapper.loss_scale = dict(enabled=False)
     wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), config.optim_wrapper)
@@ -57,11 +57,11 @@ def test_float16_elsewhere(accelerator):
 
 @pytest.mark.skipif(mixed_precision.has_accelerator(), reason='this machine has an accelerator')
 def test_float16_needs_an_accelerator():
-    with pytest.raises(UserError, match="dtype='float16' needs an accelerator .* use 'bfloat16'"):
+    with pytest.raises(UserError, match="dtype='float16' needs an accelerator.*; use 'bfloat16'"):
         mixed_precision.use_mixed_precision(config_of(type='AmpOptimWrapper', dtype='float16'))
 
 
-def test_what_the_config_states_is_kept(accelerator):
+def test_values_of_the_config_are_kept(accelerator):
     accelerator((9, 0))
     config = config_of(type='AmpOptimWrapper', dtype='float16', loss_scale=512.0)
     assert mixed_precision.use_mixed_precision(config) == 'float16'

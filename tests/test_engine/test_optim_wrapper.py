@@ -1,4 +1,4 @@
-"""The optimizer step: precision, accumulation, clipping, and nothing that waits for the device."""
+"""The optimizer step: precision, accumulation and clipping, without waiting for the device."""
 
 import copy
 
@@ -35,7 +35,7 @@ def images():
 
 
 @pytest.mark.parametrize('clip', [None, dict(max_norm=1e-3)])
-def test_two_batches_of_two_make_one_of_four(images, clip):
+def test_two_batches_of_two_equal_one_of_four(images, clip):
     whole, parts = network(), network()
     train(whole, [images], clip_grad=copy.copy(clip))
     train(parts, images.split(2), accumulative_counts=2, clip_grad=copy.copy(clip))
@@ -54,7 +54,7 @@ def test_computes_in_bfloat16_and_keeps_float32(images):
     assert not torch.equal(model[0].weight, network()[0].weight)
 
 
-def test_gradient_norm_waits_for_the_log(images):
+def test_gradient_norm_stays_on_the_device_until_the_log(images):
     model = network()
     model(images).square().mean().backward()
     grads = torch.cat([p.grad.flatten() for p in model.parameters()])
@@ -66,5 +66,5 @@ def test_gradient_norm_waits_for_the_log(images):
 
 
 def test_other_types_are_refused():
-    with pytest.raises(UserError, match="knows 'bfloat16' and None; for float16 set"):
+    with pytest.raises(UserError, match="use 'bfloat16' or None, or set .* for float16"):
         wrap(network(), dtype='float16')

@@ -1,4 +1,4 @@
-"""Prefetching, as far as it shows without CUDA: what is moved, in what order, on which stream."""
+"""Prefetching, tested without CUDA: the moved tensors, their order and their streams."""
 
 from contextlib import contextmanager
 
@@ -14,7 +14,7 @@ from mmspd.registry import HOOKS
 
 @pytest.fixture
 def events(monkeypatch):
-    """What is asked of CUDA, which the meta device stands for."""
+    """The calls of CUDA functions. The meta device imitates the GPU."""
     log = []
 
     class Stream:
@@ -49,7 +49,7 @@ def collate(numbers):
     return dict(inputs=[torch.zeros(n, dtype=torch.uint8) for n in numbers], data_samples=[sample])
 
 
-def test_batches_arrive_in_order_and_whole(events):
+def test_batches_are_complete_and_in_order(events):
     loader = DataLoader(range(1, 5), batch_size=2, collate_fn=collate)
     prefetcher = Prefetcher(loader, torch.device('meta'))
     assert len(prefetcher) == 2
@@ -66,7 +66,7 @@ def test_batches_arrive_in_order_and_whole(events):
     assert events == 2 * one
 
 
-def test_a_batch_is_not_fetched_before_it_is_asked_for(events):
+def test_a_batch_is_not_fetched_early(events):
     taken = []
     loader = (taken.append(n) or [torch.zeros(n)] for n in (1, 2))
     batches = iter(Prefetcher(loader, torch.device('meta')))
@@ -74,12 +74,12 @@ def test_a_batch_is_not_fetched_before_it_is_asked_for(events):
     assert taken == [1]
 
 
-def test_the_cpu_needs_none(make_runner):
+def test_the_cpu_has_no_prefetcher(make_runner):
     runner = make_runner()
     HOOKS.build(dict(type='mmspd.PrefetchHook')).before_train(runner)
     assert isinstance(runner.train_dataloader, DataLoader)
     batch = next(iter(runner.train_dataloader))
-    # a quarter of the bytes that the copy would have as float32
+    # as uint8, the copy has a quarter of the bytes of float32
     assert batch['inputs'][0].dtype == batch['data_samples'][0].gt_img.dtype == torch.uint8
 
 

@@ -1,4 +1,4 @@
-"""Restormer's schedule: crop, batch and rate change together, on any number of GPUs."""
+"""Restormer's schedule: crop, batch and learning rate change together for any number of GPUs."""
 
 import math
 from pathlib import Path
@@ -14,7 +14,7 @@ CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'spd' / 'restormer_go
 
 @pytest.fixture
 def schedule():
-    """The recipe's schedule on an optimizer of rate 3e-4."""
+    """The schedule of the recipe for an optimizer with learning rate 3e-4."""
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=3e-4)
     cfg = Config.fromfile(CONFIG)
@@ -37,8 +37,8 @@ def test_rate_at_the_stages(schedule):
     assert optimizer.param_groups[0]['lr'] == pytest.approx(1e-6)
 
 
-def test_epochs_of_the_recipe_hold_its_iterations(schedule):
-    """2103 images, repeated 8 times, in the batches of 8 GPUs."""
+def test_epochs_of_the_recipe_have_its_iterations(schedule):
+    """The recipe has 2103 images, repeated 8 times, and 8 GPUs."""
     cfg, _, scheduler = schedule
     sizes = [cfg.train_dataloader.batch_size, *cfg.train_dataloader.batch_sampler.later_batch_sizes]
     bounds = [0, *cfg.milestones, cfg.max_epochs]
@@ -52,5 +52,5 @@ def test_stages_must_match():
     cfg = Config.fromfile(CONFIG).param_scheduler
     cfg.stage_iters = [1, 2]
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    with pytest.raises(ValueError, match=r'one more entry in stage_iters .* got 2 and 5'):
+    with pytest.raises(ValueError, match='got 2 stage_iters and 5 milestones'):
         PARAM_SCHEDULERS.build(cfg, default_args=dict(optimizer=optimizer))

@@ -9,11 +9,11 @@ from mmspd.engine import runner
 from mmspd.errors import UserError
 
 
-def test_synchronized_normalization_that_would_lose_activations_is_refused():
+def test_sync_bn_that_would_remove_activations_is_refused():
     plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
     runner._check_sync_bn(convert_sync_batchnorm(plain))
-    runner._check_sync_bn(BatchNormAct2d(4))  # as it stays in one process
-    with pytest.raises(UserError, match=r'sync_bn would lose the activation in 0: remove sync_bn'):
+    runner._check_sync_bn(BatchNormAct2d(4))  # one process does not convert it
+    with pytest.raises(UserError, match=r'would remove the activation in 0; remove sync_bn'):
         runner._check_sync_bn(convert_sync_batchnorm(nn.Sequential(BatchNormAct2d(4))))
 
 

@@ -1,4 +1,4 @@
-"""The log's values: the same as MMEngine's, fetched in one copy, and none in between."""
+"""The values of the log equal MMEngine's and are fetched in one copy per log line."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ CLIPPED = """
 optim_wrapper = dict(
     type='mmspd.OptimWrapper', optimizer=dict(type='Adam', lr=2e-3), clip_grad=dict(max_norm=1.0))
 """
-#: Iterations instead of epochs, with a validation and a checkpoint between the lines of the log.
+#: A loop of iterations, with a validation and a checkpoint between the lines of the log.
 BY_ITERATION = """
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=3)
 log_processor['by_epoch'] = False
@@ -40,7 +40,7 @@ def log_of(runner):
 @pytest.mark.parametrize(
     ('interval', 'loop'), [(2, ''), pytest.param(4, BY_ITERATION, marks=pytest.mark.slow)]
 )
-def test_log_is_that_of_mmengine(make_runner, interval, loop):
+def test_log_equals_mmengines(make_runner, interval, loop):
     logs = {'default_hooks.logger.interval': interval, 'log_processor.window_size': 2}
     ours, theirs = (
         make_runner(CLIPPED + loop, work='ours', **logs),
@@ -103,7 +103,7 @@ def test_no_iteration_waits_for_the_device(make_runner):
 
 
 @pytest.mark.slow
-def test_histories_stay_short(make_runner, monkeypatch):
+def test_histories_are_limited(make_runner, monkeypatch):
     runner = make_runner()
     with monkeypatch.context() as patch:
         patch.setattr(runtime_info_hook, 'MAX_HISTORY', 4)
@@ -115,7 +115,7 @@ def test_histories_stay_short(make_runner, monkeypatch):
     assert {k: v[-4:] for k, v in scalars(whole).items()} == scalars(runner)
 
 
-def test_invalid_loss_hook_needs_it(make_runner):
+def test_invalid_loss_hook_needs_the_hook(make_runner):
     runner = make_runner(**{'default_hooks.runtime_info.type': 'mmengine.RuntimeInfoHook'})
     with pytest.raises(UserError, match='set default_hooks.runtime_info=dict'):
         InvalidLossHook().before_train(runner)

@@ -12,7 +12,7 @@ def test_seeds_differ_in_every_part():
 
 
 def draws_of(runner, monkeypatch, disturb):
-    """What the model would draw in each iteration of a run."""
+    """Random numbers of each iteration of a run."""
     draws = {}
 
     def train_step(*args, **kwargs):
@@ -27,7 +27,7 @@ def draws_of(runner, monkeypatch, disturb):
 
 
 @pytest.mark.slow
-def test_draws_depend_on_seed_and_iteration_alone(make_runner, monkeypatch):
+def test_random_numbers_depend_on_seed_and_iteration_only(make_runner, monkeypatch):
     changes = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
     changes['default_hooks.checkpoint'] = None
     first = draws_of(make_runner('', 'a', **changes), monkeypatch, disturb=False)

@@ -42,7 +42,7 @@ INFO = {**PSNR.info, **LPIPS('alex').info, **BlurSeverity.info}
 
 
 def make_result(values, sequences=1, **provenance):
-    """A result with the given PSNR per image; inputs of 24 and 30 dB take turns."""
+    """Make a result with a PSNR for each image. The inputs alternate between 24 and 30 dB."""
     images = [
         {
             'key': f'{index % sequences}/{index}' if sequences > 1 else str(index),
@@ -61,7 +61,7 @@ def make_result(values, sequences=1, **provenance):
 
 
 def bca(values, clusters, draws=20000):
-    """The interval by the formulas of Efron 1987, drawing one sample after the other."""
+    """Compute the interval by the formulas of Efron 1987, one sample after the other."""
     rng = np.random.default_rng(1)
     names = sorted(set(clusters))
     groups = [[v for v, c in zip(values, clusters) if c == name] for name in names]
@@ -83,7 +83,7 @@ def bca(values, clusters, draws=20000):
 
 
 @pytest.mark.parametrize('size', [1, 3])
-def test_the_interval_is_that_of_the_formulas(size):
+def test_the_interval_equals_the_formulas(size):
     values = np.random.default_rng(0).exponential(1.0, 24)
     clusters = np.arange(24) // size
     expected = bca(values, clusters)
@@ -91,10 +91,10 @@ def test_the_interval_is_that_of_the_formulas(size):
     assert interval == pytest.approx(expected, abs=0.05)
     assert interval == bootstrap_interval(values, clusters)
     symmetric = values.mean() + np.array([-1, 1]) * 1.96 * values.std() / np.sqrt(24)
-    assert abs(expected - symmetric).max() > 0.1  # so that another method would be noticed
+    assert abs(expected - symmetric).max() > 0.1  # another method would fail this test
 
 
-def test_intervals_without_anything_to_draw():
+def test_intervals_of_few_or_equal_values():
     assert bootstrap_interval(np.arange(4.0), range(4)) is None
     assert bootstrap_interval(np.full(9, 0.25), range(9)) == (0.25, 0.25)
     assert bootstrap_interval(np.tile([0.0, 1.0], 6), np.arange(12) // 2) == (0.5, 0.5)
@@ -112,7 +112,7 @@ def test_wins_losses_and_means_follow_the_direction_of_the_metric():
     assert compared_metrics({'a': plain, 'b': guided}) == ['PSNR', 'LPIPS-alex-v0.1']
 
 
-def test_images_are_paired_by_key_and_those_without_a_finite_value_left_out():
+def test_images_are_paired_by_key_and_infinite_values_are_excluded():
     plain, guided = make_result([30, None, 32]), make_result([31, 30, 35])
     guided.images.reverse()
     assert differences_of(plain, guided, 'PSNR') == {'0': 1, '2': 3}
@@ -147,7 +147,7 @@ def test_results_of_different_tests_are_refused(provenance, reason):
         check_comparable(results)
 
 
-def test_what_does_not_change_the_numbers_is_no_reason_to_refuse():
+def test_results_may_differ_in_values_without_influence():
     moved = {**PROVENANCE['dataset'], 'root': '/elsewhere'}
     versions = {**PROVENANCE['versions'], 'cv2': '4.9'}
     other = make_result([30, 31], dataset=moved, versions=versions, machine={'device': 'cuda'})
@@ -169,10 +169,10 @@ def test_a_metric_of_the_user_is_compared_by_its_info():
     halos = compare(*results.values(), 'halos')
     assert (halos.wins, halos.losses, halos.ties, halos.difference) == (2, 0, 1, -5 / 3)
     results['guided'].provenance['versions']['cv2'] = '4.9'
-    with pytest.raises(UserError, match='versions.cv2 .* halos depends on it'):
+    with pytest.raises(UserError, match='versions.cv2 .* because halos depends on it'):
         check_comparable(results)
     results['guided'] = measured([2, 4, 1], higher_is_better=True)
-    with pytest.raises(UserError, match='the info of halos is .* test both with the same metric'):
+    with pytest.raises(UserError, match='the MetricInfo of halos is .* with the same metric'):
         check_comparable(results)
 
 
@@ -184,13 +184,14 @@ def test_results_on_other_images_are_refused():
             check_comparable({'plain': make_result([30, 31, 32]), 'guided': other})
         return str(error.value)
 
-    assert "1 images are only in the first (one is '2')" in refusal(lambda images: images.pop())
+    pop = refusal(lambda images: images.pop())
+    assert "1 images are only in the first result (one is '2')" in pop
     extra = dict(make_result([30]).images[0], key='new')
-    assert "1 images are only in the second (one is 'new')" in refusal(
+    assert "1 images are only in the second result (one is 'new')" in refusal(
         lambda images: images.append(extra)
     )
     changed = refusal(lambda images: images[1].update({'PSNR-input': 27.5}))
-    assert "the blurry image '1' has 30.00 dB in one and 27.50 dB in the other" in changed
+    assert "The blurry image '1' has 30.00 dB in one and 27.50 dB in the other" in changed
     assert 'meta_keys' in refusal(lambda images: images[1].update(key='0'))
 
 
@@ -201,7 +202,7 @@ def test_results_without_a_common_metric_are_refused():
         compared_metrics({'plain': make_result([30]), 'guided': other})
 
 
-def test_severities_are_compared_apart():
+def test_severities_are_compared_separately():
     plain = make_result([30.0] * 12)
     guided = make_result([30.0 + 2 * (index % 2 == 0) for index in range(12)])
     (comparison,) = compare_all({'plain': plain, 'guided': guided}, 'PSNR')
@@ -235,7 +236,7 @@ def test_images_are_ranked_from_the_best():
         assert list(comparison.images) == ['1', '2', '0']
 
 
-def test_the_text_names_what_was_tested_and_which_interval_to_trust():
+def test_the_text_names_the_test_and_the_interval_to_use():
     values = np.random.default_rng(0).normal(30, 1, 1111)
     dataset = {**PROVENANCE['dataset'], 'images': 1111, 'is_official_set': True}
     provenance = {'dataset': dataset}
@@ -259,7 +260,7 @@ def test_the_text_names_what_was_tested_and_which_interval_to_trust():
     row = next(line for line in text.splitlines() if line.startswith('| PSNR '))
     assert row.count('+0.50 to +0.50 |') == 2
     assert row.endswith(' 30.29 to 31.06 (+0.77) |')
-    assert 'sequences, of which there are 11' in text
+    assert 'use the interval by sequence (11 sequences)' in text
     assert '1 images have no finite PSNR' in text
     assert 'does not name its SSIM' in text
     assert 'LPIPS-alex-v0.1 (lower is better)' in text

@@ -13,10 +13,10 @@ SIZE = 48, 61
 
 
 def layers_of(net):
-    """torchvision's layers before the classifier, with random weights."""
+    """Build torchvision's layers before the classifier, with random weights."""
     build = {'alex': torchvision.models.alexnet, 'vgg': torchvision.models.vgg16}[net]
     with torch.device('meta'):
-        layers = build().features[:-1]  # the last pooling is too much for small images
+        layers = build().features[:-1]  # small images do not survive the last pooling
     layers = layers.to_empty(device='cpu')
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
@@ -26,18 +26,18 @@ def layers_of(net):
 
 @pytest.fixture(scope='module', params=['alex', pytest.param('vgg', marks=pytest.mark.slow)])
 def backbone(request, tmp_path_factory):
-    """Name, layers with random weights, and a metric with the same from a file."""
+    """Name, layers with random weights, and a metric with the same weights from a file."""
     torch.manual_seed(0)
     layers = layers_of(request.param)
     state = {f'features.{key}': value for key, value in layers.state_dict().items()}
-    state['classifier.1.weight'] = torch.zeros(2, 2)  # as in torchvision's file; not needed
+    state['classifier.1.weight'] = torch.zeros(2, 2)  # torchvision's file has it too
     path = tmp_path_factory.mktemp('weights') / f'{request.param}.pth'
     torch.save(state, path)
     return request.param, layers, LPIPS(request.param, str(path))
 
 
 def reference(net, layers, first, second):
-    """The distance by the lpips package, given the layers' weights: RGB images of 8 bits."""
+    """Compute the distance of 8-bit RGB images by the lpips package with these layers."""
     network = lpips.LPIPS(net=net, version='0.1', pnet_rand=True, verbose=False).eval()
     own = [layer for layer in network.net.modules() if isinstance(layer, nn.Conv2d)]
     for layer, trained in zip(own, [layer for layer in layers if isinstance(layer, nn.Conv2d)]):
@@ -84,7 +84,7 @@ def test_smallest_images(backbone):
 @pytest.mark.slow
 def test_errors(tmp_path, monkeypatch):
     pair = sample(*noisy_pair(0, SIZE))
-    with pytest.raises(UserError, match="net is one of alex, vgg, not 'squeeze'"):
+    with pytest.raises(UserError, match="net='squeeze' is unknown; use one of alex, vgg"):
         LPIPS('squeeze')
     with pytest.raises(UserError, match=r'LPIPS weights: the file .*none.pth does not exist'):
         LPIPS('alex', str(tmp_path / 'none.pth')).measure(pair)

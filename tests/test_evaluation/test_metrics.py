@@ -30,7 +30,7 @@ def test_functions_equal_scikit_image(seed, sigma):
 
 
 def ssim_of_a_volume(first, second):
-    """MATLAB's definition, word by word: a 3-D window, no separation, float64."""
+    """Implement MATLAB's definition directly: a 3-D window that is not separated, float64."""
     taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
     window = np.einsum('i,j,k->ijk', taps, taps, taps)
     window /= window.sum()
@@ -47,7 +47,7 @@ def ssim_of_a_volume(first, second):
 
 @pytest.mark.parametrize('seed', range(3))
 @pytest.mark.parametrize('sigma', [0.5, 20, 90])
-def test_matlabs_ssim_is_that_of_a_volume(seed, sigma):
+def test_matlabs_ssim_equals_the_ssim_of_a_volume(seed, sigma):
     first, second = noisy_pair(seed, size=(19, 24), sigma=sigma)
     assert ssim_matlab(first, second) == pytest.approx(ssim_of_a_volume(first, second), abs=1e-9)
     assert ssim_matlab(first, second) > ssim_2d(first, second)
@@ -61,11 +61,11 @@ def test_smallest_image_of_ssim(ssim):
         ssim(first[:10], second[:10])
 
 
-def test_conventions_of_ssim_go_by_their_names():
+def test_conventions_of_ssim_are_chosen_by_name():
     gt, pred = noisy_pair(0)
     means = evaluate(SSIM(mode='matlab'), [sample(pred, gt)])
     assert means == {'SSIM-matlab': pytest.approx(ssim_matlab(pred, gt))}
-    with pytest.raises(UserError, match="mode is one of 2d, matlab, not '3d'"):
+    with pytest.raises(UserError, match="mode='3d' is unknown; use one of 2d, matlab"):
         SSIM(mode='3d')
 
 
@@ -83,7 +83,7 @@ def test_predictions_are_clamped_and_rounded():
     gt[0] = 255
     pred = as_bgr(gt) + 0.49
     pred[:, 1, :] = 99.6
-    pred[:, 2, 0] = 101.7  # rounds to 102: 3 values wrong by 2
+    pred[:, 2, 0] = 101.7  # rounds to 102, so 3 values are wrong by 2
     means = evaluate(PSNR(), [dict(gt_img=as_bgr(gt), output=dict(pred_img=pred))])
     assert means['PSNR'] == pytest.approx(10 * np.log10(255**2 / (3 * 4 / gt.size)))
     pred[:, 2, 0] = -30.0
@@ -104,7 +104,7 @@ def test_pure_red_stays_red():
     red[..., 0] = 255
     item = sample(red, red)
     assert item['gt_img'][:, 0, 0].tolist() == [0, 0, 255]  # BGR
-    item['gt_channel_order'] = 'rgb'  # what MMagic's metadata wrongly say
+    item['gt_channel_order'] = 'rgb'  # the metadata of MMagic are wrong
     np.testing.assert_array_equal(PSNR.image(item, 'gt_img'), red)
     np.testing.assert_array_equal(PSNR.image(item, 'pred_img'), red)
 
@@ -118,7 +118,7 @@ def test_input_and_gain():
     assert means['PSNR-gain'] > 3
 
 
-def test_identical_images_leave_a_meaningful_mean(caplog):
+def test_identical_images_are_excluded_from_the_mean(caplog):
     gt, pred = noisy_pair(0)
     samples = [sample(gt, gt, gt), sample(pred, gt, pred), sample(gt, gt, pred)]
     with mmengine_log(caplog):
@@ -139,9 +139,9 @@ def test_prefix_and_names():
 
 def test_errors():
     gt, pred = noisy_pair(0)
-    with pytest.raises(UserError, match=r"no image 'input' .*\(it holds gt_img, output, pred_img"):
+    with pytest.raises(UserError, match=r"no image 'input' \(it has gt_img, output, pred_img"):
         PSNR(report_input=True).process(None, [sample(pred, gt)])
-    with pytest.raises(UserError, match="'pred_img' is 53x36 but the sharp image is 53x37"):
+    with pytest.raises(UserError, match="'pred_img' is 53x36 pixels, but the sharp image is 53x37"):
         SSIM().process(None, [sample(pred[1:], gt)])
     broken = sample(pred, gt)
     broken['output']['pred_img'][0, 0, 0] = float('nan')
@@ -149,7 +149,7 @@ def test_errors():
         PSNR().process(None, [broken])
 
 
-def test_a_metric_states_how_to_read_what_it_measures():
+def test_a_metric_describes_its_values():
     class Contrast(ImageMetric):
         def measure(self, sample):
             return {'contrast': float(np.std(self.image(sample, 'pred_img'))), 'note': 'gray'}

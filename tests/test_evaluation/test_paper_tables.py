@@ -21,7 +21,7 @@ from mmspd.evaluation.paper_tables import (
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
 ROWS = [row for number in (1, 2, 3, 4) for row in paper_table(number)]
 
-#: The names of the recipes in the results of configs/spd/README.md.
+#: Names in the results of configs/spd/README.md, and their recipes.
 README_NAMES = {
     'UNet': 'unet',
     'DeepDeblur, 6 blocks': 'deepdeblur6',
@@ -36,13 +36,13 @@ INFO = {**PSNR.info, **SSIM('matlab').info, **NIQE.info}
 
 
 def measured(config='unet_sp_gopro', dataset=GOPRO, **metrics):
-    """A result of UNet+SP on GoPro, or of what is said."""
+    """Make a result, by default of UNet+SP on GoPro."""
     provenance = dict(config=dict(recipe=config), dataset=dataset)
     return Result(provenance, metrics or {'PSNR': 31.0212, 'SSIM-matlab': 0.94123}, INFO, [])
 
 
 def readme_rows(title):
-    """The cells of the README's tables between a title and the next, by recipe."""
+    """Yield the recipe and the cells of each row of the README's tables below a title."""
     section = (CONFIGS / 'README.md').read_text().partition(f'## {title}')[2].partition('\n## ')[0]
     for line in re.findall(r'^\| (.*) \|$', section, re.M):
         name, *cells = line.split(' | ')
@@ -62,7 +62,7 @@ def test_the_readme_shows_the_numbers_of_the_tables():
         elif row is not None:
             assert cells[:3] == [f'{row.psnr:.2f}', f'{row.ssim:.3f}', f'{row.lpips:.3f}']
             seen.append(row)
-    # DMPHN on HIDE is the one number of a recipe that the README leaves out
+    # the README omits only DMPHN on HIDE
     expected = [row for row in ROWS if row.recipe and row.table in (1, 2)]
     assert {row.method for row in set(expected) - set(seen)} == {'DMPHN'}
 
@@ -76,7 +76,7 @@ def test_the_readme_shows_the_ablation():
         assert cells[4:6] == numbers
 
 
-def test_the_gains_are_those_that_the_paper_prints():
+def test_the_gains_equal_the_printed_ones():
     gains = {
         row.method: round(row.psnr - paper_baseline(row).psnr, 2)
         for row in paper_table(3)
@@ -85,7 +85,7 @@ def test_the_gains_are_those_that_the_paper_prints():
     assert list(gains.values()) == [0.12, 0.42, 0.63, 0.57, 0.77, 0.98, 0.17, 0.24]
 
 
-def test_every_row_of_a_recipe_has_its_config_and_is_found_by_it():
+def test_every_row_with_a_recipe_has_a_config_and_is_found_by_it():
     keys = [(row.recipe, row.dataset) for row in ROWS if row.recipe]
     assert len(keys) == len(set(keys))
     for row in ROWS:
@@ -130,11 +130,11 @@ def test_only_the_whole_test_set_is_the_papers(change, name):
 
 def test_the_times_of_a_restorer_without_and_with_the_prior():
     assert paper_seconds('mprnet-s1') == (0.031, 0.105)
-    assert paper_seconds('dmphn') is None  # the paper does not add the prior to it
+    assert paper_seconds('dmphn') is None  # the paper has no DMPHN with the prior
     assert paper_seconds('nafnet') is None
 
 
-def test_each_metric_finds_the_number_it_can_be_compared_with():
+def test_each_metric_has_the_right_value_of_the_paper():
     unet, deepdeblur = paper_row('unet', 'gopro'), paper_row('deepdeblur6', 'gopro')
     metrics = ('PSNR', 'PSNR-input', 'SSIM-2d', 'SSIM-matlab', 'LPIPS-alex-v0.1')
     assert [paper_value(unet, name) for name in metrics] == [30.29, None, None, 0.939, 0.085]
@@ -166,10 +166,10 @@ def test_results_are_put_into_the_papers_table():
     mine = next(line for line in lines if '> mine' in line)
     assert '31.02' in mine
     assert '0.941' in mine
-    assert 'Not on' not in text
+    assert 'Not in this table' not in text
     hide = table_with(1, {'mine': measured(dataset={**GOPRO, 'type': 'HIDEDataset'})})
     assert '> mine' not in hide
-    assert '* Not on a whole test set of this table: mine.' in hide
+    assert '* Not in this table (other or incomplete test sets): mine.' in hide
     assert '| Net0* ' in table_with(4, {})
-    with pytest.raises(UserError, match='1 to 4, not 5'):
+    with pytest.raises(UserError, match='no table 5 of results; use 1, 2, 3 or 4'):
         table_with(5, {})

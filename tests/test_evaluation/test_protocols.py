@@ -23,7 +23,7 @@ def metrics_of(name):
 
 
 @pytest.mark.parametrize('name', ['gopro', 'realblur_aligned', 'no_reference'])
-def test_a_protocol_reports_what_it_names(name):
+def test_a_protocol_reports_its_metrics(name):
     metrics = metrics_of(name)
     for metric in metrics:
         if 'workers' in metric:
@@ -38,7 +38,7 @@ def test_a_protocol_reports_what_it_names(name):
     assert set(evaluator.evaluate(1)) >= NAMES[name]
 
 
-def test_lpips_of_both_backbones_with_weights_of_torchvision():
+def test_lpips_has_both_backbones_with_torchvisions_weights():
     built = [METRICS.build(metric) for metric in metrics_of('lpips') if 'net' in metric]
     assert [metric.weights for metric in built] == ['torchvision', 'torchvision']
     assert {f'LPIPS-{metric.net}-v0.1' for metric in built} == NAMES['lpips']

@@ -12,7 +12,7 @@ IMAGES = [
 ]
 
 
-def test_a_result_is_read_as_it_was_written(tmp_path):
+def test_a_saved_result_is_loaded_unchanged(tmp_path):
     written = Result(
         {'protocol': 'gopro'}, {'PSNR': 30.5}, PSNR.info, IMAGES[:1], {'extent': [{'count': 1}]}
     )
@@ -21,11 +21,11 @@ def test_a_result_is_read_as_it_was_written(tmp_path):
     assert Result.load(tmp_path / 'deep' / 'folder' / 'result.json') == written
 
 
-def test_the_files_are_what_any_reader_of_json_and_csv_takes(tmp_path):
+def test_the_files_are_standard_json_and_csv(tmp_path):
     Result({}, {}, {}, IMAGES).save(tmp_path)
 
     def refuse(name):
-        raise AssertionError(f'{name} is no JSON')
+        raise AssertionError(f'{name} is not valid JSON')
 
     images = json.loads((tmp_path / 'result.json').read_text(), parse_constant=refuse)['images']
     assert images[1]['PSNR'] is None
@@ -38,12 +38,12 @@ def test_the_files_are_what_any_reader_of_json_and_csv_takes(tmp_path):
     ('content', 'reason'),
     [
         (None, 'No such file'),
-        ('{', 'no JSON'),
-        ('[]', 'no result'),
-        ('{"schema": 1}', 'again'),
+        ('{', 'is not a JSON file'),
+        ('[]', 'is not a result'),
+        ('{"schema": 1}', 'run tools/test.py again'),
     ],
 )
-def test_what_is_no_result_is_refused(tmp_path, content, reason):
+def test_invalid_results_are_refused(tmp_path, content, reason):
     if content is not None:
         (tmp_path / 'result.json').write_text(content)
     with pytest.raises(UserError, match=reason):

@@ -12,7 +12,7 @@ from mmspd.utils.severity import measure_extent
 
 @pytest.fixture(scope='module')
 def photos():
-    """A half restored, a sharp and a blurry photo, 300x200."""
+    """A half restored, a sharp and a blurry photo of 300x200 pixels."""
     sharp = cv2.resize(data.coffee(), (300, 200), interpolation=cv2.INTER_AREA)
     blurry = cv2.blur(sharp, (7, 1))
     return cv2.addWeighted(blurry, 0.5, sharp, 0.5, 0), sharp, blurry
@@ -34,7 +34,7 @@ def test_values_of_an_image(photos):
     assert (image['key'], image['severity'], image['size']) == ('a', 'mild', [200, 300])
 
 
-def test_the_parts_of_an_image_divide_it_evenly(photos):
+def test_the_patches_divide_an_image_evenly(photos):
     restored, sharp, blurry = (photo[:199, :299] for photo in photos)
     _, (image,) = measure([sample(restored, sharp, blurry)])
     cells = [np.s_[a:b, c:d] for a, b in ((0, 100), (100, 199)) for c, d in ((0, 150), (150, 299))]
@@ -45,7 +45,7 @@ def test_the_parts_of_an_image_divide_it_evenly(photos):
     assert image['_patches']['PSNR'] == [float('inf')] * 4
 
 
-def test_images_of_unknown_extent_are_left_out_of_the_mean(photos):
+def test_images_of_unknown_extent_are_excluded_from_the_mean(photos):
     gray = np.full_like(photos[0], 90)
     unknown = sample(gray, gray, gray)
     means, images = measure([sample(*photos), unknown])

@@ -58,14 +58,14 @@ def test_groups_by_extent_depend_on_the_size_of_the_image():
     assert 'blur-extent' not in groups[3]
 
 
-def test_records_are_grouped_where_there_are_any():
+def test_records_are_grouped_if_there_are_any():
     assert 'record' not in group_by_severity([image(25, 26)])
     images = [image(25, 26, severity=name) for name in ('severe', None, 'mild', 'own', 'severe')]
     groups = group_by_severity(images)['record']
     assert names_and_counts(groups) == [('mild', 1), ('severe', 2), ('own', 1)]
 
 
-def test_patches_are_grouped_on_their_own():
+def test_patches_are_grouped_separately():
     patches = {'PSNR': [24.0, 40.0, 30.0, math.inf], 'PSNR-input': [21.0, 36.0, 22.0, math.inf]}
     groups = group_by_severity([image(25, 26, _patches=patches), image(25, 26)])
     assert names_and_counts(groups['input PSNR']) == [('23-26 dB', 2)]
@@ -83,7 +83,7 @@ def test_patches_are_grouped_on_their_own():
 
 
 @pytest.mark.parametrize('infinite', [math.inf, None], ids=['measured', 'from a file'])
-def test_infinite_values_are_counted_and_left_out_of_the_means(infinite):
+def test_infinite_values_are_counted_and_excluded_from_the_means(infinite):
     images = [image(24, 26), image(25, infinite), image(infinite, infinite)]
     groups = group_by_severity(images)['input PSNR']
     assert names_and_counts(groups) == [('>= 32 dB', 1), ('23-26 dB', 2)]
@@ -91,7 +91,7 @@ def test_infinite_values_are_counted_and_left_out_of_the_means(infinite):
     assert (groups[1]['PSNR'], groups[1]['PSNR-gain'], groups[1]['identical']) == (26, 2, 1)
 
 
-def test_what_was_not_measured_is_not_grouped():
+def test_missing_values_are_not_grouped():
     assert group_by_severity([{'key': 'a', 'NIQE': 4.0}]) == {}
     groups = group_by_severity([{'key': 'a', 'LPIPS': 0.1, 'PSNR-input': 25.0}])
     assert groups == {
@@ -99,7 +99,7 @@ def test_what_was_not_measured_is_not_grouped():
     }
 
 
-def test_groups_are_json_and_the_images_stay_as_they_are():
+def test_groups_are_json_and_the_images_do_not_change():
     images = [image(25, 26, 3, _patches={'PSNR': [26.0], 'PSNR-input': [25.0]})]
     before = json.dumps(images)
     groups = group_by_severity(images)
@@ -146,6 +146,6 @@ def test_results_need_not_have_the_same_groups(tmp_path):
     other = group_by_severity([image(32, 33)])
     plot_severity({'a': groups, 'b': other, 'c': groups}, tmp_path / 'three.png')
     assert cv2.imread(str(tmp_path / 'three.png')) is not None
-    with pytest.raises(UserError, match="no group by severity has a 'LPIPS' to draw"):
+    with pytest.raises(UserError, match="No severity group has the metric 'LPIPS'"):
         plot_severity({'a': groups}, tmp_path / 'none.png', metric='LPIPS')
     assert not (tmp_path / 'none.png').exists()

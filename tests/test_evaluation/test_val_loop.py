@@ -21,15 +21,15 @@ val_evaluator['metrics'] = [dict(type='mmspd.PSNR', report_input=True), dict(typ
 
 @MODELS.register_module()
 class AddOffset(BaseModule):
-    """Stand for a network: red brighter, blue darker, by amounts that do not survive clamping."""
+    """Imitate a network that makes red brighter and blue darker, beyond the range of the values."""
 
     def forward(self, images):
         offset = torch.tensor([20.3, 0.0, -20.3]).view(1, 3, 1, 1) / 255
         return images + offset
 
 
-def test_stock_val_loop_over_more_than_ten_images(make_runner, tmp_path):
-    """The loop's timer fails after ten images; the pairs differ in color."""
+def test_mmengines_val_loop_over_more_than_ten_images(make_runner, tmp_path):
+    """The timer of the loop fails after ten images. The pairs differ in color."""
     rng, values = np.random.default_rng(0), []
     for number in range(13):
         sharp = rng.integers(0, 256, (16, 20, 3), dtype=np.uint8)

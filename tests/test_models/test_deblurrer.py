@@ -316,7 +316,7 @@ def test_a_failed_compilation_raises_a_user_error(pair):
 
 
 def test_compile_that_torch_does_not_know_is_refused(pair):
-    with pytest.raises(UserError, match="compile='yes' is not known: give True, False, or a dict"):
+    with pytest.raises(UserError, match="compile='yes' is unknown; use True, False or a dict"):
         deblurrer(compile='yes')
     model = plain_deblurrer(compile=dict(mode='quick'))
     with pytest.raises(UserError, match='refused by torch.compile .*Unrecognized mode=quick'):

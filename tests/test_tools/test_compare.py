@@ -1,4 +1,4 @@
-"""The comparison tool, as a user runs it on two folders of tools/test.py --out."""
+"""The comparison tool, run on two folders of tools/test.py --out."""
 
 import json
 import re
@@ -17,7 +17,7 @@ TOOL = 'analysis/compare.py'
 
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
-    """Results that leave the blur as it is, and that halve it in every other image."""
+    """Two results: one keeps the blur, and one halves it in every second image."""
     root = tmp_path_factory.mktemp('results')
     rng = np.random.default_rng(0)
     images = {'plain': [], 'guided': []}
@@ -91,13 +91,14 @@ def test_the_picture_shows_the_images_in_their_order(call_tool, folders, tmp_pat
     assert np.abs(guided.astype(int) - (plain // 2 + sharp // 2)).max() == 0
 
 
-def test_results_without_pictures_are_compared_all_the_same(call_tool, folders, tmp_path):
+def test_results_without_pictures_are_compared(call_tool, folders, tmp_path):
     shutil.copytree(folders / 'guided', tmp_path / 'guided')
     shutil.rmtree(tmp_path / 'guided' / 'images')
     out = tmp_path / 'out'
     code, output, _ = call_tool(TOOL, folders / 'plain', tmp_path / 'guided', '--out', out)
     assert code == 0
-    assert 'No pictures of images: those of unet_sp_gopro are no longer in' in output
+    assert 'Pictures are skipped because' in output
+    assert 'with the images of unet_sp_gopro is missing' in output
     assert sorted(p.name for p in out.glob('*.png')) == ['severity.png']
 
 
@@ -105,23 +106,23 @@ def test_one_result_is_printed_in_the_papers_table(call_tool, folders):
     code, output, _ = call_tool(TOOL, folders / 'guided', '--paper-table', 1)
     assert code == 0
     assert output.index('UNet+SP') < output.index('> unet_sp_gopro') < output.index('DeepDeblur')
-    assert 'Not on' not in output
+    assert 'Not in this table' not in output
     code, output, _ = call_tool(TOOL, folders / 'guided', '--paper-table', 2)
     assert code == 0
-    assert '* Not on a whole test set of this table: unet_sp_gopro.' in output
+    assert '* Not in this table (other or incomplete test sets): unet_sp_gopro.' in output
 
 
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['plain'], 'give a second result'),
-        (['plain', 'nothing'], "cannot read the result '.*nothing'"),
-        (['plain', 'guided', '--names', 'a', 'a'], '--names needs 2 different names'),
-        (['plain', 'guided', '--metric', 'SSIM'], "--metric: the results have PSNR, not 'SSIM'"),
-        (['plain', 'guided', '--paper-table', '7'], '1 to 4, not 7'),
+        (['plain'], 'There is only one result; add a second one'),
+        (['plain', 'nothing'], "Cannot read the result '.*nothing'"),
+        (['plain', 'guided', '--names', 'a', 'a'], "--names needs 2 different names, not 'a' 'a'"),
+        (['plain', 'guided', '--metric', 'SSIM'], "--metric 'SSIM' is not in all .*; use one of P"),
+        (['plain', 'guided', '--paper-table', '7'], 'no table 7 of results; use 1, 2, 3 or 4'),
     ],
 )
-def test_mistakes_end_in_a_sentence(call_tool, folders, monkeypatch, arguments, sentence):
+def test_user_errors_are_one_sentence(call_tool, folders, monkeypatch, arguments, sentence):
     monkeypatch.chdir(folders)
     code, _, error = call_tool(TOOL, *arguments)
     assert code == 1

@@ -11,7 +11,7 @@ import torch
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
-#: One step per epoch, on the first four pairs, whole images, nothing random in it.
+#: One step per epoch on the first four pairs, with whole images and no randomness.
 ONE_STEP = (
     support.EMA
     + """
@@ -31,7 +31,7 @@ val_dataloader = val_evaluator = val_cfg = None
 
 @pytest.fixture
 def run_ranks(start_tool):
-    """Return a function that runs a tool in two processes that know each other."""
+    """Return a function that runs a tool in two processes of one distributed run."""
 
     def run(tool, *arguments):
         with socket.socket() as free:
@@ -80,7 +80,7 @@ def test_one_step_of_two_by_two_equals_one_of_four(run_ranks, run_tool, write_co
         (one[1]['state_dict'][key] - weight).abs().max()
         for key, weight in one[0]['state_dict'].items()
     ]
-    assert max(moved) > 1e-3, 'the steps are too small for the comparison to mean anything'
+    assert max(moved) > 1e-3, 'the steps are too small for this comparison'
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_each_image_is_tested_once_over_two_processes(run_ranks, run_tool, teste
 
 
 def bash(script, *arguments, **options):
-    """Run a launcher to its end."""
+    """Run a launcher script."""
     command = ['bash', TOOLS / script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 

@@ -1,4 +1,4 @@
-"""install.sh, as far as it goes without a network, and the lists that it installs from."""
+"""The parts of install.sh that need no network, and its lists of packages."""
 
 import os
 import re
@@ -14,7 +14,7 @@ LISTS = ('runtime', 'mmagic', 'optional', 'tests')
 
 
 def names_in(name):
-    """The packages of a list, in their normal spelling."""
+    """Return the normalized names of the packages in a list."""
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
     packages = [re.match(r'[\w.-]+', line).group() for line in lines if line[:1] not in ('', '#')]
     return {re.sub(r'[-_.]+', '-', package).lower() for package in packages}
@@ -22,7 +22,7 @@ def names_in(name):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """What install.sh needs of a checkout, in a folder with a space in its name."""
+    """The files that install.sh needs, in a folder with a space in its name."""
     root = tmp_path / 'my checkout'
     shutil.copytree(ROOT / 'requirements', root / 'requirements')
     (root / 'tools').mkdir()
@@ -53,15 +53,15 @@ def install(checkout, tmp_path, **environment):
 @pytest.mark.parametrize(
     ('script', 'sentence'),
     [
-        (None, 'error: PYTHON={} does not start: name a Python 3.9 to 3.12'),
-        ('echo 3.8', 'error: {} is Python 3.8: mmspd needs 3.9 to 3.12'),
+        (None, 'error: PYTHON={} does not start; set it to a Python 3.9 to 3.12.'),
+        ('echo 3.8', 'error: {} is Python 3.8, but mmspd needs 3.9 to 3.12; set PYTHON='),
         (
             'case "$2" in *ensurepip*) exit 1;; *) echo 3.11;; esac',
             'install the package python3.11-venv',
         ),
     ],
 )
-def test_python_that_will_not_do(checkout, tmp_path, script, sentence):
+def test_unsuitable_python_is_refused(checkout, tmp_path, script, sentence):
     python = '/nowhere/python' if script is None else program(tmp_path / 'bin' / 'python', script)
     code, _, error = install(checkout, tmp_path, PYTHON=str(python))
     assert code == 1
@@ -73,10 +73,10 @@ def test_broken_environment_is_named(checkout, tmp_path):
     program(checkout / '.venv' / 'bin' / 'python', 'exit 1')
     code, _, error = install(checkout, tmp_path)
     assert code == 1
-    assert 'is there but its Python does not start: delete that folder and try again' in error
+    assert f'The Python of {checkout}/.venv does not start; delete this folder' in error
 
 
-#: Stands for the environment's Python: it writes down how pip is called.
+#: Imitates the Python of the environment and records the calls of pip.
 RECORDER = f"""
 case "$*" in
 *version_info*) echo 3.11 ;;
@@ -88,7 +88,7 @@ esac
 """
 
 
-def test_tested_set_goes_in_once_and_without_dependencies(checkout, tmp_path):
+def test_tested_set_is_installed_once_and_without_dependencies(checkout, tmp_path):
     program(checkout / '.venv' / 'bin' / 'python', RECORDER)
     calls = tmp_path / 'calls'
     code, output, error = install(checkout, tmp_path, CALLS=str(calls))
@@ -117,7 +117,7 @@ def test_tested_set_goes_in_once_and_without_dependencies(checkout, tmp_path):
         ('No matching distribution', "'torch and torchvision"),
     ],
 )
-def test_failure_of_pip_ends_in_one_sentence(checkout, tmp_path, message, sentence):
+def test_failure_of_pip_is_explained_in_one_sentence(checkout, tmp_path, message, sentence):
     program(checkout / '.venv' / 'bin' / 'python', RECORDER)
     on_pip = f'echo "{message}"; exit 1'
     code, _, error = install(checkout, tmp_path, CALLS=os.devnull, ON_PIP=on_pip)

@@ -1,4 +1,4 @@
-"""A run that is killed and resumed must end exactly as one that was not."""
+"""A killed and resumed run must end exactly like an uninterrupted run."""
 
 import json
 import os
@@ -17,12 +17,12 @@ EPOCHS, ITERATIONS = 3, 9
 
 @pytest.fixture(scope='module')
 def reference():
-    """What an uninterrupted run left; made by the first test that needs it."""
+    """Losses and end of an uninterrupted run. The first test that needs them runs it."""
     return {}
 
 
 def losses_of(work):
-    """The logged losses by iteration; what was logged again after a resume is compared too."""
+    """Return the logged losses by iteration, and compare those that were logged twice."""
     losses = {}
     for file in sorted(Path(work).glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
@@ -49,7 +49,7 @@ def end_of(work):
 
 
 def config_with(write_config, hook='', at=0, name='tiny.py'):
-    """The tiny guided config with EMA, and one of the hooks that kill."""
+    """Write the tiny guided config with EMA and, on request, a hook that kills the run."""
     killer = f"custom_hooks.append(dict(type='{hook}', at={at}))\n" if hook else ''
     text = support.EMA + f"train_cfg['max_epochs'] = {EPOCHS}\n" + killer
     return write_config(text, name, 'guided')
@@ -91,15 +91,15 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(
 
 
 def test_killed_while_saving_is_always_resumable(run_tool, write_config, tmp_path, uninterrupted):
-    """Set MMSPD_KILLS for more than the 3 kills of the suite."""
+    """The test kills 3 times by default. Set MMSPD_KILLS for more."""
     work, tries, kills, saved = tmp_path / 'work', 0, 0, 0
     while kills < int(os.environ.get('MMSPD_KILLS', '3')):
-        # three calls of the system per file, at most six files per epoch
+        # each file needs three system calls, and an epoch writes at most six files
         at = random.randrange(1, 20)
         tries += 1
         config = config_with(write_config, 'KillDuringSave', at, f'tiny{tries}.py')
         code, output = run_tool('train.py', config, '--work-dir', work, '--resume')
-        if code == 0:  # the run ended before its kill: start another
+        if code == 0:  # the run ended before the kill, so start another run
             work, saved = tmp_path / f'work{tries}', 0
             continue
         assert code == -9, output
@@ -129,19 +129,21 @@ def test_resume_falls_back_to_the_readable_checkpoint(run_tool, write_config, tm
         file.write_bytes(b'')
     code, output = run_tool('train.py', config, '--work-dir', work, '--resume')
     assert code == 1
-    assert output.strip().splitlines()[-1].startswith('error: none of the 2 checkpoints in')
+    assert output.strip().splitlines()[-1].startswith('error: None of the 2 checkpoints in')
 
 
-def test_resume_without_a_checkpoint_starts_anew_and_says_so(run_tool, write_config, tmp_path):
+def test_resume_without_a_checkpoint_starts_a_new_run_with_a_warning(
+    run_tool, write_config, tmp_path
+):
     code, output = run_tool(
         'train.py', write_config(), '--work-dir', tmp_path / 'work', '--resume',
         '--cfg-options', 'train_cfg.max_epochs=1',
     )  # fmt: skip
     assert code == 0, output
-    assert 'training starts anew' in output
+    assert 'so a new run starts' in output
 
 
-def test_resume_keeps_what_the_config_starts_from(run_tool, write_config, tmp_path):
+def test_resume_keeps_load_from_of_the_config(run_tool, write_config, tmp_path):
     first = run_tool('train.py', write_config(), '--work-dir', tmp_path / 'first')
     assert first[0] == 0, first[1]
     start = tmp_path / 'first' / 'epoch_2.pth'

@@ -1,4 +1,4 @@
-"""Measured severities, from the data set to the sampler."""
+"""Measured severities from the data set to the sampler."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ main = load_tool('analysis/severity.py').main
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-    """GoPro's layout with one pair of each severity, both blur folders, and one flat pair."""
+    """GoPro's layout with one pair of each severity and one flat pair, in both blur folders."""
     root = tmp_path_factory.mktemp('GOPRO_Large')
     photo = cv2.resize(data.coffee(), (300, 200), interpolation=cv2.INTER_AREA)
     flat = np.full_like(photo, 90)
@@ -35,7 +35,7 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_records_serve_the_sampler(root, tmp_path, capsys):
+def test_the_sampler_uses_the_records(root, tmp_path, capsys):
     out = tmp_path / 'new' / 'records.jsonl'
     main([str(root), '--out', str(out), '--workers', '0'])
     assert '1 mild, 1 moderate, 1 severe, 1 unknown' in capsys.readouterr().out
@@ -52,7 +52,7 @@ def test_records_serve_the_sampler(root, tmp_path, capsys):
     assert drawn == {'severe/000001': 2, 'flat/000001': 2}
 
 
-def test_a_config_names_the_pairs_and_workers_change_nothing(root, tmp_path):
+def test_a_config_names_the_pairs_and_workers_keep_the_records(root, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
         'train_dataloader = dict(dataset=dict(type="mmengine.RepeatDataset", times=2, dataset=dict('
@@ -75,10 +75,10 @@ def test_a_config_names_the_pairs_and_workers_change_nothing(root, tmp_path):
         (['{root}', '--split', 'val'], r"holds 0 data sets of the split 'val' \(its splits are"),
         (['{root}/train/mild/blur'], 'has an unknown layout'),
         (['{root}/absent.py'], 'does not exist'),
-        (['{root}/../config.py', '--split', 'test'], 'has no test_dataloader: set --split'),
+        (['{root}/../config.py', '--split', 'test'], 'has no test_dataloader; set --split'),
     ],
 )
-def test_mistakes_are_reported_and_nothing_is_written(root, tmp_path, arguments, message):
+def test_errors_are_reported_and_no_file_is_written(root, tmp_path, arguments, message):
     (root.parent / 'config.py').write_text('train_dataloader = dict()')
     out = tmp_path / 'records.jsonl'
     with pytest.raises(UserError, match=message):

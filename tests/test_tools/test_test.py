@@ -20,7 +20,7 @@ test_dataloader = dict(
 
 @pytest.fixture
 def data_files(pairs_root, tmp_path):
-    """Files of two data sets, as in configs/_base_/datasets."""
+    """Files of two data sets, like those in configs/_base_/datasets."""
     gopro = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'gopro.py'
     files = []
     for name, split in (('first', 'train'), ('second', 'val')):
@@ -29,7 +29,7 @@ def data_files(pairs_root, tmp_path):
     return files
 
 
-def test_the_result_says_what_it_depends_on(call_tool, tested, tmp_path):
+def test_the_result_has_its_provenance(call_tool, tested, tmp_path):
     config, checkpoint = tested
     code, output, _ = call_tool('test.py', config, checkpoint, '--work-dir', tmp_path / 'work')
     assert code == 0, output
@@ -55,7 +55,7 @@ def test_the_result_says_what_it_depends_on(call_tool, tested, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_data_sets_in_one_call_from_all_sides(run_tool, tested, data_files, tmp_path):
+def test_two_data_sets_in_one_call_with_all_options(run_tool, tested, data_files, tmp_path):
     config, checkpoint = tested
     out = tmp_path / 'out'
     code, output = run_tool(
@@ -64,7 +64,7 @@ def test_two_data_sets_in_one_call_from_all_sides(run_tool, tested, data_files, 
         *('--test-on', *data_files),
     )
     assert code == 0, output
-    assert output.count('By severity of the blur:') == 2
+    assert output.count('Results by blur severity:') == 2
     for name, count in (('first', 6), ('second', 2)):
         result = Result.load(out / name)
         assert len(result.images) == result.provenance['dataset']['images'] == count
@@ -81,19 +81,19 @@ def test_two_data_sets_in_one_call_from_all_sides(run_tool, tested, data_files, 
         )
 
 
-def test_missing_data_of_the_last_set_is_an_error_before_the_first_is_tested(
+def test_missing_data_of_the_last_set_is_an_error_before_the_first_test(
     call_tool, tested, data_files, tmp_path
 ):
     absent = tmp_path / 'absent.py'
     absent.write_text(data_files[0].read_text().replace('/train', '/nowhere'))
     code, output, error = call_tool('test.py', *tested, '--test-on', data_files[1], absent)
     assert code == 1
-    assert error.startswith("error: the data folder '")
+    assert re.match("error: [Tt]he data folder '", error.splitlines()[-1])
     assert 'Epoch(test)' not in output
 
 
 @pytest.mark.slow
-def test_options_are_for_what_is_tested_in_the_end(run_tool, tested, tmp_path):
+def test_options_change_the_final_config(run_tool, tested, tmp_path):
     arguments = ('test.py', *tested, '--out', tmp_path, '--protocol', 'gopro', '--cfg-options')
     code, output = run_tool(*arguments, 'test_evaluator.metrics.0.report_input=False')
     assert code == 0, output
@@ -115,7 +115,7 @@ def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, t
     )
     code, output = run_tool('test.py', config, tested[1])
     assert code == 1
-    assert "error: 2 names of images are there more than once in the test set (one is '0" in output
+    assert "error: 2 image names occur more than once in the test set (one is '0" in output
     assert 'Epoch(test)' not in output
     code, output = run_tool(
         *('test.py', config, tested[1], '--out', tmp_path / 'out'),
@@ -132,11 +132,11 @@ def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, t
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['--protocol', 'gopor'], r"there is no 'gopor' among the protocols \(gopro, lpips, "),
-        (['--protocol', 'none.py'], 'the protocols file none.py does not exist'),
-        (['--protocol', 'my-own.py'], r'my-own.py .* has to define my_own_metrics = \[...\]'),
-        (['--test-on', 'hidden'], r"there is no 'hidden' among the datasets \("),
-        (['--test-on', 'my-own.py'], 'my-own.py has no test_dataloader: take over'),
+        (['--protocol', 'gopor'], r"There is no 'gopor' among the protocols \(gopro, lpips, "),
+        (['--protocol', 'none.py'], '[Tt]he protocols file none.py does not exist'),
+        (['--protocol', 'my-own.py'], r'my-own.py is not .*; define my_own_metrics = \[...\]'),
+        (['--test-on', 'hidden'], r"There is no 'hidden' among the datasets \("),
+        (['--test-on', 'my-own.py'], 'my-own.py has no test_dataloader; inherit it'),
         (['--test-on', 'gopro', 'a/gopro.py'], '--test-on names gopro twice'),
     ],
 )

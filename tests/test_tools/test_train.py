@@ -23,7 +23,7 @@ def test_train_then_test(call_tool, write_config, tmp_path, pairs_root):
     assert code == 0, output
     record = json.loads((tmp_path / 'out' / 'result.json').read_text())
     assert record['provenance']['checkpoint']['path'] == str(last)
-    # the saved images are the ones that were measured
+    # the metric was measured on the saved images
     values = []
     for file in sorted((pairs_root / 'val' / 'target').iterdir()):
         saved = cv2.imread(str(tmp_path / 'out' / 'images' / file.name)).astype(float)
@@ -58,7 +58,7 @@ def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
     )
     assert code == 0, output
     saved = torch.load(tmp_path / 'work' / 'epoch_1.pth')['optimizer']
-    # 2 images per batch where the rate is meant for 8; three batches make one step
+    # a batch has 2 images, but the learning rate is for 8; three batches make one step
     assert saved['param_groups'][0]['lr'] == pytest.approx(2e-3 / 4)
     assert {int(state['step']) for state in saved['state'].values()} == {1}
 
@@ -78,7 +78,7 @@ def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
         ),
         (
             ['{config}', '--cfg-options', 'default_hooks.checkpoint.intervall=1'],
-            "did you mean 'interval'",
+            "use 'interval' instead",
         ),
         (
             ['{config}', '--cfg-options', 'train_dataloader.dataset.data_root=nowhere'],
@@ -90,7 +90,7 @@ def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
         ),
     ],
 )
-def test_a_mistake_ends_in_one_sentence(call_tool, write_config, tmp_path, arguments, sentence):
+def test_a_user_error_is_one_sentence(call_tool, write_config, tmp_path, arguments, sentence):
     config = write_config()
     options = [text.format(folder=tmp_path, config=config) for text in arguments]
     code, _, error = call_tool('train.py', *options, '--work-dir', tmp_path / 'work')
@@ -99,7 +99,7 @@ def test_a_mistake_ends_in_one_sentence(call_tool, write_config, tmp_path, argum
 
 
 @pytest.mark.slow
-def test_an_error_in_a_worker_ends_in_one_sentence(run_tool, write_config, tmp_path):
+def test_an_error_in_a_worker_is_one_sentence(run_tool, write_config, tmp_path):
     config = write_config("train_dataloader['dataset']['pipeline'][1]['gt_patch_size'] = 64")
     options = ('--cfg-options', 'train_dataloader.num_workers=1')
     code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'work', *options)
@@ -114,14 +114,14 @@ def test_amp_trains_on_the_cpu(run_tool, write_config, tmp_path):
     options = ('--work-dir', tmp_path, '--amp', '--cfg-options', 'train_cfg.max_epochs=1')
     code, output = run_tool('train.py', write_config(base='guided'), *options)
     assert code == 0, output
-    assert 'mixed precision: bfloat16' in output
+    assert 'Training in mixed precision (bfloat16).' in output
     weights = torch.load(tmp_path / 'epoch_1.pth')['state_dict']
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('accumulated', 'reported'), [(1, True), (4, False)])
-def test_a_batch_that_the_rate_is_not_meant_for(
+def test_a_batch_size_that_does_not_fit_the_learning_rate(
     run_tool, write_config, tmp_path, accumulated, reported
 ):
     config = write_config(
@@ -131,21 +131,19 @@ def test_a_batch_that_the_rate_is_not_meant_for(
     )
     code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'work')
     assert code == 0, output
-    message = 'A step has 2 images and the learning rate is meant for 8: --auto-scale-lr or a l'
+    message = 'A step has 2 images, but the learning rate is for 8; use --auto-scale-lr or a larger'
     assert (message in output) == reported
 
 
 @pytest.mark.parametrize(
     ('checkpoint', 'sentence'),
     [
-        ('{folder}', r'a folder: .*official2mmspd\.py R'),
-        ('https://a.net/DMPHN.pth', r'no file: .*official2mmspd\.py R'),
+        ('{folder}', r'is a folder; .*official2mmspd\.py R'),
+        ('https://a.net/DMPHN.pth', r'is not a file; .*official2mmspd\.py R'),
         ('{folder}/epoch_1.pth', 'does not exist'),
     ],
 )
-def test_test_refuses_what_is_no_checkpoint(
-    call_tool, write_config, tmp_path, checkpoint, sentence
-):
+def test_test_refuses_invalid_checkpoints(call_tool, write_config, tmp_path, checkpoint, sentence):
     code, _, error = call_tool('test.py', write_config(), checkpoint.format(folder=tmp_path))
     assert code == 1
-    assert re.search(f'^error: the checkpoint .* {sentence}', error)
+    assert re.search(f'^error: [Tt]he checkpoint .* {sentence}', error)

@@ -1,4 +1,4 @@
-"""Compare results of tools/test.py image by image; the first is what the others are compared with.
+"""Compare results of tools/test.py with the first one, image by image.
 
 python tools/analysis/compare.py PLAIN GUIDED --names plain guided --out work_dirs/plain_or_guided
 """
@@ -24,7 +24,7 @@ from mmspd.utils.files import write_text
 from mmspd.visualization.pictures import gain_window, picture_row, stack_rows
 
 NUM_PICTURES = 4
-#: Side of the crops as they are shown; those of small images are enlarged to about this.
+#: Side of the crops in a picture. Crops of small images are enlarged to about this size.
 SHOWN = 256
 
 
@@ -32,33 +32,40 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        'results', nargs='+', type=Path, help='result.json of tools/test.py, or its folder'
+        'results', nargs='+', type=Path, help='files result.json of tools/test.py, or their folders'
     )
-    parser.add_argument('--names', nargs='+', help='what to call them; by default their recipes')
+    parser.add_argument('--names', nargs='+', help='labels of the results (default: the recipes)')
     parser.add_argument(
-        '--metric', help='what severities and images are compared by (default: the first of all)'
+        '--metric', help='metric for severities and images (default: the first common metric)'
     )
     parser.add_argument(
         '--paper-table',
         type=int,
         metavar='N',
-        help="also print the paper's table 1, 2, 3 or 4 with the results in it; one result will do",
+        help="also print the paper's table 1, 2, 3 or 4 with the results; one result is enough",
     )
     parser.add_argument(
         '--out',
         type=Path,
         metavar='FOLDER',
-        help='write comparison.md, comparison.json, severity.png and pictures of the best and the '
-        'worst images; these need results of tools/test.py --out',
+        help='folder for comparison.md, comparison.json, severity.png and pictures of the best and '
+        'worst images; the pictures need results of tools/test.py --out',
     )
     return parser.parse_args(argv)
 
 
 def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Result]:
-    """Read the results, by what to call them.
+    """Load the results.
+
+    Args:
+        paths: Files or folders of the results.
+        names: Labels of the results. With None, the labels are the recipes.
+
+    Returns:
+        The results by label.
 
     Raises:
-        UserError: One cannot be read, or two have the same name.
+        UserError: A result cannot be loaded, or the labels are not unique.
     """
     results = [Result.load(path) for path in paths]
     if names is None:
@@ -67,27 +74,48 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
             names = [f'{name} ({number})' for number, name in enumerate(names, 1)]
     if len(names) != len(paths) or len(set(names)) < len(names):
         raise UserError(
-            f'--names needs {len(paths)} different names, one per result, not: {" ".join(names)}'
+            f'--names needs {len(paths)} different names, not {" ".join(map(repr, names))}; give '
+            'one name per result.'
         )
     return dict(zip(names, results))
 
 
 def choose_metric(name: Optional[str], results: Dict[str, Result]) -> str:
-    """Return the named metric, or the first that all results have.
+    """Choose the metric for severities and images.
+
+    Args:
+        name: Name of the metric. With None, the first metric of all results is used.
+        results: The results by label.
+
+    Returns:
+        The name of the metric.
 
     Raises:
-        UserError: They do not all have it.
+        UserError: A result does not have the metric.
     """
     metrics = compared_metrics(results)
     if name is not None and name not in metrics:
-        raise UserError(f"--metric: the results have {', '.join(metrics)}, not '{name}'")
+        raise UserError(
+            f"--metric '{name}' is not in all results; use one of {', '.join(metrics)}."
+        )
     return name or metrics[0]
 
 
 def write_comparison(
     out: Path, text: str, results: Dict[str, Result], comparisons: List[Comparison], metric: str
 ) -> None:
-    """Write the text, and the same numbers for programs."""
+    """Write the comparison as Markdown and as JSON.
+
+    Args:
+        out: Folder for both files.
+        text: The comparison as Markdown.
+        results: The results by label.
+        comparisons: The comparisons with the first result.
+        metric: Metric for severities and images.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
     write_text(out / 'comparison.md', text)
     content = dict(
         metric=metric,
@@ -99,7 +127,16 @@ def write_comparison(
 
 
 def plot_severities(out: Path, results: Dict[str, Result], metric: str) -> None:
-    """Draw the gain by severity of each result, or the metric where the input has none."""
+    """Plot the gain by severity of each result.
+
+    Args:
+        out: Folder for the plot.
+        results: The results by label.
+        metric: The metric. If it was not measured on the inputs, it is plotted instead of its gain.
+
+    Raises:
+        UserError: The plot cannot be written.
+    """
     first = next(iter(results.values()))
     if first.severity:
         drawn = f'{metric}-gain' if f'{metric}-input' in first.images[0] else metric
@@ -108,16 +145,27 @@ def plot_severities(out: Path, results: Dict[str, Result], metric: str) -> None:
 
 
 def find_pictures(paths: List[Path], results: Dict[str, Result]) -> Dict[str, Path]:
-    """Find the folder of each result's restored images; without one, say so and return none."""
+    """Find the folders of the restored images. If one is missing, print a message.
+
+    Args:
+        paths: Files or folders of the results.
+        results: The results by label.
+
+    Returns:
+        A folder for each label, or an empty dict if one is missing.
+    """
     folders = {}
     for path, (label, result) in zip(paths, results.items()):
         name = result.provenance['pictures']
         if name is None:
-            print(f'No pictures of images: {label} has none, test it with --out FOLDER.')
+            print(f'Pictures are skipped because {label} has no images; test it with --out FOLDER.')
             return {}
         folders[label] = (path if path.is_dir() else path.parent) / name
         if not folders[label].is_dir():
-            print(f"No pictures of images: those of {label} are no longer in '{folders[label]}'.")
+            print(
+                f"Pictures are skipped because '{folders[label]}' with the images of {label} is "
+                'missing; test it again with --out FOLDER.'
+            )
             return {}
     return folders
 
@@ -129,7 +177,18 @@ def write_pictures(
     comparison: Comparison,
     metric: str,
 ) -> None:
-    """Draw the images where a result is best and worst against the first one."""
+    """Draw the images with the largest gain and the largest loss over the first result.
+
+    Args:
+        out: Folder for the pictures.
+        folders: Folders of the restored images by label.
+        results: The results by label.
+        comparison: Comparison of a result with the first one.
+        metric: Metric for the captions.
+
+    Raises:
+        UserError: A picture cannot be written.
+    """
     first, second = next(iter(results)), comparison.name
     ranked = list(comparison.images)
     count = min(NUM_PICTURES, len(ranked) // 2)
@@ -150,18 +209,18 @@ def picture_of(
     winner: str,
     metric: str,
 ) -> np.ndarray:
-    """Draw an image as a whole, and of every result the part where one gains most over another.
+    """Draw an image, and the crop with the largest gain for each result.
 
     Args:
-        key: Of the image.
-        folders: Of the restored images, by result.
-        results: Each is a column between the blurry and the sharp image.
-        loser: Name of the result that is gained over.
-        winner: Name of the result that gains.
-        metric: The captions hold its values of the whole image.
+        key: Key of the image.
+        folders: Folders of the restored images by label.
+        results: The results by label. Each has a column between the blurry and the sharp image.
+        loser: Label of the worse result.
+        winner: Label of the better result.
+        metric: Metric for the captions, which have the value of the whole image.
 
     Returns:
-        RGB, uint8.
+        RGB, uint8, shape (H, W, 3).
     """
     info = results[loser].metric_info[metric]
 
@@ -173,7 +232,7 @@ def picture_of(
         values = next(image for image in result.images if image['key'] == key)
         restored[label] = read_rgb(folders[label] / f'{key}.png')
         columns.append((caption(label, values.get(metric)), restored[label]))
-    # without a data set that has moved since, the restored images are left to look at
+    # the data set may have been moved; then only the restored images are drawn
     pair = {
         name: read_rgb(values[name], convert=True)
         for name in ('blurry', 'sharp')
@@ -193,7 +252,16 @@ def picture_of(
 
 
 def overview(image: np.ndarray, window: Tuple[slice, slice], height: int) -> np.ndarray:
-    """Reduce an image to a height and frame a window of it."""
+    """Resize an image to a height and draw a frame around a window.
+
+    Args:
+        image: RGB, uint8, shape (H, W, 3).
+        window: Rows and columns of the window.
+        height: Height of the result.
+
+    Returns:
+        RGB, uint8.
+    """
     scale = height / image.shape[0]
     size = (round(image.shape[1] * scale), height)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
@@ -204,7 +272,14 @@ def overview(image: np.ndarray, window: Tuple[slice, slice], height: int) -> np.
 
 
 def main(argv: List[str]) -> None:
-    """Print the comparison, and write it if asked."""
+    """Print a comparison and, with ``--out``, write it.
+
+    Args:
+        argv: The command-line arguments.
+
+    Raises:
+        UserError: An argument is invalid, or the results cannot be compared.
+    """
     args = parse_args(argv)
     results = load_results(args.results, args.names)
     table = ''
@@ -212,7 +287,9 @@ def main(argv: List[str]) -> None:
         table = table_with(args.paper_table, results) + '\n'
     if len(results) == 1:
         if not table or args.out is not None:
-            raise UserError('give a second result to compare it with, or --paper-table alone')
+            raise UserError(
+                'There is only one result; add a second one, or use --paper-table without --out.'
+            )
         print(table)
         return
     check_comparable(results)

@@ -1,4 +1,4 @@
-"""Measure how severely the pairs of a data set are blurred, and record it for training.
+"""Measure the blur severity of the pairs of a data set and save it as records for training.
 
 python tools/analysis/severity.py data/GOPRO_Large --split train --out data/gopro_severity.jsonl
 """
@@ -28,32 +28,43 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog="Set records='FILE' in the dataset of a config, and its sampler to "
-        'mmspd.SeveritySampler; images are only read.',
+        epilog="To use the records, set records='FILE' in the dataset of a config and its sampler "
+        'to mmspd.SeveritySampler. The images are not changed.',
     )
     parser.add_argument(
-        'data', help='folder of a data set as unpacked (of GoPro, blur), or a config'
+        'data', help='folder of an unpacked data set (for GoPro: blur, not blur_gamma), or a config'
     )
-    parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='*.jsonl')
+    parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='file *.jsonl')
     parser.add_argument(
-        '--split', default='train', help="the folder's split, or the config's loader (train)"
+        '--split',
+        default='train',
+        help='split of the folder or loader of the config (default: train)',
     )
-    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
     return parser.parse_args(argv)
 
 
 def dataset_of(data: str, split: str) -> Dict[str, Any]:
-    """Return the config of the dataset to measure.
+    """Return the config of the data set to measure.
+
+    Args:
+        data: Folder of a data set, or a config.
+        split: Split of the folder, or loader of the config.
+
+    Returns:
+        The config of the data set.
 
     Raises:
-        UserError: There is none of that split, or there are several.
+        UserError: There is no data set of this split, or there are several.
     """
     if data.endswith('.py'):
         loader = read_config(data, {}).get(f'{split}_dataloader')
         if not loader:
-            raise UserError(f"'{data}' has no {split}_dataloader: set --split train, val or test")
+            raise UserError(
+                f"'{data}' has no {split}_dataloader; set --split to train, val or test."
+            )
         dataset = loader['dataset']
-        while 'dataset' in dataset:  # a repeating wrapper
+        while 'dataset' in dataset:  # a wrapper such as RepeatDataset
             dataset = dataset['dataset']
         return dict(dataset, pipeline=[], records=None)
     parts = recognize(Path(data))
@@ -66,18 +77,21 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
         names = ', '.join(sorted({repr(part.split) for part in parts}))
         raise UserError(
             f"'{data}' holds {len(chosen)} data sets of the split '{split}' (its splits are "
-            f'{names}): '
-            + ('give a config that reads one of them' if chosen else 'choose another --split')
+            f'{names}); '
+            + ('use a config that reads one of them.' if chosen else 'choose another --split.')
         )
     return chosen[0]
 
 
 def measure(info: Dict[str, Any]) -> Dict[str, Any]:
-    """Measure the blur of the pair that a dataset describes.
+    """Measure the blur of a pair.
+
+    Args:
+        info: Description of the pair, from a data set.
 
     Returns:
         ``key``, ``severity``, ``extent`` in pixels and ``psnr`` of the blurry image in dB. Severity
-        and extent are ``None`` where the pair does not show them, ``psnr`` where it is infinite.
+        and extent are ``None`` if they cannot be measured. ``psnr`` is ``None`` if it is infinite.
     """
     pair = LoadImagePair()(dict(info))
     extent = measure_extent(pair['img'], pair['gt'])
@@ -92,7 +106,14 @@ def measure(info: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def main(argv: List[str]) -> None:
-    """Measure, write the records and say what they hold."""
+    """Measure all pairs, write the records and print a summary.
+
+    Args:
+        argv: The command-line arguments.
+
+    Raises:
+        UserError: An argument is invalid, an image is unreadable, or the file cannot be written.
+    """
     args = parse_args(argv)
     dataset = DATASETS.build(dataset_of(args.data, args.split))
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
@@ -101,7 +122,7 @@ def main(argv: List[str]) -> None:
     write_text(args.out, ''.join(f'{json.dumps(record)}\n' for record in records))
     counts = Counter(record['severity'] for record in records)
     summary = [f'{counts[name]} {name}' for name in SEVERITIES] + [f'{counts[None]} unknown']
-    print(f"the records of {len(records)} pairs are in '{args.out}': {', '.join(summary)}")
+    print(f"The records of {len(records)} pairs are in '{args.out}': {', '.join(summary)}.")
 
 
 if __name__ == '__main__':

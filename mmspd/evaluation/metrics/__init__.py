@@ -1,4 +1,4 @@
-"""Metrics for the stock loops."""
+"""Metrics for MMEngine's standard loops."""
 
 from mmspd.evaluation.metrics.aligned import RealBlurAligned, aligned_scores
 from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of a pair that is aligned first, as the RealBlur benchmark defines them."""
+"""PSNR and SSIM of aligned pairs, as defined by the RealBlur benchmark."""
 
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,7 +17,7 @@ from mmspd.utils.parallel import WORKER_KILLED, clean_pool
 
 __all__ = ['AlignedScores', 'RealBlurAligned', 'aligned_scores']
 
-#: Images that may wait for each process; more would only take memory.
+#: Largest number of images that wait for each process. More images would only use memory.
 _WAITING = 2
 
 _CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 0.0)
@@ -25,12 +25,12 @@ _GAUSSIAN_TAPS = 5
 
 
 class AlignedScores(NamedTuple):
-    """What an aligned pair measures.
+    """Scores of an aligned pair.
 
-    Args:
-        psnr: In dB.
-        ssim: 2-D, at most 1.
-        failed: 1 where no alignment was found, so that the pair was compared as it is; else 0.
+    Attributes:
+        psnr: PSNR in dB.
+        ssim: 2-D SSIM, at most 1.
+        failed: 1 if no alignment was found and the pair was compared without alignment, else 0.
     """
 
     psnr: float
@@ -39,25 +39,35 @@ class AlignedScores(NamedTuple):
 
 
 def aligned_scores(restored: np.ndarray, sharp: np.ndarray) -> AlignedScores:
-    """Compare images up to brightness and a homography.
+    """Compute PSNR and SSIM after fitting the brightness and a homography.
 
-    The restored image is scaled to the sharp one by least squares, then warped by the homography
-    of highest correlation (``cv2.findTransformECC``); what it does not cover is left out. The
-    numbers move with OpenCV's versions by some 0.01 dB.
+    The brightness of the restored image is scaled to the sharp image by least squares. Then the
+    restored image is warped by the homography with the highest correlation
+    (``cv2.findTransformECC``). Pixels that it does not cover are excluded. The scores differ by
+    about 0.01 dB between versions of OpenCV.
 
     Args:
         restored: RGB, uint8, shape (H, W, 3), both sides at least 11.
-        sharp: Likewise, same shape.
+        sharp: RGB, uint8, same shape.
 
     Returns:
-        The scores. Where the search does not converge, or ends outside the image, nothing is
-        warped.
+        The scores. If the search does not converge, or ends outside the image, they are scores
+        without warping.
 
     Raises:
-        UserError: The images are smaller than SSIM's window.
+        UserError: The images are smaller than the window of SSIM.
 
-    Source: the evaluation script of Rim et al., "Real-World Blur Dataset for Learning and
-    Benchmarking Deblurring Algorithms", ECCV 2020.
+    Source: Evaluation script of Rim et al., "Real-World Blur Dataset for Learning and Benchmarking
+    Deblurring Algorithms", ECCV 2020.
+
+    Examples:
+        >>> import numpy as np
+        >>> from skimage import data
+        >>> from mmspd.evaluation.metrics import aligned_scores, psnr
+        >>> sharp = data.astronaut()[:128, 160:288]
+        >>> shifted = np.roll(sharp, 1, axis=1)
+        >>> psnr(shifted, sharp) < 26, aligned_scores(shifted, sharp).psnr > 40
+        (True, True)
     """
     image, target = (np.float32(1 / 255) * each.astype(np.float32) for each in (restored, sharp))
     energy = np.sum(image * image, dtype=np.float64)
@@ -78,22 +88,30 @@ def aligned_scores(restored: np.ndarray, sharp: np.ndarray) -> AlignedScores:
 
 
 def _find_homography(image: np.ndarray, target: np.ndarray) -> Tuple[np.ndarray, bool]:
-    """Find where the pixels of the target are in the image; the identity where it fails."""
+    """Find the homography from the target to the image.
+
+    Returns:
+        The homography, and False; or the identity, and True if the search fails.
+    """
     gray = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (target, image)]
     start = np.eye(3, dtype=np.float32)
     try:
-        _, homography = cv2.findTransformECC(  # type: ignore[call-overload]  # its stub wants a mask
+        _, homography = cv2.findTransformECC(  # type: ignore[call-overload]  # stub needs a mask
             *gray, start, cv2.MOTION_HOMOGRAPHY, _CRITERIA, None, _GAUSSIAN_TAPS
         )
     except cv2.error as error:
         if error.code != cv2.Error.StsNoConv:
             raise
-        return np.eye(3, dtype=np.float32), True  # the start was changed on the way
+        return np.eye(3, dtype=np.float32), True  # OpenCV has changed `start`
     return homography, False
 
 
 def _warp(image: np.ndarray, homography: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Warp an image, and a mask of shape (H, W, 1) that is 1 where it comes from inside."""
+    """Warp an image.
+
+    Returns:
+        The warped image, and a mask (H, W, 1) that is 1 for pixels from inside the image.
+    """
     size = image.shape[1::-1]
     warped = cv2.warpPerspective(
         image,
@@ -115,19 +133,28 @@ def _warp(image: np.ndarray, homography: np.ndarray) -> Tuple[np.ndarray, np.nda
 
 @METRICS.register_module()
 class RealBlurAligned(ImageMetric):
-    """``PSNR-aligned`` and ``SSIM-aligned`` of the RealBlur benchmark, means over the images.
+    """``PSNR-aligned`` and ``SSIM-aligned`` of the RealBlur benchmark, averaged over images.
 
-    See :func:`aligned_scores`. An image that cannot be aligned is compared as it is, counted in
-    ``aligned-failed`` and named in the log; one that equals its sharp image is left out of the mean
-    of ``PSNR-aligned``, which is infinite. An alignment takes seconds: images are handed to
-    processes as they come, and awaited when the evaluation ends.
+    See :func:`aligned_scores`. An image that cannot be aligned is compared without alignment,
+    counted in ``aligned-failed`` and named in the log. An image that equals its sharp image has an
+    infinite ``PSNR-aligned`` and is excluded from the mean. Because an alignment takes seconds,
+    worker processes align the images while the test continues.
 
     Args:
-        workers: Processes of each rank; 0 is the one that tests.
+        workers: Number of worker processes of each rank. 0 aligns in the test process.
         **common: Arguments of :class:`ImageMetric`.
 
     Raises:
-        UserError: ``workers`` is negative; or, later, a process was killed.
+        UserError: ``workers`` is negative, or a worker process was killed.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.evaluation import RealBlurAligned
+        >>> sharp = torch.arange(3 * 32 * 32).reshape(3, 32, 32) % 251.0
+        >>> metric = RealBlurAligned(workers=0)
+        >>> metric.process(None, [dict(output=dict(pred_img=sharp * 0.9), gt_img=sharp)])
+        >>> sorted(metric.evaluate(size=1))
+        ['PSNR-aligned', 'SSIM-aligned', 'aligned-failed']
     """
 
     info = {
@@ -139,17 +166,20 @@ class RealBlurAligned(ImageMetric):
     def __init__(self, workers: int = 4, **common: Any) -> None:
         super().__init__(**common)
         if workers < 0:
-            raise UserError(f'RealBlurAligned needs workers=0 or more, not {workers}')
+            raise UserError(f'RealBlurAligned.workers={workers} is negative; use 0 or more.')
         self.workers = workers
         self._pool: Optional[ProcessPoolExecutor] = None
         self._waiting: Deque[Tuple[Dict[str, Any], Future]] = deque()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Measure every image of a batch, or hand it to a process.
+        """Measure every image of a batch, or pass it to a worker process.
 
         Args:
             data_batch: Not used.
-            data_samples: The model's predictions, as dicts.
+            data_samples: Predictions of the model, as dicts.
+
+        Raises:
+            UserError: A worker process was killed, or an image is missing or has the wrong size.
         """
         if not self.workers:
             super().process(data_batch, data_samples)
@@ -163,14 +193,27 @@ class RealBlurAligned(ImageMetric):
             self._take_results(_WAITING * self.workers)
 
     def measure(self, sample: dict) -> Dict[str, Any]:
-        """Align and measure the prediction."""
+        """Align and measure the prediction of one image.
+
+        Args:
+            sample: A data sample as a dict.
+
+        Returns:
+            ``PSNR-aligned`` in dB, ``SSIM-aligned`` and ``aligned-failed``.
+        """
         return dict(zip(self.info, aligned_scores(*self.image_pair(sample, 'pred_img'))))
 
     def evaluate(self, size: int) -> dict:
-        """Wait for the processes, then average over the images of all ranks.
+        """Wait for the worker processes, then average over the images of all ranks.
 
         Args:
-            size: Length of the data set.
+            size: Number of images in the data set.
+
+        Returns:
+            The means by name.
+
+        Raises:
+            UserError: A worker process was killed.
         """
         with self._stop_on_error():
             self._take_results(0)
@@ -178,26 +221,33 @@ class RealBlurAligned(ImageMetric):
         return super().evaluate(size)
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Average over the images, and count and name those that could not be aligned."""
+        """Average over the images, and count and name the images that could not be aligned.
+
+        Args:
+            results: Values of each image.
+
+        Returns:
+            The means by name, and the number of images in ``aligned-failed``.
+        """
         means = super().average(results)
         failed = [result['key'] for result in results if result['aligned-failed']]
         means['aligned-failed'] = len(failed)
         if failed:
             self.warn(
                 f'{len(failed)} of {len(results)} images could not be aligned and were compared '
-                f'as they are: {", ".join(failed)}'
+                f'without alignment: {", ".join(failed)}.'
             )
         return means
 
     def _take_results(self, keep: int) -> None:
-        """Take the oldest results until no more than ``keep`` are waited for."""
+        """Take the oldest results until at most ``keep`` images are waiting."""
         while len(self._waiting) > keep:
             result, future = self._waiting.popleft()
             result.update(zip(self.info, future.result()))
 
     @contextmanager
     def _stop_on_error(self) -> Iterator[None]:
-        """End the processes after an error, and say what it means that one of them has died."""
+        """Stop the worker processes after an error, and explain a killed worker process."""
         try:
             yield
         except BaseException as error:
@@ -208,7 +258,7 @@ class RealBlurAligned(ImageMetric):
             raise
 
     def _stop(self) -> None:
-        """End the processes; what waits is not begun."""
+        """Stop the worker processes and drop the waiting images."""
         self._waiting.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Base of the metrics that compare a restored image with its sharp one."""
+"""Base class of the metrics that measure restored images."""
 
 import logging
 from abc import abstractmethod
@@ -19,15 +19,22 @@ __all__ = ['ImageMetric', 'MetricInfo', 'finite_mean', 'key_of']
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """How to print and compare a value that a metric measures.
+    """Describes how to print and compare a value of a metric.
 
     Attributes:
-        higher_is_better: The direction; None for a value that does not rate the restored image,
-            such as one of the blurry image or a count. Such values are not compared.
-        digits: Decimals to print.
-        unit: For the axes of plots; empty without one.
-        package: The package, as it is imported, whose version changes the value: results of
-            different versions are not compared.
+        higher_is_better: Whether a higher value is better. ``None`` marks a value that does not
+            rate the restored image, such as a count or a value of the blurry image. Such values are
+            not compared.
+        digits: Number of decimals to print.
+        unit: Unit for the axes of plots, or an empty string.
+        package: Import name of a package on which the value depends. Results of different versions
+            of this package are not compared.
+
+    Examples:
+        >>> from mmspd.evaluation import MetricInfo
+        >>> info = MetricInfo(higher_is_better=True, digits=2, unit='dB')
+        >>> info.text(31.2345), info.text(0.5, sign='+')
+        ('31.23', '+0.50')
     """
 
     higher_is_better: Optional[bool]
@@ -36,32 +43,53 @@ class MetricInfo:
     package: Optional[str] = None
 
     def text(self, value: float, sign: str = '') -> str:
-        """Print a value; with ``sign='+'`` as a difference."""
+        """Format a value.
+
+        Args:
+            value: The value.
+            sign: ``'+'`` prints the sign of positive values too, for differences.
+
+        Returns:
+            The text.
+        """
         return f'{value:{sign}.{self.digits}f}'
 
 
 class ImageMetric(BaseMetric):
-    """A number per image on 8-bit RGB, averaged over the images.
+    """Base class of metrics that measure each image in 8-bit RGB and average over the images.
 
-    The predictions are clamped and rounded first: what is measured is the image that a user gets.
-    Works in MMEngine's own loops and evaluator, distributed or not. The samples are MMagic's: the
-    restored image in ``output.pred_img``, the sharp one in ``gt_img``, the blurry one in
-    ``input``, all BGR of shape (3, H, W) in [0, 255], whatever their metadata say.
+    The predictions are clamped and rounded first, so the metric measures the image that is saved.
+    The metric works in MMEngine's loops and evaluator, distributed or not. The samples are those of
+    MMagic: the restored image is ``output.pred_img``, the sharp image ``gt_img`` and the blurry
+    image ``input``. All are BGR of shape (3, H, W) in [0, 255]; the metadata about the channel
+    order are ignored.
 
-    A subclass states in :attr:`info` how to read each number that it measures. A value called
-    ``NAME-input`` is that of the blurry image; reports by severity then show ``NAME-gain`` too.
+    A subclass describes each of its values in :attr:`info`. A value ``NAME-input`` belongs to the
+    blurry image; reports by severity then also show ``NAME-gain``.
 
     Args:
-        collect_device: ``'cpu'`` or ``'gpu'``: what gathers the results of the ranks.
-        prefix: Put before the names of the results, as ``prefix/PSNR``.
+        collect_device: Device that collects the results of all ranks, ``'cpu'`` or ``'gpu'``.
+        prefix: Prefix of the names of the results, as in ``prefix/PSNR``.
 
     Attributes:
-        info: A :class:`MetricInfo` for every number that is measured or reported, by its name.
-        per_image: What the last evaluation measured, in the data set's order and on the main
-            process alone: a dict per image of its ``key`` and the values of :meth:`measure`.
+        info: A :class:`MetricInfo` for every measured or reported value, by its name.
+        per_image: Values of the last evaluation, in the order of the data set: for each image a
+            dict of its ``key`` and the values of :meth:`measure`. Only the main process has it.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.evaluation import ImageMetric, MetricInfo
+        >>> class Brightness(ImageMetric):
+        ...     info = {'brightness': MetricInfo(higher_is_better=None, digits=1)}
+        ...     def measure(self, sample):
+        ...         return {'brightness': float(self.image(sample, 'pred_img').mean())}
+        >>> metric = Brightness()
+        >>> metric.process(None, [dict(output=dict(pred_img=torch.full((3, 4, 4), 99.7)))])
+        >>> metric.evaluate(size=1)
+        {'brightness': 100.0}
     """
 
-    # None would make MMEngine warn; an empty prefix leaves the names as they are
+    # With None, MMEngine would warn. An empty prefix does not change the names.
     default_prefix = ''
 
     info: Mapping[str, MetricInfo] = {}
@@ -75,47 +103,69 @@ class ImageMetric(BaseMetric):
 
         Args:
             data_batch: Not used.
-            data_samples: The model's predictions, as dicts.
+            data_samples: Predictions of the model, as dicts.
 
         Raises:
-            UserError: A number is measured that :attr:`info` lacks.
+            UserError: :attr:`info` lacks a measured value, or an image is missing or has the wrong
+                size.
         """
         for sample in data_samples:
             values = self.measure(sample)
             for name, value in values.items():
                 if isinstance(value, Real) and name not in self.info:
                     raise UserError(
-                        f"{type(self).__name__}.info lacks '{name}', which it measures: add "
-                        f"'{name}': MetricInfo(higher_is_better=True), False or None, to it"
+                        f"{type(self).__name__}.info lacks '{name}', a value of the metric; add "
+                        f"'{name}': MetricInfo(higher_is_better=True) to it, or False or None."
                     )
             self.results.append({'key': key_of(sample), **values})
 
     @abstractmethod
     def measure(self, sample: dict) -> Dict[str, Any]:
-        """Measure one image: its values by their names in the report."""
+        """Measure one image.
+
+        Args:
+            sample: A data sample as a dict.
+
+        Returns:
+            Values by their names in the report.
+        """
 
     def compute_metrics(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Keep the values of the images and average them."""
+        """Store the values of the images and average them.
+
+        Args:
+            results: Values of each image.
+
+        Returns:
+            The means by name.
+        """
         self.per_image = results
         return self.average(results)
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Average over the images, see :func:`finite_mean`.
+        """Average over the images with :func:`finite_mean`.
 
         Args:
-            results: As in :attr:`per_image`, at least one.
+            results: Values of each image as in :attr:`per_image`, for at least one image.
+
+        Returns:
+            The means by name.
         """
         names = [name for name in results[0] if name != 'key']
         return {name: finite_mean([result[name] for result in results]) for name in names}
 
     @staticmethod
     def warn(message: str) -> None:
-        """Write a warning to the log of the run."""
+        """Write a warning to the log of the run.
+
+        Args:
+            message: The warning.
+        """
         print_log(message, 'current', logging.WARNING)
 
     @staticmethod
     def image(sample: dict, name: str) -> np.ndarray:
-        """Fetch an image of a sample.
+        """Return an image of a sample.
 
         Args:
             sample: A data sample as a dict.
@@ -130,30 +180,43 @@ class ImageMetric(BaseMetric):
         image = sample.get(name, sample.get('output', {}).get(name))
         if not isinstance(image, torch.Tensor):
             names = ', '.join(sorted({*sample, *sample.get('output', {})}))
-            raise UserError(f"the sample has no image '{name}' to measure (it holds {names})")
+            raise UserError(
+                f"The sample has no image '{name}' (it has {names}); remove the metric or use a "
+                'model and a data set with this image.'
+            )
         return to_uint8_rgb(image.detach().float().cpu().numpy())
 
     @classmethod
     def image_pair(cls, sample: dict, name: str) -> Sequence[np.ndarray]:
-        """Fetch an image and the sharp one.
+        """Return an image and the sharp image of a sample.
+
+        Args:
+            sample: A data sample as a dict.
+            name: ``'pred_img'`` or ``'input'``.
+
+        Returns:
+            Two images, RGB, uint8, shape (H, W, 3).
 
         Raises:
-            UserError: One is missing, or their sizes differ.
+            UserError: An image is missing, or the sizes differ.
         """
         image, sharp = cls.image(sample, name), cls.image(sample, 'gt_img')
         if image.shape != sharp.shape:
             raise UserError(
-                f"'{name}' is {image.shape[1]}x{image.shape[0]} but the sharp image is "
-                f'{sharp.shape[1]}x{sharp.shape[0]}: do not crop or resize one alone'
+                f"'{name}' is {image.shape[1]}x{image.shape[0]} pixels, but the sharp image is "
+                f'{sharp.shape[1]}x{sharp.shape[0]}; crop and resize both images in the same way.'
             )
         return image, sharp
 
 
 def finite_mean(values: Sequence[Optional[float]]) -> float:
-    """Average the values that are known, ``None`` is not, and finite.
+    """Average the finite values.
+
+    Args:
+        values: The values. ``None`` stands for an unknown value.
 
     Returns:
-        The mean; infinite where all that are known are, NaN where none is.
+        The mean. It is infinite if all known values are infinite, and NaN if no value is known.
     """
     known = [value for value in values if value is not None]
     finite = [value for value in known if not np.isinf(value)]
@@ -161,5 +224,12 @@ def finite_mean(values: Sequence[Optional[float]]) -> float:
 
 
 def key_of(sample: dict) -> str:
-    """Name an image in a report: by its pair's key, else by its file, else not at all."""
+    """Return the name of an image in a report.
+
+    Args:
+        sample: A data sample as a dict.
+
+    Returns:
+        The key of the pair, or else the path of the file, or else an empty string.
+    """
     return str(sample.get('key') or sample.get('img_path') or '')

@@ -16,16 +16,26 @@ _MODES = {'2d': ssim_2d, 'matlab': ssim_matlab}
 
 @METRICS.register_module()
 class PSNR(ImageMetric):
-    """``PSNR``: mean over the images of their PSNR in dB, on RGB rounded to 8 bits.
+    """``PSNR`` in dB on RGB rounded to 8 bits, averaged over the images.
 
-    An image that equals its sharp one has no finite PSNR: such images are left out of the means,
-    counted in ``PSNR-identical`` and named in the log. Only if every image is like that is the
-    mean infinite.
+    An image that equals its sharp image has an infinite PSNR. Such images are excluded from the
+    means and counted in ``PSNR-identical`` and in the log. The mean is infinite only if all images
+    equal their sharp images.
 
     Args:
-        report_input: Report ``PSNR-input``, of the blurry images, and ``PSNR-gain``, the mean of
-            each image's difference, as well.
+        report_input: Also report ``PSNR-input`` of the blurry images, and ``PSNR-gain``, the mean
+            difference of ``PSNR`` and ``PSNR-input``.
         **common: Arguments of :class:`ImageMetric`.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.evaluation import PSNR
+        >>> sharp = torch.full((3, 16, 16), 100.0)
+        >>> sample = dict(output=dict(pred_img=sharp + 2), gt_img=sharp, input=sharp + 8)
+        >>> metric = PSNR(report_input=True)
+        >>> metric.process(None, [sample])
+        >>> {name: round(value, 2) for name, value in metric.evaluate(size=1).items()}
+        {'PSNR': 42.11, 'PSNR-input': 30.07, 'PSNR-gain': 12.04}
     """
 
     info = {
@@ -40,7 +50,14 @@ class PSNR(ImageMetric):
         self.report_input = report_input
 
     def measure(self, sample: dict) -> Dict[str, float]:
-        """Measure the prediction, and the input if asked."""
+        """Measure the prediction and, with ``report_input``, the blurry image.
+
+        Args:
+            sample: A data sample as a dict.
+
+        Returns:
+            Values in dB by name.
+        """
         names = {'PSNR': 'pred_img'}
         if self.report_input:
             names['PSNR-input'] = 'input'
@@ -51,42 +68,65 @@ class PSNR(ImageMetric):
         return values
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Average over the images with finite values, and count those without error."""
+        """Average the finite values, and count the images that equal their sharp images.
+
+        Args:
+            results: Values of each image.
+
+        Returns:
+            The means by name.
+        """
         means = super().average(results)
         identical = sum(np.isinf(result['PSNR']) for result in results)
         if identical:
             means['PSNR-identical'] = int(identical)
             self.warn(
-                f'{identical} of {len(results)} images equal their sharp image exactly; the mean '
-                'PSNR is over the others'
+                f'{identical} of {len(results)} images equal their sharp image exactly, so the '
+                'mean PSNR excludes them.'
             )
         return means
 
 
 @METRICS.register_module()
 class SSIM(ImageMetric):
-    """``SSIM-2d`` or ``SSIM-matlab``: mean over the images of their SSIM, on RGB of 8 bits.
+    """``SSIM-2d`` or ``SSIM-matlab`` on RGB rounded to 8 bits, averaged over the images.
 
-    The name states the convention, because the 3-D one of most published tables gives higher
-    values for the same images. For both, list the metric twice.
+    The name contains the convention, because the 3-D convention of most published tables returns
+    higher values for the same images. To report both, list the metric twice.
 
     Args:
-        mode: ``'2d'``, each channel by itself
-            (:func:`~mmspd.evaluation.metrics.functional.ssim_2d`), or ``'matlab'``, the image as a
-            volume (:func:`~mmspd.evaluation.metrics.functional.ssim_matlab`).
+        mode: ``'2d'`` measures each channel separately
+            (:func:`~mmspd.evaluation.metrics.functional.ssim_2d`). ``'matlab'`` measures the image
+            as a volume (:func:`~mmspd.evaluation.metrics.functional.ssim_matlab`).
         **common: Arguments of :class:`ImageMetric`.
 
     Raises:
-        UserError: There is no such mode.
+        UserError: The mode is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.evaluation import SSIM
+        >>> sharp = torch.arange(3 * 16 * 16).reshape(3, 16, 16) % 256.0
+        >>> metric = SSIM(mode='matlab')
+        >>> metric.process(None, [dict(output=dict(pred_img=sharp), gt_img=sharp)])
+        >>> metric.evaluate(size=1)
+        {'SSIM-matlab': 1.0}
     """
 
     def __init__(self, mode: str = '2d', **common: Any) -> None:
         super().__init__(**common)
         if mode not in _MODES:
-            raise UserError(f"SSIM's mode is one of {', '.join(_MODES)}, not {mode!r}")
+            raise UserError(f'SSIM mode={mode!r} is unknown; use one of {", ".join(_MODES)}.')
         self.mode = mode
         self.info = {f'SSIM-{mode}': MetricInfo(True)}
 
     def measure(self, sample: dict) -> Dict[str, float]:
-        """Measure the prediction."""
+        """Measure the prediction.
+
+        Args:
+            sample: A data sample as a dict.
+
+        Returns:
+            The SSIM by name.
+        """
         return {f'SSIM-{self.mode}': _MODES[self.mode](*self.image_pair(sample, 'pred_img'))}

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of 8-bit RGB images, as plain functions."""
+"""PSNR and SSIM of 8-bit RGB images as functions."""
 
 from typing import Callable
 
@@ -10,7 +10,7 @@ from mmspd.utils.psnr import psnr
 
 __all__ = ['psnr', 'ssim_2d', 'ssim_map_2d', 'ssim_matlab', 'to_uint8_rgb']
 
-#: Wang et al.: an 11-tap Gaussian window of standard deviation 1.5, K1 = 0.01, K2 = 0.03.
+#: Wang et al.: an 11-tap Gaussian window with standard deviation 1.5, K1 = 0.01, K2 = 0.03.
 SSIM_TAPS = 11
 SSIM_SIGMA = 1.5
 SSIM_K1 = 0.01
@@ -19,56 +19,65 @@ _WINDOW = cv2.getGaussianKernel(SSIM_TAPS, SSIM_SIGMA, cv2.CV_64F)
 
 
 def to_uint8_rgb(image: np.ndarray) -> np.ndarray:
-    """Turn an image as MMagic hands it to metrics into what a user would save and compare.
+    """Convert an image of a MMagic sample to the 8-bit image that is saved.
 
     Args:
-        image: BGR, shape (3, H, W), nominally in [0, 255], any real type.
+        image: BGR, shape (3, H, W), about [0, 255], any real type.
 
     Returns:
-        RGB, uint8, shape (H, W, 3): clamped to [0, 255] and rounded.
+        RGB, uint8, shape (H, W, 3). The values are clamped to [0, 255] and rounded.
 
     Raises:
-        UserError: The image holds NaN, which no rounding can hide.
+        UserError: The image contains NaN.
     """
     if np.isnan(image).any():
-        raise UserError('the model predicted NaN: its weights are broken, take another checkpoint')
+        raise UserError('The model predicted NaN; use another checkpoint.')
     rounded = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(rounded[::-1].transpose(1, 2, 0))
 
 
 def ssim_2d(first: np.ndarray, second: np.ndarray) -> float:
-    """Structural similarity of each channel as a 2-D image, averaged over channels.
+    """Compute the structural similarity of each channel as a 2-D image, averaged over channels.
 
-    Equals ``skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5,
-    use_sample_covariance=False, data_range=255, channel_axis=2)``. Not comparable with
-    :func:`ssim_matlab`, which gives higher values.
+    The result equals ``skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False, data_range=255, channel_axis=2)``. Do not compare it with
+    :func:`ssim_matlab`, which returns higher values.
 
     Args:
-        first: uint8, shape (H, W, 3), both sides at least 11.
-        second: Likewise, same shape.
+        first: Image of type uint8, shape (H, W, 3), both sides at least 11.
+        second: Image of type uint8, same shape.
 
     Returns:
-        The mean SSIM over the windows that lie within the image, at most 1.
+        The mean SSIM over the windows inside the image, at most 1.
 
     Raises:
         UserError: The image is smaller than the window.
 
     Source: Wang et al., "Image Quality Assessment: From Error Visibility to Structural
     Similarity", IEEE TIP 2004.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.evaluation.metrics import ssim_2d, ssim_matlab
+        >>> sharp = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (24, 1))
+        >>> sharp = np.dstack([sharp, sharp, 255 - sharp])
+        >>> blurry = (sharp // 64) * 64
+        >>> round(ssim_2d(sharp, blurry), 2), round(ssim_matlab(sharp, blurry), 2)
+        (0.55, 0.85)
     """
     return float(ssim_map_2d(first, second).mean())
 
 
 def ssim_map_2d(first: np.ndarray, second: np.ndarray, peak: float = 255.0) -> np.ndarray:
-    """Structural similarity of the windows that lie within the image, channel by channel.
+    """Compute the structural similarity of the windows inside the image, channel by channel.
 
     Args:
-        first: Any real type, shape (H, W, 3), both sides at least 11.
-        second: Likewise, same shape.
+        first: Image of any real type, shape (H, W, 3), both sides at least 11.
+        second: Image of any real type, same shape.
         peak: Value of white.
 
     Returns:
-        float64, shape (H - 10, W - 10, 3).
+        The values, float64, shape (H - 10, W - 10, 3).
 
     Raises:
         UserError: The image is smaller than the window.
@@ -84,15 +93,15 @@ def ssim_map_2d(first: np.ndarray, second: np.ndarray, peak: float = 255.0) -> n
 
 
 def ssim_matlab(first: np.ndarray, second: np.ndarray) -> float:
-    """Structural similarity as MATLAB's ``ssim`` computes it on an H x W x 3 array.
+    """Compute the structural similarity like MATLAB's ``ssim`` on an H x W x 3 array.
 
-    MATLAB takes the array for a volume: its window is 11 x 11 x 11, and all three axes, the
-    channels among them, are continued by their border values. Most published deblurring tables
-    are of this kind. Higher than :func:`ssim_2d` on the same images.
+    MATLAB treats the array as a volume. Its window is 11 x 11 x 11, and all three axes, including
+    the channels, are extended by their border values. Most published deblurring tables use this
+    convention. The values are higher than those of :func:`ssim_2d` on the same images.
 
     Args:
-        first: uint8, shape (H, W, 3), both sides at least 11.
-        second: Likewise, same shape.
+        first: Image of type uint8, shape (H, W, 3), both sides at least 11.
+        second: Image of type uint8, same shape.
 
     Returns:
         The mean SSIM over all voxels, at most 1.
@@ -101,8 +110,8 @@ def ssim_matlab(first: np.ndarray, second: np.ndarray) -> float:
         UserError: The image is smaller than the window.
     """
     _check_size(first)
-    # of three channels the window's third axis leaves a matrix: a tap beyond the first or last
-    # channel falls on that channel
+    # For three channels, the third axis of the window is a 3x3 matrix. Taps beyond the first or
+    # last channel are added to that channel.
     taps = np.arange(SSIM_TAPS) - SSIM_TAPS // 2
     across = np.zeros((3, 3))
     for channel in range(3):
@@ -116,11 +125,11 @@ def ssim_matlab(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _check_size(image: np.ndarray) -> None:
-    """Refuse images smaller than the window."""
+    """Raise an error if an image is smaller than the window."""
     if min(image.shape[:2]) < SSIM_TAPS:
         raise UserError(
             f'SSIM needs images of at least {SSIM_TAPS}x{SSIM_TAPS} pixels, '
-            f'not {image.shape[1]}x{image.shape[0]}: remove them from the test set'
+            f'not {image.shape[1]}x{image.shape[0]}; remove smaller images from the test set.'
         )
 
 
@@ -130,7 +139,17 @@ def _ssim_map(
     mean: Callable[[np.ndarray], np.ndarray],
     peak: float,
 ) -> np.ndarray:
-    """Structural similarity of every window, by the function that averages over windows."""
+    """Compute the structural similarity of every window.
+
+    Args:
+        first: First image.
+        second: Second image.
+        mean: Function that averages an image over each window.
+        peak: Value of white.
+
+    Returns:
+        One value per window and channel.
+    """
     c1, c2 = (SSIM_K1 * peak) ** 2, (SSIM_K2 * peak) ** 2
     x, y = first.astype(np.float64), second.astype(np.float64)
     mean_x, mean_y = mean(x), mean(y)

@@ -1,4 +1,4 @@
-"""Metrics that judge an image alone, without a sharp one."""
+"""Metrics that need no sharp image."""
 
 import warnings
 from abc import abstractmethod
@@ -13,15 +13,18 @@ from mmspd.registry import METRICS, import_sibling
 __all__ = ['NIQE', 'BlurEffect', 'NoReferenceMetric']
 
 
+_NIQE_BLOCK = 96  # side of the blocks of NIQE in pixels
+
+
 class NoReferenceMetric(ImageMetric):
-    """A number per image that needs no sharp image, averaged over those that it can judge.
+    """Base class of metrics that need no sharp image, averaged over the measurable images.
 
     Args:
-        report_input: Report the mean of the blurry images as well, under the name with ``-input``.
+        report_input: Also report the mean of the blurry images, as ``NAME-input``.
         **common: Arguments of :class:`ImageMetric`.
     """
 
-    #: In the report and in :attr:`info`, where the name with ``-input`` stands as well.
+    #: Name in the report and in :attr:`info`. :attr:`info` also has the name with ``-input``.
     name = ''
 
     def __init__(self, report_input: bool = False, **common: Any) -> None:
@@ -30,45 +33,70 @@ class NoReferenceMetric(ImageMetric):
 
     @abstractmethod
     def judge(self, image: np.ndarray) -> Optional[float]:
-        """Judge an image.
+        """Measure an image.
 
         Args:
             image: RGB, uint8, shape (H, W, 3).
 
         Returns:
-            The number, ``None`` where there is nothing to judge.
+            The value, or ``None`` if the image cannot be measured.
         """
 
     def measure(self, sample: dict) -> Dict[str, Optional[float]]:
-        """Judge the prediction, and the input if asked."""
+        """Measure the prediction and, with ``report_input``, the blurry image.
+
+        Args:
+            sample: A data sample as a dict.
+
+        Returns:
+            Values by name. ``None`` stands for an image that cannot be measured.
+        """
         values = {self.name: self.judge(self.image(sample, 'pred_img'))}
         if self.report_input:
             values[f'{self.name}-input'] = self.judge(self.image(sample, 'input'))
         return values
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Average over the images that could be judged; NaN where there is none."""
+        """Average over the measured images.
+
+        Args:
+            results: Values of each image.
+
+        Returns:
+            The means by name. A mean without any measured image is NaN.
+        """
         means = super().average(results)
         for name in means:
             unknown = sum(result[name] is None for result in results)
             if unknown:
                 self.warn(
-                    f'{name} cannot judge {unknown} of {len(results)} images, too small or '
-                    'without structure; its mean is over the others'
+                    f'{name} cannot measure {unknown} of {len(results)} images (too small or '
+                    'without structure), so its mean excludes them.'
                 )
         return means
 
 
 @METRICS.register_module()
 class BlurEffect(NoReferenceMetric):
-    """``blur-effect``: how much of its detail an image would keep when blurred; lower is sharper.
+    """``blur-effect``, averaged over the images. Lower is sharper.
 
-    From 0 for a sharp image to 1. Noise and ringing count as sharpness.
+    The metric blurs the image again and measures the detail that is kept. It returns 0 for a sharp
+    image and at most 1. Noise and ringing count as sharpness.
 
-    Args: see :class:`NoReferenceMetric`.
+    Args:
+        report_input: Also report ``blur-effect-input``, the mean of the blurry images.
+        **common: Arguments of :class:`ImageMetric`.
 
     Source: scikit-image's ``blur_effect``, after Crete et al., "The Blur Effect: Perception and
     Estimation with a New No-Reference Perceptual Blur Metric", SPIE 2007.
+
+    Examples:
+        >>> import cv2
+        >>> from skimage import data
+        >>> from mmspd.evaluation import BlurEffect
+        >>> photo = data.astronaut()[:128, 160:288]
+        >>> BlurEffect().judge(photo) < BlurEffect().judge(cv2.blur(photo, (9, 9)))
+        True
     """
 
     name = 'blur-effect'
@@ -78,8 +106,15 @@ class BlurEffect(NoReferenceMetric):
     }
 
     def judge(self, image: np.ndarray) -> Optional[float]:
-        """Measure the blur effect; ``None`` of an image without any contrast."""
-        from skimage.measure import blur_effect  # only this metric needs it
+        """Measure the blur effect.
+
+        Args:
+            image: RGB, uint8, shape (H, W, 3).
+
+        Returns:
+            The blur effect, or ``None`` for an image without contrast.
+        """
+        from skimage.measure import blur_effect  # only this metric needs this import
 
         if np.ptp(image) == 0:
             return None
@@ -88,14 +123,27 @@ class BlurEffect(NoReferenceMetric):
 
 @METRICS.register_module()
 class NIQE(NoReferenceMetric):
-    """``NIQE``: how far an image's statistics are from those of natural photos; lower is better.
+    """``NIQE``, averaged over the images. Lower is better.
 
-    MMagic's implementation on the luma of YCbCr, which agrees with BasicSR's and MATLAB's. Images
-    need two blocks of 96x96 pixels with structure.
+    The metric compares the statistics of an image with those of natural photos. It is MMagic's
+    implementation on the luma of YCbCr, which agrees with BasicSR's and MATLAB's. An image needs
+    two blocks of 96x96 pixels with structure.
 
-    Args: see :class:`NoReferenceMetric`.
+    Args:
+        report_input: Also report ``NIQE-input``, the mean of the blurry images.
+        **common: Arguments of :class:`ImageMetric`.
 
     Source: Mittal et al., "Making a 'Completely Blind' Image Quality Analyzer", IEEE SPL 2013.
+
+    Examples:
+        >>> import cv2
+        >>> from skimage import data
+        >>> from mmspd.evaluation import NIQE
+        >>> photo = data.astronaut()[:96, 100:292]
+        >>> NIQE().judge(photo) < NIQE().judge(cv2.blur(photo, (9, 9)))
+        True
+        >>> NIQE().judge(photo[:, :96]) is None
+        True
     """
 
     name = 'NIQE'
@@ -104,14 +152,23 @@ class NIQE(NoReferenceMetric):
     @cached_property
     def _niqe(self) -> Any:
         import_sibling('mmagic')
-        # without a prefix MMEngine warns; this metric makes no report
+        # MMEngine would warn without a prefix; the prefix itself is not used
         return METRICS.build(dict(type='mmagic.NIQE', convert_to='y', prefix='NIQE'))
 
     def judge(self, image: np.ndarray) -> Optional[float]:
-        """Measure NIQE; ``None`` where there are not enough blocks with structure."""
+        """Measure NIQE.
+
+        Args:
+            image: RGB, uint8, shape (H, W, 3).
+
+        Returns:
+            NIQE, or ``None`` if the image has not enough blocks with structure.
+        """
+        if min(image.shape[:2]) < _NIQE_BLOCK:
+            return None
         try:
             with warnings.catch_warnings():
-                # flat blocks have no statistics: NumPy warns, MMagic leaves them out
+                # NumPy warns about flat blocks; MMagic excludes them
                 warnings.simplefilter('ignore', RuntimeWarning)
                 return float(self._niqe.process_image(None, image[..., ::-1], None))
         except np.linalg.LinAlgError:

@@ -1,4 +1,4 @@
-"""Measured severity of the blur, for MMEngine's loops."""
+"""Measured blur severity for MMEngine's loops."""
 
 import math
 from typing import Any, Dict, List
@@ -12,28 +12,52 @@ from mmspd.utils.severity import measure_extent
 
 __all__ = ['BlurSeverity']
 
-#: Side of the parts of an image in pixels, about: they divide it evenly.
+#: Approximate side of the patches of an image in pixels. The patches divide the image evenly.
 _PATCH = 128
 
 
 @METRICS.register_module()
 class BlurSeverity(ImageMetric):
-    """``blur-extent``: mean over the images of the extent of their blur, in pixels.
+    """``blur-extent``, the extent of the blur in pixels, averaged over the images.
 
-    It is about the data, not the model. Its values per image are what
-    :func:`mmspd.evaluation.severity_report.group_by_severity` groups the other metrics by:
-    ``blur-extent`` (``None`` where the pair does not show it), ``PSNR-input`` in dB, ``severity``
-    (the recorded one, if ``PackInputs`` carries it), ``size`` as height and width, and
-    ``_patches``, the ``PSNR`` and ``PSNR-input`` of equal parts of the image in dB, which is for
-    grouping alone and not meant to be saved.
+    The mean describes the data, not the model. The values of each image are used by
+    :func:`mmspd.evaluation.severity_report.group_by_severity` to group the other metrics:
 
-    Args: see :class:`ImageMetric`.
+    * ``blur-extent`` in pixels, ``None`` if it cannot be measured on the pair;
+    * ``PSNR-input`` in dB;
+    * ``severity``, the recorded severity, if it is among the ``meta_keys`` of ``PackInputs``;
+    * ``size``, height and width;
+    * ``_patches``, the ``PSNR`` and ``PSNR-input`` of equal patches in dB. They are used for
+      grouping only and are not saved.
+
+    Args:
+        **common: Arguments of :class:`ImageMetric`.
+
+    Examples:
+        >>> import cv2
+        >>> import torch
+        >>> from skimage import data
+        >>> from mmspd.evaluation import BlurSeverity
+        >>> sharp = data.coffee()[:200, :300]
+        >>> blurry, sharp = (torch.from_numpy(image).permute(2, 0, 1).float()
+        ...                  for image in (cv2.blur(sharp, (9, 1)), sharp))
+        >>> metric = BlurSeverity()
+        >>> metric.process(None, [dict(output=dict(pred_img=blurry), gt_img=sharp, input=blurry)])
+        >>> round(metric.evaluate(size=1)['blur-extent'])
+        9
     """
 
     info = {'blur-extent': MetricInfo(None, 1, 'pixels'), 'PSNR-input': MetricInfo(None, 2, 'dB')}
 
     def measure(self, sample: dict) -> Dict[str, Any]:
-        """Measure the blur of the input, and the errors before and after in its parts."""
+        """Measure the blur of the input, and the PSNR of each patch before and after restoration.
+
+        Args:
+            sample: A data sample as a dict.
+
+        Returns:
+            The values in the list above.
+        """
         blurry, sharp = self.image_pair(sample, 'input')
         restored, _ = self.image_pair(sample, 'pred_img')
         extent = measure_extent(blurry, sharp)
@@ -49,12 +73,19 @@ class BlurSeverity(ImageMetric):
         }
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Average over the images whose extent is known; NaN where none is."""
+        """Average over the images with a known extent.
+
+        Args:
+            results: Values of each image.
+
+        Returns:
+            The mean of ``blur-extent``, NaN if no extent is known.
+        """
         return {'blur-extent': finite_mean([result['blur-extent'] for result in results])}
 
 
 def _patch_psnr(image: np.ndarray, sharp: np.ndarray) -> List[float]:
-    """Return the PSNR in dB of each part of an image, row by row."""
+    """Compute the PSNR of each patch of an image in dB, row by row."""
     errors = np.mean((image.astype(np.float64) - sharp) ** 2, axis=2)
     for axis, length in enumerate(sharp.shape[:2]):
         count = max(1, round(length / _PATCH))

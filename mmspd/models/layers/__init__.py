@@ -1,1 +1,1 @@
-"""Building blocks that restorers, priors, embeddings, losses and teachers share."""
+"""Building blocks shared by restorers, priors, embeddings, losses and teachers."""

@@ -1,4 +1,4 @@
-"""Recomputation of activations in the backward pass."""
+"""Activation checkpointing: recompute activations in the backward pass."""
 
 from typing import Any, Callable
 
@@ -9,15 +9,23 @@ __all__ = ['checkpointed']
 
 
 def checkpointed(with_cp: bool, function: Callable[..., Any], *inputs: Any) -> Any:
-    """Call a function; with ``with_cp`` its activations are recomputed in the backward pass.
+    """Call a function and, on request, recompute its activations in the backward pass.
 
     Args:
-        with_cp: spend time to save memory. Nothing is recomputed where no gradient is recorded.
-        function: a module, or a function of tensors.
-        inputs: its arguments.
+        with_cp: Recompute the activations: less memory, more time. Without gradient recording this
+            has no effect.
+        function: A module or a function of tensors.
+        inputs: The arguments of the function.
 
     Returns:
-        What the function returns.
+        The result of the function.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.layers.activation_checkpointing import checkpointed
+        >>> layer = torch.nn.Conv2d(3, 8, 3, padding=1)
+        >>> checkpointed(True, layer, torch.zeros(1, 3, 16, 16)).shape
+        torch.Size([1, 8, 16, 16])
     """
     if with_cp and torch.is_grad_enabled():
         return checkpoint(function, *inputs, use_reentrant=False)

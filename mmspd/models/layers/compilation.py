@@ -1,4 +1,4 @@
-"""torch.compile for one function of a model, without a trace in the model."""
+"""``torch.compile`` for one function of a model; the model itself does not change."""
 
 from typing import Any, Callable, Dict, Literal, Optional, Union
 
@@ -11,23 +11,32 @@ __all__ = ['Compiled']
 
 
 class Compiled:
-    """Calls a function, compiled at the first call if that is asked for.
+    """Calls a function and, on request, compiles it at the first call.
 
-    What is compiled belongs to no module: names in state dicts stay as they are, and deep copies
-    and pickles carry the options alone and compile anew.
+    The compiled program is not part of any module: state dict keys do not change. Deep copies and
+    pickles keep only the options and compile again.
 
     Args:
-        options: arguments of ``torch.compile``; ``True`` for ``dict(dynamic=False)``, which makes
-            one program for each size and each batch size; ``False`` to call as it is.
+        options: Arguments of ``torch.compile``. ``True`` means ``dict(dynamic=False)``: one program
+            for each image size and batch size. ``False`` calls the function without compiling it.
 
     Raises:
-        UserError: the options are none of these.
+        UserError: The options are neither a boolean nor a dict.
+
+    Examples:
+        >>> from mmspd.models.layers.compilation import Compiled
+        >>> Compiled(True).options
+        {'dynamic': False}
+        >>> Compiled(dict(mode='reduce-overhead')).reuses_memory
+        True
+        >>> Compiled(False)(max, 1, 2)
+        2
     """
 
     def __init__(self, options: Union[bool, Dict[str, Any]]) -> None:
         if not isinstance(options, (bool, dict)):
             raise UserError(
-                f'compile={options!r} is not known: give True, False, or a dict of arguments of '
+                f'compile={options!r} is unknown; use True, False or a dict of arguments of '
                 "torch.compile such as dict(mode='max-autotune-no-cudagraphs')."
             )
         self.options: Union[Literal[False], Dict[str, Any]] = False
@@ -37,7 +46,7 @@ class Compiled:
 
     @property
     def reuses_memory(self) -> bool:
-        """Whether a result is overwritten by the next call of any such function (CUDA graphs)."""
+        """Whether the next call of any such function overwrites a result (CUDA graphs)."""
         if self.options is False:
             return False
         return (
@@ -47,11 +56,19 @@ class Compiled:
         )
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call the function, which must be the same one in every call.
+        """Call the function.
+
+        Args:
+            function: The function. It must be the same function in every call.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+
+        Returns:
+            The result of the function.
 
         Raises:
-            UserError: it cannot be compiled, for instance because there is no C++ compiler, or
-                ``torch.compile`` does not know the options.
+            UserError: Compilation fails, for example because there is no C++ compiler, or
+                ``torch.compile`` rejects the options.
         """
         if self.options is False:
             return function(*args, **kwargs)
@@ -60,15 +77,16 @@ class Compiled:
                 self._compiled = torch.compile(function, **self.options)
             except (RuntimeError, TypeError) as error:
                 raise UserError(
-                    f'compile={self.options} is refused by torch.compile ({error}): correct it.'
+                    f'compile={self.options} is refused by torch.compile ({error}); correct these '
+                    'options.'
                 ) from error
         try:
             return self._compiled(*args, **kwargs)
         except TorchDynamoException as error:
             cause = ' '.join(str(error).split('\n')[:2])
             raise UserError(
-                f'PyTorch cannot compile here ({cause}); install a C++ compiler if that is what '
-                'is missing, or leave compile out (model.compile, --compile).'
+                f'PyTorch cannot compile here ({cause}); install a C++ compiler if it is missing, '
+                'or turn compilation off (model.compile, --compile).'
             ) from error
 
     def __getstate__(self) -> Dict[str, Any]:

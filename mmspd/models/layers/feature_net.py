@@ -1,4 +1,4 @@
-"""A backbone of a high-level vision task, seen as a map from an image in [0, 1] to features."""
+"""A high-level vision backbone that takes an image in [0, 1] and returns feature levels."""
 
 from typing import Any, Dict, NamedTuple, Sequence, Set, Tuple
 
@@ -16,23 +16,40 @@ __all__ = ['FeatureNet', 'FeatureSpec']
 
 
 class FeatureSpec(NamedTuple):
-    """Channels of the feature levels, and their strides on the image before ``scale``."""
+    """Channels and strides of the feature levels.
+
+    Attributes:
+        channels: Channels of each level, fine to coarse.
+        strides: Stride of each level on the image before it is enlarged by ``scale``.
+    """
 
     channels: Tuple[int, ...]
     strides: Tuple[int, ...]
 
 
 class FeatureNet(BaseModule):
-    """Backbone with its own input scale and normalization, returning features fine to coarse.
+    """Backbone with its own input scale and normalization.
 
     Args:
-        backbone: config of an mmpretrain, mmseg or (through ``mmpretrain.TIMMBackbone``) timm
-            backbone that returns the feature levels, fine to coarse.
-        weights: file, URL or mmengine scheme (``torchvision://resnet50``) to load strictly;
-            ``'timm'`` for the weights timm itself downloads; ``'random'`` for none.
+        backbone: Config of an mmpretrain, mmseg or timm backbone that returns the feature levels,
+            fine to coarse. Use a timm backbone through ``mmpretrain.TIMMBackbone``.
+        weights: File, URL or mmengine scheme (``torchvision://resnet50``), loaded strictly;
+            ``'timm'`` lets timm download its own weights; ``'random'`` loads no weights.
         mean: RGB mean in 0..255, as in the project's data preprocessor.
         std: RGB standard deviation in 0..255.
-        scale: how many times the image is enlarged (bilinear) before the backbone sees it.
+        scale: Factor by which the image is enlarged (bilinear) before the backbone.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.layers.feature_net import FeatureNet
+        >>> resnet = dict(
+        ...     type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8,
+        ...     out_indices=(0, 1))
+        >>> net = FeatureNet(resnet, weights='random')
+        >>> net.spec()
+        FeatureSpec(channels=(8, 16), strides=(4, 8))
+        >>> [tuple(feature.shape) for feature in net(torch.zeros(1, 3, 64, 64))]
+        [(1, 8, 16, 16), (1, 16, 8, 8)]
     """
 
     def __init__(
@@ -52,16 +69,23 @@ class FeatureNet(BaseModule):
         self.register_buffer('std', torch.tensor(std).view(1, 3, 1, 1) / 255, persistent=False)
 
     def load_weights(self) -> None:
-        """Load the weights that the config names into the backbone, strictly.
+        """Load the configured weights into the backbone, strictly.
 
         Raises:
-            UserError: they cannot be had, or do not belong to this backbone.
+            UserError: The weights cannot be read or downloaded, or they do not fit this backbone.
         """
         if self.weights != 'random':
             load_backbone_weights(self.backbone, self.weights, self.backbone_cfg)
 
     def spec(self, side: int = 256) -> FeatureSpec:
-        """Read channels and strides by one forward on the meta device."""
+        """Read channels and strides from one forward pass on the meta device.
+
+        Args:
+            side: Side of the square test image in pixels.
+
+        Returns:
+            Channels and strides of the levels.
+        """
         with shapes_only(self):
             features = self(torch.empty(2, 3, side, side, device='meta'))
         return FeatureSpec(
@@ -70,12 +94,18 @@ class FeatureNet(BaseModule):
         )
 
     def unused_parameters(self, side: int = 256) -> Set[str]:
-        """Names of the trainable parameters that no feature level depends on.
+        """Find the trainable parameters that no feature level depends on.
 
-        Many backbones keep their deeper stages.
+        Many backbones keep the stages behind the last feature level.
+
+        Args:
+            side: Side of the square test image in pixels.
+
+        Returns:
+            The names of these parameters.
         """
         with shapes_only(self, grad=True):
-            # not through a subclass, which may compute without gradients
+            # not self(...): the forward pass of a subclass may turn gradients off
             features = FeatureNet.forward(self, torch.empty(2, 3, side, side, device='meta'))
             trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
             total = torch.stack([feature.sum() for feature in features]).sum()
@@ -83,16 +113,16 @@ class FeatureNet(BaseModule):
         return {name for name, gradient in zip(trained, gradients) if gradient is None}
 
     def freeze_unused(self) -> None:
-        """Take unused parameters out of training: without a gradient they would stop DDP."""
+        """Freeze the unused parameters, because DDP fails on parameters without a gradient."""
         unused = self.unused_parameters()
         for name, parameter in self.named_parameters():
             if name in unused:
                 parameter.requires_grad_(False)
 
     def cut_unused(self) -> None:
-        """Drop the stages at the ends of sequences that no feature level depends on.
+        """Delete the last stages of ``nn.Sequential`` modules that no feature level depends on.
 
-        timm's EfficientNets run them nevertheless.
+        timm's EfficientNets would run these stages.
         """
         unused = self.unused_parameters()
         names = {parameter: name for name, parameter in self.named_parameters()}
@@ -104,7 +134,14 @@ class FeatureNet(BaseModule):
                 del sequence[-1]
 
     def prepare(self, img: Tensor) -> Tensor:
-        """Enlarge and normalize an image ``(N, 3, H, W)``, RGB, [0, 1], for the backbone."""
+        """Enlarge and normalize an image for the backbone.
+
+        Args:
+            img: ``(N, 3, H, W)``, RGB, [0, 1].
+
+        Returns:
+            ``(N, 3, scale * H, scale * W)``, normalized by ``mean`` and ``std``.
+        """
         if self.scale != 1:
             img = F.interpolate(img, scale_factor=self.scale, mode='bilinear', align_corners=False)
         return (img - self.mean) / self.std
@@ -116,20 +153,23 @@ class FeatureNet(BaseModule):
             img: ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            One map ``(N, C_i, H / s_i, W / s_i)`` per level, fine to coarse.
+            One feature map ``(N, C_i, H / s_i, W / s_i)`` per level, fine to coarse.
         """
         features = self.backbone(self.prepare(img))
         return tuple(features) if isinstance(features, (tuple, list)) else (features,)
 
 
 def _from_scratch(backbone: Dict[str, Any]) -> Dict[str, Any]:
-    """Config of the backbone without weight loading of its own, which would not be strict."""
+    """Return a backbone config after checking that the backbone loads no weights itself.
+
+    Such a load would not be strict.
+    """
     for part in backbone.values():
         if isinstance(part, dict):
             _from_scratch(part)
     if backbone.get('init_cfg') or backbone.get('pretrained') or backbone.get('checkpoint_path'):
         raise UserError(
             'A teacher or extractor backbone must not load weights itself (init_cfg, pretrained, '
-            "checkpoint_path); name them by the key weights='...' beside backbone=dict(...)."
+            "checkpoint_path); set weights='...' beside backbone=dict(...) instead."
         )
     return backbone

@@ -1,4 +1,4 @@
-"""The sharp image at the resolution of each output: the targets of multi-scale restorers."""
+"""Targets of multi-scale restorers: the sharp image at the resolution of each output."""
 
 import math
 from functools import partial
@@ -14,13 +14,13 @@ __all__ = ['MULTI_SCALE_TARGETS', 'MultiScaleTargets', 'gaussian_half', 'get_mul
 
 MultiScaleTargets = Callable[[Tensor, Sequence[Tensor]], List[Tensor]]
 
-# The filter of scikit-image's pyramids: sigma = 2 * downscale / 6, cut off at 4 sigma.
+# The filter of scikit-image's pyramids: sigma = 2 * downscale / 6, truncated at 4 sigma.
 SIGMA = 2 / 3
 RADIUS = 3
 
 
 def _bilinear(align_corners: bool, sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
-    """Bilinear, without antialiasing."""
+    """Resize bilinearly, without antialiasing."""
     return [
         sharp
         if output.shape[-2:] == sharp.shape[-2:]
@@ -30,10 +30,17 @@ def _bilinear(align_corners: bool, sharp: Tensor, outputs: Sequence[Tensor]) -> 
 
 
 def gaussian(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
-    """Repeated :func:`gaussian_half`, as DeepDeblur.
+    """Halve the sharp image repeatedly by :func:`gaussian_half`, as DeepDeblur does.
+
+    Args:
+        sharp: ``(N, C, H, W)``, any range.
+        outputs: The outputs of a restorer. Only their heights and widths are read.
+
+    Returns:
+        One target per output, of the same height and width.
 
     Raises:
-        UserError: an output has a size that no number of halvings leads to.
+        UserError: The size of an output cannot be reached by halving.
     """
     levels = [sharp]
     smallest = min(output.shape[-2] * output.shape[-1] for output in outputs)
@@ -44,25 +51,31 @@ def gaussian(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
     for size in sizes:
         if size not in by_size:
             raise UserError(
-                f"model.multi_scale_targets='gaussian' halves {tuple(sharp.shape[-2:])} to "
-                f'{", ".join(map(str, list(by_size)[1:])) or "nothing"}, but the restorer has an '
-                f"output of {size}; use 'bilinear'."
+                "model.multi_scale_targets='gaussian' makes targets of the sizes "
+                f'{", ".join(map(str, by_size))}, but the restorer has an output of {size}; '
+                "use 'bilinear'."
             )
     return [by_size[size] for size in sizes]
 
 
 def gaussian_half(img: Tensor) -> Tensor:
-    """Halve an image as one step of scikit-image's ``pyramid_gaussian`` does.
+    """Halve an image like one step of scikit-image's ``pyramid_gaussian``.
 
-    A Gaussian of sigma 2/3, its borders mirrored with the edge pixels repeated, then linear
-    resampling. Sums of shifted images instead of a convolution, so that autocast leaves the
-    precision alone.
+    The image is filtered by a Gaussian of sigma 2/3 and then resampled linearly. At the borders
+    the image is mirrored, with the edge pixels repeated. The filter is a sum of shifted images
+    instead of a convolution, because autocast would reduce the precision of a convolution.
 
     Args:
         img: ``(N, C, H, W)``, any range.
 
     Returns:
         ``(N, C, ceil(H / 2), ceil(W / 2))``.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.layers.multi_scale_targets import gaussian_half
+        >>> gaussian_half(torch.ones(1, 3, 5, 8)).shape
+        torch.Size([1, 3, 3, 4])
     """
     smooth = _smooth(_smooth(img, -2), -1)
     size = [(side + 1) // 2 for side in img.shape[-2:]]
@@ -73,7 +86,7 @@ def _smooth(img: Tensor, dim: int) -> Tensor:
     """Filter along one axis."""
     side = img.shape[dim]
     index = torch.arange(-RADIUS, side + RADIUS, device=img.device)
-    index = index % torch.full_like(index, 2 * side)  # ONNX has no remainder by a size
+    index = index % torch.full_like(index, 2 * side)  # ONNX cannot take a size as the divisor
     mirrored = img.index_select(dim, torch.minimum(index, 2 * side - 1 - index))
     weights = [math.exp(-0.5 * (tap / SIGMA) ** 2) for tap in range(-RADIUS, RADIUS + 1)]
     total = sum(weights)
@@ -83,20 +96,36 @@ def _smooth(img: Tensor, dim: int) -> Tensor:
     return smooth
 
 
+#: Functions that make multi-scale targets, by name.
 MULTI_SCALE_TARGETS: Dict[str, MultiScaleTargets] = {
-    # as MIMO-UNet: 1/4 averages the center 2x2 of each 4x4 block
+    # as in MIMO-UNet: at 1/4, a pixel is the mean of the center 2x2 of a 4x4 block
     'bilinear': partial(_bilinear, False),
-    # with the corner pixels aligned, as MSSNet
+    # with aligned corner pixels, as in MSSNet
     'bilinear_corners': partial(_bilinear, True),
     'gaussian': gaussian,
 }
 
 
 def get_multi_scale_targets(name: str) -> MultiScaleTargets:
-    """Look up how targets are made.
+    """Look up the function that makes multi-scale targets.
+
+    Args:
+        name: ``'bilinear'``, ``'bilinear_corners'`` or ``'gaussian'``.
+
+    Returns:
+        A function of the sharp image ``(N, C, H, W)`` and the outputs. It returns one target per
+        output.
 
     Raises:
-        UserError: the name is unknown.
+        UserError: The name is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.layers.multi_scale_targets import get_multi_scale_targets
+        >>> make_targets = get_multi_scale_targets('bilinear')
+        >>> outputs = [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 16, 16)]
+        >>> [tuple(target.shape[-2:]) for target in make_targets(torch.ones(1, 3, 16, 16), outputs)]
+        [(8, 8), (16, 16)]
     """
     if name not in MULTI_SCALE_TARGETS:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Padding of images to a network's size multiple, and cropping back."""
+"""Pad images to a multiple of a number of pixels, and crop them back."""
 
 import torch
 from torch import Tensor
@@ -7,21 +7,21 @@ __all__ = ['crop_to', 'pad_to', 'pad_to_multiple', 'round_up']
 
 
 def round_up(size: int, multiple: int) -> int:
-    """Round ``size`` up to the next multiple."""
+    """Round ``size`` up to the next multiple of ``multiple``."""
     return (size + multiple - 1) // multiple * multiple
 
 
 def _is_exporting() -> bool:
-    """Tell whether a size-dependent Python branch would be frozen into an exported graph."""
+    """Return whether a graph is being exported, which would freeze branches on the image size."""
     is_exporting = getattr(torch.compiler, 'is_exporting', None)
     return torch.jit.is_tracing() or (is_exporting is not None and is_exporting())
 
 
 def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
-    """Index of the source row for each padded row: mirrored at the last one, then clamped.
+    """Return the index of the source row of each padded row.
 
-    The clamp takes over where the pad is not smaller than the side, which plain reflection
-    padding refuses.
+    The index is mirrored at the last row and then clamped. The clamp replicates row 0 if the
+    padding is not smaller than the side; plain reflection padding rejects such sizes.
     """
     index = torch.arange(padded, device=device)
     return ((size - 1) - (index - (size - 1)).abs()).clamp(min=0)
@@ -30,15 +30,26 @@ def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
 def pad_to_multiple(img: Tensor, multiple: int) -> Tensor:
     """Pad an image at the right and bottom until both sides are multiples of ``multiple``.
 
-    Pads by reflection as far as the image reaches, then by replication, so any size from one
-    pixel up works; there is no branch on the size in an exported graph.
+    The padding reflects the image as far as it reaches and then replicates, so any size from one
+    pixel up works. An exported graph has no branch on the image size.
 
     Args:
         img: ``(N, C, H, W)``.
-        multiple: what both sides shall be divisible by.
+        multiple: The number that divides both padded sides.
 
     Returns:
-        ``(N, C, H', W')`` with ``H'`` and ``W'`` rounded up; ``img`` itself where nothing is to do.
+        ``(N, C, H', W')``, where ``H'`` and ``W'`` are rounded up. ``img`` itself if it needs no
+        padding.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.layers.padding import crop_to, pad_to_multiple
+        >>> img = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+        >>> padded = pad_to_multiple(img, 4)
+        >>> padded[0, 0, 0]
+        tensor([1., 2., 3., 2.])
+        >>> padded.shape, crop_to(padded, 1, 3).shape
+        (torch.Size([1, 1, 4, 4]), torch.Size([1, 1, 1, 3]))
     """
     height, width = img.shape[-2:]
     new_height, new_width = round_up(height, multiple), round_up(width, multiple)
@@ -48,28 +59,30 @@ def pad_to_multiple(img: Tensor, multiple: int) -> Tensor:
 
 
 def pad_to(img: Tensor, height: int, width: int) -> Tensor:
-    """Pad an image at the right and bottom, by reflection as far as it reaches, then replication.
+    """Pad an image at the right and bottom to a given size.
+
+    The padding reflects the image as far as it reaches and then replicates.
 
     Args:
         img: ``(N, C, H, W)``.
-        height: at least H.
-        width: at least W.
+        height: New height, at least H.
+        width: New width, at least W.
 
     Returns:
-        ``(N, C, height, width)``, in memory of its own.
+        ``(N, C, height, width)``, always a copy.
     """
     img = img.index_select(-2, _reflected_index(img.shape[-2], height, img.device))
     return img.index_select(-1, _reflected_index(img.shape[-1], width, img.device))
 
 
 def crop_to(img: Tensor, height: int, width: int, scale: int = 1) -> Tensor:
-    """Crop an output at ``1/scale`` of the padded size back to the image's own extent.
+    """Crop an output at ``1/scale`` of the padded size back to the size of the image.
 
     Args:
         img: ``(N, C, H' / scale, W' / scale)``.
-        height: rows of the image before padding, at full resolution.
-        width: columns of the image before padding, at full resolution.
-        scale: how many full-resolution pixels one pixel of ``img`` covers.
+        height: Height of the image before padding, at full resolution.
+        width: Width of the image before padding, at full resolution.
+        scale: Side of a pixel of ``img`` in pixels of the full resolution.
 
     Returns:
         ``(N, C, ceil(height / scale), ceil(width / scale))``.

@@ -1,4 +1,4 @@
-"""A holder that keeps a training-only network out of the module tree."""
+"""A holder for a network that is needed in training only."""
 
 from typing import Callable, Dict, Optional
 
@@ -9,15 +9,26 @@ __all__ = ['TrainingOnly']
 
 
 class TrainingOnly:
-    """A frozen network that exists only where it is first used.
+    """Holds a frozen network that is built at its first use.
 
-    It is no child of the module that holds it: not in ``parameters()``, not in a state dict, not
-    in an EMA copy (a deep copy is the holder itself), not in DDP's buckets. Pickling keeps the
-    recipe alone.
+    The network is not a child of the module that holds this object. It is therefore missing from
+    ``parameters()``, state dicts, EMA copies (a deep copy returns the same holder) and the buckets
+    of DDP. A pickle contains the function that builds the network, but not the network.
 
     Args:
-        build: returns the network with its weights; picklable (a function or a partial).
-        memory_format: of its convolutions' weights.
+        build: Picklable function (or ``functools.partial``) that returns the network with its
+            weights.
+        memory_format: Memory format of the weights of convolutions.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.layers.training_only import TrainingOnly
+        >>> owner = torch.nn.Module()
+        >>> owner.teacher = TrainingOnly(lambda: torch.nn.Conv2d(3, 8, 3))
+        >>> owner.teacher.get(torch.device('cpu')).weight.requires_grad
+        False
+        >>> list(owner.parameters())
+        []
     """
 
     def __init__(
@@ -31,10 +42,17 @@ class TrainingOnly:
         self._device = torch.device('cpu')
 
     def get(self, device: torch.device) -> nn.Module:
-        """Return the network on a device, in eval mode and frozen; build it at the first call."""
+        """Return the network on a device, frozen and in evaluation mode.
+
+        Args:
+            device: Device of the network. The first call builds the network.
+
+        Returns:
+            The network.
+        """
         if self._network is None:
             network = self._build().eval().requires_grad_(False)
-            # torch's stubs lack this form of to()
+            # torch's type stubs lack this overload of to()
             self._network = network.to(memory_format=self._memory_format)  # type: ignore
         if self._device != device:
             self._network.to(device)

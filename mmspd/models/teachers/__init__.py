@@ -1,4 +1,4 @@
-"""Teachers: frozen high-level vision networks F_P, which see the sharp image."""
+"""Teachers: frozen high-level vision networks F_P that take the sharp image."""
 
 from mmspd.models.teachers.espnetv2 import ESPNetv2, ESPNetv2Backbone
 from mmspd.models.teachers.feature_teacher import FeatureTeacher

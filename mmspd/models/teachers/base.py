@@ -1,4 +1,4 @@
-"""Base of the teachers: a frozen network with a precision of its own."""
+"""Base class of the teachers: a frozen network with its own compute dtype."""
 
 from contextlib import contextmanager
 from typing import Iterator, Optional, Sequence
@@ -14,66 +14,79 @@ __all__ = ['Teacher']
 
 
 class Teacher(FeatureNet):
-    """Base class: a network that never changes once it is built.
+    """Base class of the teachers. A teacher stays frozen and in evaluation mode.
 
     Attributes:
-        channels: channels of the levels.
-        strides: strides of the levels on the image before ``scale``.
+        channels: Channels of the levels, fine to coarse.
+        strides: Strides of the levels on the image before it is enlarged by ``scale``.
+        dtype: Compute dtype, or ``None`` for the dtype of the surrounding autocast.
     """
 
     dtype: Optional[torch.dtype] = None
 
     def load_and_freeze(self, channels: Sequence[int], dtype: Optional[str] = None) -> None:
-        """Read the levels, load the weights and freeze; the last step of a constructor.
+        """Read the levels, load the weights and freeze the network.
+
+        A constructor calls this method last.
 
         Args:
-            channels: channels of the levels, as the config states them.
-            dtype: compute dtype, of :data:`~mmspd.utils.precision.PRECISIONS`; with a 16-bit
-                dtype, convolution and linear weights are stored in it. ``None`` computes as the
-                surrounding autocast says.
+            channels: Channels of the levels, as stated in the config.
+            dtype: Compute dtype, one of ``mmspd.utils.precision.PRECISIONS``. With a 16-bit
+                dtype, convolution and linear weights are stored in it. ``None`` uses the dtype of
+                the surrounding autocast.
 
         Raises:
-            UserError: the weights cannot be had or do not fit, or ``channels`` or ``dtype`` is
-                wrong.
+            UserError: The weights cannot be read or downloaded, the weights do not fit the network,
+                or ``channels`` or ``dtype`` is wrong.
         """
         if dtype not in (None, *PRECISIONS):
             raise UserError(
                 f'teacher.dtype={dtype!r} is unknown; use one of {", ".join(PRECISIONS)}.'
             )
-        self.train(False)  # SyncBN in training mode would refuse the probe once DDP is set up
+        self.train(False)  # under DDP, SyncBN in training mode rejects the tensors of spec()
         self.channels, self.strides = self.spec()
         if self.channels != tuple(channels):
             raise UserError(
                 f'teacher.channels={tuple(channels)} but its network returns {self.channels}; '
-                'state those.'
+                'set teacher.channels to these.'
             )
         self.load_weights()
         self.requires_grad_(False)
         if dtype is not None:
             self.dtype = getattr(torch, dtype)
-            # what autocast computes in it, whose weights it would cast anew in every step
+            # autocast would cast the weights of these layers in every step
             for part in self.modules():
                 if isinstance(part, (nn.Conv2d, nn.Linear)):
                     part.to(self.dtype)
 
     @contextmanager
     def precision(self, device: torch.device) -> Iterator[None]:
-        """Compute as the teacher's ``dtype`` says, and without gradients, within a ``with``.
+        """Compute in the ``dtype`` of the teacher and without gradients inside a ``with`` block.
+
+        Args:
+            device: The device of the computation.
 
         Raises:
-            UserError: the device does not compute in that precision.
+            UserError: The device does not support the dtype.
         """
         with torch.no_grad():
             if self.dtype is None:
                 yield
                 return
             if self.dtype == torch.float16 and device.type == 'cpu':
-                raise UserError("teacher.dtype='float16' needs an accelerator: use 'bfloat16'.")
+                raise UserError("teacher.dtype='float16' needs an accelerator; use 'bfloat16'.")
             half = self.dtype != torch.float32
             with torch.autocast(device.type, self.dtype if half else None, enabled=half):
                 yield
 
     def train(self, mode: bool = True) -> 'Teacher':
-        """Stay in evaluation mode, whatever is asked."""
+        """Stay in evaluation mode.
+
+        Args:
+            mode: Ignored.
+
+        Returns:
+            The teacher itself.
+        """
         super().train(False)
         return self

@@ -1,6 +1,9 @@
-"""ESPNetv2, a light segmentation network (Mehta et al., CVPR 2019), written from its paper.
+"""ESPNetv2, a light segmentation network, implemented from its paper.
 
-Tensors are named as in the files that its authors publish, which load strictly.
+The parameters have the same names as in the weight files of its authors, which load strictly.
+
+Source: Mehta et al., "ESPNetv2: A Light-weight, Power Efficient, and General Purpose Convolutional
+Neural Network", CVPR 2019.
 """
 
 import math
@@ -18,12 +21,12 @@ from mmspd.registry import MODELS
 __all__ = ['ESPNetv2', 'ESPNetv2Backbone']
 
 BRANCHES = 4
-POOL_SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)  # of the efficient pyramid pooling
-SMALLEST_POOL = 5
+POOL_SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)  # scales of the efficient pyramid pooling
+SMALLEST_POOL = 5  # smallest side of a scaled feature in pixels
 
 
 class _ConvNormAct(nn.Module):
-    """Convolution without bias, batch normalization and, unless it is left out, PReLU."""
+    """Convolution without bias, batch normalization and optionally PReLU."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, stride: int, groups: int, act: bool
@@ -55,7 +58,7 @@ class _NormAct(nn.Module):
 
 
 class _Dilated(nn.Module):
-    """Depth-wise 3x3 convolution with gaps."""
+    """Depth-wise dilated 3x3 convolution."""
 
     def __init__(self, channels: int, stride: int, dilation: int) -> None:
         super().__init__()
@@ -68,16 +71,20 @@ class _Dilated(nn.Module):
 
 
 def _dilations(receptive_field: int) -> List[int]:
-    """Dilations of the branches: 1, 2, 3, 4, those that reach beyond the limit set back to 1."""
-    reaching = range(1, BRANCHES + 1)
-    return sorted(rate if 2 * rate + 1 <= receptive_field else 1 for rate in reaching)
+    """Return the dilations of the branches.
+
+    They are 1, 2, 3 and 4. A dilation that exceeds the receptive field is replaced by 1.
+    """
+    rates = range(1, BRANCHES + 1)
+    return sorted(rate if 2 * rate + 1 <= receptive_field else 1 for rate in rates)
 
 
 class _EESP(nn.Module):
-    """Extremely efficient spatial pyramid: reduce, look at several ranges, sum up, expand.
+    """Extremely efficient spatial pyramid (EESP).
 
-    Group-wise 1x1 reduction, depth-wise dilated convolutions whose outputs are added up from the
-    smallest range to the largest (hierarchical feature fusion), group-wise 1x1 expansion.
+    A group-wise 1x1 convolution reduces the channels. Depth-wise dilated convolutions follow, and
+    their outputs are summed up from the smallest dilation to the largest (hierarchical feature
+    fusion). A group-wise 1x1 convolution expands the channels.
     """
 
     def __init__(
@@ -93,7 +100,7 @@ class _EESP(nn.Module):
         self.br_after_cat = _NormAct(out_channels)
         self.conv_1x1_exp = _ConvNormAct(out_channels, out_channels, 1, 1, BRANCHES, act=False)
         self.module_act = nn.PReLU(out_channels)
-        if stride > 1:  # in the published files, though a strided unit ends before it
+        if stride > 1:  # the published files contain this PReLU, but a strided unit does not use it
             self.module_act.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,7 +113,10 @@ class _EESP(nn.Module):
 
 
 class _StridedEESP(nn.Module):
-    """Halves a feature: a strided EESP beside average pooling, plus a shortcut to the image."""
+    """Halves a feature by a strided EESP and average pooling, and adds a projection of the image.
+
+    The outputs of the EESP and of the pooling are concatenated.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, receptive_field: int) -> None:
         super().__init__()
@@ -118,7 +128,15 @@ class _StridedEESP(nn.Module):
         self.act = nn.PReLU(out_channels)
 
     def forward(self, x: Tensor, img: Tensor) -> Tensor:
-        """Halve ``x``; ``img`` is the image, already reduced to the resulting size."""
+        """Halve a feature.
+
+        Args:
+            x: Feature ``(N, C, H, W)``.
+            img: The image, reduced to the size of the result.
+
+        Returns:
+            ``(N, out_channels, ceil(H / 2), ceil(W / 2))``.
+        """
         halved = torch.cat([_halve(x), self.eesp(x)], dim=1)
         return self.act(halved + self.inp_reinf(img))
 
@@ -128,7 +146,7 @@ def _halve(x: Tensor) -> Tensor:
 
 
 class _Encoder(nn.Module):
-    """The encoder: levels at strides 2, 4, 8 and 16, as many as are asked for."""
+    """Encoder with one to four levels, at strides 2, 4, 8 and 16."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -157,19 +175,29 @@ class _Encoder(nn.Module):
 
 
 def _widths(multiplier: float) -> List[int]:
-    """Channels of the encoder's levels."""
+    """Return the channels of the encoder levels, fine to coarse."""
     base = math.ceil(32 * multiplier / BRANCHES) * BRANCHES
     return [min(base, 32), base * 2, base * 4, base * 8]
 
 
 @MODELS.register_module()
 class ESPNetv2Backbone(BaseModule):
-    """Encoder of ESPNetv2: features of a segmentation network, fine to coarse.
+    """Encoder of ESPNetv2, which returns features of a segmentation network.
 
     Args:
-        width_multiplier: s of the paper; 2.0 is its largest network.
-        out_indices: levels to return, of 0 ... 3 at strides 2, 4, 8 and 16. Deeper ones are not
-            built.
+        width_multiplier: The factor s of the paper. Its largest network has 2.0.
+        out_indices: Levels to return. Levels 0, 1, 2 and 3 have strides 2, 4, 8 and 16. Levels
+            deeper than the last one are not built.
+
+    Raises:
+        UserError: ``out_indices`` is empty or names an unknown level.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.teachers import ESPNetv2Backbone
+        >>> net = ESPNetv2Backbone(width_multiplier=0.5, out_indices=(0, 1)).eval()
+        >>> [tuple(feature.shape) for feature in net(torch.zeros(1, 3, 32, 32))]
+        [(1, 16, 16, 16), (1, 32, 8, 8)]
     """
 
     def __init__(
@@ -178,19 +206,27 @@ class ESPNetv2Backbone(BaseModule):
         super().__init__()
         if not out_indices or not set(out_indices) <= set(range(4)):
             raise UserError(
-                f'ESPNetv2 out_indices={tuple(out_indices)} must name levels out of 0, 1, 2 and 3.'
+                f'ESPNetv2Backbone.out_indices={tuple(out_indices)} is invalid; use one or more of '
+                '0, 1, 2 and 3.'
             )
         self.out_indices = tuple(out_indices)
         self.base_net = _Encoder(_widths(width_multiplier)[: max(out_indices) + 1])
 
     def forward(self, img: Tensor) -> Tuple[Tensor, ...]:
-        """Extract features of ``(N, 3, H, W)``, RGB with ImageNet's mean and deviation."""
+        """Extract features.
+
+        Args:
+            img: ``(N, 3, H, W)``, RGB, normalized by ImageNet's mean and standard deviation.
+
+        Returns:
+            One feature per index of ``out_indices``, in that order.
+        """
         levels = self.base_net(img)
         return tuple(levels[index] for index in self.out_indices)
 
 
 def _named(name: str, *layers: nn.Module) -> nn.Sequential:
-    """Layers under one more name, as the decoder's tensors have it."""
+    """Put layers into a named submodule, because the published decoder weights have this name."""
     return nn.Sequential(OrderedDict({name: nn.Sequential(*layers)}))
 
 
@@ -210,7 +246,7 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class _PyramidPool(nn.Module):
-    """Efficient pyramid pooling: depth-wise convolutions at several scales of a thin feature."""
+    """Efficient pyramid pooling: depth-wise convolutions at several scales of a reduced feature."""
 
     def __init__(self, in_channels: int, inner: int, out_channels: int, last: bool) -> None:
         super().__init__()
@@ -221,7 +257,7 @@ class _PyramidPool(nn.Module):
         )
         self.merge_layer = nn.Sequential(
             _norm_act(inner * scales),
-            nn.ChannelShuffle(scales),  # the scales of one channel side by side
+            nn.ChannelShuffle(scales),  # puts the scales of one channel side by side
             _conv_norm_act(inner * scales, inner, 3, inner),
             nn.Conv2d(inner, out_channels, 1, bias=last),
         )
@@ -245,7 +281,10 @@ class _PyramidPool(nn.Module):
 
 
 class _SkipProjection(nn.Module):
-    """Brings an encoder feature to the decoder's channels, weighted by its global content."""
+    """Projects an encoder feature to the channels of the decoder and applies channel weights.
+
+    The weights are computed from the global average of the feature.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -266,8 +305,15 @@ class ESPNetv2(ESPNetv2Backbone):
     """ESPNetv2 for semantic segmentation.
 
     Args:
-        num_classes: 21 of the files trained on PASCAL VOC, 20 of those on Cityscapes.
-        width_multiplier: s of the paper and of the files' names.
+        num_classes: Number of classes. The published files have 21 (PASCAL VOC) or 20 (Cityscapes).
+        width_multiplier: The factor s of the paper and of the names of the published files.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.teachers import ESPNetv2
+        >>> net = ESPNetv2(num_classes=21, width_multiplier=0.5).eval()
+        >>> net(torch.zeros(1, 3, 35, 45)).shape
+        torch.Size([1, 21, 35, 45])
     """
 
     def __init__(self, num_classes: int, width_multiplier: float = 2.0) -> None:
@@ -290,7 +336,8 @@ class ESPNetv2(ESPNetv2Backbone):
         """Segment an image.
 
         Args:
-            img: ``(N, 3, H, W)``, RGB with ImageNet's mean and deviation, any size.
+            img: ``(N, 3, H, W)``, RGB, normalized by ImageNet's mean and standard deviation. Any
+                size is valid.
 
         Returns:
             Logits ``(N, num_classes, H, W)``.

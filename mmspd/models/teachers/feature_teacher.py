@@ -1,4 +1,4 @@
-"""FeatureTeacher: a frozen backbone, which sees the sharp image."""
+"""FeatureTeacher: a frozen backbone that takes the sharp image."""
 
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -15,27 +15,41 @@ class FeatureTeacher(Teacher):
     """Frozen backbone that turns the sharp image into the features f_gt (section 3.1.1).
 
     Args:
-        backbone: config of an mmpretrain, mmseg or (through ``mmpretrain.TIMMBackbone``) timm
-            backbone that returns the feature levels, fine to coarse.
-        channels: channels of those levels; stated, because the distillation heads are made
-            before the teacher is.
-        weights: file, URL or mmengine scheme (``torchvision://resnet50``); ``'timm'`` for the
-            weights timm itself downloads; ``'random'``, which must be asked for. Loading is
-            strict: a teacher with one missing tensor is refused.
+        backbone: Config of an mmpretrain, mmseg or timm backbone that returns the feature levels,
+            fine to coarse. Use a timm backbone through ``mmpretrain.TIMMBackbone``.
+        channels: Channels of these levels. The config states them because the distillation heads
+            are built before the teacher.
+        weights: File, URL or mmengine scheme (``torchvision://resnet50``). ``'timm'`` lets timm
+            download its own weights; ``'random'`` loads no weights. Loading is strict: one missing
+            tensor is an error.
         mean: RGB mean in 0..255, as in the project's data preprocessor.
         std: RGB standard deviation in 0..255.
-        scale: how many times the sharp image is enlarged first; 2 turns features at strides
-            4/8/16 into strides 2/4/8 of the crop.
-        dtype: ``'float32'``, ``'bfloat16'`` or ``'float16'`` whatever the rest is trained in;
-            ``None`` as the surrounding autocast. The distillation loss is float32 in any case.
+        scale: Factor by which the sharp image is enlarged first. With 2, features at strides 4, 8
+            and 16 get strides 2, 4 and 8 on the crop.
+        dtype: Compute dtype of the teacher, independent of the other networks: ``'float32'``,
+            ``'bfloat16'`` or ``'float16'``. ``None`` uses the dtype of the surrounding autocast.
+            The distillation loss is always computed in float32.
 
     Attributes:
-        channels: channels of the levels.
-        strides: strides of the levels on the image before ``scale``.
+        channels: Channels of the levels, fine to coarse.
+        strides: Strides of the levels on the image before it is enlarged by ``scale``.
 
     Raises:
-        UserError: the weights cannot be had or do not fit, or ``channels`` is not what the
-            backbone returns.
+        UserError: The weights cannot be read or downloaded, the weights do not fit the backbone, or
+            ``channels`` differs from the channels of the backbone.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.registry import build_model
+        >>> teacher = build_model(dict(
+        ...     type='mmspd.FeatureTeacher',
+        ...     backbone=dict(type='mmpretrain.ResNet', depth=18, out_indices=(0, 1, 2)),
+        ...     channels=(64, 128, 256),
+        ...     weights='random'))
+        >>> teacher.strides
+        (2, 4, 8)
+        >>> [tuple(feature.shape) for feature in teacher(torch.zeros(1, 3, 32, 32))]
+        [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4)]
     """
 
     def __init__(
@@ -56,10 +70,11 @@ class FeatureTeacher(Teacher):
         """Extract f_gt^1 ... f_gt^L.
 
         Args:
-            img: sharp image ``(N, 3, H, W)``, RGB, [0, 1].
+            img: Sharp image ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            One map ``(N, C_i, H / s_i, W / s_i)`` per level, fine to coarse, without gradient.
+            One feature map ``(N, C_i, H / s_i, W / s_i)`` per level, fine to coarse, without
+            gradient.
         """
         with self.precision(img.device):
             return super().forward(img)

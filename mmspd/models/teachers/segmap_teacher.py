@@ -1,4 +1,4 @@
-"""SegmapTeacher: a frozen segmentation network, which sees the sharp image."""
+"""SegmapTeacher: a frozen segmentation network that takes the sharp image."""
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -17,30 +17,43 @@ __all__ = ['SegmapTeacher']
 class SegmapTeacher(Teacher):
     """Frozen segmentor that turns the sharp image into a segmentation map (section 3.1.1).
 
-    The map of the whole image is brought to the strides of the prior: each cell holds the mean
-    probability of its pixels' classes, or the class for which that mean is the largest.
+    The segmentation map is reduced to the strides of the prior. Each cell holds the mean class
+    probabilities of its pixels, or 1 for the class with the largest mean and 0 for the others.
 
     Args:
-        segmentor: config of any mmseg segmentor (its types are looked up in mmseg's scope), or of
-            a network that returns logits ``(N, classes, H, W)``, such as ``mmspd.ESPNetv2``.
-        channels: the number of classes, once per level; stated, because the distillation loss is
-            made before the teacher is.
-        weights: as in :class:`~mmspd.models.teachers.FeatureTeacher`; the checkpoint of
-            the segmentor, loaded strictly.
-        strides: strides of the prior on the image, fine to coarse.
-        mean: RGB mean in 0..255, as in the segmentor's data preprocessor.
+        segmentor: Config of an mmseg segmentor (its types are looked up in the scope of mmseg), or
+            of a network that returns logits ``(N, classes, H, W)``, such as ``mmspd.ESPNetv2``.
+        channels: The number of classes, once per level. The config states it because the
+            distillation loss is built before the teacher.
+        weights: Checkpoint of the segmentor, loaded strictly. The same forms are valid as in
+            :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`.
+        strides: Strides of the prior on the image, fine to coarse.
+        mean: RGB mean in 0..255, as in the data preprocessor of the segmentor.
         std: RGB standard deviation in 0..255.
-        scale: how many times the sharp image is enlarged before the segmentor sees it.
+        scale: Factor by which the sharp image is enlarged before the segmentor.
         form: ``'probability'`` or ``'onehot'``.
-        dtype: precision of the segmentor, as in :class:`~mmspd.models.teachers.FeatureTeacher`.
+        dtype: Compute dtype of the segmentor, as in
+            :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`.
 
     Attributes:
-        channels: channels of the levels.
-        strides: strides of the levels on the image before ``scale``.
+        channels: Channels of the levels, fine to coarse.
+        strides: Strides of the levels on the image before it is enlarged by ``scale``.
 
     Raises:
-        UserError: the weights cannot be had or do not fit, or ``channels`` is not what the
-            segmentor returns.
+        UserError: The weights cannot be read or downloaded, the weights do not fit the segmentor,
+            ``channels`` differs from the classes of the segmentor, or the segmentor has one output
+            channel only.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.registry import build_model
+        >>> teacher = build_model(dict(
+        ...     type='mmspd.SegmapTeacher',
+        ...     segmentor=dict(type='mmspd.ESPNetv2', num_classes=5, width_multiplier=0.5),
+        ...     channels=(5, 5, 5),
+        ...     weights='random'))
+        >>> [tuple(segmap.shape) for segmap in teacher(torch.zeros(1, 3, 32, 32))]
+        [(1, 5, 16, 16), (1, 5, 8, 8), (1, 5, 4, 4)]
     """
 
     def __init__(
@@ -61,19 +74,19 @@ class SegmapTeacher(Teacher):
         self.load_and_freeze(channels, dtype)
         if min(self.channels) < 2:
             raise UserError(
-                'The teacher has one output channel, which is no distribution over classes; let '
-                'teacher.segmentor.decode_head have out_channels=2 or more.'
+                'The teacher has one output channel, which is not a distribution over classes; set '
+                'teacher.segmentor.decode_head.out_channels to 2 or more.'
             )
 
     def forward(self, img: Tensor) -> Tuple[Tensor, ...]:
         """Segment a sharp image.
 
         Args:
-            img: ``(N, 3, H, W)``, RGB, [0, 1], sides multiples of the largest stride.
+            img: ``(N, 3, H, W)``, RGB, [0, 1]. Both sides are multiples of the largest stride.
 
         Returns:
-            One map ``(N, classes, H / s_i, W / s_i)`` per level, fine to coarse, float32; over the
-            classes it sums to 1.
+            One float32 map ``(N, classes, H / s_i, W / s_i)`` per level, fine to coarse. The
+            classes of a cell sum to 1.
         """
         with self.precision(img.device):
             probability = self._logits(self.prepare(img)).float().softmax(dim=1)
@@ -81,7 +94,7 @@ class SegmapTeacher(Teacher):
         return tuple(one_hot(level) if self.form == 'onehot' else level for level in levels)
 
     def _logits(self, img: Tensor) -> Tensor:
-        """Logits at the size of the image."""
+        """Compute logits at the size of the image."""
         if not hasattr(self.backbone, 'encode_decode'):
             return self.backbone(img)
         size = tuple(img.shape[-2:])
@@ -91,11 +104,11 @@ class SegmapTeacher(Teacher):
 
 
 def _in_scope(segmentor: Dict[str, Any]) -> Dict[str, Any]:
-    """Let the parts of an mmseg segmentor be found without their prefix."""
+    """Set the scope mmseg, so that the types of an mmseg segmentor need no prefix."""
     if segmentor.get('data_preprocessor'):
         raise UserError(
-            'teacher.segmentor.data_preprocessor is not used; state its mean and std as '
-            'teacher.mean and teacher.std, and remove it.'
+            'teacher.segmentor.data_preprocessor is not used; remove it and set its mean and std '
+            'as teacher.mean and teacher.std.'
         )
     if segmentor.get('type', '').startswith('mmspd.'):
         return segmentor

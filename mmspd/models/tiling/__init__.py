@@ -1,8 +1,8 @@
-"""Restoring an image of any size within a memory budget, by tiles that fade into each other.
+"""Restore images of any size within a memory budget, by overlapping tiles that are blended.
 
-The restorer runs tile by tile. Where it is guided, all tiles are shown crops of the one prior of
-the whole image; where that does not fit, the prior of each tile is computed with so much of its
-surroundings that a convolutional F_S gives the very same.
+The restorer runs tile by tile. The tiles of a guided restorer take crops of the prior of the whole
+image. If that prior exceeds the memory, the prior of each tile is computed from the tile and a
+margin around it. The margin is large enough that a convolutional F_S returns the same prior.
 """
 
 from mmspd.models.tiling.network import TileNetwork

@@ -1,4 +1,4 @@
-"""Where the tiles of an image lie, and how they fade into each other."""
+"""Positions and blending weights of the tiles of an image."""
 
 from typing import List, NamedTuple
 
@@ -10,26 +10,36 @@ __all__ = ['Span', 'fades', 'spans']
 
 
 class Span(NamedTuple):
-    """Pixels from ``start`` to ``stop`` along an axis."""
+    """A range of pixels along an axis.
+
+    Attributes:
+        start: First pixel.
+        stop: The pixel behind the last one.
+    """
 
     start: int
     stop: int
 
 
 def spans(length: int, tile: int, overlap: int, multiple: int, shrink: bool = True) -> List[Span]:
-    """Cover an axis by as few overlapping tiles as can be, of equal length but for the last.
+    """Cover an axis by the smallest number of overlapping tiles.
 
     Args:
-        length: pixels of the axis.
-        tile: longest tile, a multiple of ``multiple``.
-        overlap: how far neighbors overlap at least, likewise; below ``tile``.
-        multiple: tiles start at multiples of it.
-        shrink: make the tiles as short as their number allows; without it they are ``tile`` long
-            and overlap by more.
+        length: Length of the axis in pixels.
+        tile: Largest length of a tile, a multiple of ``multiple``.
+        overlap: Smallest overlap of neighbors, a multiple of ``multiple`` and below ``tile``.
+        multiple: Tiles start at multiples of this number.
+        shrink: Make the tiles as short as their number allows. Otherwise the tiles are ``tile``
+            pixels long and overlap more.
 
     Returns:
-        The tiles in order; the last one ends at ``length`` and may be shorter by less than
-        ``multiple``. The others are multiples of ``multiple`` long.
+        The tiles in order. All tiles have the same length, a multiple of ``multiple``. Only the
+        last tile, which ends at ``length``, may be shorter, by less than ``multiple``.
+
+    Examples:
+        >>> from mmspd.models.tiling.grid import spans
+        >>> spans(20, tile=8, overlap=2, multiple=2)
+        [Span(start=0, stop=8), Span(start=6, stop=14), Span(start=12, stop=20)]
     """
     if length <= tile:
         return [Span(0, length)]
@@ -41,16 +51,25 @@ def spans(length: int, tile: int, overlap: int, multiple: int, shrink: bool = Tr
 
 
 def fades(tiles: List[Span]) -> List[np.ndarray]:
-    """Weights of the pixels of each tile, which sum to one at every pixel of the axis.
+    """Compute the blending weights of the tiles.
 
-    Neighbors fade into each other over their overlap. A pixel belongs to two tiles at most;
-    where three reach it, the outer one has weight zero.
+    The weights of all tiles sum to one at every pixel of the axis. Neighbors are blended over their
+    overlap. At most two tiles have a positive weight at a pixel. If three tiles cover a pixel, the
+    outer one has weight zero.
 
     Args:
-        tiles: what :func:`spans` returned.
+        tiles: The tiles that :func:`spans` returned.
 
     Returns:
         For each tile, float32 weights of shape ``(stop - start,)``.
+
+    Examples:
+        >>> from mmspd.models.tiling.grid import Span, fades
+        >>> left, right = fades([Span(0, 4), Span(2, 6)])
+        >>> left.round(2)
+        array([1.  , 1.  , 0.85, 0.15], dtype=float32)
+        >>> right.round(2)
+        array([0.15, 0.85, 1.  , 1.  ], dtype=float32)
     """
     weights = [np.ones(tile.stop - tile.start, np.float32) for tile in tiles]
     for i, (left, right) in enumerate(zip(tiles, tiles[1:])):

@@ -1,4 +1,4 @@
-"""The memory that a process can get on a device, and what it holds."""
+"""Free and used memory of a process on a device."""
 
 from pathlib import Path
 from typing import Any, Optional
@@ -8,7 +8,8 @@ import torch
 
 __all__ = ['free_memory', 'held_memory']
 
-# limit, use, statistics and the name there of reclaimable file cache: control groups 2, then 1
+# Files with the limit, the use and the statistics, and the key of the reclaimable file cache in the
+# statistics. The first entry is for version 2 of Linux control groups, the second for version 1.
 _CGROUPS = (
     ('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
     (
@@ -21,27 +22,36 @@ _CGROUPS = (
 
 
 def free_memory(device: torch.device, cgroups: Path = Path('/sys/fs/cgroup')) -> int:
-    """Memory in bytes that a process can still get on a device.
+    """Return the memory that a process can still allocate on a device.
 
-    On the CPU, and on accelerators that share its memory, the limit of a container counts as well
-    as the machine's memory.
+    On the CPU, and on accelerators that share its memory, the limit of a container counts too.
 
     Args:
-        device: the device.
-        cgroups: where the system writes the limits of a container.
+        device: The device.
+        cgroups: Folder where the system writes the limits of a container.
+
+    Returns:
+        Bytes.
     """
     backend = _own_memory(device)
     if backend is None:
         left = _left_in_container(cgroups)
         available = psutil.virtual_memory().available
         return available if left is None else min(available, left)
-    # what PyTorch keeps for later is free for this process
+    # this process can use the memory that PyTorch has reserved but not allocated
     kept = backend.memory_reserved(device) - backend.memory_allocated(device)
     return backend.mem_get_info(device)[0] + kept
 
 
 def held_memory(device: torch.device) -> int:
-    """Memory in bytes that this process holds on a device: its resident set on the CPU."""
+    """Return the memory that this process uses on a device.
+
+    Args:
+        device: The device. On the CPU, the resident set counts.
+
+    Returns:
+        Bytes.
+    """
     backend = _own_memory(device)
     if backend is None:
         return psutil.Process().memory_info().rss
@@ -49,13 +59,13 @@ def held_memory(device: torch.device) -> int:
 
 
 def _own_memory(device: torch.device) -> Optional[Any]:
-    """PyTorch's module for a device that has memory of its own; None where it shares the CPU's."""
+    """Return PyTorch's module of a device, or None if the device shares the memory of the CPU."""
     backend = getattr(torch, device.type)
     return backend if hasattr(backend, 'mem_get_info') else None
 
 
 def _left_in_container(cgroups: Path) -> Optional[int]:
-    """What is left of a container's limit; None where there is none."""
+    """Return the bytes left of the limit of a container, or None if there is no limit."""
     for limit, used, statistics, cache in _CGROUPS:
         if not (cgroups / limit).is_file():
             continue

@@ -1,4 +1,4 @@
-"""Running a generator on parts of an image, and the memory that this takes."""
+"""Run a generator on parts of an image, and estimate the memory that it needs."""
 
 import math
 import weakref
@@ -16,18 +16,19 @@ from mmspd.models.tiling.grid import Span
 
 __all__ = ['TileNetwork']
 
-MULTIPLE = 64  # a multiple of the strides of any network, for those that do not state theirs
-# Pixels around a tile for its prior. ConvExtractor sees 151 far by default and 207 with its larger
-# num_blocks=(4, 6, 8), EfficientNet-Lite0 of the image at twice its size 96: there the prior is the
-# very same as that of the whole image. Backbones that pool over the image (squeeze and excitation)
-# pool over the tile and these surroundings instead.
+MULTIPLE = 64  # default for networks that do not state the multiple of their strides
+# Margin in pixels around a tile, used to compute the prior of the tile alone. The receptive field
+# of ConvExtractor reaches 151 pixels by default and 207 with num_blocks=(4, 6, 8). That of
+# EfficientNet-Lite0 on the image at twice its size reaches 96. For these the prior equals the prior
+# of the whole image. Backbones that pool over the image (squeeze and excitation) pool over the tile
+# and the margin instead.
 SURROUNDINGS = 256
-# what an allocator keeps beyond the tensors alive; see peak_memory for the measurement
+# Memory that an allocator keeps beyond the live tensors; see peak_memory for the measurement.
 KEPT_FACTOR, KEPT_BYTES = 1.25, 128 * 2**20
 
 
-#: The multiple that a network accepts, and the memory of the cases counted so far, so that a folder
-#: of photos is not measured photo by photo.
+#: The multiple that a network accepts and the memory of the tile sizes counted so far. The cache
+#: avoids a new estimate for every photo of a folder.
 _MEASURED: 'weakref.WeakKeyDictionary[nn.Module, Tuple[int, Dict[Tuple[Any, ...], int]]]' = (
     weakref.WeakKeyDictionary()
 )
@@ -37,10 +38,24 @@ class TileNetwork:
     """Runs a generator on tiles and estimates the memory it needs.
 
     Args:
-        model: in evaluation mode, on its device; or its generator.
-        compiled: how the restorer is compiled for each size of tile; ``True`` for CUDA graphs on
-            an accelerator. The prior, a small part of the work, is not compiled, because it sees
-            the whole image.
+        model: A model with a ``generator``, or a generator, in evaluation mode and on its device.
+        compiled: Compile the restorer once for each tile size. ``True`` uses CUDA graphs on an
+            accelerator. The prior is never compiled: it takes the whole image, and it is a small
+            part of the work.
+
+    Attributes:
+        multiple: Tiles start at multiples of this number of pixels.
+        surroundings: Margin in pixels around a tile for its own prior, 0 without a prior.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.restorers import UNet
+        >>> from mmspd.models.tiling import TileNetwork
+        >>> from mmspd.models.tiling.grid import Span
+        >>> net = TileNetwork(UNet(base=4, num_res=1).eval())
+        >>> with torch.no_grad():
+        ...     net.restore_tile(torch.zeros(1, 3, 64, 96), Span(0, 32), Span(32, 96)).shape
+        torch.Size([1, 3, 32, 64])
     """
 
     def __init__(self, model: nn.Module, compiled: Union[bool, Compiled] = False) -> None:
@@ -54,7 +69,7 @@ class TileNetwork:
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
-            # CUDA graphs reuse the memory of a result, which is copied before the next tile
+            # CUDA graphs overwrite a result at the next call; restore_images() copies it before
             mode = None if self.device.type == 'cpu' else 'reduce-overhead'
             compiled = Compiled(compiled and dict(dynamic=False, mode=mode))
         self._compiled = compiled
@@ -65,28 +80,36 @@ class TileNetwork:
         return self._compiled.options is not False
 
     def load(self, img: Tensor) -> Tensor:
-        """Bring ``(N, 3, h, w)`` to the device, as float32."""
+        """Move images to the device of the network.
+
+        Args:
+            img: ``(N, 3, h, w)``.
+
+        Returns:
+            The same images as float32, in the memory format of the model.
+        """
         img = img.to(self.device, torch.float32)
         return img.contiguous(memory_format=self.memory_format)
 
     def restore_tile(
         self, img: Tensor, rows: Span, columns: Span, prior: Optional[Sequence[Tensor]] = None
     ) -> Tensor:
-        """Restore a part of images on the device.
+        """Restore a part of images.
 
         Args:
-            img: ``(N, 3, H, W)``.
-            rows: the part; starts at a multiple of :attr:`multiple`.
-            columns: likewise.
-            prior: that of the part. Where it is ``None`` it is cut out of the images'.
+            img: ``(N, 3, H, W)``, RGB, [0, 1], on the device of the network.
+            rows: Rows of the part. They start at a multiple of :attr:`multiple`.
+            columns: Columns of the part. They start at a multiple of :attr:`multiple`.
+            prior: Prior of the part. With ``None``, the prior of ``img`` is computed and cropped.
 
         Returns:
-            ``(N, 3, rows, columns)``, padded to what the restorer accepts.
+            ``(N, 3, h, w)``, the sizes of ``rows`` and ``columns`` rounded up to a multiple that
+            the restorer accepts.
         """
         if self.guided and prior is None:
             prior = self.crop(self.compute_prior(img), rows, columns)
         part = img[..., rows.start : rows.stop, columns.start : columns.stop]
-        # one size and memory layout for all tiles: both are part of what is compiled for
+        # a compiled program is valid for one size and one memory layout
         part = pad_to_multiple(part, self.multiple if self.is_compiled else self.accepted)
         part = part.contiguous(memory_format=self.memory_format)
         if part.is_meta:
@@ -94,11 +117,28 @@ class TileNetwork:
         return self._compiled(_restore, self.generator, part, prior)
 
     def compute_prior(self, img: Tensor) -> List[Tensor]:
-        """Extract the prior of an image on the device, padded to :attr:`multiple`."""
+        """Compute the prior of images.
+
+        Args:
+            img: ``(N, 3, H, W)``, RGB, [0, 1], on the device of the network. It is padded to
+                :attr:`multiple`.
+
+        Returns:
+            The levels of the prior, fine to coarse.
+        """
         return self.generator.compute_prior(pad_to_multiple(img, self.multiple))
 
     def crop(self, prior: Sequence[Tensor], rows: Span, columns: Span) -> List[Tensor]:
-        """Cut the prior of a part out of an image's."""
+        """Crop the prior of an image to a part of the image.
+
+        Args:
+            prior: The levels of the prior of the image.
+            rows: Rows of the part. They start at a multiple of :attr:`multiple`.
+            columns: Columns of the part. They start at a multiple of :attr:`multiple`.
+
+        Returns:
+            The levels of the prior of the part, whose size is rounded up to :attr:`multiple`.
+        """
         (top, left), strides = (rows.start, columns.start), self.generator.prior.strides
         bottom = top + round_up(rows.stop - top, self.multiple)
         right = left + round_up(columns.stop - left, self.multiple)
@@ -110,9 +150,16 @@ class TileNetwork:
         ]
 
     def cost(self, size: Tuple[int, int], tile: Tuple[int, int], whole_prior: bool) -> int:
-        """Bytes that :meth:`restore_tile` takes for a tile of an image, in float32.
+        """Estimate the memory of :meth:`restore_tile` in float32.
 
-        Beside the prior of the whole image, where there is one.
+        Args:
+            size: Height and width of the image.
+            tile: Height and width of the tile.
+            whole_prior: The tile takes its prior from the prior of the whole image. The estimate
+                does not include the prior of the whole image.
+
+        Returns:
+            Bytes.
         """
         margin = 0 if whole_prior else 2 * self.surroundings
         around = tuple(min(length, side + margin) for length, side in zip(size, tile))
@@ -127,7 +174,15 @@ class TileNetwork:
         return self._cost((*around, *tile, whole_prior), forward)
 
     def prior_cost(self, height: int, width: int) -> int:
-        """Bytes that computing the prior of an image takes, in float32."""
+        """Estimate the memory of computing the prior of an image in float32.
+
+        Args:
+            height: Height of the image.
+            width: Width of the image.
+
+        Returns:
+            Bytes.
+        """
 
         def forward() -> None:
             self.compute_prior(torch.empty(1, 3, height, width, device='meta'))
@@ -135,11 +190,27 @@ class TileNetwork:
         return self._cost((height, width), forward)
 
     def prior_size(self, height: int, width: int) -> int:
-        """Bytes of the prior of an image, in float32."""
+        """Compute the size of the prior of an image in float32.
+
+        Args:
+            height: Height of the image.
+            width: Width of the image.
+
+        Returns:
+            Bytes.
+        """
         return 4 * sum(math.prod(shape) for shape in self.prior_shapes(height, width))
 
     def prior_shapes(self, height: int, width: int) -> List[Tuple[int, ...]]:
-        """Shapes of the levels of the prior of an image."""
+        """Compute the shapes of the levels of the prior of an image.
+
+        Args:
+            height: Height of the image.
+            width: Width of the image.
+
+        Returns:
+            One shape ``(1, C_i, H_i, W_i)`` per level, fine to coarse.
+        """
         height, width = round_up(height, self.multiple), round_up(width, self.multiple)
         prior = self.generator.prior
         return [
@@ -154,20 +225,20 @@ class TileNetwork:
 
 
 def _restore(generator: Any, img: Tensor, prior: Optional[Sequence[Tensor]]) -> Tensor:
-    """Restore images, with their prior where the generator is guided."""
+    """Restore images, with their prior if the generator is guided."""
     outputs = generator(img) if prior is None else generator.restore_with_prior(img, prior)
     return as_list(outputs)[-1]
 
 
 def _accepted_multiple(generator: nn.Module) -> int:
-    """The multiple that a restorer wants both sides to be of: 1 where it pads by itself."""
+    """Find the multiple that a restorer requires of both sides; 1 if it pads images itself."""
     restorer = getattr(generator, 'restorer', generator)
     if isinstance(restorer, Restorer):
         return 1
     for multiple in (1, 2, 4, 8, 16, 32):
         try:
             with shapes_only(restorer):
-                # some pad large images only, as reflection padding needs an image of some size
+                # some restorers fail on tiny images, which reflection padding cannot pad
                 for side in (multiple, 128 + multiple):
                     restorer(torch.empty(1, 3, side, side, device='meta'))
         except (RuntimeError, ValueError, AssertionError):

@@ -1,4 +1,4 @@
-"""Which tiles an image is restored in, by the memory there is."""
+"""Choose the tiles of an image by the free memory."""
 
 from typing import List, NamedTuple, Tuple, Union
 
@@ -9,17 +9,17 @@ from mmspd.models.tiling.network import TileNetwork
 
 __all__ = ['Plan', 'choose_tiles']
 
-SMALLEST_TILE = 384  # that 'auto' chooses: smaller ones see too little of the image
+SMALLEST_TILE = 384  # smallest choice of 'auto', because smaller tiles lack context
 
 
 class Plan(NamedTuple):
-    """Tiles of an image.
+    """Tiles of an image: the grid of all pairs of ``rows`` and ``columns``.
 
     Attributes:
-        rows: where they lie.
-        columns: likewise.
-        whole_prior: whether they take their priors from that of the whole image.
-        batch: how many are restored at a time.
+        rows: Rows of the tiles.
+        columns: Columns of the tiles.
+        whole_prior: Whether the tiles take crops of the prior of the whole image.
+        batch: Number of tiles that are restored at a time.
     """
 
     rows: List[Span]
@@ -29,7 +29,14 @@ class Plan(NamedTuple):
 
     @classmethod
     def whole(cls, size: Tuple[int, int]) -> 'Plan':
-        """One tile, the whole image of height and width ``size``."""
+        """Make a plan of one tile, the whole image.
+
+        Args:
+            size: Height and width of the image.
+
+        Returns:
+            The plan.
+        """
         return cls([Span(0, size[0])], [Span(0, size[1])], whole_prior=False, batch=1)
 
     @property
@@ -50,17 +57,32 @@ def choose_tiles(
     """Choose the tiles of an image.
 
     Args:
-        net: the network.
-        size: height and width of the image.
-        tile: side of the tiles; ``'auto'`` for the whole image if it fits the memory, else the
-            largest tiles that do.
-        overlap: of the tiles.
-        free: bytes of memory.
-        batch: how many tiles are restored at a time at most; one where each has a prior of its own.
-        shrink: see :func:`~mmspd.models.tiling.grid.spans`.
+        net: The network.
+        size: Height and width of the image.
+        tile: Side of the tiles in pixels. ``'auto'`` chooses the whole image if it fits into the
+            memory, and otherwise the largest tiles that fit.
+        overlap: Smallest overlap of neighboring tiles in pixels.
+        free: Free memory in bytes.
+        batch: Largest number of tiles that are restored at a time. Tiles that compute their own
+            prior are restored one by one.
+        shrink: See :func:`~mmspd.models.tiling.grid.spans`.
+
+    Returns:
+        The plan.
 
     Raises:
-        UserError: not even small tiles fit.
+        UserError: ``tile`` is ``'auto'`` and the smallest tiles exceed the memory.
+
+    Examples:
+        >>> from mmspd.models.restorers import UNet
+        >>> from mmspd.models.tiling import TileNetwork
+        >>> from mmspd.models.tiling.plan import choose_tiles
+        >>> net = TileNetwork(UNet(base=4, num_res=1).eval())
+        >>> plan = choose_tiles(net, (720, 1280), tile=512, overlap=64, free=2**30)
+        >>> plan.columns
+        [Span(start=0, stop=472), Span(start=404, stop=876), Span(start=808, stop=1280)]
+        >>> choose_tiles(net, (720, 1280), tile='auto', overlap=64, free=2**30).tile
+        (720, 1280)
     """
 
     def plan(side: int, whole_prior: bool) -> Plan:
@@ -77,7 +99,7 @@ def choose_tiles(
     longest = round_up(max(size), net.multiple)
     if tile == 'auto' and lacking(plan(longest, False)) <= 0:
         return plan(longest, False)
-    # with more than half of the memory for the prior, the tiles would be small and many
+    # a prior that takes more than half of the memory would leave room for small tiles only
     whole_prior = net.guided and net.prior_size(*size) <= free // 2
     whole_prior = whole_prior and net.prior_cost(*size) <= free
     if isinstance(tile, int):
@@ -89,8 +111,8 @@ def choose_tiles(
     missing = lacking(plan(smallest, whole_prior))
     if missing > 0:
         raise UserError(
-            f'Tiles of {smallest} pixels, the smallest, take {missing / 2**20:.0f} MiB more memory '
-            'than there is: raise memory_budget by as much, or state a smaller tile.'
+            f'The smallest automatic tiles ({smallest} pixels) need {missing / 2**20:.0f} MiB more '
+            'memory than available; raise memory_budget by this amount or set a smaller tile.'
         )
     fitting, too_large = smallest, longest
     while too_large - fitting > max(net.multiple, fitting // 16):

@@ -1,4 +1,4 @@
-"""Restoring images of any size, whole or tile by tile."""
+"""Restore images of any size, as a whole or tile by tile."""
 
 import itertools
 from contextlib import contextmanager, nullcontext
@@ -19,11 +19,11 @@ from mmspd.utils.precision import autocast
 __all__ = ['restore_images']
 
 OVERLAP = 128
-FREE_SHARE = 0.7  # of the free memory is the budget where none is stated
+FREE_SHARE = 0.7  # share of the free memory that is the default budget
 
 
 class _View(NamedTuple):
-    """Images in one of their orientations, of which parts can be loaded."""
+    """Images in one orientation. Parts of them can be read."""
 
     images: Tensor
     orientation: Orientation
@@ -37,7 +37,7 @@ class _View(NamedTuple):
         return self.orientation.apply(self.images[self.source(rows, columns)])
 
     def source(self, rows: Span, columns: Span) -> Tuple[Any, ...]:
-        """Index of the part of the images that becomes a part of the view."""
+        """Return the index of the part of the images that becomes a part of the view."""
         height, width = self.images.shape[-2:]
         return (..., *self.orientation.source(rows, columns, (height, width)))
 
@@ -55,53 +55,66 @@ def restore_images(
 ) -> Tensor:
     """Restore images of any size.
 
-    The memory that a tile takes is counted on the network's shapes beforehand, so that nothing
-    has to fail first. Images and results are held once each, where the images are.
+    The memory of a tile is estimated from the shapes of the network before the first tile runs.
+    One copy of the images and one copy of the results are kept on the device of the images.
 
-    Restorers that average over the image (channel attention) or cut it into patches (MPRNet,
-    DMPHN) see the tile in its place. With the default overlap this changed the PSNR by 0.001 dB
-    (NAFNet) and 0.014 dB (MPRNet; with its ``split_patches=False`` below 0.001 dB).
+    Some restorers average over the image (channel attention) or cut it into patches (MPRNet,
+    DMPHN). With tiles, they average over a tile or cut the tile into patches. With the default
+    overlap, this changed the PSNR by 0.001 dB (NAFNet), 0.014 dB (MPRNet) and less than 0.001 dB
+    (MPRNet with ``split_patches=False``).
 
     Args:
-        model: in evaluation mode, on its device: a ``SemanticPriorDeblurrer`` or another model
-            with a ``generator``, or such a generator itself; or one of these as a
-            :class:`~mmspd.models.tiling.network.TileNetwork`, which can be compiled. A compiled
-            one restores all tiles at the size ``tile`` where that is a number, also those of
-            smaller images, so that it is compiled once.
-        images: blurry images ``(N, 3, H, W)``, RGB, [0, 1], on any device; on the CPU they need
-            not fit the memory of the model's device.
-        tile: ``'auto'`` for the whole image if it fits the budget, else the largest tiles that
-            do; a number for tiles of at most so many pixels a side; ``None`` or 0 for the whole
-            images, all at once. Tiles are restored image by image.
-        overlap: pixels that neighboring tiles share at least and over which they fade into each
-            other; by default 128, or a quarter of ``tile`` if that is less.
-        memory_budget: bytes that this process may hold on the model's device, weights and all; by
-            default those it holds already and 70 % of the free ones.
-        self_ensemble: average the results of all eight flips and quarter turns of the image, at
-            eight times the cost. The prior of each is its own.
-        precision: a name of :data:`~mmspd.utils.precision.PRECISIONS`; ``None`` computes as the
-            surrounding autocast says.
-        batch: how many tiles are restored at a time at most; one where the prior of the whole
-            image does not fit the memory.
-        progress: called after each tile with the number of tiles done and of all.
+        model: A ``SemanticPriorDeblurrer``, another model with a ``generator``, or a generator, in
+            evaluation mode and on its device. To compile the restorer, pass one of these as a
+            :class:`~mmspd.models.tiling.network.TileNetwork`. If ``tile`` is a number, a compiled
+            network pads smaller images to this size, so it is compiled once.
+        images: Blurry images ``(N, 3, H, W)``, RGB, [0, 1], on any device. Images on the CPU may
+            exceed the memory of the device of the model.
+        tile: Largest side of the tiles in pixels. ``'auto'`` chooses the whole image if it fits
+            into the budget, and otherwise the largest tiles that fit. ``None`` or 0 restores all
+            images at once, without tiles. Tiled images are restored one after the other.
+        overlap: Smallest overlap of neighboring tiles in pixels. The tiles are blended over the
+            overlap. The default is 128, or a quarter of ``tile`` if that is less.
+        memory_budget: Largest memory in bytes that this process may use on the device of the model,
+            including the weights. The default is the memory in use plus 70 % of the free memory.
+        self_ensemble: Average the results of all eight flips and quarter turns of the image, at
+            eight times the cost. Each orientation has its own prior.
+        precision: One of ``mmspd.utils.precision.PRECISIONS``. ``None`` uses the dtype of the
+            surrounding autocast.
+        batch: Largest number of tiles that are restored at a time. If the prior of the whole image
+            exceeds the memory, the tiles are restored one by one.
+        progress: Function that is called after each tile with the number of finished tiles and the
+            number of all tiles.
 
     Returns:
-        The restored images ``(N, 3, H, W)``, about [0, 1], float32, on the device of ``images``.
+        The restored images ``(N, 3, H, W)``, float32, on the device of ``images``. Values may
+        slightly exceed [0, 1].
 
     Raises:
-        UserError: an argument does not make sense, or the memory is not enough.
+        UserError: An argument is invalid, or the memory does not suffice.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.restorers import UNet
+        >>> from mmspd.models.tiling import restore_images
+        >>> model = UNet(base=4, num_res=1).eval()
+        >>> restore_images(model, torch.rand(1, 3, 100, 150), tile=64, overlap=16).shape
+        torch.Size([1, 3, 100, 150])
     """
     if images.dim() != 4 or images.shape[1] != 3:
-        raise UserError(f'restore_images takes (N, 3, H, W), but got {tuple(images.shape)}.')
+        raise UserError(
+            f'restore_images got a tensor of shape {tuple(images.shape)}; pass images of shape '
+            '(N, 3, H, W).'
+        )
     if batch < 1:
-        raise UserError(f'batch={batch} does not fit: use 1 or more.')
+        raise UserError(f'batch={batch} is invalid; use 1 or more.')
     net = model if isinstance(model, TileNetwork) else TileNetwork(model)
     if tile and len(images) > 1:
         options = (tile, overlap, memory_budget, self_ensemble, precision, batch, progress)
         return torch.cat([restore_images(net, image, *options) for image in images.split(1)])
     height, width = images.shape[-2:]
     tile, overlap = _check_tiles(tile, overlap, net.multiple)
-    # a compiled network gets all tiles at one size
+    # all tiles of a compiled network have one size
     fixed = tile if net.is_compiled and isinstance(tile, int) else 0
     if min(height, width) < fixed:
         images = pad_to(images, max(height, fixed), max(width, fixed))
@@ -123,7 +136,7 @@ def restore_images(
             for rows, columns, pixels in _restored_tiles(net, view, plan):
                 pixels = view.orientation.undo(pixels).to(images.device)
                 restored[view.source(rows, columns)] += pixels / len(views)
-                del pixels  # before the next tile needs the memory
+                del pixels  # free the memory before the next tile
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -133,26 +146,30 @@ def restore_images(
 def _check_tiles(
     tile: Union[str, int, None], overlap: Optional[int], multiple: int
 ) -> Tuple[Union[str, int, None], int]:
-    """Check the two sizes and bring them to the network's multiple; ``None`` for no tiles."""
+    """Check both sizes and round them to the multiple of the network.
+
+    Returns:
+        The side of the tiles (``None`` without tiles) and the overlap.
+    """
     if tile is None or tile == 0:
         return None, 0
     if tile != 'auto':
         if isinstance(tile, str) or tile < 2 * multiple:
             raise UserError(
-                f"tile={tile!r} does not fit: use 'auto', 0 for the whole image, or for this model "
-                f'{2 * multiple} pixels or more.'
+                f"tile={tile!r} is invalid; use 'auto', 0 for the whole image, or for this model "
+                f'at least {2 * multiple} pixels.'
             )
         tile = tile // multiple * multiple
     if overlap is None:
         overlap = min(OVERLAP, tile // 4) if isinstance(tile, int) else OVERLAP
     largest = tile // 2 if isinstance(tile, int) else overlap + multiple
     if not 0 <= overlap <= round_up(overlap, multiple) <= largest:
-        raise UserError(f'overlap={overlap} does not fit: use 0 to half the size of a tile.')
+        raise UserError(f'overlap={overlap} is invalid; use 0 to half the size of a tile.')
     return tile, round_up(overlap, multiple)
 
 
 def _free_bytes(device: torch.device, memory_budget: Optional[int]) -> int:
-    """Bytes of the budget that are left on the device."""
+    """Return the bytes of the budget that are left on the device."""
     if memory_budget is None:
         return int(FREE_SHARE * free_memory(device))
     return memory_budget - held_memory(device)
@@ -160,20 +177,20 @@ def _free_bytes(device: torch.device, memory_budget: Optional[int]) -> int:
 
 @contextmanager
 def _explain_out_of_memory() -> Iterator[None]:
-    """Turn the error of an accelerator without memory into a sentence."""
+    """Turn an out-of-memory error of the accelerator into a user error."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
-            'The device ran out of memory: state a smaller tile (tile=512), a smaller '
-            "memory_budget, or precision='bfloat16'."
+            'The device ran out of memory; set a smaller tile (tile=512), a smaller memory_budget, '
+            "or precision='bfloat16'."
         ) from error
 
 
 def _restored_tiles(
     net: TileNetwork, view: _View, plan: Plan
 ) -> Iterator[Tuple[Span, Span, Tensor]]:
-    """Restore the tiles of a view; yields their places and their pixels, weighted."""
+    """Restore the tiles of a view, and yield their rows, columns and weighted pixels."""
     prior = None
     if plan.whole_prior:
         prior = net.compute_prior(net.load(view.part(*(Span(0, side) for side in view.size))))
@@ -183,11 +200,11 @@ def _restored_tiles(
         for (rows, columns), pixels in zip(places, _restore_tiles(net, view, places, prior)):
             weights = torch.from_numpy(row_weights[rows][:, None] * column_weights[columns])
             yield rows, columns, crop_to(pixels, *weights.shape) * weights.to(pixels.device)
-        del pixels  # before the next tiles need the memory
+        del pixels  # free the memory before the next tiles
 
 
 def _batches(plan: Plan) -> Iterator[List[Tuple[Span, Span]]]:
-    """Group the places of tiles of one size; the last of a row and of a column may be smaller."""
+    """Group tiles of one size. The last tile of a row or column may be smaller."""
 
     def size(place: Tuple[Span, Span]) -> List[int]:
         return [stop - start for start, stop in place]
@@ -205,10 +222,10 @@ def _restore_tiles(
     places: Sequence[Tuple[Span, Span]],
     prior: Optional[List[Tensor]],
 ) -> Sequence[Tensor]:
-    """Restore tiles of one size with the prior of the whole image; or one tile, with its own.
+    """Restore tiles of one size with the prior of the whole image, or one tile with its own prior.
 
     Returns:
-        Each tile ``(N, 3, h, w)`` in float32, where h and w may be padded.
+        Each tile ``(N, 3, h, w)`` in float32. Its sides may be padded.
     """
     loaded = [_load_tile(net, view, *place, prior) for place in places]
     img, rows, columns, own = loaded[0]
@@ -221,10 +238,10 @@ def _restore_tiles(
 def _load_tile(
     net: TileNetwork, view: _View, rows: Span, columns: Span, prior: Optional[List[Tensor]]
 ) -> Tuple[Tensor, Span, Span, Optional[List[Tensor]]]:
-    """Load a tile and its prior; or, where there is none yet, the tile and its surroundings.
+    """Load a tile and its prior. Without a prior of the image, load the tile and its margin.
 
     Returns:
-        An image, the rows and columns of the tile in it, and the prior.
+        An image, the rows and columns of the tile in this image, and the prior or None.
     """
     margin = net.surroundings if prior is None else 0
     height, width = view.size
@@ -236,6 +253,10 @@ def _load_tile(
 
 
 def _widen(span: Span, length: int, margin: int) -> Tuple[Span, Span]:
-    """A span widened within an axis, and where it lies in the wider one."""
+    """Widen a span by a margin within an axis.
+
+    Returns:
+        The wide span, and the position of the original span in it.
+    """
     wide = Span(max(0, span.start - margin), min(length, span.stop + margin))
     return wide, Span(span.start - wide.start, span.stop - wide.start)

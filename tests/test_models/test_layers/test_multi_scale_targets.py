@@ -1,4 +1,4 @@
-"""Targets of multi-scale restorers, against the libraries that the official codes call."""
+"""Targets of multi-scale restorers, compared with the libraries that the official codes call."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def like(batch, *sizes):
 @pytest.mark.parametrize('size', [(32, 48), (33, 46), (5, 8), (2, 3)])
 @pytest.mark.parametrize('peak', [1, 255])
 def test_gaussian_is_scikit_images(size, peak):
-    """Borders included; also where the image is smaller than the filter."""
+    """The borders are equal too, even if the image is smaller than the filter."""
     batch = images(*size) * peak
     sizes = [(-(-size[0] // k), -(-size[1] // k)) for k in (4, 2, 1)]
     got = get_multi_scale_targets('gaussian')(batch, like(batch, *sizes))
@@ -44,7 +44,7 @@ def test_gaussian_follows_the_order_of_the_outputs():
 
 
 def test_gaussian_keeps_constants_and_precision():
-    """A smoothed constant is itself; autocast does not round the targets."""
+    """Smoothing keeps a constant, and autocast does not round the targets."""
     flat = torch.full((1, 3, 9, 14), 0.7)
     torch.testing.assert_close(gaussian_half(flat), flat[..., :5, :7], rtol=0, atol=1e-6)
     batch = images(16, 24, torch.float32)
@@ -62,6 +62,6 @@ def test_gaussian_is_differentiable():
 @pytest.mark.parametrize('size', [(6, 12), (40, 24), (12, 13)])
 def test_gaussian_makes_halves_only(size):
     batch = images(20, 24)
-    message = rf"targets='gaussian' halves \(20, 24\) to .*output of \({size[0]}, {size[1]}\)"
+    message = rf'of the sizes \(20, 24\).*output of \({size[0]}, {size[1]}\)'
     with pytest.raises(ValueError, match=message):
         get_multi_scale_targets('gaussian')(batch, like(batch, size))

@@ -6,7 +6,7 @@ from mmspd.models.layers.padding import crop_to, pad_to_multiple
 
 
 @pytest.mark.parametrize('size', [(9, 12), (16, 16), (10, 31), (5, 8)])
-def test_reflects_where_the_side_is_long_enough(size):
+def test_long_sides_are_reflected(size):
     img = torch.rand(1, 2, *size)
     height, width = (-(-side // 4) * 4 for side in size)
     padding = [(0, 0), (0, 0), (0, height - size[0]), (0, width - size[1])]
@@ -14,13 +14,13 @@ def test_reflects_where_the_side_is_long_enough(size):
     assert np.array_equal(pad_to_multiple(img, 4).numpy(), want)
 
 
-def test_goes_on_by_replication_where_it_is_not():
+def test_short_sides_are_reflected_and_then_replicated():
     img = torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 1, 3)
     assert pad_to_multiple(img, 8)[0, 0, 0].tolist() == [1, 2, 3, 2, 1, 1, 1, 1]
     assert pad_to_multiple(img, 8).shape == (1, 1, 8, 8)
 
 
-def test_nothing_to_do_is_no_copy():
+def test_an_image_without_padding_is_not_copied():
     img = torch.rand(1, 3, 8, 16)
     assert pad_to_multiple(img, 8) is img
 
@@ -35,7 +35,7 @@ def test_crop_undoes_the_padding(scale):
 
 
 def test_exports_with_dynamic_sizes():
-    """The size decides nothing in Python, so one graph serves any size."""
+    """No Python branch depends on the size, so one graph works for any size."""
 
     class Pad(torch.nn.Module):
         def forward(self, x):

@@ -5,7 +5,7 @@ from mmspd.models.layers.shape_inference import peak_memory
 
 
 class Wide(nn.Module):
-    """Two convolutions without padding in between; the first result dies with the second."""
+    """Two convolutions; the result of the first is freed after the second."""
 
     def __init__(self):
         super().__init__()
@@ -20,11 +20,11 @@ def test_counts_tensors_alive_and_the_copies_of_convolutions():
         Wide.forward(net, torch.empty(1, 3, 10, 10, device='meta'))
 
     net = Wide()
-    # image, both ends of the second convolution, and these again
+    # the image, input and output of the second convolution, and the copies of these two
     assert peak_memory(net, run) == (3 + 8 + 2 + 8 + 2) * 100 * 4
 
 
-def test_grows_with_the_image_and_computes_nothing():
+def test_grows_with_the_image_without_computing():
     net = nn.Conv2d(3, 64, 3)
 
     def cost(side):

@@ -1,4 +1,4 @@
-"""ESPNetv2: the tensors of its published files, its units, and what it sees in real photos."""
+"""ESPNetv2: the tensors of its published files, its units and its classes of real photos."""
 
 import hashlib
 
@@ -20,8 +20,8 @@ def network(num_classes=21, width_multiplier=2.0, seed=0):
     return build_model(cfg).eval()
 
 
-def test_names_and_shapes_are_those_of_the_published_files():
-    """The digest of their lines ``name (shape)``, sorted."""
+def test_names_and_shapes_equal_the_published_files():
+    """The digest is of the sorted lines ``name (shape)``."""
     lines = sorted(f'{key} {tuple(value.shape)}' for key, value in network().state_dict().items())
     assert len(lines) == 526
     digest = hashlib.sha256('\n'.join(lines).encode()).hexdigest()
@@ -29,7 +29,7 @@ def test_names_and_shapes_are_those_of_the_published_files():
 
 
 @pytest.mark.slow
-def test_a_person_is_a_person_and_a_cat_a_cat(shared_data):
+def test_person_and_cat_are_recognized(shared_data):
     from skimage import data
     from skimage.transform import resize
 
@@ -44,7 +44,7 @@ def test_a_person_is_a_person_and_a_cat_a_cat(shared_data):
     with torch.no_grad():
         classes = net((batch - MEAN) / STD).argmax(1)
     astronaut, chelsea = classes
-    # the upper body fills the middle of the lower half; the flag and the shuttle are neither
+    # the upper body fills the middle of the lower half; the flag and the shuttle are no person
     assert (astronaut[230:300, 100:200] == PERSON).float().mean() > 0.95
     assert 0.3 < (astronaut == PERSON).float().mean() < 0.55
     assert (astronaut[:150, :80] == PERSON).float().mean() < 0.05
@@ -53,8 +53,8 @@ def test_a_person_is_a_person_and_a_cat_a_cat(shared_data):
     assert (chelsea[:100, 330:] == CAT).float().mean() < 0.05
 
 
-def test_the_unit_sums_up_its_ranges():
-    """Reduction, dilated depth-wise convolutions added up one by one, expansion, input, PReLU."""
+def test_the_unit_sums_up_its_branches():
+    """The unit is written out: reduction, sums of dilated convolutions, expansion, input, PReLU."""
     unit = network().base_net.level4[0].double()
     for norm in (m for m in unit.modules() if isinstance(m, nn.BatchNorm2d)):
         nn.init.normal_(norm.running_mean)
@@ -69,7 +69,7 @@ def test_the_unit_sums_up_its_ranges():
         reduced = F.conv2d(x, unit.proj_1x1.conv.weight, groups=4)
         reduced = F.prelu(normalize(reduced, unit.proj_1x1.bn), unit.proj_1x1.act.weight)
         total, ranges = 0, []
-        for branch, dilation in zip(unit.spp_dw, (1, 1, 2, 3)):  # deep levels do not look as far
+        for branch, dilation in zip(unit.spp_dw, (1, 1, 2, 3)):  # deep levels have no dilation 4
             options = dict(padding=dilation, dilation=dilation, groups=reduced.shape[1])
             total = total + F.conv2d(reduced, branch.conv.weight, **options)
             ranges.append(total)
@@ -105,7 +105,7 @@ def test_the_backbone_is_the_segmentors_encoder():
 
 
 def test_every_trainable_tensor_gets_a_gradient():
-    """Nothing that DistributedDataParallel would wait for."""
+    """DistributedDataParallel fails on trainable tensors without a gradient."""
     net = network(5, 0.5)
     net(torch.rand(1, 3, 64, 64)).square().mean().backward()
     trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
@@ -115,5 +115,5 @@ def test_every_trainable_tensor_gets_a_gradient():
 
 @pytest.mark.parametrize('out_indices', [(), (0, 4)])
 def test_unknown_levels_are_refused(out_indices):
-    with pytest.raises(ValueError, match='must name levels out of 0, 1, 2 and 3'):
+    with pytest.raises(ValueError, match='is invalid; use one or more of 0, 1, 2 and 3'):
         build_model(dict(type='mmspd.ESPNetv2Backbone', out_indices=out_indices))

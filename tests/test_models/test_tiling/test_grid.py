@@ -20,7 +20,7 @@ def test_tiles_cover_the_axis_on_the_grid_with_weights_that_sum_to_one():
         assert all(start % multiple == 0 for start, _ in tiles)
         assert all(stop % multiple == 0 for _, stop in tiles[:-1])
         assert all(left.stop - right.start >= overlap for left, right in zip(tiles, tiles[1:]))
-        # no tile more than needed
+        # one tile less would not cover the axis
         assert len(tiles) == 1 or (len(tiles) - 1) * (tile - overlap) + overlap < length
         if not shrink:
             assert all(stop - start == tile for start, stop in tiles[:-1])

@@ -1,4 +1,4 @@
-"""restore_images: equal to the untiled run, one prior for all tiles, clear about what cannot be."""
+"""restore_images: results equal the untiled run, all tiles share one prior, errors are clear."""
 
 import gc
 import re
@@ -54,7 +54,7 @@ def untiled(network, img):
 
 
 def smooth(height, width):
-    """A photo-like image: noise that is blurred."""
+    """Make a photo-like image: blurred noise."""
     return nn.functional.interpolate(
         image(-(-height // 8), -(-width // 8)), size=(height, width), mode='bicubic'
     ).clamp(0, 1)
@@ -77,7 +77,7 @@ def test_whole_image_equals_the_network(kind):
         ('mimo', 60),
         ('guided unet', 60),
         ('guided by a map', 60),
-        ('guided nafnet', 50),  # channel attention averages over the tile
+        ('guided nafnet', 50),  # its channel attention averages over the tile
     ],
 )
 def test_tiles_equal_the_untiled_run(kind, decibel):
@@ -92,7 +92,7 @@ def test_tiles_equal_the_untiled_run(kind, decibel):
 
 
 def seen_priors(network, img, monkeypatch, **kwargs):
-    """The tiles of a run: how many priors were computed, and what the restorer was shown."""
+    """Restore by tiles; return the result, the number of priors, and the restorer's inputs."""
     computed, shown = [], []
     compute, use = network.compute_prior, network.restore_with_prior
     monkeypatch.setattr(network, 'compute_prior', lambda x: computed.append(x) or compute(x))
@@ -116,7 +116,7 @@ def test_all_tiles_see_the_one_prior_of_the_image(kind, monkeypatch):
     assert torch.equal(fine, whole[0][..., -fine.shape[-2] :, -fine.shape[-1] :])
     assert torch.equal(coarse, whole[-1][..., -coarse.shape[-2] :, -coarse.shape[-1] :])
 
-    # where the prior of the whole does not fit, each tile's is computed, and is the same
+    # if the prior of the whole image exceeds the memory, each tile computes the same prior
     monkeypatch.setattr(TileNetwork, 'prior_size', lambda self, *size: 2**60)
     result, count, tiles = seen_priors(network, img, monkeypatch)
     assert (count, len(tiles)) == (8, 8)
@@ -144,7 +144,7 @@ def test_reduced_precision(precision):
 
 @pytest.mark.parametrize('kind', ['unet', 'mimo', 'guided unet'])
 def test_the_last_sum_is_in_float32(kind):
-    """A network whose last layer adds nothing returns the image, which bfloat16 cannot hold."""
+    """If the last layer returns zeros, the network returns the image, not rounded to bfloat16."""
     network, img = build(kind), image(37, 53)
     restorer = getattr(network, 'restorer', network)
     last = restorer.feat_extract[5].main[0] if kind == 'mimo' else restorer.ending
@@ -170,9 +170,9 @@ def test_tiles_at_a_time_equal_one_by_one(kind, monkeypatch):
         network, img, **how, batch=3, progress=lambda *count: reported.append(count)
     )
     torch.testing.assert_close(result, want, atol=1e-5, rtol=0)
-    assert counts == [3, 1, 3, 1]  # those of the bottom row are smaller
+    assert counts == [3, 1, 3, 1]  # the tiles of the bottom row are smaller
     assert reported == [(done, 8) for done in range(1, 9)]
-    if kind == 'guided unet':  # each tile has its own surroundings: one at a time
+    if kind == 'guided unet':  # tiles with their own prior are restored one by one
         monkeypatch.setattr(TileNetwork, 'prior_size', lambda self, *size: 2**60)
         counts.clear()
         result = restore_images(network, img, **how, batch=3)
@@ -210,7 +210,7 @@ def test_one_program_restores_tiles_of_all_images(kind, sizes, monkeypatch):
     net = TileNetwork(network, compiled=True)
     for size in sizes:
         img = smooth(*size)
-        # an image smaller than a tile is restored within its own reflection
+        # an image smaller than a tile is padded by reflection
         padded = pad_to(img, max(size[0], 128), max(size[1], 128))
         result = restore_images(net, img, tile=128, overlap=48)
         want = untiled(network, padded)[..., : size[0], : size[1]]
@@ -223,7 +223,7 @@ def test_one_program_restores_tiles_of_all_images(kind, sizes, monkeypatch):
     assert len(programs) == 2
 
 
-def test_a_restorer_that_refuses_odd_sizes_is_given_others():
+def test_a_restorer_that_rejects_odd_sizes_gets_even_ones():
     class Strict(nn.Module):
         def __init__(self):
             super().__init__()
@@ -240,7 +240,7 @@ def test_a_restorer_that_refuses_odd_sizes_is_given_others():
     assert restore_images(guided, img, tile=64).shape == img.shape
 
 
-def test_a_restorer_that_refuses_tiny_images_is_given_larger_ones():
+def test_a_restorer_that_rejects_tiny_images_gets_larger_ones():
     class Reflecting(nn.Conv2d):
         def forward(self, img):
             padding = [-side % 8 for side in img.shape[-2:]]
@@ -257,15 +257,15 @@ def test_a_restorer_that_refuses_tiny_images_is_given_larger_ones():
     ('arguments', 'message'),
     [
         (dict(precision='int8'), "precision='int8' is unknown; use float32, bfloat16, float16"),
-        (dict(tile='small'), "tile='small' does not fit: use 'auto', 0 .* 8 pixels or more"),
-        (dict(tile=-64), 'tile=-64 does not fit'),
-        (dict(tile=64, overlap=40), 'overlap=40 does not fit: use 0 to half the size of a tile'),
-        (dict(overlap=-1), 'overlap=-1 does not fit'),
-        (dict(batch=0), 'batch=0 does not fit: use 1 or more'),
-        (dict(memory_budget=10**6), r'Tiles of 384 pixels, the smallest, take \d+ MiB more memory'),
+        (dict(tile='small'), "tile='small' is invalid; use 'auto', 0 .* at least 8 pixels"),
+        (dict(tile=-64), 'tile=-64 is invalid'),
+        (dict(tile=64, overlap=40), 'overlap=40 is invalid; use 0 to half the size of a tile'),
+        (dict(overlap=-1), 'overlap=-1 is invalid'),
+        (dict(batch=0), 'batch=0 is invalid; use 1 or more'),
+        (dict(memory_budget=10**6), r'tiles \(384 pixels\) need \d+ MiB more memory'),
     ],
 )
-def test_arguments_that_make_no_sense(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         restore_images(build('unet'), torch.zeros(1, 3, 600, 600), **arguments)
 
@@ -275,22 +275,22 @@ def test_an_accelerator_without_memory_ends_in_one_sentence():
         def forward(self, img):
             raise torch.cuda.OutOfMemoryError('Tried to allocate 2 GiB')
 
-    with pytest.raises(UserError, match='ran out of memory: state a smaller tile'):
+    with pytest.raises(UserError, match='ran out of memory; set a smaller tile'):
         restore_images(Full(3, 3, 1), torch.zeros(1, 3, 8, 8), tile=0)
 
 
-def test_a_batch_is_restored_as_its_images_are():
+def test_a_batch_is_restored_like_its_images():
     network, images = build('guided unet'), torch.cat([smooth(70, 90), 1 - smooth(70, 90)])
     assert torch.equal(restore_images(network, images, tile=None), untiled(network, images))
     for how in (dict(tile=64), dict(tile='auto'), dict(tile=None, self_ensemble=True)):
         one_by_one = [restore_images(network, image, **how) for image in images.split(1)]
         result = restore_images(network, images, **how)
         torch.testing.assert_close(result, torch.cat(one_by_one), atol=1e-6, rtol=0)
-    with pytest.raises(UserError, match=r'takes \(N, 3, H, W\), but got \(3, 8, 8\)'):
+    with pytest.raises(UserError, match=r'got a tensor of shape \(3, 8, 8\); pass images of shape'):
         restore_images(network, torch.zeros(3, 8, 8))
 
 
-def test_what_is_known_of_a_network_does_not_keep_it():
+def test_the_cache_does_not_keep_a_network_alive():
     network = build('unet')
     restore_images(network, image(32, 32))
     alive = weakref.ref(network)
@@ -299,7 +299,7 @@ def test_what_is_known_of_a_network_does_not_keep_it():
     assert alive() is None
 
 
-#: Restores 2.8 megapixels; prints its peak memory, the budget and the number of tiles.
+#: Restores 2.8 megapixels and prints the peak memory, the budget and the number of tiles.
 RESTORE_LARGE = """
 import resource, sys, torch
 from restorer_contract import guide
@@ -318,7 +318,7 @@ print('result', peak, budget, len(tiles), flush=True)
 
 @pytest.mark.slow
 def test_memory_stays_within_the_budget(processes, tmp_path):
-    """A process of its own restores what would take more than twice the memory as a whole."""
+    """Without tiles, the image would need more than twice the memory. It runs in a new process."""
     script, log = tmp_path / 'large.py', tmp_path / 'log.txt'
     script.write_text(RESTORE_LARGE)
     process = processes.Process(target=support.run_tool, args=(str(script), ['300'], str(log)))
