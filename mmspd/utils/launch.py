@@ -31,7 +31,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file, e.g. configs/spd/mimounet_sp_gopro.py')
     parser.add_argument(
         '--work-dir',
-        help="folder for logs and checkpoints (default: the config's, or work_dirs/<config's name>)",
+        help='folder for logs and checkpoints (default: work_dir of the config, or else '
+        'work_dirs/<name of the config>)',
     )
     add_cfg_options(parser)
     parser.add_argument(
