@@ -109,10 +109,11 @@ def main(argv: List[str]) -> int:
     failures, skipped = results['failures'], results['skipped']
     restored = len(results['sources']) - len(failures) - len(skipped)
     print(
-        f'Restored {restored} files into {args.out_dir} and skipped {len(skipped)} finished files.'
+        f'Restored {restored} of {len(results["sources"])} inputs into {args.out_dir} '
+        f'(finished before: {len(skipped)}, failed: {len(failures)}).'
     )
     if failures:
-        print(f'{len(failures)} files could not be restored:', file=sys.stderr)
+        print('These inputs could not be restored:', file=sys.stderr)
         for sentence in failures.values():
             print(f'  {sentence}', file=sys.stderr)
     return 1 if failures else 0

@@ -82,8 +82,8 @@ class DeblurInferencer:
         >>> import torch
         >>> from mmengine.config import Config
         >>> from mmspd.apis import DeblurInferencer
-        >>> _ = torch.manual_seed(0)
-        >>> generator = dict(type='mmspd.UNet', base=4, num_res=1)
+        >>> _ = torch.manual_seed(5)
+        >>> generator = dict(type='mmspd.MIMOUNet', base=4, num_res=1)
         >>> losses = dict(loss_pix=dict(type='mmagic.L1Loss'))
         >>> model = dict(type='mmspd.SemanticPriorDeblurrer', generator=generator, losses=losses)
         >>> inferencer = DeblurInferencer(Config(dict(model=model)), device='cpu')

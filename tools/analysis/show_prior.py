@@ -99,8 +99,8 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
     """
     if args.sharp and len(args.sharp) != len(args.photos):
         raise UserError(
-            f'--sharp has {len(args.sharp)} photos, but there are {len(args.photos)} blurry ones; '
-            'give one sharp photo for each blurry one, in the same order.'
+            f'--sharp has {len(args.sharp)} photos, but PHOTO has {len(args.photos)}; give one '
+            'sharp photo for each blurry one, in the same order.'
         )
     if args.max_side < 0:
         raise UserError(f'--max-side is {args.max_side}; use a number of pixels, or 0.')
