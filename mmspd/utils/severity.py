@@ -50,7 +50,7 @@ def severity_of(extent: float, size: Tuple[int, int]) -> str:
 
 
 def measure_extent(blurry: np.ndarray, sharp: np.ndarray) -> float:
-    """Measure the extent of the blur of a photo by its sharp counterpart.
+    """Measure the extent of the blur of a photo with the help of its sharp counterpart.
 
     For each textured patch, a Wiener filter (regularized least squares) in linear light estimates
     the kernel that turns the sharp patch into the blurry patch. It assumes no model of the motion.

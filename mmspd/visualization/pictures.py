@@ -76,7 +76,7 @@ def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
 def gain_window(
     before: np.ndarray, after: np.ndarray, sharp: Optional[np.ndarray], size: int
 ) -> Tuple[slice, slice]:
-    """Find the square in which one restored image is most better than another.
+    """Find the square in which one restored image improves most on another.
 
     Args:
         before: Restored image ``(H, W, 3)``, uint8.
