@@ -37,7 +37,7 @@ _CELL, _LARGEST_CHANGE = 64, 0.3
 
 
 class RestoreOptions(NamedTuple):
-    """Options of the restoration; see :func:`mmspd.models.tiling.restore_images`.
+    """Options of the restoration; see :func:`~mmspd.models.tiling.restore.restore_images`.
 
     Attributes:
         tile: Side of the tiles in pixels; 0 for the whole image at once; ``'auto'`` for the largest

@@ -18,7 +18,9 @@ __all__ = ['WORKER_KILLED', 'clean_pool', 'map_in_processes']
 #: Message for a worker process that was killed.
 WORKER_KILLED = 'A worker process was killed, probably for lack of memory; use fewer workers.'
 
+#: Argument of a function that runs in worker processes.
 Job = TypeVar('Job')
+#: Result of such a function.
 Result = TypeVar('Result')
 
 
