@@ -1,4 +1,7 @@
-"""Deblur photos and videos: ``python tools/deblur.py CONFIG WEIGHTS INPUT... --out-dir DIR``."""
+"""Deblur photos and videos.
+
+python tools/deblur.py CONFIG WEIGHTS INPUT... --out-dir DIR
+"""
 
 import argparse
 import re
@@ -12,74 +15,84 @@ _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30}
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description='Deblur photos and videos, each into a file of its own kind. After a break, '
-        'the same command goes on: what is done is skipped.',
+        description='Deblur photos and videos. Each result has the format of its input. To '
+        'continue an interrupted run, repeat the command; finished files are skipped.',
     )
     add_inferencer_arguments(parser)
     parser.add_argument(
-        'inputs', nargs='+', metavar='INPUT', help='photo, video, folder of them, or glob pattern'
+        'inputs', nargs='+', metavar='INPUT', help='photo, video, folder or glob pattern'
     )
     parser.add_argument(
         '--out-dir',
         required=True,
         metavar='DIR',
-        help='folder for the results, which have the names of the inputs',
+        help='folder for the results; each result has the name of its input',
     )
     parser.add_argument(
-        '--suffix', default='', help='added to the names of the results, e.g. _sharp'
+        '--suffix', default='', help='text to add to the names of the results, e.g. _sharp'
     )
+    parser.add_argument('--recursive', action='store_true', help='search subfolders too')
     parser.add_argument(
-        '--recursive', action='store_true', help='look into the folders of folders too'
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='make again what is done, replace what is there'
+        '--overwrite',
+        action='store_true',
+        help='restore finished files again and replace existing files',
     )
     parser.add_argument(
         '--memory-budget',
         type=_bytes,
         metavar='BYTES',
-        help='memory that --tile auto may use, e.g. 4G; by default a share of what is free',
+        help='memory that --tile auto may use, e.g. 4G (default: a share of the free memory)',
     )
     parser.add_argument(
         '--self-ensemble',
         action='store_true',
-        help='restore from eight sides and average, in eight times the time',
+        help='average the results of the eight flips and quarter turns; takes eight times as long',
     )
-    parser.add_argument('--precision', choices=PRECISIONS, default='float32')
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default='float32',
+        help='number format of the computation (default: float32)',
+    )
     parser.add_argument(
         '--batch',
         type=at_least_one,
         default=1,
         metavar='N',
-        help='tiles to restore at a time; may be faster on accelerators',
+        help='number of tiles to restore together; may be faster on accelerators (default: 1)',
     )
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='compile the network, a minute or more for each size of tile: for many photos with '
-        '--tile N, and for videos',
+        help='compile the network, which takes a minute or more for each tile size; useful for '
+        'videos and for many photos with --tile N',
     )
     return parser.parse_args(argv)
 
 
 def _bytes(text: str) -> int:
-    """Read a number of bytes, such as 4G."""
+    """Parse a number of bytes, such as 4G."""
     match = re.fullmatch(r'(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?', text, re.IGNORECASE)
     if match is None:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number of bytes, such as 800M or 4G')
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a number of bytes; write for example 800M or 4G.'
+        )
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def main(argv: List[str]) -> int:
-    """Deblur as the command line says.
+    """Deblur the inputs.
+
+    Args:
+        argv: Command-line arguments.
 
     Returns:
-        1 if a file could not be restored, else 0.
+        Exit code: 1 if a file could not be restored, else 0.
     """
     args = parse_args(argv)
-    from mmspd.apis import DeblurInferencer  # late: --help should not wait for it
+    from mmspd.apis import DeblurInferencer  # imported here, so that --help is fast
 
     results = DeblurInferencer(args.config, args.weights, args.device, args.compile)(
         args.inputs,
@@ -94,10 +107,13 @@ def main(argv: List[str]) -> int:
         batch=args.batch,
     )
     failures, skipped = results['failures'], results['skipped']
-    made = len(results['sources']) - len(failures) - len(skipped)
-    print(f'{made} restored into {args.out_dir}, {len(skipped)} were done before')
+    restored = len(results['sources']) - len(failures) - len(skipped)
+    print(
+        f'Restored {restored} of {len(results["sources"])} inputs into {args.out_dir} '
+        f'(finished before: {len(skipped)}, failed: {len(failures)}).'
+    )
     if failures:
-        print(f'{len(failures)} could not be restored:', file=sys.stderr)
+        print('These inputs could not be restored:', file=sys.stderr)
         for sentence in failures.values():
             print(f'  {sentence}', file=sys.stderr)
     return 1 if failures else 0

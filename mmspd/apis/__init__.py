@@ -1,4 +1,4 @@
-"""What programs built on mmspd call."""
+"""Public classes and functions for programs that use mmspd."""
 
 from mmspd.apis.inferencer import DeblurInferencer, RestoreOptions
 from mmspd.apis.model import init_model

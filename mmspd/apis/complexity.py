@@ -1,4 +1,4 @@
-"""What networks cost: parameters and multiply-accumulates, counted without computing anything."""
+"""Count the parameters and multiply-accumulates (MACs) of networks."""
 
 import copy
 from typing import Any, Dict, NamedTuple
@@ -11,19 +11,36 @@ __all__ = ['Cost', 'cost_of', 'costs_of_parts']
 
 
 class Cost(NamedTuple):
-    """Parameters, shared ones once, and multiply-accumulates of a part of a network."""
+    """Parameters and multiply-accumulates of a network or of one of its parts.
+
+    Attributes:
+        parameters: Number of parameters. A parameter that two modules share counts twice.
+        macs: Number of multiply-accumulates for one image.
+    """
 
     parameters: int
     macs: int
 
 
 def cost_of(network: nn.Module, height: int, width: int) -> Cost:
-    """Parameters and MACs, those of convolutions and matrix products, of a network.
+    """Count the parameters of a network and its MACs for one image.
+
+    The MACs are those of convolutions and matrix products. The count runs on PyTorch's meta
+    device, which computes shapes and no values. It takes little time and memory.
 
     Args:
-        network: Takes images ``(N, 3, H, W)``; it is left as it is.
-        height: Rows of the image.
-        width: Columns of the image.
+        network: A network that takes images ``(N, 3, H, W)``. It is not modified.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
+
+    Returns:
+        The parameters and the MACs.
+
+    Examples:
+        >>> from torch import nn
+        >>> from mmspd.apis.complexity import cost_of
+        >>> cost_of(nn.Conv2d(3, 8, kernel_size=3, padding=1), height=16, width=32)
+        Cost(parameters=224, macs=110592)
     """
     network = copy.deepcopy(network).to('meta').eval()
     image = torch.empty(1, 3, height, width, device='meta')
@@ -34,15 +51,33 @@ def cost_of(network: nn.Module, height: int, width: int) -> Cost:
 
 
 def costs_of_parts(generator: Any, height: int, width: int) -> Dict[str, Cost]:
-    """Parameters and MACs of a generator: of a guided one also restorer, F_S, CLC and SPE apart.
+    """Count the parameters and MACs of a generator and of its parts.
 
     Args:
-        generator: Plain or guided restorer; it is left as it is.
-        height: Rows of the image.
-        width: Columns of the image.
+        generator: A plain restorer, or a guided one
+            (:class:`~mmspd.models.guided.SemanticGuided`). It is not modified.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
 
     Returns:
-        The parts by name; ``total`` is always there.
+        The costs by name. A plain restorer has ``total`` only. A guided one also has
+        ``restorer``; ``F_S``, the extractor of the prior; ``CLC``, or ``map`` for an image-level
+        prior; and ``SPE``, the embedding.
+
+    Examples:
+        >>> from mmspd.apis.complexity import costs_of_parts
+        >>> from mmspd.registry import build_model
+        >>> config = dict(
+        ...     type='mmspd.SemanticGuided',
+        ...     restorer=dict(type='mmspd.UNet', base=4, num_res=1),
+        ...     prior=dict(type='mmspd.SPL', extractor=dict(type='mmspd.ConvExtractor', width=4)),
+        ...     embedding=dict(type='mmspd.SPE'),
+        ... )
+        >>> costs = costs_of_parts(build_model(config), height=64, width=64)
+        >>> list(costs)
+        ['restorer', 'F_S', 'CLC', 'SPE', 'total']
+        >>> costs['restorer']
+        Cost(parameters=16467, macs=9601024)
     """
 
     def cost(module: nn.Module) -> Cost:

@@ -1,4 +1,4 @@
-"""Networks as files that run without mmspd: ONNX, and PyTorch's own exported programs."""
+"""Export networks to files that run without mmspd: ONNX files and PyTorch programs."""
 
 import copy
 import importlib.util
@@ -22,15 +22,15 @@ from mmspd.utils.files import write_bytes
 
 __all__ = ['SIZES', 'Exportable', 'Exported', 'export_network']
 
-#: Rows and columns of the images on which an export is checked: no multiples of anything, smaller
-#: and larger than the example it is made with.
+#: Heights and widths of the images that check an export. They are not multiples of a stride. Some
+#: are smaller and some are larger than the exporter's example image.
 SIZES = ((61, 75), (98, 145), (190, 243))
-#: Largest difference from the network itself that an export may have; images are in 0..1.
+#: Largest allowed difference between the export and the network, for images in [0, 1].
 TOLERANCE = 1e-4
-# Versions of ONNX's operators that PyTorch's exporter writes.
+# ONNX opset versions that PyTorch's exporter can write.
 _OPSETS = range(18, 25)
-# Batch, channels, rows and columns of the example: not square, no multiples of anything, and large
-# enough that no feature is a single pixel, which an exporter would take for a fixed size.
+# Shape (N, C, H, W) of the exporter's example. It is not square and not a multiple of a stride. It
+# is so large that no feature map shrinks to one pixel: the exporter treats size 1 as constant.
 _EXAMPLE = (2, 3, 173, 229)
 
 Size = Tuple[int, int]
@@ -38,11 +38,13 @@ Restore = Callable[[np.ndarray], np.ndarray]
 
 
 class Exported(NamedTuple):
-    """What an export does.
+    """Results of the check of an export.
 
     Attributes:
-        differences: by size, the largest difference of a value from the network's own.
-        seconds: that the network itself and the export took for one image; None if not asked for.
+        differences: Largest absolute difference between the outputs of the export and the network,
+            by image size.
+        seconds: Times of the network and of the export for one image, in seconds; ``None`` if they
+            were not measured.
     """
 
     differences: Dict[Size, float]
@@ -58,30 +60,44 @@ def export_network(
     pad_to: int = 1,
     time_size: Optional[Size] = None,
 ) -> Exported:
-    """Write a network for images and batches of any size, if it computes there what it does here.
+    """Export a network, compare the export with the network, and write it to a file.
 
-    Its input ``blurry`` and its output ``restored`` are ``(N, 3, H, W)``, float32, RGB, [0, 1]; as
-    the network's own, the output is not clamped to that.
+    The exported network takes batches and images of any size. Its input is named ``blurry`` and its
+    output ``restored``. Both are ``(N, 3, H, W)``, float32, RGB, [0, 1]. The output is not clamped
+    to [0, 1].
 
     Args:
-        network: a restorer, plain or guided, on the CPU; it is left in evaluation mode.
-        path: ``.onnx`` or ``.pt2`` (``torch.export.load`` reads it).
-        metadata: written into the file; in a ``.pt2`` as ``mmspd.json``.
-        sizes: rows and columns of the random images on which the file is compared with the
-            network, the first one as a batch of two.
-        opset: version of ONNX's operators; the exporter's choice by default.
-        pad_to: see :class:`Exportable`.
-        time_size: measure how long an image of this size takes.
+        network: A plain or guided restorer on the CPU. It is set to evaluation mode.
+        path: File to write, ``.onnx`` or ``.pt2``. ``torch.export.load`` reads ``.pt2`` files.
+        metadata: Texts to store in the file; a ``.pt2`` file stores them as ``mmspd.json``.
+        sizes: Heights and widths of the random images that compare the export with the network. The
+            first size is used for a batch of two.
+        opset: ONNX opset version; by default the exporter chooses it.
+        pad_to: Pad images to multiples of this; see :class:`Exportable`.
+        time_size: Height and width of an image to measure the times on.
+
+    Returns:
+        The differences and, if ``time_size`` is given, the times.
 
     Raises:
-        UserError: the suffix is unknown, a package is missing, the network cannot be exported, or
-            the export computes something else. No file is written then.
+        UserError: The suffix is unknown, a package is missing, the network cannot be exported, or
+            the outputs of the export and the network differ. No file is written in these cases.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from torch import nn
+        >>> from mmspd.apis.export import export_network
+        >>> network = nn.Conv2d(3, 3, kernel_size=3, padding=1)
+        >>> with TemporaryDirectory() as folder:
+        ...     exported = export_network(network, f'{folder}/network.pt2', metadata={})
+        >>> max(exported.differences.values()) < 1e-4
+        True
     """
     path = Path(path)
     _check_target(path, opset)
     network.eval()
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of the exporters, about their own insides
+        warnings.simplefilter('ignore')  # the exporters warn about their own internals
         try:
             free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
             with torch.no_grad():
@@ -99,10 +115,11 @@ def export_network(
                 torch.export.save(program, buffer, extra_files={'mmspd.json': json.dumps(metadata)})
                 data = buffer.getvalue()
                 restore = _open_pt2(data)
-        except Exception as error:  # whatever somebody else's network makes the exporters raise
+        except Exception as error:  # exporters raise many kinds of errors for unsupported networks
             raise UserError(
-                f'this network cannot be exported for any size ({type(error).__name__}: '
-                f'{_first_line(error)}): try --pad-to with the multiple that its sides need'
+                'The network cannot be exported for images of any size '
+                f'({type(error).__name__}: {_first_line(error)}); try --pad-to with the multiple '
+                'that the network needs.'
             ) from error
         differences = _compare(network, restore, sizes)
         seconds = time_size and _measure(network, restore, time_size)
@@ -111,21 +128,20 @@ def export_network(
 
 
 def _check_target(path: Path, opset: Optional[int]) -> None:
-    """Refuse what cannot be written before the work begins."""
+    """Raise an error before the export starts if the file cannot be written."""
     if path.suffix not in ('.onnx', '.pt2'):
-        raise UserError(f"'{path}' must end in .onnx or .pt2")
+        raise UserError(f"'{path}' has an unknown suffix; use .onnx or .pt2.")
     if path.suffix == '.pt2':
         if opset is not None:
-            raise UserError(f"--opset is for .onnx files, but '{path}' is to be written")
+            raise UserError(f"--opset is only for .onnx files; remove it or rename '{path}'.")
         return
     if opset is not None and opset not in _OPSETS:
-        raise UserError(f'--opset {opset} must be {_OPSETS[0]} to {_OPSETS[-1]}')
+        raise UserError(f'--opset {opset} is not supported; use {_OPSETS[0]} to {_OPSETS[-1]}.')
     needed = ('onnx', 'onnxscript', 'onnxruntime')
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f'to write ONNX, {" and ".join(missing)} must be installed: '
-            f'pip install {" ".join(missing)}'
+            f'The ONNX export needs {" and ".join(missing)}; run pip install {" ".join(missing)}.'
         )
 
 
@@ -144,9 +160,9 @@ def _to_onnx(
     )
     model = exported.model_proto
     written = next(entry.version for entry in model.opset_import if not entry.domain)
-    if opset not in (None, written):  # a conversion that fails leaves the version as it was
-        raise RuntimeError(f'opset {written} cannot be converted to {opset}')
-    # names for people; what the exporter noted of the tensors between has others
+    if opset not in (None, written):  # if the conversion fails, PyTorch keeps its own version
+        raise RuntimeError(f'Opset {written} cannot be converted to {opset}.')
+    # rename the axes; the exporter's notes about intermediate tensors use its own axis names
     del model.graph.value_info[:]
     for tensor in (*model.graph.input, *model.graph.output):
         for axis, name in ((0, 'N'), (2, 'H'), (3, 'W')):
@@ -175,14 +191,18 @@ def _eager(network: nn.Module) -> Restore:
 
 
 def _first_line(error: BaseException) -> str:
-    """Say what went wrong first: the exporters wrap an error in advice on reporting it."""
+    """Return the first line of the original error, without the errors that wrap it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).strip().partition('\n')[0]
 
 
 def _compare(network: nn.Module, restore: Restore, sizes: Sequence[Size]) -> Dict[Size, float]:
-    """Return the largest difference at every size; raise where it is too large."""
+    """Return the largest difference for each size.
+
+    Raises:
+        UserError: A difference is larger than :data:`TOLERANCE`, or the export fails on a size.
+    """
     rng = np.random.default_rng(0)
     differences = {}
     for number, size in enumerate(sizes):
@@ -192,24 +212,25 @@ def _compare(network: nn.Module, restore: Restore, sizes: Sequence[Size]) -> Dic
             expected = _eager(network)(blurry)
             try:
                 restored = restore(blurry)
-            except Exception as error:  # the runtimes have classes of their own for this
+            except Exception as error:  # each runtime has its own error classes
                 raise UserError(
-                    f'the export does not take an image of {name} ({_first_line(error)}): no file '
-                    'is written'
+                    f'No file was written, because the export fails on an image of {name} '
+                    f'({_first_line(error)}); try --pad-to or other --sizes.'
                 ) from error
         same_shape = restored.shape == expected.shape
         difference = float(np.abs(restored - expected).max()) if same_shape else float('nan')
         if not difference <= TOLERANCE:
             raise UserError(
-                f'the export differs by {difference:.2g} from the network on an image of {name}, '
-                f'more than {TOLERANCE:g}: no file is written'
+                f'No file was written, because the export differs by {difference:.2g} from the '
+                f'network on an image of {name} and {TOLERANCE:g} is allowed; remove random or '
+                'size-dependent steps from the network.'
             )
         differences[size] = difference
     return differences
 
 
 def _measure(network: nn.Module, restore: Restore, size: Size) -> Tuple[float, float]:
-    """Return the seconds that the network and its export take: the best of three runs, warm."""
+    """Return the seconds of the network and of its export, the best of three runs after warm-up."""
     blurry = np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
 
     def best(run: Restore) -> float:
@@ -220,14 +241,25 @@ def _measure(network: nn.Module, restore: Restore, size: Size) -> Tuple[float, f
 
 
 class Exportable(nn.Module):
-    """An image in, the restored image out, and no decision in Python that hangs on the size.
+    """Wraps a restorer so that its Python code does not depend on the image size.
 
-    The restorer, plain or guided, is copied, and so stays as it is.
+    It takes an image and returns one restored image. It works on a copy of the restorer.
 
     Args:
-        restorer: takes ``(N, 3, H, W)``, RGB, [0, 1], and returns an image or several.
-        pad_to: pad the image by reflection to a multiple of this first, for a restorer whose own
-            padding decides in Python whether to pad, as that of MMagic's Restormer (8) does.
+        restorer: A plain or guided restorer. It takes ``(N, 3, H, W)``, RGB, [0, 1], and returns an
+            image or a list of images, of which the last one is used.
+        pad_to: Pad the image by reflection to a multiple of this before the restorer. Needed for
+            restorers with a Python ``if`` in their own padding, such as MMagic's Restormer (8).
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.apis.export import Exportable
+        >>> from mmspd.registry import build_model
+        >>> restorer = build_model(dict(type='mmspd.MIMOUNet', base=4, num_res=1))
+        >>> len(restorer(torch.rand(1, 3, 16, 16)))
+        3
+        >>> Exportable(restorer)(torch.rand(1, 3, 21, 13)).shape
+        torch.Size([1, 3, 21, 13])
     """
 
     def __init__(self, restorer: nn.Module, pad_to: int = 1) -> None:
@@ -237,14 +269,21 @@ class Exportable(nn.Module):
         modules: List[Any] = list(self.restorer.modules())
         for module in modules:
             if hasattr(module, 'outputs'):
-                module.outputs = 'last'  # the smaller images would be cropped in vain
+                module.outputs = 'last'  # the smaller outputs are not needed
             for name, child in module.named_children():
                 if type(child).__name__ == 'NAFAvgPool2d':
                     setattr(module, name, _LocalMean(child.kernel_size))
 
     def forward(self, blurry: Tensor) -> Tensor:
-        """Restore ``(N, 3, H, W)``, RGB, [0, 1]."""
-        with _CutsAreCopies():
+        """Restore images.
+
+        Args:
+            blurry: Images ``(N, 3, H, W)``, RGB, [0, 1].
+
+        Returns:
+            The restored images ``(N, 3, H, W)``, not clamped.
+        """
+        with _CopiedCrops():
             if self.pad_to == 1:
                 return as_list(self.restorer(blurry))[-1]
             height, width = blurry.shape[-2:]
@@ -252,11 +291,11 @@ class Exportable(nn.Module):
             return as_list(self.restorer(padded))[-1][..., :height, :width]
 
 
-class _CutsAreCopies(TorchFunctionMode):
-    """Make ``x[..., :height, :width]`` a copy instead of a view.
+class _CopiedCrops(TorchFunctionMode):
+    """Makes ``x[..., :height, :width]`` a copy instead of a view.
 
-    Whether a view is contiguous hangs on the sizes, and torch.export would freeze the example's
-    answer; of a copy it is known.
+    A view may be contiguous or not, depending on its size. torch.export would record the answer for
+    the example image as a constant. A copy is always contiguous.
     """
 
     def __torch_function__(
@@ -269,7 +308,7 @@ class _CutsAreCopies(TorchFunctionMode):
 
 
 def _is_corner(index: Any) -> bool:
-    """Tell whether an index is ``[..., :height, :width]`` or ``[:, :, :height, :width]``."""
+    """Return whether an index is ``[..., :height, :width]`` or ``[:, :, :height, :width]``."""
     if not isinstance(index, tuple) or len(index) < 3:
         return False
     if any(not isinstance(part, slice) or part.start or part.step for part in index[1:]):
@@ -279,14 +318,14 @@ def _is_corner(index: Any) -> bool:
 
 
 class _LocalMean(nn.Module):
-    """MMagic's ``NAFAvgPool2d`` (the means of TLC) without its branches on the size.
+    """Computes the local means of MMagic's ``NAFAvgPool2d`` (TLC) without branches on the size.
 
-    The mean over a window around each pixel, from sums over all that is above and to the left of
-    it; the window stays within the image. MMagic's branch for an image that is no larger than the
-    window gives the same numbers once.
+    Each output is the mean over a window around the pixel, computed from a summed-area table. At
+    the border, the window moves inside the image. If the window is larger than the image, the
+    output at each pixel is the mean of the whole image; MMagic returns this mean as one pixel.
 
     Args:
-        window: rows and columns.
+        window: Height and width of the window.
     """
 
     def __init__(self, window: Sequence[int]) -> None:
@@ -294,13 +333,13 @@ class _LocalMean(nn.Module):
         self.window = tuple(window)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Smooth ``(N, C, H, W)``."""
+        """Return the local means of ``(N, C, H, W)``, of the same shape."""
         sums = F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))
         area: Any = 1
         for dim, window in zip((-2, -1), self.window):
             size = x.shape[dim]
             side = torch.sym_min(size, window)
-            # at the border the nearest window that lies within
+            # at the border, move the window inside the image
             start = torch.arange(size, device=x.device) - (side - 1) // 2
             start = start.clamp(min=0, max=size - side)
             sums = sums.index_select(dim, start + side) - sums.index_select(dim, start)

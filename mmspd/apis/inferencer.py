@@ -1,4 +1,4 @@
-"""Deblurring photos, folders and videos with a trained model."""
+"""Deblur photos, folders and videos with a trained model."""
 
 import hashlib
 import logging
@@ -31,20 +31,22 @@ _BAR = '{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels [{elapsed},
 
 Input = Union[str, Path, np.ndarray]
 
-# a blur moves light about within a few cells of so many pixels, so their means hardly change
+# Blur moves light by a few pixels, so deblurring hardly changes the mean of a large cell. A cell is
+# about 64 pixels wide. A larger change of its mean than 0.3 (for images in [0, 1]) is a fault.
 _CELL, _LARGEST_CHANGE = 64, 0.3
 
 
 class RestoreOptions(NamedTuple):
-    """How to restore; see :func:`mmspd.models.tiling.restore_images`.
+    """Options of the restoration; see :func:`~mmspd.models.tiling.restore.restore_images`.
 
     Attributes:
-        tile: Side of the tiles in pixels, 0 for the whole image at once, ``'auto'`` for the largest
-            that the memory allows.
-        memory_budget: Bytes that may be used; by default a share of what is free.
-        self_ensemble: Average over the eight flips and quarter turns, in eight times the time.
-        precision: A name of :data:`~mmspd.utils.precision.PRECISIONS`.
-        batch: How many tiles to restore at a time.
+        tile: Side of the tiles in pixels; 0 for the whole image at once; ``'auto'`` for the largest
+            tiles that fit in the memory.
+        memory_budget: Memory that may be used, in bytes; by default a share of the free memory.
+        self_ensemble: Average the results of the eight flips and quarter turns. This takes eight
+            times as long.
+        precision: Number format, a key of :data:`~mmspd.utils.precision.PRECISIONS`.
+        batch: Number of tiles that are restored together.
     """
 
     tile: Union[str, int] = 'auto'
@@ -55,26 +57,42 @@ class RestoreOptions(NamedTuple):
 
 
 class DeblurInferencer:
-    """Restore blurry photos and videos.
+    """Restores blurry photos and videos.
 
-    It is called as the inferencers of MMEngine are, but writes every result as it is made, so that
-    a folder of any size and a video need little memory, and goes on after a bad file.
-
-        inferencer = DeblurInferencer('mimounet_sp_gopro', 'epoch_700.pth')
-        inferencer('photos', out_dir='sharp')
-        sharp = inferencer(blurry)['predictions'][0]        # an RGB array
+    It is called like the inferencers of MMEngine. It writes each result as soon as the result is
+    ready, so large folders and videos need little memory. After a file that cannot be restored, it
+    continues with the next file.
 
     Args:
-        model: Path of a config or the config; or the name of one in the repository's
+        model: A config, the path of a config, or the name of a config in the repository's folder
             ``configs/spd``, such as ``'mimounet_sp_gopro'``.
-        weights: Checkpoint of ``tools/train.py``, or weights of the restorer as its authors
-            published them; random ones with ``None``.
-        device: Where to compute; by default the accelerator if there is one, else the CPU.
-        compile: Compile the restorer for each size of tile, which takes a minute or more each time;
-            worth it for many photos in tiles of a stated size, and for videos.
+        weights: Checkpoint of ``tools/train.py``, or weights of the restorer that its authors
+            published. With ``None``, the weights are random.
+        device: Device, such as ``'cpu'`` or ``'cuda:1'``; by default the accelerator if there is
+            one, else the CPU.
+        compile: Compile the restorer. This takes a minute or more for each tile size. It can save
+            time for videos, and for many photos with a fixed tile size.
 
     Raises:
-        UserError: The config, the weights or the device cannot be had, or do not fit each other.
+        UserError: The config, the weights or the device are not available, or the weights do not
+            fit the config.
+
+    Examples:
+        >>> import numpy as np
+        >>> import torch
+        >>> from mmengine.config import Config
+        >>> from mmspd.apis import DeblurInferencer
+        >>> _ = torch.manual_seed(5)
+        >>> generator = dict(type='mmspd.MIMOUNet', base=4, num_res=1)
+        >>> losses = dict(loss_pix=dict(type='mmagic.L1Loss'))
+        >>> model = dict(type='mmspd.SemanticPriorDeblurrer', generator=generator, losses=losses)
+        >>> inferencer = DeblurInferencer(Config(dict(model=model)), device='cpu')
+        >>> blurry = np.full((20, 30, 3), 128, np.uint8)
+        >>> results = inferencer(blurry)
+        >>> results['predictions'][0].shape
+        (20, 30, 3)
+
+        Restore all photos of a folder with ``inferencer('my_photos', out_dir='sharp')``.
     """
 
     def __init__(
@@ -86,9 +104,9 @@ class DeblurInferencer:
     ) -> None:
         self.cfg = model if isinstance(model, Config) else read_config(_find_config(model), {})
         self.model = init_model(self.cfg, weights, device or get_device(), distillation=False)
-        # the teacher has no part in a result, nor have its heads
+        # only the generator affects the results; the teacher and the heads do not
         self._identity = _digest(self.model.generator, str(self.cfg.model.generator))
-        # convolutions are faster in it, and the results are equal but for rounding
+        # convolutions are faster in channels-last; the results differ only by rounding
         self.model.generator.to(memory_format=torch.channels_last)
         self.model.memory_format = torch.channels_last
         self._network = TileNetwork(self.model, compile)
@@ -102,39 +120,43 @@ class DeblurInferencer:
         recursive: bool = False,
         overwrite: bool = False,
         show_progress: bool = True,
-        **how: Any,
+        **restore_options: Any,
     ) -> Dict[str, Any]:
-        """Restore one or many photos and videos.
+        """Restore photos and videos.
 
         Args:
-            inputs: A photo or video, a folder of them, a glob pattern, an array as for
-                :meth:`deblur`, or a list of these.
-            out_dir: Folder for the results, see :func:`~mmspd.apis.jobs.find_jobs`; each is in the
-                format of its input. With ``None`` they are returned; a video cannot be.
-            suffix: Added to the names of the results.
-            recursive: Look into the folders of folders too.
-            overwrite: Replace results that are there. By default what is done is skipped, and it
-                is refused to replace a file that was made with other settings or is not ours.
-            show_progress: Show a bar with the time that is left.
-            **how: ``tile``, ``memory_budget``, ``self_ensemble``, ``precision`` and ``batch``, see
-                :class:`RestoreOptions`.
+            inputs: A photo or video file, a folder, a glob pattern, an array (see :meth:`deblur`),
+                or a list of files, folders and patterns, or a list of arrays.
+            out_dir: Folder for the results; see :func:`~mmspd.apis.jobs.find_jobs`. Each result has
+                the format of its input. With ``None``, the results are returned and not written.
+                Videos need an ``out_dir``.
+            suffix: Text to add to the names of the results.
+            recursive: Search the subfolders of input folders too.
+            overwrite: Replace existing results. By default, finished results are skipped. An
+                existing file that was made with other settings, or by another program, is an error.
+            show_progress: Show a progress bar with the remaining time.
+            **restore_options: The fields of :class:`RestoreOptions`: ``tile``, ``memory_budget``,
+                ``self_ensemble``, ``precision`` and ``batch``.
 
         Returns:
-            ``predictions``: for each photo or video the file written, else its pixels as an array;
-            ``None`` for one that failed. ``sources``: their files or arrays. ``failures``: by file,
-            a sentence that says what is wrong with it. ``skipped``: files that were done before.
+            A dict. ``predictions`` has an entry per photo or video: the written file, or the pixels
+            if ``out_dir`` is ``None``, or ``None`` if it failed. ``sources`` has the input files or
+            arrays. ``failures`` maps failed files to messages. ``skipped`` has the files whose
+            results were finished before.
 
         Raises:
-            UserError: Nothing can be restored or written, or the only input is a bad one.
+            UserError: There is no input, the results cannot be written, or the only input cannot be
+                restored.
         """
-        options = RestoreOptions(**how)
+        options = RestoreOptions(**restore_options)
         listed = [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else list(inputs)
         arrays = [entry for entry in listed if isinstance(entry, np.ndarray)]
         paths = [entry for entry in listed if not isinstance(entry, np.ndarray)]
         if arrays:
             if paths or out_dir is not None:
                 raise UserError(
-                    'arrays are returned, not written, and not mixed with files: leave out_dir out'
+                    'Arrays cannot be written to out_dir or mixed with files; omit out_dir and '
+                    'pass files in another call.'
                 )
             predictions = [self.deblur(array, options) for array in arrays]
             return dict(predictions=predictions, sources=arrays, failures={}, skipped=[])
@@ -142,14 +164,14 @@ class DeblurInferencer:
         record, done = None, set()
         if out_dir is not None:
             settings = dict(model=self._identity, **options._asdict())
-            for key in ('memory_budget', 'batch'):  # no result depends on them
+            for key in ('memory_budget', 'batch'):  # these do not change the results
                 del settings[key]
             record = RestoredRecord(out_dir, settings)
             done = set() if overwrite else {job for job in jobs if record.is_done(job)}
         results: Dict[Job, Any] = {job: job.target for job in done}
         failures: Dict[str, str] = {}
         todo = [job for job in jobs if job not in done]
-        # by pixels, for photos and frames of all sizes take a time each
+        # the bar counts pixels, because the time of a photo depends on its size
         total = sum(_count_pixels(job.source) for job in todo) if show_progress else None
         hide = not show_progress or not todo
         with tqdm(total=total, disable=hide, unit_scale=True, bar_format=_BAR) as bar:
@@ -180,23 +202,23 @@ class DeblurInferencer:
         """Restore one image.
 
         Args:
-            pixels: ``(H, W)`` gray, or ``(H, W, C)`` with C of 1 (gray), 2 (and alpha), 3 (RGB) or
-                4 (and alpha); uint8 or uint16; RGB and not the BGR of OpenCV.
-            options: How.
-            progress: Called with the number of pixels of every part that is done.
+            pixels: Image ``(H, W)`` or ``(H, W, C)``, uint8 or uint16. C is 1 (gray), 2 (gray and
+                alpha), 3 (RGB) or 4 (RGB and alpha). OpenCV's BGR images must be converted to RGB.
+            options: Options of the restoration; by default those of :class:`RestoreOptions`.
+            progress: Function to call after each finished part, with its number of pixels.
 
         Returns:
-            The restored image, of the same shape and type; alpha is the input's.
+            The restored image, of the same shape and dtype. The alpha channel is that of the input.
 
         Raises:
-            UserError: It is no image, or needs more memory than there is.
+            UserError: The array is not an image, or there is not enough memory.
         """
         options = RestoreOptions() if options is None else options
         is_image = pixels.ndim == 2 or (pixels.ndim == 3 and 1 <= pixels.shape[2] <= 4)
         if pixels.dtype not in (np.uint8, np.uint16) or not is_image or not pixels.size:
             raise UserError(
-                f'an image has the shape (H, W) or (H, W, 1...4) and the type uint8 or uint16, not '
-                f'{pixels.shape} and {pixels.dtype}'
+                f'The array has the shape {pixels.shape} and the dtype {pixels.dtype}; give an '
+                'image of shape (H, W) or (H, W, 1...4) and dtype uint8 or uint16.'
             )
         planes = pixels[..., None] if pixels.ndim == 2 else pixels
         height, width = pixels.shape[:2]
@@ -214,23 +236,22 @@ class DeblurInferencer:
             _warn_of_implausible(image, restored)
             return like_pixels(restored, planes).reshape(pixels.shape)
         except (RuntimeError, MemoryError) as error:
-            # on the CPU PyTorch has no exception of its own for it
+            # on the CPU, PyTorch raises a plain RuntimeError when memory is short
             if isinstance(error, RuntimeError) and 'DefaultCPUAllocator' not in str(error):
                 raise
             raise UserError(
-                f'there is not enough memory for {width}x{height} pixels: give a smaller tile or '
-                'memory budget'
+                f'There is not enough memory for {width}x{height} pixels; set a smaller tile or '
+                'memory budget.'
             ) from error
 
     def _restore_file(
         self, job: Job, options: RestoreOptions, progress: Callable[[int], None]
     ) -> Any:
-        """Restore a photo or video; return the file written, else the pixels."""
+        """Restore a photo or video. Return the written file, or the pixels without a target."""
         if job.source.suffix.lower() in VIDEO_SUFFIXES:
             if job.target is None:
                 raise UserError(
-                    f"'{job.source}' is a video, which is written and not returned: "
-                    'give a folder for it (out_dir)'
+                    f"'{job.source}' is a video, and videos are only written to files; set out_dir."
                 )
             restore_video(
                 job.source, job.target, lambda frame: self.deblur(frame, options, progress)
@@ -245,28 +266,28 @@ class DeblurInferencer:
 
 
 def _count_pixels(path: Path) -> int:
-    """Count the pixels of a photo, or of all frames of a video; 0 where it cannot be read."""
+    """Count the pixels of a photo or of all frames of a video; return 0 for an unreadable file."""
     try:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             info = read_video_info(path)
             return info.frames * info.pixels
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # about many pixels, which a photo may have
+            warnings.simplefilter('ignore')  # Pillow warns about large photos
             with Image.open(path) as image:
                 return image.width * image.height
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return 0  # what is wrong is said in its turn
+        return 0  # the error is reported when the file is restored
 
 
 def _find_config(model: Union[str, Path]) -> str:
-    """Return the path of a config given by its path, or by its name in the repository."""
+    """Return the path of a config from its path or from its name in ``configs/spd``."""
     if Path(model).suffix == '.py' or Path(model).exists():
         return str(model)
     folder = Path(mmspd.__file__).resolve().parents[1] / 'configs' / 'spd'
     if not folder.is_dir():
         raise UserError(
-            f'{model} is no file, and this installation has no configs to find it by its name in '
-            f'({folder} does not exist): give the path of a config'
+            f"There is no file '{model}', and this installation has no folder of configs "
+            f'({folder}); give the path of a config.'
         )
     return check_file(str(folder / f'{model}.py'), 'config')
 
@@ -280,19 +301,19 @@ def _digest(generator: torch.nn.Module, config: str) -> str:
 
 
 def _warn_of_implausible(image: torch.Tensor, restored: torch.Tensor) -> None:
-    """Log a warning where the result has values that no deblurring gives."""
+    """Log a warning if the result is not finite or far from its input."""
     cells = [-(-side // _CELL) for side in image.shape[-2:]]
     before, after = (F.interpolate(x, size=cells, mode='area') for x in (image, restored))
-    change = (after - before).abs().max().item()  # nan where any pixel is
+    change = (after - before).abs().max().item()  # NaN if any pixel is NaN
     if not np.isfinite(change):
         fault = 'has values that are not finite'
     elif change > _LARGEST_CHANGE:
-        fault = f'is far from its input ({change:.2f} of the full range in some part)'
+        fault = f'is far from its input (a change by {change:.2f} of the full range)'
     else:
         return
     print_log(
-        f"The restored image {fault}. Try precision='float32', then another tile size, then a "
-        'restorer without local pooling (NAFNet for NAFNetLocal); a wrong checkpoint does it too.',
+        f"The restored image {fault}; check the checkpoint, then try precision='float32', then "
+        'another tile size, then a restorer without local pooling (NAFNet instead of NAFNetLocal).',
         'current',
         logging.WARNING,
     )

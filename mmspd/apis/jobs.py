@@ -1,4 +1,4 @@
-"""Which files to restore and where to, and which of them are done."""
+"""Find the files to restore, and record the results that are finished."""
 
 import glob
 import json
@@ -17,7 +17,12 @@ PathLike = Union[str, Path]
 
 
 class Job(NamedTuple):
-    """A photo or video, and the file to write; no ``target`` where the result is returned."""
+    """A photo or video to restore.
+
+    Attributes:
+        source: The photo or video.
+        target: The file to write; ``None`` if the result is returned.
+    """
 
     source: Path
     target: Optional[Path]
@@ -29,22 +34,37 @@ def find_jobs(
     suffix: str = '',
     recursive: bool = False,
 ) -> List[Job]:
-    """Find the photos and videos that inputs name.
+    """Find the photos and videos of some inputs, and the files to write.
 
     Args:
-        inputs: Files, folders and glob patterns (``**`` is any depth).
-        out_dir: Where the results go: under their own names for files, and for what lies below a
-            folder with that structure.
-        suffix: Added to the names of the results, before ``.jpg`` and the like.
-        recursive: Look in the folders of folders too. Hidden files are never taken, nor is what
-            lies in ``out_dir``.
+        inputs: Files, folders and glob patterns; ``**`` matches any depth.
+        out_dir: Folder for the results. The result of a file has the name of the file. The results
+            of a folder have the same relative paths as in that folder.
+        suffix: Text to add to the names of the results, before the file extension.
+        recursive: Search subfolders too. Hidden files and the files in ``out_dir`` are skipped.
+
+    Returns:
+        A job per photo or video. An input that is named twice has one job.
 
     Raises:
-        UserError: An input does not exist or has nothing to restore, or a result would overwrite an
+        UserError: An input does not exist or has no photo or video, or a result would overwrite an
             input or another result.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from mmspd.apis.jobs import find_jobs
+        >>> with TemporaryDirectory() as folder:
+        ...     Path(folder, 'a.png').touch()
+        ...     Path(folder, 'notes.txt').touch()
+        ...     jobs = find_jobs([folder], out_dir='sharp', suffix='_sharp')
+        >>> [job.target.as_posix() for job in jobs]
+        ['sharp/a_sharp.png']
     """
     if Path(suffix).name != suffix:
-        raise UserError(f"'{suffix}' cannot end a file's name: give letters and the like")
+        raise UserError(
+            f"The suffix '{suffix}' cannot be part of a file name; use a suffix without slashes."
+        )
     out = None if out_dir is None else Path(out_dir)
     jobs: Dict[Path, Job] = {}
     targets: Dict[Path, Path] = {}
@@ -58,15 +78,14 @@ def find_jobs(
             other = targets.setdefault(target, source)
             if other != source:
                 raise UserError(
-                    f"'{other}' and '{source}' would both become '{target}': run them "
-                    'one after the other, with a folder for each'
+                    f"'{other}' and '{source}' would both be written to '{target}'; restore them "
+                    'in two runs with different output folders.'
                 )
         jobs[identity] = Job(source, target)
     for job in jobs.values():
         if job.target is not None and job.target.resolve() in jobs:
             raise UserError(
-                f"'{job.target}' is one of the inputs and would be overwritten: give "
-                'another folder for the results'
+                f"A result would overwrite the input '{job.target}'; choose another output folder."
             )
     return list(jobs.values())
 
@@ -74,14 +93,14 @@ def find_jobs(
 def _find_sources(
     inputs: Sequence[PathLike], out: Optional[Path], recursive: bool
 ) -> Iterator[Tuple[Path, Path]]:
-    """Yield the files, each with its name relative to the input."""
+    """Yield the files and their paths relative to the input."""
     for entry in inputs:
         path = Path(entry)
-        if os.path.isdir(path):  # False where it may not be looked at
+        if os.path.isdir(path):  # unlike Path.is_dir, this raises no PermissionError
             if out is not None and out.resolve() == path.resolve():
                 raise UserError(
-                    f"'{path}' is the input and the folder for the results: give "
-                    'another one for the results'
+                    f"'{path}' is an input and also the output folder; choose another output "
+                    'folder.'
                 )
             yield from ((file, file.relative_to(path)) for file in _walk(path, out, recursive))
         elif os.path.exists(path):
@@ -92,20 +111,26 @@ def _find_sources(
 
 def _walk(folder: Path, out: Optional[Path], recursive: bool) -> List[Path]:
     def refuse(error: OSError) -> None:
-        raise UserError(f"cannot look into '{error.filename}': {error.strerror}") from error
+        raise UserError(
+            f"Cannot list the folder '{error.filename}' ({error.strerror}); change its permissions "
+            'or move it away.'
+        ) from error
 
     files = []
-    deeper = 0
+    subfolders = 0
     for parent, folders, names in os.walk(folder, onerror=refuse):
         visible = [Path(parent, name) for name in sorted(folders) if not name.startswith('.')]
         below = [path for path in visible if out is None or path.resolve() != out.resolve()]
-        deeper += len(below)
+        subfolders += len(below)
         folders[:] = [path.name for path in below] if recursive else []
         files += [Path(parent, name) for name in sorted(names) if not name.startswith('.')]
     media = [file for file in files if file.suffix.lower() in PHOTO_SUFFIXES + VIDEO_SUFFIXES]
     if not media:
-        hint = ': look into its folders too (--recursive)' if deeper and not recursive else ''
-        raise UserError(f"no photo or video is in '{folder}' (it holds {list_names(folder)}){hint}")
+        hint = 'search its subfolders with --recursive, or ' if subfolders and not recursive else ''
+        raise UserError(
+            f"'{folder}' has no photo or video (it has {list_names(folder)}); {hint}choose another "
+            'folder.'
+        )
     return media
 
 
@@ -113,22 +138,24 @@ def _expand(pattern: str) -> List[Path]:
     paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
     files = [path for path in paths if path.is_file()]
     if not files:
-        what = 'matches no file' if glob.has_magic(pattern) else 'does not exist'
-        raise UserError(f"'{pattern}' {what}: correct the path")
+        problem = 'matches no file' if glob.has_magic(pattern) else 'does not exist'
+        raise UserError(f"'{pattern}' {problem}; check the path.")
     return files
 
 
 class RestoredRecord:
-    """What has been restored into a folder, from what and how, in a file there.
+    """Records the finished results of a folder in its file ``restored.jsonl``.
 
-    A line is appended for each result, so that a run that is broken off can go on.
+    Each line describes one result: its file, its source and the settings. Lines are appended as
+    results are finished, so an interrupted run can continue.
 
     Args:
-        folder: Of the results; it is made.
-        settings: All that a result depends on beside its source; JSON.
+        folder: Folder of the results. It is created if it does not exist.
+        settings: Everything that changes a result, except its source. The values must be JSON
+            types.
 
     Raises:
-        UserError: The folder cannot be written.
+        UserError: The folder cannot be written to.
     """
 
     NAME = 'restored.jsonl'
@@ -144,46 +171,60 @@ class RestoredRecord:
                 pass
             lines = self._path.read_text(encoding='utf-8').splitlines()
         except OSError as error:
-            raise UserError(f"cannot write to '{self.folder}': {error.strerror}") from error
+            raise UserError(
+                f"Cannot write to '{self.folder}' ({error.strerror}); choose another output folder."
+            ) from error
         for line in lines:
             try:
                 entry = json.loads(line)
-            except ValueError:  # blank, or cut off when a run was killed
+            except ValueError:  # the line is empty, or a killed run wrote only a part of it
                 continue
             self._entries[entry['file']] = entry
 
     def is_done(self, job: Job) -> bool:
-        """Tell whether a result is there, made of this very source with these settings.
+        """Return whether the result of a job exists and was made from its current source.
+
+        Args:
+            job: The job.
+
+        Returns:
+            ``False`` if there is no result, or if the source has changed since.
 
         Raises:
-            UserError: What is there was made otherwise, and would be lost.
+            UserError: The file was made with other settings or by another program.
         """
         if job.target is None or not job.target.exists():
             return False
         entry = self._entries.get(self._name(job.target))
         if entry is None or entry['settings'] != self.settings:
-            how = 'by something else' if entry is None else 'with another model or settings'
+            how = 'by another program' if entry is None else 'with another model or settings'
             raise UserError(
-                f"'{job.target}' exists and was made {how}: give another folder for "
-                'the results, or let it be overwritten (--overwrite)'
+                f"'{job.target}' exists and was made {how}; choose another output folder, or "
+                'replace the file with --overwrite.'
             )
         return entry['source'] == _fingerprint(job.source)
 
     def add(self, job: Job) -> None:
-        """Note that a job is done.
+        """Record a finished job.
+
+        Args:
+            job: The job. It must have a target.
 
         Raises:
-            UserError: The disk is full.
+            UserError: The record cannot be written, for example because the disk is full.
         """
-        assert job.target is not None  # results that are returned are not recorded
+        assert job.target is not None  # returned results are not recorded
         name = self._name(job.target)
         entry = dict(file=name, source=_fingerprint(job.source), settings=self.settings)
         try:
             with self._path.open('a', encoding='utf-8') as file:
-                # the line break first: the line before may have been cut off
+                # start with a line break, because the last line may be incomplete
                 file.write('\n' + json.dumps(entry))
         except OSError as error:
-            raise UserError(f"cannot write '{self._path}': {error.strerror}") from error
+            raise UserError(
+                f"Cannot write '{self._path}' ({error.strerror}); free some disk space or choose "
+                'another output folder.'
+            ) from error
         self._entries[name] = entry
 
     def _name(self, target: Path) -> str:
@@ -191,6 +232,6 @@ class RestoredRecord:
 
 
 def _fingerprint(source: Path) -> List[int]:
-    """Size and date of a file, which change with its content."""
+    """Return the size and the modification time of a file, to notice changes."""
     status = source.stat()
     return [status.st_size, status.st_mtime_ns]

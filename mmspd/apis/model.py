@@ -1,4 +1,4 @@
-"""A model as its config describes it, with the weights of a checkpoint."""
+"""Build the model of a config and load weights."""
 
 from pathlib import Path
 from typing import Optional, Union
@@ -24,24 +24,37 @@ def init_model(
     device: Union[str, torch.device] = 'cpu',
     distillation: bool = True,
 ) -> BaseModel:
-    """Build the model of a config and load a checkpoint into it.
+    """Build the model of a config and load a checkpoint.
 
     Args:
-        config: path of a config, or the config.
-        checkpoint: file that the runner saved, or weights of the restorer as its authors published
-            them (file, http(s) address, or for DMPHN folder), beside which a prior does nothing
-            yet; ``None`` leaves the weights at their start.
-        device: where the model shall be.
-        distillation: also load what only comparing the prior with the teacher needs, the heads of
-            the prior loss; without it, a checkpoint fits whose generator does, however its prior
-            was taught.
+        config: A config, or the path of a config.
+        checkpoint: Checkpoint that the runner saved, or weights of the restorer that its authors
+            published: a file, an http(s) address, or for DMPHN a folder. Published weights contain
+            no prior; the untrained prior of a guided config does not change the output. With
+            ``None``, the weights are random.
+        device: Device of the model.
+        distillation: Also load the heads of the prior loss. They are only needed to compare the
+            prior with the teacher. If this is false, only the weights of the generator must fit,
+            so the checkpoint may come from another prior loss or teacher.
 
     Returns:
-        The model in evaluation mode. Its teacher, if it has one, is not built.
+        The model in evaluation mode. Its teacher, if there is one, is not built.
 
     Raises:
-        UserError: the checkpoint cannot be read, or is not of this config, or there is no such
-            device.
+        UserError: The checkpoint cannot be read or does not fit the config, or the device does not
+            exist.
+
+    Examples:
+        >>> import torch
+        >>> from mmengine.config import Config
+        >>> from mmspd.apis import init_model
+        >>> generator = dict(type='mmspd.UNet', base=4, num_res=1)
+        >>> losses = dict(loss_pix=dict(type='mmagic.L1Loss'))
+        >>> model = dict(type='mmspd.SemanticPriorDeblurrer', generator=generator, losses=losses)
+        >>> model = init_model(Config(dict(model=model)))
+        >>> with torch.no_grad():
+        ...     model(torch.zeros(1, 3, 20, 30)).shape
+        torch.Size([1, 3, 20, 30])
     """
     device = check_device(device)
     if not isinstance(config, Config):

@@ -1,4 +1,4 @@
-"""Reading and writing photos of any kind, each in the format, mode and bit depth it came in."""
+"""Read photos of any kind, and write results of the same format, mode and bit depth."""
 
 import struct
 import warnings
@@ -25,24 +25,25 @@ PHOTO_SUFFIXES = (
     *('.jpe', '.jfif', '.gif', '.avif', '.pgm', '.pnm', '.heic', '.heif'),
 )
 
-# Pillow opens more formats than these, among them documents that run other programs.
+# Pillow opens more formats. Some of them are documents that run other programs.
 _FORMATS = ('PNG', 'JPEG', 'MPO', 'TIFF', 'BMP', 'WEBP', 'PPM', 'GIF', 'AVIF', 'HEIF')
-# What Pillow raises at damaged files, depending on where the damage is.
+# Exceptions that Pillow raises for damaged files, depending on the place of the damage.
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 _MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 
 _ORIENTATION = 274  # the EXIF and TIFF tag
-#: For each orientation of EXIF: whether to mirror the stored pixels from left to right, and then
-#: how many quarter turns to the left bring them upright.
+#: For each EXIF orientation: whether to mirror the stored pixels from left to right, and the number
+#: of quarter turns to the left that follow to make the photo upright.
 _UPRIGHT = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3)}
 _UPRIGHT[8] = (False, 1)
 
-# Chunks that hold for the restored pixels too: color, density, EXIF and texts.
+# PNG chunks that are copied, because they also apply to the restored pixels: color, density, EXIF
+# and texts.
 _PNG_KEPT = tuple(b'cHRM gAMA iCCP sRGB cICP pHYs eXIf tEXt zTXt iTXt'.split())
-_PNG_HEADER = 33  # the signature and IHDR, which comes first and has one size
+_PNG_HEADER = 33  # length of the signature and of the first chunk, IHDR
 
-# Likewise: description, make, model, density, software, date, artist, host, XMP, copyright, IPTC,
-# Photoshop and the color profile.
+# TIFF tags that are copied: description, make, model, density, software, date, artist, host, XMP,
+# copyright, IPTC, Photoshop and the color profile.
 _TIFF_KEPT = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, 34675)
 _TIFF_EXIF = 34665
 _TIFF_LOSSLESS = ('tiff_lzw', 'tiff_adobe_deflate', 'packbits')
@@ -50,12 +51,12 @@ _TIFF_LOSSLESS = ('tiff_lzw', 'tiff_adobe_deflate', 'packbits')
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and what its file holds beside the pixels.
+    """A photo with the metadata of its file.
 
     Attributes:
-        pixels: ``(H, W, C)``, uint8 or uint16, upright, where C is 1 for gray, 2 with alpha, 3 for
-            RGB and 4 with alpha; palettes and CMYK have become RGB.
-        format: Pillow's name of the file format.
+        pixels: Upright pixels ``(H, W, C)``, uint8 or uint16. C is 1 (gray), 2 (gray and alpha),
+            3 (RGB) or 4 (RGB and alpha). Palettes and CMYK are converted to RGB.
+        format: Pillow's name of the file format, such as ``'PNG'``.
     """
 
     pixels: np.ndarray
@@ -66,16 +67,16 @@ class Photo:
     _to_cmyk: Optional[Callable[[Image.Image], Image.Image]] = None
 
     def encode(self, pixels: np.ndarray) -> bytes:
-        """Make the photo's file with other pixels in it.
+        """Encode other pixels as a file of the same kind as the photo.
 
-        Gray stays gray, alpha alpha, 16 bits stay 16 bits and CMYK is CMYK again; a palette comes
-        back in GIF only, which has nothing else. JPEG and lossy WebP and AVIF are written with
-        quality 95 at full color resolution. Color profile, EXIF, XMP, texts and density are
-        carried over, except the EXIF of 16-bit TIFF; a TIFF with EXIF is not compressed. The
-        pixels lie as they lay, so that an orientation tag stays true (TIFF: upright, without).
+        Gray, alpha, 16 bits and CMYK are kept. A palette is only written to GIF files. JPEG, lossy
+        WebP and AVIF are written with quality 95; JPEG and AVIF have full color resolution. The
+        color profile, EXIF, XMP, texts and density are kept, except for the EXIF of 16-bit TIFF.
+        A TIFF with EXIF is not compressed. The pixels are turned back to the stored orientation, so
+        an orientation tag stays correct. TIFF files are written upright and without this tag.
 
         Args:
-            pixels: As :attr:`pixels`, of the same shape and type.
+            pixels: Pixels of the same shape and dtype as :attr:`pixels`.
 
         Returns:
             The content of the file.
@@ -100,38 +101,66 @@ class Photo:
 
 
 def read_photo(path: Union[str, Path]) -> Photo:
-    """Read a photo of any size up to 178 megapixels, whatever its mode and bit depth.
+    """Read a photo of up to 178 megapixels.
 
-    PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and PPM, recognized by the content and not by the suffix,
-    and HEIC where the package pillow-heif is installed. CMYK is converted by its color profile, or
-    without one by the simple formula. RGB is taken as it is stored, whatever its profile.
+    The formats are PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and PPM, and HEIC if the package
+    pillow-heif is installed. The content of the file selects the format, not the suffix. CMYK is
+    converted by its color profile, or by Pillow's formula if there is no profile. RGB values are
+    read as they are stored; their profile is not applied.
+
+    Args:
+        path: The photo.
+
+    Returns:
+        The photo.
 
     Raises:
-        UserError: The file cannot be read, is damaged, no image, too large, animated, or of a
-            kind that is not known.
+        UserError: The file cannot be read, is damaged, is not an image of a supported kind, is too
+            large, or contains several images.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> from mmspd.apis.photo_io import read_photo
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'gray.png')
+        ...     Image.new('L', (30, 20)).save(path)
+        ...     photo = read_photo(path)
+        >>> photo.format, photo.pixels.shape
+        ('PNG', (20, 30, 1))
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read the photo '{path}': {error.strerror}") from error
+        raise UserError(
+            f"Cannot read the photo '{path}' ({error.strerror}); check the path and permissions."
+        ) from error
     return decode_photo(path, data)
 
 
 def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
-    """Decode the content of a photo's file; as :func:`read_photo`, which reads it.
+    """Decode the content of a photo file; see :func:`read_photo`.
 
     Args:
-        path: What messages call the file.
-        data: Its content.
+        path: Name of the file, for error messages.
+        data: Content of the file.
+
+    Returns:
+        The photo.
+
+    Raises:
+        UserError: The content is damaged, is not an image of a supported kind, is too large, or
+            has several images.
     """
     if not data:
-        raise UserError(f"'{path}' is empty (0 bytes): copy it again or remove it")
+        raise UserError(f"'{path}' is empty (0 bytes); copy it again or remove it.")
     image = _decode(path, data)
     if _bits(image, data) == 16:
         pixels, to_cmyk = _decode16(path, image, data), None
     else:
         pixels, to_cmyk = _decode8(path, image)
-    # Pillow and OpenCV turn TIFF themselves
+    # Pillow and OpenCV already apply the orientation of TIFF files
     orientation = 1 if image.format == 'TIFF' else image.getexif().get(_ORIENTATION, 1)
     mirrored, turns = _UPRIGHT.get(orientation, (False, 0))
     pixels = np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, turns))
@@ -146,34 +175,34 @@ def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
 
 
 def _decode(path: Union[str, Path], data: bytes) -> Image.Image:
-    """Let Pillow decode a file, which also finds out whether it is whole."""
+    """Decode a file with Pillow, which also checks whether the file is complete."""
     _register_heif()
     Image.init()
     try:
         with warnings.catch_warnings():
-            # about many pixels, which a photo may have, and slight faults of its metadata
+            # Pillow warns about large photos and about small faults of the metadata
             warnings.simplefilter('ignore')
             image = Image.open(BytesIO(data), formats=[n for n in _FORMATS if n in Image.OPEN])
-            # the further images in a phone's JPEG are depth maps and the like
+            # the other images in the JPEG file of a phone are depth maps and similar data
             frames = 1 if image.format == 'MPO' else getattr(image, 'n_frames', 1)
             if frames == 1:
                 image.load()
-                image.getexif()  # read once, here where damage is expected
+                image.getexif()  # read the EXIF here, where errors of damaged files are caught
     except Image.UnidentifiedImageError as error:
-        cure = 'convert it to PNG or JPEG, or remove it'
+        fix = 'convert it to PNG or JPEG, or remove it'
         if Path(path).suffix.lower() in ('.heic', '.heif'):
-            cure = 'for HEIC photos, pip install pillow-heif'
-        raise UserError(f"'{path}' is damaged, or no image of a known kind: {cure}") from error
+            fix = 'for HEIC photos, run pip install pillow-heif'
+        raise UserError(f"'{path}' is damaged or not an image of a known kind; {fix}.") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(
-            f"'{path}' has more than {limit} megapixels: cut it into parts or reduce it"
+            f"'{path}' has more than {limit} megapixels; cut it into parts or reduce its size."
         ) from error
     except _DAMAGE as error:
-        raise UserError(f"'{path}' is damaged or incomplete ({error}): copy it again") from error
+        raise UserError(f"'{path}' is damaged or incomplete ({error}); copy it again.") from error
     if frames > 1:
         raise UserError(
-            f"'{path}' holds {frames} images: split it, or convert an animation to a video"
+            f"'{path}' contains {frames} images; split it, or convert an animation to a video."
         )
     return image
 
@@ -187,26 +216,28 @@ def _register_heif() -> None:
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
-    """Tell 16 bits per channel from 8 and fewer, which Pillow's modes do not for color."""
+    """Return the bits per channel; Pillow's modes do not show 16 bits of color images."""
     if image.format == 'PNG':
         return data[24]  # in IHDR
     if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(258, (1,)))
     if image.format == 'PPM':
-        # of the formats that Pillow and OpenCV both read, this is the quickest
+        # decoding a PPM file is fast, so the dtype is read from its pixels
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         return 8 if pixels is None else 8 * pixels.itemsize
     return 8
 
 
 def _decode16(path: Union[str, Path], image: Image.Image, data: bytes) -> np.ndarray:
-    """Decode 16 bits per channel by OpenCV; Pillow would cut color to 8."""
+    """Decode 16 bits per channel with OpenCV; Pillow would reduce color to 8 bits."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     known = not isinstance(image, TiffImageFile) or (
         image.tag_v2.get(262) in (1, 2) and image.tag_v2.get(339, (1,))[0] == 1
     )
     if pixels is None or pixels.dtype != np.uint16 or not known:
-        raise UserError(f"'{path}' is of a rare 16-bit kind: convert it to 16-bit RGB or gray")
+        raise UserError(
+            f"'{path}' has a 16-bit format that is not supported; convert it to 16-bit RGB or gray."
+        )
     if pixels.ndim == 2:
         return pixels[..., None]
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
@@ -215,7 +246,7 @@ def _decode16(path: Union[str, Path], image: Image.Image, data: bytes) -> np.nda
 def _decode8(
     path: Union[str, Path], image: Image.Image
 ) -> Tuple[np.ndarray, Optional[Callable[[Image.Image], Image.Image]]]:
-    """Make gray or RGB of what Pillow decoded; for CMYK, also return the way back."""
+    """Convert a decoded image to gray or RGB pixels; for CMYK, also return the inverse."""
     to_cmyk = None
     if image.mode == 'CMYK':
         image, to_cmyk = _from_cmyk(path, image)
@@ -226,7 +257,7 @@ def _decode8(
     elif image.mode == '1':
         image = image.convert('L')
     if image.mode not in _MODES.values():
-        raise UserError(f"'{path}' has pixels of type {image.mode}: convert it to RGB or gray")
+        raise UserError(f"'{path}' has pixels of type {image.mode}; convert it to RGB or gray.")
     pixels = np.asarray(image)
     return (pixels[..., None] if pixels.ndim == 2 else pixels), to_cmyk
 
@@ -234,7 +265,7 @@ def _decode8(
 def _from_cmyk(
     path: Union[str, Path], image: Image.Image
 ) -> Tuple[Image.Image, Callable[[Image.Image], Image.Image]]:
-    """Convert CMYK to RGB, and return with it what converts it back."""
+    """Convert CMYK to RGB; return the image and a function that converts RGB back to CMYK."""
     profile = image.info.get('icc_profile')
     if profile is None:
         return image.convert('RGB'), lambda rgb: rgb.convert('CMYK')
@@ -245,13 +276,13 @@ def _from_cmyk(
         to_cmyk = ImageCms.buildTransform(srgb, cmyk, 'RGB', 'CMYK', intent, black)
     except ImageCms.PyCMSError as error:
         raise UserError(
-            f"the CMYK profile of '{path}' is unusable: convert the photo to RGB"
+            f"The CMYK profile of '{path}' cannot be used; convert the photo to RGB."
         ) from error
     return to_rgb.apply(image), to_cmyk.apply
 
 
 def _save_options(image: Image.Image, data: bytes) -> Dict[str, Any]:
-    """Collect what Pillow needs to save other pixels as this image was."""
+    """Collect the options with which Pillow saves other pixels in the format of this image."""
     if isinstance(image, TiffImageFile):
         return _tiff_options(image)
     kind = image.format or ''
@@ -268,7 +299,7 @@ def _save_options(image: Image.Image, data: bytes) -> Dict[str, Any]:
     if kind in ('JPEG', 'MPO'):
         options.update(quality=95, subsampling=0)
     elif kind == 'WEBP':
-        # the first chunk of a simple file, or one of the chunks of an extended one
+        # lossless files contain a VP8L chunk
         options.update(quality=95, exact=True, lossless=b'VP8L' in data)
     elif kind == 'AVIF':
         options.update(quality=95, subsampling='4:4:4')
@@ -285,14 +316,14 @@ def _tiff_options(image: TiffImageFile) -> Dict[str, Any]:
     exif = image.getexif().get_ifd(_TIFF_EXIF)
     if exif:
         tags[_TIFF_EXIF] = dict(exif)
-        compression = 'raw'  # Pillow cannot write both
-    # named, or LittleCMS's own copy of a CMYK profile would be written
+        compression = 'raw'  # Pillow cannot write both EXIF and compressed pixels
+    # set the profile, because Pillow would otherwise write LittleCMS's copy of a CMYK profile
     profile = image.info.get('icc_profile')
     return dict(tiffinfo=tags, compression=compression, icc_profile=profile)
 
 
 def _png_metadata(data: bytes) -> bytes:
-    """Return the chunks of a PNG file that are carried over, as they are."""
+    """Return the chunks of a PNG file that are copied to the result."""
     kept, start = b'', 8
     while start < len(data):
         end = start + 12 + int.from_bytes(data[start : start + 4], 'big')
@@ -303,12 +334,12 @@ def _png_metadata(data: bytes) -> bytes:
 
 
 def _encode_by_opencv(pixels: np.ndarray, suffix: str) -> bytes:
-    """Encode 16 bits per channel as PNG or PPM; Pillow would cut color to 8."""
+    """Encode 16 bits per channel as PNG or PPM; Pillow would reduce color to 8 bits."""
     order = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[pixels.shape[2]]
     bgr = pixels if order is None else cv2.cvtColor(pixels, order)
     done, data = cv2.imencode(suffix, bgr)
     if not done:
-        raise RuntimeError(f'OpenCV cannot encode an array of shape {pixels.shape} as {suffix}')
+        raise RuntimeError(f'OpenCV cannot encode an array of shape {pixels.shape} as {suffix}.')
     return data.tobytes()
 
 
@@ -336,10 +367,22 @@ def _encode_tiff16(pixels: np.ndarray, tags: Dict[int, Any]) -> bytes:
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
-    """Turn pixels, as :class:`Photo` has them, into a network's input.
+    """Convert the pixels of a photo to the input of a network.
+
+    Args:
+        pixels: Pixels ``(H, W, C)`` as in :class:`Photo`.
 
     Returns:
-        ``(1, 3, H, W)``, RGB, [0, 1], float32; three equal channels of gray, no alpha.
+        ``(1, 3, H, W)``, RGB, [0, 1], float32. Gray becomes three equal channels. The alpha channel
+        is dropped.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.apis.photo_io import to_tensor
+        >>> gray = np.full((20, 30, 1), 51, np.uint8)
+        >>> image = to_tensor(gray)
+        >>> image.shape, round(image.max().item(), 3)
+        (torch.Size([1, 3, 20, 30]), 0.2)
     """
     color = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2)
     planes = np.moveaxis(color, 2, 0).astype(np.float32, order='C')
@@ -348,14 +391,15 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 
 
 def like_pixels(restored: Tensor, pixels: np.ndarray) -> np.ndarray:
-    """Turn a network's output back into pixels of the kind of its input.
+    """Convert the output of a network to pixels of the same kind as the input.
 
     Args:
-        restored: ``(1, 3, H, W)``, RGB, about [0, 1]; overwritten to save memory.
-        pixels: The input, ``(H, W, C)``.
+        restored: Output ``(1, 3, H, W)``, RGB, about [0, 1]. It is overwritten to save memory.
+        pixels: Pixels of the input, ``(H, W, C)``.
 
     Returns:
-        As ``pixels``; clamped, rounded, gray the mean of the channels, alpha the input's.
+        Pixels of the same shape and dtype as ``pixels``, clamped and rounded. Gray is the mean of
+        the three channels. The alpha channel is that of the input.
     """
     gray = pixels.shape[2] < 3
     planes = restored[0].mean(0, keepdim=True) if gray else restored[0]

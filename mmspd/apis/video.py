@@ -1,4 +1,4 @@
-"""Restoring the frames of a video; sound, subtitles and timing stay as they are."""
+"""Restore the frames of a video and keep its sound, subtitles and timing."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -14,8 +14,8 @@ __all__ = ['VIDEO_SUFFIXES', 'VideoInfo', 'read_video_info', 'restore_video']
 
 VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi')
 
-# Encoders of the codecs that are kept, visually lossless; video of any other becomes H.264, and
-# VP9 in WebM, which takes nothing else.
+# Encoders and visually lossless settings for the codecs that are kept. Other codecs become H.264,
+# or VP9 in WebM files, which cannot contain H.264.
 _ENCODERS: Dict[str, Any] = {
     'h264': ('libx264', {'crf': '17'}),
     'hevc': ('libx265', {'crf': '19', 'x265-params': 'log-level=none'}),
@@ -26,12 +26,12 @@ _COLOR = ('color_range', 'colorspace', 'color_primaries', 'color_trc')
 
 
 class VideoInfo(NamedTuple):
-    """What is known of a video before it is decoded.
+    """Properties of a video.
 
     Attributes:
-        frames: How many it has; an estimate where the container does not say.
-        pixels: Of a frame.
-        quarter_turns: To the left, which show the stored frames upright.
+        frames: Number of frames, estimated if the container does not give it.
+        pixels: Number of pixels of a frame.
+        quarter_turns: Number of quarter turns to the left that show the stored frames upright.
     """
 
     frames: int
@@ -40,10 +40,16 @@ class VideoInfo(NamedTuple):
 
 
 def read_video_info(path: Path) -> VideoInfo:
-    """Look at the head and the first frame of a video.
+    """Read the header and the first frame of a video.
+
+    Args:
+        path: The video.
+
+    Returns:
+        Its number of frames, their size, and its rotation.
 
     Raises:
-        UserError: It cannot be decoded, or PyAV is missing.
+        UserError: The video cannot be decoded, or PyAV is missing.
     """
     av = _import_av(path)
     try:
@@ -54,24 +60,24 @@ def read_video_info(path: Path) -> VideoInfo:
                 frames = round(container.duration / av.time_base * stream.average_rate)
             frame = next(container.decode(stream), None)
     except av.FFmpegError as error:
-        raise _no_video(path, error) from error
+        raise _video_error(path, error) from error
     if frame is None:
-        raise _no_video(path, 'it has no frames')
+        raise _video_error(path, 'it has no frames')
     return VideoInfo(frames, frame.width * frame.height, round(frame.rotation / 90))
 
 
 def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Restore a video frame by frame into a file that is whole or absent.
+    """Restore each frame of a video on its own.
 
-    Container, codec (of H.264, HEVC, VP9 and AV1), pixel format, color range and space, rotation,
-    times of the frames, chapters and metadata are the source's, and its sound and subtitles are
-    copied as they are. Each frame is restored by itself.
+    The result keeps the codec (H.264, HEVC, VP9 or AV1), pixel format, color range and color space,
+    rotation, frame times, chapters and metadata of the source. Sound and subtitles are copied
+    without a change. If an error occurs, no partial file is left.
 
     Args:
-        source: A video that PyAV (FFmpeg) decodes.
-        target: The file to write; its suffix chooses the container.
-        restore: Takes and returns a frame, upright, RGB, ``(H, W, 3)``, uint8, or uint16 of a video
-            of more than 8 bits.
+        source: A video that PyAV (FFmpeg) can decode.
+        target: File to write. Its suffix selects the container.
+        restore: Function that restores a frame. It takes and returns an upright frame
+            ``(H, W, 3)``, RGB, uint8, or uint16 for videos of more than 8 bits.
 
     Raises:
         UserError: The video cannot be decoded or written, or PyAV is missing.
@@ -83,13 +89,13 @@ def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np
             with av.open(str(source)) as reader, av.open(str(temporary), 'w') as writer:
                 _transcode(av, reader, writer, restore, turns)
         except av.FFmpegError as error:
-            raise _no_video(source, error) from error
+            raise _video_error(source, error) from error
 
 
 def _transcode(
     av: ModuleType, reader: Any, writer: Any, restore: Callable[..., np.ndarray], turns: int
 ) -> None:
-    """Decode, restore and encode the frames, and copy the other streams' packets."""
+    """Decode, restore and encode the frames, and copy the packets of the other streams."""
     stream = _video_stream(reader, reader.name)
     encoded = _add_video(av, writer, stream, turns)
     copied = {
@@ -103,7 +109,7 @@ def _transcode(
         if packet.stream is stream:
             for frame in packet.decode():
                 writer.mux(encoded.encode(_restore_frame(av, frame, restore, turns)))
-        elif packet.size:  # an empty one marks the end
+        elif packet.size:  # an empty packet marks the end
             packet.stream = copied[packet.stream.index]
             writer.mux(packet)
     writer.mux(encoded.encode())
@@ -124,7 +130,7 @@ def _restore_frame(
 
 
 def _add_video(av: ModuleType, writer: Any, source: Any, turns: int) -> Any:
-    """Add a video stream like that of the source."""
+    """Add a video stream with the properties of the source."""
     old = source.codec_context
     codec = old.name if old.name in _ENCODERS else 'h264'
     if writer.format.name == 'webm' and codec == 'h264':
@@ -136,7 +142,7 @@ def _add_video(av: ModuleType, writer: Any, source: Any, turns: int) -> Any:
     new.time_base, new.framerate = source.time_base, source.average_rate
     new.pix_fmt = _pixel_format(av, old, name)
     new.sample_aspect_ratio = source.sample_aspect_ratio or Fraction(1)
-    # what RGB says of its own range and space is not true of the YUV it becomes
+    # the color range and space of an RGB source do not apply to a YUV result
     same = not old.format.is_rgb or av.VideoFormat(new.pix_fmt).is_rgb
     for key in _COLOR if same else _COLOR[2:]:
         setattr(new, key, getattr(old, key))
@@ -147,14 +153,14 @@ def _add_video(av: ModuleType, writer: Any, source: Any, turns: int) -> Any:
 
 
 def _pixel_format(av: ModuleType, old: Any, encoder: str) -> str:
-    """Choose the pixel format of a source, or one that the encoder takes at its size."""
+    """Return the pixel format of the source, or one that the encoder supports at this size."""
     formats = [fmt.name for fmt in av.Codec(encoder, 'w').video_formats]
     name = old.pix_fmt if old.pix_fmt in formats else 'yuv420p'
     chroma = av.VideoFormat(name, old.width, old.height).components[-1]
     halved = (old.width % 2 and chroma.width < old.width) or (
         old.height % 2 and chroma.height < old.height
     )
-    if encoder == 'libx264' and halved:  # it halves even sides only, other codecs odd ones too
+    if encoder == 'libx264' and halved:  # x264 cannot halve the color of odd sides, others can
         return 'yuv444p10le' if old.format.components[0].bits > 8 else 'yuv444p'
     return name
 
@@ -162,13 +168,15 @@ def _pixel_format(av: ModuleType, old: Any, encoder: str) -> str:
 def _video_stream(container: Any, path: Any) -> Any:
     stream = container.streams.best('video')
     if stream is None:
-        raise _no_video(path, 'it has no picture')
+        raise _video_error(path, 'it has no pictures')
     return stream
 
 
-def _no_video(path: Any, why: Any) -> UserError:
-    why = getattr(why, 'strerror', why)  # FFmpeg's errors name the file a second time
-    return UserError(f"the video '{path}' cannot be restored ({why}): copy it again or convert it")
+def _video_error(path: Any, reason: Any) -> UserError:
+    reason = getattr(reason, 'strerror', reason)  # str of an FFmpeg error repeats the file name
+    return UserError(
+        f"The video '{path}' cannot be restored ({reason}); copy it again or convert it."
+    )
 
 
 def _import_av(path: Path) -> ModuleType:
@@ -176,6 +184,6 @@ def _import_av(path: Path) -> ModuleType:
         import av  # optional: only videos need it
     except ModuleNotFoundError as error:
         raise UserError(
-            f"'{path}' is a video, which needs the package PyAV: pip install av"
+            f"'{path}' is a video, and videos need the package PyAV; run pip install av."
         ) from error
     return av

@@ -1,4 +1,4 @@
-"""A page to deblur photos in the browser, and to compare them with what they were."""
+"""Serve a web page that deblurs photos and compares the results with the originals."""
 
 import asyncio
 import json
@@ -27,40 +27,42 @@ from mmspd.visualization import Palette, draw_rows, view_prior
 
 __all__ = ['make_app']
 
-PREVIEW_SIDE = 8192  # browsers do not show much more
-PRIOR_SIDE = 512
+PREVIEW_SIDE = 8192  # pixels; browsers cannot show much larger images
+PRIOR_SIDE = 512  # pixels; a photo is reduced to this before its prior is drawn
 
-# The page is complete in itself, and the browser lets it fetch nothing from elsewhere.
+# Content security policy: the browser loads resources from this server only.
 _POLICY = (
     "default-src 'none'; connect-src 'self'; img-src blob: data:; "
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 )
 
-# by the number of channels
+# names of the colors by the number of channels
 _COLORS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGB with alpha'}
 
-#: Sends a frame: a line of JSON, and as many bytes after it as its ``bytes`` says.
+#: Sends a frame. A frame is a line of JSON and a payload. The key ``bytes`` of the JSON is the
+#: length of the payload.
 Emit = Callable[..., None]
 
 
 class _ClientLeftError(Exception):
-    """Nobody waits for the result any more."""
+    """The client has closed the connection."""
 
 
 def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptions) -> Starlette:
-    """Make the page and what answers it, to be served by any ASGI server.
+    """Create the web application, which any ASGI server can serve.
 
-    Photos and results are held in memory while they are worked on and nowhere else; photos are
-    restored one after another.
+    Photos and results are kept in memory during a request. They are never written to the disk. The
+    photos are restored one at a time.
 
     Args:
-        inferencer: Restores.
-        max_bytes: Larger files are refused.
-        options: How to restore.
+        inferencer: The inferencer that restores the photos.
+        max_bytes: Size limit of a photo file, in bytes.
+        options: Options of the restoration.
 
     Returns:
-        ``GET /``: the page. ``GET /about``: the model and the limit. ``POST /restore?name=...``
-        with a photo's file as body: a stream of frames.
+        An application with three routes. ``GET /`` returns the page. ``GET /about`` returns the
+        model and the limit as JSON. ``POST /restore?name=...`` takes a photo file as its body and
+        returns a stream of frames.
     """
     page = Path(__file__).with_suffix('.html').read_text(encoding='utf-8')
     generator = inferencer.model.generator
@@ -70,7 +72,7 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
         guided=isinstance(generator, SemanticGuided),
         max_bytes=max_bytes,
     )
-    in_turn = ThreadPoolExecutor(max_workers=1)
+    executor = ThreadPoolExecutor(max_workers=1)  # one photo at a time
 
     async def show(_: Request) -> Response:
         return HTMLResponse(page, headers={'Content-Security-Policy': _POLICY})
@@ -85,10 +87,14 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > max_bytes:
-                    limit = f'{max_bytes / 1e6:.4g} MB, the limit of this page'
-                    return JSONResponse(dict(error=f"'{name}' has more than {limit}"), 413)
+                    error = (
+                        f"'{name}' is larger than {max_bytes / 1e6:.4g} MB, the limit of this "
+                        'page; choose a smaller file, or restart the page with a larger '
+                        '--max-megabytes.'
+                    )
+                    return JSONResponse(dict(error=error), 413)
         except ClientDisconnect:
-            return Response(status_code=400)  # which nobody reads
+            return Response(status_code=400)  # the client has left and does not read it
 
         def work(emit: Emit) -> None:
             try:
@@ -96,7 +102,7 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
             except UserError as error:
                 emit('error', sentence=sentence_of(error))
 
-        return StreamingResponse(_frames(work, in_turn), media_type='application/octet-stream')
+        return StreamingResponse(_frames(work, executor), media_type='application/octet-stream')
 
     return Starlette(
         routes=[
@@ -110,7 +116,7 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
 async def _frames(
     work: Callable[[Emit], None], executor: ThreadPoolExecutor
 ) -> AsyncIterator[bytes]:
-    """Yield what work emits in the executor; make it stop early if the client leaves."""
+    """Run work in the executor and yield its frames; stop the work if the client leaves."""
     loop = asyncio.get_running_loop()
     frames: asyncio.Queue = asyncio.Queue()
     left = Event()
@@ -129,7 +135,7 @@ async def _frames(
             if frame is None:
                 break
             yield frame
-        await future  # raises what went wrong
+        await future  # raises the exception of work
     finally:
         left.set()
         future.cancel()
@@ -138,7 +144,7 @@ async def _frames(
 def _restore(
     inferencer: DeblurInferencer, options: RestoreOptions, name: str, data: bytes, emit: Emit
 ) -> None:
-    """Restore a photo and emit all there is to show of it."""
+    """Restore a photo and emit the previews, the progress, the result and the prior."""
     photo = decode_photo(name, data)
     height, width, channels = photo.pixels.shape
     emit(
@@ -173,7 +179,7 @@ def _restore(
 
 
 def _preview(pixels: np.ndarray) -> bytes:
-    """Make a JPEG of pixels, as :class:`~mmspd.apis.photo_io.Photo` has them, alpha on white."""
+    """Encode the pixels of a photo as a JPEG, with transparent parts on white."""
     if pixels.dtype == np.uint16:
         pixels = (pixels // 257).astype(np.uint8)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -187,7 +193,7 @@ def _preview(pixels: np.ndarray) -> bytes:
 
 
 def _draw_prior(model: BaseModel, pixels: np.ndarray) -> bytes:
-    """Draw the prior of a photo, reduced to what is quickly done, as a PNG."""
+    """Draw the prior of a photo as a PNG; a large photo is reduced first to save time."""
     height, width, channels = pixels.shape
     scale = min(1, PRIOR_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -196,7 +202,7 @@ def _draw_prior(model: BaseModel, pixels: np.ndarray) -> bytes:
     view = view_prior(model, image.to(next(model.parameters()).device))
     heading = f'{width}x{height} pixels'
     if scale < 1:
-        heading += f', here reduced to {size[0]}x{size[1]}'
+        heading += f', reduced to {size[0]}x{size[1]}'
     buffer = BytesIO()
     Image.fromarray(draw_rows(Palette([view]).rows(view), heading)).save(buffer, 'PNG')
     return buffer.getvalue()

@@ -1,1 +1,1 @@
-"""Helpers that belong to no layer: weight files, the command line, processes."""
+"""Helpers for all parts of mmspd: the command line, files, processes, devices and tables."""

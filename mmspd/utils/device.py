@@ -1,4 +1,4 @@
-"""The devices of this machine: which there are, and their names."""
+"""Check and describe the devices of this machine."""
 
 import platform
 import re
@@ -14,27 +14,46 @@ __all__ = ['check_device', 'describe_machine', 'has_accelerator']
 
 
 def has_accelerator() -> bool:
-    """Whether there is something other than the CPU to train on."""
+    """Return whether there is an accelerator to train on. Apple's MPS does not count."""
     return get_device() != 'cpu' and not is_mps_available()
 
 
 def check_device(device: Union[str, torch.device]) -> torch.device:
-    """Return a device that this machine has.
+    """Return a device after a check that this machine has it.
+
+    Args:
+        device: Device or its name, such as ``'cpu'`` or ``'cuda:1'``.
+
+    Returns:
+        The device, with its index if it has one.
 
     Raises:
-        UserError: there is no such device.
+        UserError: This machine does not have the device.
+
+    Examples:
+        >>> from mmspd.utils.device import check_device
+        >>> check_device('cpu')
+        device(type='cpu')
     """
     try:
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch is built without it
+    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch is built without it
         reason = str(error).splitlines()[0]
         raise UserError(
-            f'the device {device} cannot be used here ({reason}): name another'
+            f"The device '{device}' cannot be used ({reason}); choose another device."
         ) from error
 
 
 def describe_machine(device: torch.device) -> Dict[str, Any]:
-    """Describe what measurements depend on: processor, threads, accelerator and versions."""
+    """Describe the parts of this machine that affect measurements.
+
+    Args:
+        device: Device that the measurements use.
+
+    Returns:
+        Names and numbers that can be written as JSON: the processor, threads, versions and, if
+        ``device`` is an accelerator, its name.
+    """
     description: Dict[str, Any] = dict(
         device=device.type,
         processor=_processor(),
@@ -54,7 +73,7 @@ def describe_machine(device: torch.device) -> Dict[str, Any]:
 
 
 def _processor() -> str:
-    """Name of the processor, with what it can do in half precision."""
+    """Return the name of the processor and its bfloat16 instruction sets."""
     cpuinfo = Path('/proc/cpuinfo')
     if not cpuinfo.is_file():
         return platform.processor() or platform.machine()

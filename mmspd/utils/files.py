@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files atomically: a file is complete or does not exist."""
 
 import errno
 import os
@@ -16,17 +16,33 @@ _PREFIX = '.mmspd-tmp.'
 
 @contextmanager
 def atomic_path(path: Union[str, Path], size: Optional[int] = None) -> Iterator[Path]:
-    """Give a temporary path to write to; at the end of the block its file replaces ``path``.
+    """Yield a temporary path; at the end of the ``with`` block, its file replaces ``path``.
 
-    The temporary file is in the same folder and is flushed to the disk before it is renamed. An
-    error in the block, or a process killed at any moment, leaves the old file as it was.
+    The temporary file is in the same folder. It is flushed to the disk before it is renamed. If the
+    block raises an error, or the process is killed, the old file is unchanged.
 
     Args:
-        path: The file; its folder is made.
-        size: Its size in bytes, for the message about a full disk.
+        path: File to write. Its folder is created if it does not exist.
+        size: Size of the file in bytes, for the error message of a full disk.
+
+    Yields:
+        The temporary path to write to.
 
     Raises:
-        UserError: The disk is full, or the file cannot be written there.
+        UserError: The disk is full, or the file cannot be written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from mmspd.utils.files import atomic_path
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, 'results.txt')
+        ...     with atomic_path(path) as temporary:
+        ...         _ = temporary.write_text('30.25 dB')
+        ...         print(path.exists())
+        ...     print(path.read_text())
+        False
+        30.25 dB
     """
     path = Path(path)
     temporary = path.with_name(f'{_PREFIX}{os.getpid()}.{path.name}')
@@ -45,18 +61,41 @@ def atomic_path(path: Union[str, Path], size: Optional[int] = None) -> Iterator[
 
 
 def write_bytes(path: Union[str, Path], data: bytes) -> None:
-    """Write a file whole or not at all; see :func:`atomic_path`."""
+    """Write a file atomically; see :func:`atomic_path`.
+
+    Args:
+        path: File to write.
+        data: Its content.
+
+    Raises:
+        UserError: The disk is full, or the file cannot be written.
+    """
     with atomic_path(path, len(data)) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Union[str, Path], text: str) -> None:
-    """Write a UTF-8 text file whole or not at all; see :func:`atomic_path`."""
+    """Write a UTF-8 text file atomically; see :func:`atomic_path`.
+
+    Args:
+        path: File to write.
+        text: Its content.
+
+    Raises:
+        UserError: The disk is full, or the file cannot be written.
+    """
     write_bytes(path, text.encode('utf-8'))
 
 
 def remove_leftovers(folder: Union[str, Path]) -> List[str]:
-    """Delete the temporary files that a killed process left in a folder, and return their names."""
+    """Delete the temporary files that killed processes left in a folder.
+
+    Args:
+        folder: Folder to clean.
+
+    Returns:
+        Names of the deleted files.
+    """
     leftovers = sorted(Path(folder).glob(f'{_PREFIX}*'))
     for path in leftovers:
         path.unlink(missing_ok=True)
@@ -65,17 +104,17 @@ def remove_leftovers(folder: Union[str, Path]) -> List[str]:
 
 def _failure(error: OSError, path: Path, size: Optional[int]) -> str:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return f"cannot write '{path}': {error.strerror}; choose another place for it"
+        return f"Cannot write '{path}' ({error.strerror}); choose another path."
     needed = '' if size is None else f'{size} bytes are needed and '
     free = shutil.disk_usage(path.parent).free
     return (
-        f"no space left to write '{path}' ({needed}{free} are free): free some and run it again "
-        '(a training with --resume), finished files stay'
+        f"No disk space is left to write '{path}' ({needed}{free} bytes are free); free some space "
+        'and run the command again (a training with --resume).'
     )
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Flush the folder's entry for a renamed file, where the system lets folders be opened."""
+    """Flush the entry of a renamed file in its folder; only POSIX systems can open folders."""
     if os.name != 'posix':
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Work on many files in several processes."""
+"""Run a function on many jobs in several processes."""
 
 import multiprocessing
 import os
@@ -15,33 +15,46 @@ from mmspd.errors import UserError
 
 __all__ = ['WORKER_KILLED', 'clean_pool', 'map_in_processes']
 
-WORKER_KILLED = 'a worker process was killed, most likely for want of memory: use fewer workers'
+#: Message for a worker process that was killed.
+WORKER_KILLED = 'A worker process was killed, probably for lack of memory; use fewer workers.'
 
+#: Argument of a function that runs in worker processes.
 Job = TypeVar('Job')
+#: Result of such a function.
 Result = TypeVar('Result')
 
 
 def map_in_processes(
     function: Callable[[Job], Result], jobs: Sequence[Job], workers: int
 ) -> Iterator[Result]:
-    """Yield ``function(job)`` for every job, in their order.
+    """Yield ``function(job)`` for each job, in the order of the jobs.
 
-    The processes are single-threaded and end with the one that started them, even if it is killed.
-    After an error, or when the caller stops early, the jobs that wait are not begun.
+    The worker processes use one thread each. They end when their parent process ends, even if it is
+    killed. After an error, or if the caller stops early, no more jobs are started.
 
     Args:
-        function: Of the top level of a module, as are the classes of jobs and results.
-        jobs: What it is called with.
-        workers: Processes that work at the same time; 0 is this one.
+        function: Function at the top level of a module. The classes of the jobs and the results
+            must be at the top level of a module too.
+        jobs: Arguments of the function.
+        workers: Number of worker processes; 0 runs the jobs in this process.
+
+    Yields:
+        The results.
 
     Raises:
-        UserError: A process was killed.
+        UserError: A worker process was killed.
         pickle.PicklingError, AttributeError: The function cannot be sent to a process.
+
+    Examples:
+        >>> import math
+        >>> from mmspd.utils.parallel import map_in_processes
+        >>> list(map_in_processes(math.sqrt, [1, 4, 9], workers=2))
+        [1.0, 2.0, 3.0]
     """
     if workers < 1:
         yield from map(function, jobs)
         return
-    pickle.dumps(function)  # the pool would wait forever for what it cannot send
+    pickle.dumps(function)  # the pool would wait forever for a function that it cannot send
     pool = ProcessPoolExecutor(workers, initializer=_start)
     try:
         yield from pool.map(function, jobs)
@@ -52,26 +65,30 @@ def map_in_processes(
 
 
 def clean_pool(workers: int) -> ProcessPoolExecutor:
-    """Make a pool of processes that inherit nothing of this one, which may hold an accelerator.
+    """Create a pool of processes that do not inherit the memory or accelerator of this process.
 
-    The processes are single-threaded and end with the one that started them, even if it is killed.
+    The worker processes use one thread each. They end when their parent process ends, even if it is
+    killed.
 
     Args:
-        workers: Processes that work at the same time.
+        workers: Number of worker processes.
+
+    Returns:
+        The pool.
     """
     method = 'forkserver' if 'forkserver' in multiprocessing.get_all_start_methods() else 'spawn'
     return ProcessPoolExecutor(workers, multiprocessing.get_context(method), _start)
 
 
 def _start() -> None:
-    """Prepare a worker: the processes are the parallelism, and none outlives its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends them
+    """Initialize a worker process: one thread, and an end together with the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C also reaches the parent, which handles it
     cv2.setNumThreads(0)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Wait for the parent's end; a worker that waits for work would not notice it."""
+    """Wait until the parent ends, then exit; an idle worker would not notice the end."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # this is a worker
     parent.join()

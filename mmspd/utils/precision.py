@@ -1,4 +1,4 @@
-"""The number formats that a trained network can compute in."""
+"""The number formats in which a trained network can compute."""
 
 import torch
 
@@ -6,21 +6,33 @@ from mmspd.errors import UserError
 
 __all__ = ['PRECISIONS', 'autocast']
 
+#: Number formats by name.
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which a network computes in a precision.
+    """Return a context in which a network computes in a precision.
 
-    The weights stay in float32 and are converted once within the context. Sums with the image,
-    which is float32 and which restorers add their last layer to, stay in float32 as well.
+    The weights stay in float32; the context converts each weight once. The image also stays in
+    float32, and so does the sum of the image and the last layer that most restorers compute.
 
     Args:
-        device: where the network is.
-        precision: a key of :data:`PRECISIONS`.
+        device: Device of the network.
+        precision: A key of :data:`PRECISIONS`. With ``'float32'``, the context does nothing.
+
+    Returns:
+        The context.
 
     Raises:
-        UserError: the precision is unknown.
+        UserError: The precision is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.utils.precision import autocast
+        >>> network = torch.nn.Conv2d(3, 8, kernel_size=3)
+        >>> with autocast(torch.device('cpu'), 'bfloat16'):
+        ...     network(torch.zeros(1, 3, 16, 16)).dtype
+        torch.bfloat16
     """
     if precision not in PRECISIONS:
         raise UserError(f'precision={precision!r} is unknown; use {", ".join(PRECISIONS)}.')

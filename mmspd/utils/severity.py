@@ -1,4 +1,4 @@
-"""How severe a blur is, by its extent, and how to measure it on a pair of photos."""
+"""Measure the extent of a blur on a pair of photos, and name its severity."""
 
 import itertools
 import math
@@ -11,66 +11,84 @@ from mmspd.errors import UserError
 
 __all__ = ['SEVERITIES', 'measure_extent', 'severity_of']
 
-#: Range of the blur extent by severity, as a share of sqrt(H * W): at 1280x720 pixels 8-15, 15-31
-#: and 31-61 pixels, at 481x321 3-6, 6-13 and 13-25.
+#: Range of the blur extent of each severity, as a share of sqrt(H * W). At 1280x720 pixels, the
+#: ranges are 8-15, 15-31 and 31-61 pixels. At 481x321 pixels, they are 3-6, 6-13 and 13-25 pixels.
 SEVERITIES = {'mild': (0.008, 0.016), 'moderate': (0.016, 0.032), 'severe': (0.032, 0.064)}
 
-# Chosen on synthesized blur of BSDS500, of which nine images of ten get the right severity.
-_PATCH = 0.25  # side of a patch, as a share of sqrt(H * W): four times the most severe extent
-_MIN_SIDE = 32  # of a patch, in pixels; smaller ones say too little
-_NOISE = 1e-4  # variance, in linear light with white at 1, of what no blur explains
-_VISIBLE = 0.2  # share of the spatial frequencies that a patch must show above that noise
-_EXPLAINED = 0.5  # share of a blurry patch's variance that its kernel must explain
-_AGREEING = 0.5  # share of the textured patches that some kernel must explain
-_ABOVE = 0.12  # share of the kernel's maximum from which on a pixel belongs to the path ...
-_PART = 0.2  # ... if the pixels connected to it weigh this share of the heaviest ones
+# These values were chosen on synthesized blur of BSDS500. With them, nine of ten images get the
+# right severity.
+_PATCH = 0.25  # side of a patch, as a share of sqrt(H * W): four times the largest severe extent
+_MIN_SIDE = 32  # smallest side of a patch, in pixels; smaller patches have too little texture
+_NOISE = 1e-4  # noise variance that blur does not explain, in linear light with white at 1
+_VISIBLE = 0.2  # minimal share of a patch's spatial frequencies that are above the noise
+_EXPLAINED = 0.5  # minimal share of a blurry patch's variance that the kernel explains
+_AGREEING = 0.5  # minimal share of the textured patches that a kernel explains
+_ABOVE = 0.12  # a kernel pixel belongs to the path if it is above this share of the maximum ...
+_PART = 0.2  # ... and if its connected part has this share of the weight of the heaviest part
 _GAMMA = 2.2
 _LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
-_DIRECTIONS = np.arange(16) * np.pi / 16  # the widest is within 0.5 % of the diameter
+_DIRECTIONS = np.arange(16) * np.pi / 16  # the largest width is within 0.5 % of the diameter
 
 
 def severity_of(extent: float, size: Tuple[int, int]) -> str:
-    """Name the severity of a blur; beyond all ranges it is the nearest one's.
+    """Return the severity of a blur.
 
     Args:
-        extent: Diameter of a point's path, in pixels.
-        size: Height and width of the image.
+        extent: Extent of the blur: the diameter of the path of a point, in pixels.
+        size: Height and width of the image, in pixels.
+
+    Returns:
+        A key of :data:`SEVERITIES`. An extent outside all ranges has the nearest severity.
+
+    Examples:
+        >>> from mmspd.utils.severity import severity_of
+        >>> severity_of(40, size=(720, 1280))
+        'severe'
     """
     share = extent / math.sqrt(size[0] * size[1])
     return next((name for name, (_, high) in SEVERITIES.items() if share <= high), 'severe')
 
 
 def measure_extent(blurry: np.ndarray, sharp: np.ndarray) -> float:
-    """Measure how far the blur of one photo of a pair extends.
+    """Measure the extent of the blur of a photo with the help of its sharp counterpart.
 
-    In each textured patch, the kernel that turns the sharp one into the blurry one is estimated in
-    linear light by regularized least squares (a Wiener filter). It needs no model of the motion,
-    and a shift or a change of brightness is no blur to it. The diameter of the kernel, less what
-    the estimate itself widens, is the extent there, and the median over the patches the photo's:
-    objects that move on their own hardly count. Where a point stands still most of the time, the
-    faint rest of its path may be missed.
+    For each textured patch, a Wiener filter (regularized least squares) in linear light estimates
+    the kernel that turns the sharp patch into the blurry patch. It assumes no model of the motion.
+    A shift or a change of brightness does not count as blur. The extent of a patch is the diameter
+    of its kernel, corrected for the width that the estimate adds. The extent of the photo is the
+    median over its patches, so small moving objects hardly change it. If a point rests most of the
+    time, the faint rest of its path may be missed.
 
     Args:
-        blurry: RGB, uint8, shape (H, W, 3).
-        sharp: Likewise, of the same size.
+        blurry: Blurry photo ``(H, W, 3)``, RGB, uint8.
+        sharp: Sharp photo of the same shape, RGB, uint8.
 
     Returns:
-        Diameter of a point's path, in pixels, the median over the photo; NaN where the photos do
-        not show it: too little texture, or no blur that turns one into the other.
+        The diameter of the path of a point, in pixels. NaN if it cannot be measured: the photos
+        have too little texture, or no blur turns the sharp photo into the blurry one.
 
     Raises:
-        UserError: The photos are not uint8 RGB of one size.
+        UserError: The photos are not uint8 RGB, or their sizes differ.
+
+    Examples:
+        >>> import cv2
+        >>> import numpy as np
+        >>> from mmspd.utils.severity import measure_extent
+        >>> sharp = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+        >>> blurry = cv2.blur(sharp, (9, 1))  # the path is 9 pixels long, 8 from center to center
+        >>> 7 < measure_extent(blurry, sharp) < 9
+        True
     """
     for photo in (blurry, sharp):
         if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
             raise UserError(
-                f'severity is measured on RGB uint8 of shape (H, W, 3), not on {photo.dtype} of '
-                f'{photo.shape}'
+                f'A photo has the dtype {photo.dtype} and the shape {photo.shape}; give RGB photos '
+                'of dtype uint8 and shape (H, W, 3).'
             )
     if blurry.shape != sharp.shape:
         raise UserError(
-            f'the blurry photo is {blurry.shape[1]}x{blurry.shape[0]} but the sharp one is '
-            f'{sharp.shape[1]}x{sharp.shape[0]}: do not crop or resize one alone'
+            f'The blurry photo is {blurry.shape[1]}x{blurry.shape[0]} but the sharp one is '
+            f'{sharp.shape[1]}x{sharp.shape[0]}; crop or resize both in the same way.'
         )
     light, target = _light(sharp), _light(blurry)
     side = min(*light.shape, max(_MIN_SIDE, round(_PATCH * math.sqrt(light.size))))
@@ -85,13 +103,13 @@ def measure_extent(blurry: np.ndarray, sharp: np.ndarray) -> float:
 
 
 def _light(photo: np.ndarray) -> np.ndarray:
-    """Return the linear luminance of a photo, 1 for white, float32, shape (H, W)."""
+    """Return the linear luminance ``(H, W)`` of a photo, float32, with white at 1."""
     curve = ((np.arange(256) / 255) ** _GAMMA).astype(np.float32)
     return cv2.transform(cv2.LUT(photo, curve), _LUMA)
 
 
 def _patches(size: Tuple[int, ...], side: int) -> Iterator[Tuple[slice, slice]]:
-    """Return squares that cover an image evenly, neighbors overlapping by half at least."""
+    """Yield squares that cover an image evenly; neighbors overlap by at least one half."""
     starts = []
     for length in size:
         count = math.ceil((length - side) / (side / 2)) + 1
@@ -101,10 +119,11 @@ def _patches(size: Tuple[int, ...], side: int) -> Iterator[Tuple[slice, slice]]:
 
 
 def _extent(blurry: np.ndarray, sharp: np.ndarray, window: np.ndarray) -> Optional[float]:
-    """Estimate the extent in a patch, in pixels.
+    """Estimate the extent of the blur in a patch.
 
     Returns:
-        ``None`` where the patch has too little texture, NaN where no kernel explains it.
+        The extent in pixels; ``None`` if the patch has too little texture; NaN if no kernel
+        explains it.
     """
     blurry, sharp = (
         (patch - np.average(patch, weights=window)) * window for patch in (blurry, sharp)
@@ -121,16 +140,16 @@ def _extent(blurry: np.ndarray, sharp: np.ndarray, window: np.ndarray) -> Option
     if np.sum((blurry - explained) ** 2) >= (1 - _EXPLAINED) * np.sum(blurry**2):
         return math.nan
     extent = _diameter(path)
-    # a kernel is periodic in its patch: what fills half of it is none
+    # the kernel is periodic in the patch, so a kernel larger than half of the patch is not reliable
     if extent > len(window) / 2:
         return math.nan
-    # what the same estimate makes of a photo that is not blurred
+    # the estimate for a photo without blur; it gives the width that the estimate adds
     unblurred = np.fft.fftshift(np.fft.irfft2(power / regularized, sharp.shape))
     return math.sqrt(max(0, extent**2 - _diameter(_path(unblurred)) ** 2))
 
 
 def _path(kernel: np.ndarray) -> np.ndarray:
-    """Find the pixels of a kernel that are no noise; a mask."""
+    """Return a mask of the pixels of a kernel that are not noise."""
     _, parts = cv2.connectedComponents((kernel > _ABOVE * kernel.max()).astype(np.uint8))
     weights = np.bincount(parts.ravel(), kernel.ravel())
     weights[0] = 0  # the background
@@ -138,7 +157,7 @@ def _path(kernel: np.ndarray) -> np.ndarray:
 
 
 def _diameter(path: np.ndarray) -> float:
-    """Return the diameter of a mask in pixels, from center to center."""
+    """Return the diameter of a mask, in pixels between pixel centers."""
     y, x = np.nonzero(path)
     along = np.outer(np.cos(_DIRECTIONS), x) + np.outer(np.sin(_DIRECTIONS), y)
     return float(np.ptp(along, axis=1).max())

@@ -1,4 +1,4 @@
-"""Tables as text, for the terminal and for Markdown alike."""
+"""Format tables as text that is readable in the terminal and valid Markdown."""
 
 from typing import Sequence
 
@@ -6,14 +6,22 @@ __all__ = ['text_table']
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table: the first column flush left, the others flush right.
+    """Format a table as Markdown. The first column is left-aligned, the others right-aligned.
 
     Args:
         header: Names of the columns.
-        rows: As many cells each.
+        rows: Rows with one cell per column.
 
     Returns:
-        Lines without a line break at the end, each of one width; Markdown shows them as a table.
+        Lines of equal width, without a line break at the end.
+
+    Examples:
+        >>> from mmspd.utils.tables import text_table
+        >>> print(text_table(['restorer', 'PSNR'], [['UNet', '30.25'], ['NAFNet', '33.1']]))
+        | restorer |  PSNR |
+        | :------- | ----: |
+        | UNet     | 30.25 |
+        | NAFNet   |  33.1 |
     """
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     rule = [':' + '-' * (widths[0] - 1), *('-' * (width - 1) + ':' for width in widths[1:])]

@@ -1,4 +1,4 @@
-"""Pictures of the prior and of restored images."""
+"""Draw the prior of an image and restored images."""
 
 from mmspd.visualization.prior_picture import Palette, draw_rows
 from mmspd.visualization.prior_view import PriorView, view_prior

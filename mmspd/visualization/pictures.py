@@ -1,4 +1,4 @@
-"""Pictures for people: rows of images with captions."""
+"""Compose pictures from rows of images with captions."""
 
 from typing import Optional, Sequence, Tuple
 
@@ -8,23 +8,43 @@ from torch import Tensor
 
 __all__ = ['gain_window', 'picture_row', 'stack_rows', 'to_uint8']
 
-CAPTION_HEIGHT = 22
+CAPTION_HEIGHT = 22  # pixels
 
 
 def to_uint8(img: Tensor) -> np.ndarray:
-    """Turn an image ``(3, H, W)``, RGB, [0, 1], into ``(H, W, 3)`` uint8, clamped and rounded."""
+    """Convert an image tensor to an array for display.
+
+    Args:
+        img: Image ``(3, H, W)``, RGB, [0, 1]. Values outside [0, 1] are clamped.
+
+    Returns:
+        Image ``(H, W, 3)``, RGB, uint8, rounded.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.visualization.pictures import to_uint8
+        >>> to_uint8(torch.tensor([-0.2, 0.1, 1.3]).view(3, 1, 1))
+        array([[[  0,  26, 255]]], dtype=uint8)
+    """
     return (img.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def picture_row(images: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarray:
-    """Put images of one size side by side, each under its caption.
+    """Put images of the same size side by side, each under its caption.
 
     Args:
-        images: each ``(H, W, 3)``, RGB, uint8.
-        captions: one line each.
+        images: Images ``(H, W, 3)``, RGB, uint8.
+        captions: One line of text per image.
 
     Returns:
-        One image, RGB, uint8.
+        The row, RGB, uint8.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.visualization.pictures import picture_row
+        >>> image = np.zeros((40, 60, 3), np.uint8)
+        >>> picture_row([image, image], ['blurry', 'restored']).shape
+        (62, 124, 3)
     """
     columns = []
     for image, caption in zip(images, captions):
@@ -37,7 +57,14 @@ def picture_row(images: Sequence[np.ndarray], captions: Sequence[str]) -> np.nda
 
 
 def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Put rows below each other, the narrower ones filled up with white at the right."""
+    """Put rows below each other and fill narrower rows with white on the right.
+
+    Args:
+        rows: Pictures ``(H, W, 3)``, RGB, uint8, of any size.
+
+    Returns:
+        One picture, RGB, uint8.
+    """
     width = max(row.shape[1] for row in rows)
     filled = [
         np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0)), constant_values=255)
@@ -49,17 +76,28 @@ def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
 def gain_window(
     before: np.ndarray, after: np.ndarray, sharp: Optional[np.ndarray], size: int
 ) -> Tuple[slice, slice]:
-    """Find the square where one restored image gains most over another.
+    """Find the square in which one restored image improves most on another.
 
     Args:
-        before: ``(H, W, 3)``, uint8.
-        after: likewise.
-        sharp: likewise; the gain is in squared error to it. Without it the square is found where
-            the two differ most.
-        size: side of the square, at most that of the image.
+        before: Restored image ``(H, W, 3)``, uint8.
+        after: Restored image of the same shape, expected to be better.
+        sharp: Sharp image of the same shape. The gain is the decrease of the squared error to this
+            image. Without a sharp image, the result is the square in which the two images differ
+            most.
+        size: Side of the square in pixels. It must not be larger than the image.
 
     Returns:
         Rows and columns of the square.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.visualization.pictures import gain_window
+        >>> sharp = np.zeros((20, 30, 3), np.uint8)
+        >>> before = sharp.copy()
+        >>> before[5:9, 11:15] = 50
+        >>> rows, columns = gain_window(before, sharp, sharp, size=4)
+        >>> print(rows.start, rows.stop, columns.start, columns.stop)
+        5 9 11 15
     """
 
     def error(image: np.ndarray, truth: np.ndarray) -> np.ndarray:

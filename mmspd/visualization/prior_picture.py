@@ -1,4 +1,4 @@
-"""Pictures of what the prior looks like and does, in colors that mean the same in all of them."""
+"""Draw the prior and its effect, in colors that are comparable between images."""
 
 from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple, cast
 
@@ -17,24 +17,24 @@ from mmspd.visualization.prior_view import LevelView, PriorView
 __all__ = ['Palette', 'Panel', 'color_panel', 'draw_rows']
 
 DPI = 100
-# inches: width of a panel, of its scale with and without the numbers, height of a title, distances
+# in inches: width of a panel, width of its scale with and without numbers, height of a title, gap
 PANEL, SCALE, BAR, TITLE, GAP = 3.2, 0.72, 0.1, 0.32, 0.06
-FLATTEST, TALLEST = 0.3, 1.8  # height of a panel over its width, whatever the image
-SPREAD = 2.5  # standard deviations on each side of gray that the colors reach
-NO_SIGNAL = 1e-3  # share of the largest variance below which a component is left faint
-LEAST_SPAN = 1e-3  # of mu and sigma, which are all 1 and 0 before training
+FLATTEST, TALLEST = 0.3, 1.8  # limits of the height of a panel divided by its width
+SPREAD = 2.5  # the colors span this many standard deviations on each side of gray
+NO_SIGNAL = 1e-3  # components of less than this share of the largest variance are drawn faint
+LEAST_SPAN = 1e-3  # smallest span of mu - 1 and sigma; before training both are 0 everywhere
 
 
 class Panel(NamedTuple):
-    """One map or image, and how it is shown.
+    """A map or an image, and how to show it.
 
     Attributes:
-        name: of its file.
-        title: above it.
-        pixels: ``(h, w, 3)``, RGB, uint8, or the values ``(h, w)``.
-        stride: pixels of the image per pixel of this.
-        colors: Matplotlib's name of the colors, for values.
-        span: values at both ends of them.
+        name: Name of its file, without suffix.
+        title: Text above it.
+        pixels: Colors ``(h, w, 3)``, RGB, uint8, or values ``(h, w)``.
+        stride: Number of image pixels per pixel of the panel, in each direction.
+        colors: Name of the Matplotlib colormap for values; ``None`` for colors.
+        span: Values at the two ends of the colormap.
     """
 
     name: str
@@ -49,17 +49,32 @@ Row = List[Optional[Panel]]
 
 
 class Palette:
-    """Colors that mean the same in all pictures of some images.
+    """Colors that have the same meaning in the pictures of several images.
 
-    Features are shown by their three principal components over all the images, as red, green and
-    blue of equal variance. The components of every kind and level of features are turned until
-    the colors are as near as can be to those of the finest f_pri, so that they can be compared.
-    The student's features have the teacher's components: equal colors are equal features.
+    The colors of features are their three principal components over all images: red, green and
+    blue, with equal variance. The components of each kind and level of features are rotated so that
+    the colors come as close as possible to those of the finest f_pri. The student uses the
+    components of the teacher, so equal colors mean equal features.
 
-    Mu and sigma have a span of their own at every seam, the same in all the images.
+    Each seam has its own spans of mu and sigma. They are the same for all images.
 
     Args:
-        views: the images that shall be comparable, of one model, all with a sharp image or none.
+        views: Views of the images to compare. They must come from one model. Either all or none of
+            them must have a sharp image.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.visualization import Palette, PriorView, draw_rows
+        >>> from mmspd.visualization.prior_view import LevelView
+        >>> image = np.zeros((16, 24, 3), np.uint8)
+        >>> feature = np.random.default_rng(0).normal(size=(6, 8, 12)).astype(np.float32)
+        >>> level = LevelView(stride=2, prior=feature, aggregated=feature)
+        >>> view = PriorView(image, image, None, [level], seams={}, classes=None, notes=())
+        >>> rows = Palette([view]).rows(view)
+        >>> [panel.name for row in rows for panel in row]
+        ['blurry', 'restored', 'prior_1', 'aggregated_1']
+        >>> draw_rows(rows, heading='photo.png').dtype
+        dtype('uint8')
     """
 
     def __init__(self, views: Sequence[PriorView]) -> None:
@@ -80,13 +95,13 @@ class Palette:
             )
 
     def rows(self, view: PriorView) -> List[Row]:
-        """Lay out the panels of one of the images.
+        """Arrange the panels of an image.
 
         Args:
-            view: one of those the palette was made of.
+            view: One of the views of the palette.
 
         Returns:
-            Rows from top to bottom; ``None`` leaves a place empty.
+            Rows from top to bottom. ``None`` is an empty place.
         """
         rows: List[Row] = [
             list(_images(view)),
@@ -105,7 +120,7 @@ class Palette:
         return rows
 
     def _features(self, view: PriorView, field: str, symbol: str) -> Row:
-        """The features of all levels; class maps where they are that."""
+        """Return the panels of the features of all levels; class maps for a segmentation prior."""
         row: Row = []
         for index, level in enumerate(view.levels):
             features = getattr(level, field)
@@ -138,11 +153,11 @@ class Palette:
 
 
 class _Components:
-    """Principal components of features, as a function of them.
+    """Computes the principal components of features.
 
     Args:
-        samples: ``(N, C)``.
-        reference: ``(N, 3)``, what the components are turned towards.
+        samples: Features ``(N, C)`` that define the components.
+        reference: Colors ``(N, 3)``; the components are rotated to come close to them.
     """
 
     def __init__(self, samples: np.ndarray, reference: Optional[np.ndarray]) -> None:
@@ -157,19 +172,22 @@ class _Components:
             self.axes = self.axes @ orthogonal_procrustes(centered @ self.axes, reference)[0]
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Turn ``(N, C)`` into ``(N, 3)``, of mean 0 and variance 1 over the samples."""
+        """Return the components ``(N, 3)`` of features ``(N, C)``.
+
+        Over the samples, each component has mean 0 and variance 1.
+        """
         return (features - self.mean) @ self.axes
 
 
 def _as_rows(features: np.ndarray) -> np.ndarray:
-    """Turn features ``(C, h, w)`` into ``(h * w, C)``."""
+    """Convert features ``(C, h, w)`` to ``(h * w, C)``."""
     return features.reshape(len(features), -1).T.astype(np.float64)
 
 
 def _pool(views: Sequence[PriorView], field: str, index: int) -> np.ndarray:
-    """Collect features ``(N, C)`` of all images, each averaged on the grid of its coarsest level.
+    """Collect features ``(N, C)`` of all images, averaged to the size of the coarsest level.
 
-    There the levels meet, and there are few enough.
+    At this size, all levels have the same number of samples, and the number is small.
     """
     pooled = []
     for view in views:
@@ -195,9 +213,9 @@ def _images(view: PriorView) -> Iterator[Panel]:
 def _class_map(
     name: str, title: str, level: LevelView, probabilities: np.ndarray, classes: int
 ) -> Panel:
-    # 20 colors that differ; more classes than that need colors in between
+    # tab20 has 20 distinct colors; more classes need a continuous colormap
     colors, end = ('tab20', 20) if classes <= 20 else ('gist_ncar', classes)
-    # class k has the color from k to k + 1
+    # class k is shown with the color of k + 0.5
     best = probabilities.argmax(0) + np.float32(0.5)
     return Panel(name, title, best, level.stride, colors, (0, end))
 
@@ -210,14 +228,14 @@ def _similarities(view: PriorView) -> Iterator[Panel]:
 
 
 def color_panel(panel: Panel, size: Tuple[int, int]) -> np.ndarray:
-    """Show a panel at the size of the image.
+    """Color a panel and enlarge it to the size of the image.
 
     Args:
-        panel: what to show.
-        size: rows and columns of the image.
+        panel: The panel.
+        size: Height and width of the image.
 
     Returns:
-        ``size + (3,)``, RGB, uint8.
+        Picture ``(*size, 3)``, RGB, uint8.
     """
     pixels = panel.pixels
     if panel.colors is not None:
@@ -229,22 +247,22 @@ def color_panel(panel: Panel, size: Tuple[int, int]) -> np.ndarray:
 
 
 def draw_rows(rows: Sequence[Row], heading: str) -> np.ndarray:
-    """Draw panels with their titles and scales as one picture.
+    """Draw panels with titles and color scales as one picture.
 
     Args:
-        rows: what :meth:`Palette.rows` returned.
-        heading: above everything.
+        rows: Rows that :meth:`Palette.rows` returned.
+        heading: Text above the picture.
 
     Returns:
-        ``(h, w, 3)``, RGB, uint8, with panels some 300 pixels wide.
+        Picture ``(h, w, 3)``, RGB, uint8. Each panel is about 300 pixels wide.
     """
     columns = max(map(len, rows))
     size = cast(Panel, rows[0][0]).pixels.shape[:2]
     height = PANEL * min(max(size[0] / size[1], FLATTEST), TALLEST)
-    cell = height + TITLE, PANEL + SCALE  # inches, as all of these
+    cell = height + TITLE, PANEL + SCALE  # all lengths are in inches
     total = cell[0] * len(rows) + TITLE + GAP, cell[1] * columns + GAP
     figure = Figure(figsize=total[::-1], dpi=DPI)
-    # a file may have dollar signs in its name
+    # parse_math is off because a file name may contain dollar signs
     place = GAP / total[1], 1 - GAP / total[0]
     figure.text(*place, heading, fontsize=10, va='top', parse_math=False)
 

@@ -1,4 +1,4 @@
-"""The prior of one image, and its effect, as plain arrays and numbers."""
+"""Compute the prior of an image, and its effect, as arrays and numbers."""
 
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -17,17 +17,22 @@ __all__ = ['LevelView', 'PriorView', 'SeamView', 'view_prior']
 
 
 class LevelView(NamedTuple):
-    """One level of the prior.
+    """Maps of one level of the prior.
+
+    ``student``, ``teacher`` and ``similarity`` are ``None`` if there is no sharp image or if the
+    model has no teacher.
 
     Attributes:
-        stride: pixels of the image per pixel of the maps.
-        prior: f_pri ``(C, h, w)``; for an image-level prior the probabilities of the classes.
-        aggregated: M_pri ``(C, h, w)``, what the seams of this level take; ``None`` if there are
-            none.
-        student: what the prior loss compares, the head's output ``(T, h, w)`` or the
-            probabilities; ``None`` without a sharp image or a teacher, as the next two.
-        teacher: f_gt ``(T, h, w)``.
-        similarity: cosine of student and teacher over the channels, ``(h, w)``, -1 ... 1.
+        stride: Number of image pixels per pixel of the maps, in each direction.
+        prior: Prior f_pri, ``(C, h, w)``; for an image-level prior, the probabilities of the
+            classes.
+        aggregated: Aggregated prior M_pri, ``(C, h, w)``, the input of the seams of this level;
+            ``None`` if no seam uses this level.
+        student: Features ``(T, h, w)`` that the prior loss compares with the teacher: the output of
+            the head, or the probabilities of the classes.
+        teacher: Features f_gt of the teacher, ``(T, h, w)``.
+        similarity: Cosine similarity ``(h, w)`` of student and teacher over the channels, in
+            [-1, 1].
     """
 
     stride: int
@@ -39,17 +44,18 @@ class LevelView(NamedTuple):
 
 
 class SeamView(NamedTuple):
-    """What SAT does at one seam, at the prior's resolution.
+    """Scale mu and shift sigma of SAT (Eq. 6) at one seam, at the resolution of the prior.
 
     Attributes:
-        level: index of the prior's level that the seam takes.
-        mu: mean over the channels of mu, ``(h, w)``; 1 changes nothing.
-        sigma: likewise of sigma; 0 changes nothing.
-        mu_change: mean of ``|mu - 1|`` over channels and pixels.
-        mu_spread: standard deviation of mu over the pixels, averaged over the channels: how much
-            of it depends on the place in the image.
-        sigma_size: as ``mu_change``, of ``|sigma|``.
-        sigma_spread: likewise of sigma.
+        level: Index of the prior's level that the seam uses.
+        mu: Mean of mu over the channels, ``(h, w)``. The value 1 does not change the features.
+        sigma: Mean of sigma over the channels, ``(h, w)``. The value 0 does not change the
+            features.
+        mu_change: Mean of ``|mu - 1|`` over channels and pixels.
+        mu_spread: Standard deviation of mu over the pixels, averaged over the channels. It shows
+            how much mu depends on the position in the image.
+        sigma_size: Mean of ``|sigma|`` over channels and pixels.
+        sigma_spread: Standard deviation of sigma over the pixels, averaged over the channels.
     """
 
     level: int
@@ -62,16 +68,16 @@ class SeamView(NamedTuple):
 
 
 class PriorView(NamedTuple):
-    """The prior of one image, and what it does.
+    """The prior of one image, and its effect.
 
     Attributes:
-        blurry: ``(H, W, 3)``, RGB, uint8, as the next two.
-        restored: the model's result.
-        sharp: ``None`` where it is not known.
-        levels: the levels of the prior, fine to coarse.
-        seams: the seams where the fusion is SAT, by name.
-        classes: number of classes where the prior is a segmentation map, else ``None``.
-        notes: why something is missing, a sentence each.
+        blurry: Blurry image ``(H, W, 3)``, RGB, uint8.
+        restored: Result of the model, ``(H, W, 3)``, RGB, uint8.
+        sharp: Sharp image ``(H, W, 3)``, RGB, uint8; ``None`` if it was not given.
+        levels: Levels of the prior, fine to coarse.
+        seams: Seams by name. Only seams whose fusion is SAT are included.
+        classes: Number of classes if the prior is a segmentation map, else ``None``.
+        notes: Reasons for missing parts, one sentence each.
     """
 
     blurry: np.ndarray
@@ -83,18 +89,23 @@ class PriorView(NamedTuple):
     notes: Tuple[str, ...]
 
     def psnr(self) -> Optional[Tuple[float, float]]:
-        """PSNR of the blurry and of the restored image in dB; ``None`` without a sharp one."""
+        """Compute the PSNR of the blurry image and of the restored image.
+
+        Returns:
+            Both values in dB; ``None`` without a sharp image.
+        """
         if self.sharp is None:
             return None
         return psnr(self.blurry, self.sharp), psnr(self.restored, self.sharp)
 
     def numbers(self) -> Dict[str, Any]:
-        """The view in numbers, ready for JSON.
+        """Summarize the view in numbers that can be written as JSON.
 
         Returns:
-            ``psnr`` (``blurry``, ``restored``; where there is a sharp image); ``levels``, each
-            with ``stride`` and, where there is a teacher, the mean ``similarity``; ``seams`` by
-            name, each with ``level`` (1 the finest) and the numbers of :class:`SeamView`.
+            A dict. ``psnr`` has the keys ``blurry`` and ``restored``; it is missing without a sharp
+            image. ``levels`` is a list with the ``stride`` and, if there is a teacher, the mean
+            ``similarity`` of each level. ``seams`` has an entry per seam, with the ``level`` (1 is
+            the finest) and the numbers of :class:`SeamView`.
         """
         numbers: Dict[str, Any] = {}
         values = self.psnr()
@@ -114,26 +125,45 @@ class PriorView(NamedTuple):
 
 @torch.no_grad()
 def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None) -> PriorView:
-    """View the prior of one image.
+    """Compute the prior of an image and its effect.
 
     Args:
-        model: a :class:`~mmspd.models.deblurrer.SemanticPriorDeblurrer` in evaluation mode, or
+        model: A :class:`~mmspd.models.deblurrer.SemanticPriorDeblurrer` in evaluation mode, or
             another model whose ``generator`` is guided.
-        blurry: ``(1, 3, H, W)``, RGB, [0, 1], any size, on the model's device.
-        sharp: likewise, of the same size; with it the prior is compared with the features of the
-            model's teacher, if it has one, which is built for that.
+        blurry: Blurry image ``(1, 3, H, W)``, RGB, [0, 1], of any size, on the device of the model.
+        sharp: Sharp image of the same shape. If it is given and the model has a teacher, the
+            teacher is built and the prior is compared with the teacher's features.
 
     Returns:
-        Maps and numbers, on the CPU; :mod:`mmspd.visualization.prior_picture` draws them.
+        Maps and numbers. :class:`~mmspd.visualization.prior_picture.Palette` and
+        :func:`~mmspd.visualization.prior_picture.draw_rows` draw them.
 
     Raises:
-        UserError: the model has no guided generator, the teacher's weights cannot be had, or
-            there are values that are not finite.
+        UserError: The model has no guided generator, the weights of the teacher are not available,
+            or the prior has values that are not finite.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.registry import build_model
+        >>> from mmspd.visualization import view_prior
+        >>> generator = dict(
+        ...     type='mmspd.SemanticGuided',
+        ...     restorer=dict(type='mmspd.UNet', base=4, num_res=1),
+        ...     prior=dict(type='mmspd.SPL', extractor=dict(type='mmspd.ConvExtractor', width=4)),
+        ...     embedding=dict(type='mmspd.SPE'),
+        ... )
+        >>> losses = dict(loss_pix=dict(type='mmagic.L1Loss'))
+        >>> config = dict(type='mmspd.SemanticPriorDeblurrer', generator=generator, losses=losses)
+        >>> view = view_prior(build_model(config).eval(), torch.rand(1, 3, 32, 48))
+        >>> [level.prior.shape[1:] for level in view.levels]
+        [(16, 24), (8, 12), (4, 6)]
+        >>> view.seams['dec1'].mu_change  # an untrained prior changes nothing
+        0.0
     """
     generator = getattr(model, 'generator', None)
     if not isinstance(generator, SemanticGuided):
         raise UserError(
-            f'The {type(model).__name__} has no guided generator, so there is no prior to view: '
+            f'The {type(model).__name__} has no guided generator, so there is no prior to view; '
             'use the config of a guided restorer (*_sp*).'
         )
     prior_loss = getattr(model, 'prior_loss', None)
@@ -144,12 +174,12 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
     aggregated = generator.embedding.aggregate(guidance)
 
     def cut(feature: Tensor, stride: int) -> Tensor:
-        """The part of a map that belongs to the image and not to its padding."""
+        """Return the part of a map that covers the image, without its padding."""
         part = crop_to(feature, height, width, stride)[0].float().cpu()
         if not part.isfinite().all():
             raise UserError(
-                'the prior has values that are not finite: its weights are broken, take another '
-                'checkpoint'
+                'The prior has values that are not finite, so its weights are broken; use another '
+                'checkpoint.'
             )
         return part
 
@@ -196,10 +226,10 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
 
 
 def _notes(generator: SemanticGuided, lacks_teacher: bool) -> Iterator[str]:
-    """Tell why something is missing that a reader of the paper expects."""
+    """Yield the reasons for missing parts."""
     fusions = generator.embedding.fusions.values()
     others = {type(fusion).__name__ for fusion in fusions if not hasattr(fusion, 'modulation')}
     if others:
-        yield f'no mu and sigma where the fusion is {" or ".join(sorted(others))}'
+        yield f'There is no mu and sigma, because the fusion is {" or ".join(sorted(others))}.'
     if lacks_teacher:
-        yield 'no similarity, as the model has no teacher'
+        yield 'There is no similarity, because the model has no teacher.'

@@ -1,4 +1,4 @@
-"""Pictures of the prior during training."""
+"""Draw pictures of the prior during training."""
 
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -17,34 +17,40 @@ __all__ = ['PriorViewHook']
 
 @HOOKS.register_module()
 class PriorViewHook(Hook):
-    """Log what the prior of some validation images is and does, as a picture of each.
+    """Draws the prior, and its effect, of some validation images.
 
-    They go where the run's visualizer sends them: by default to ``vis_data/vis_image`` of the work
-    folder and to TensorBoard, beside whose numbers of the validation they stand. With ``EMAHook``
-    they show the averaged weights, as the validation does. The main process alone makes them.
+    The pictures go to the visualizer of the run. By default it writes them to TensorBoard and to
+    the folder ``vis_data/vis_image`` of the run. With ``EMAHook``, the pictures show the averaged
+    weights, like the validation. Only the main process draws pictures.
 
-    Opt in by ``default_hooks = dict(prior_view=dict(type='mmspd.PriorViewHook'))``.
+    Enable the hook with ``default_hooks = dict(prior_view=dict(type='mmspd.PriorViewHook'))``.
 
     Args:
-        interval: Every how many validations.
-        num_images: How many images, evenly spread over those that the main process validates. The
-            pictures of one validation share their colors.
+        interval: Draw at every ``interval``-th validation.
+        num_images: Number of images. They are spread evenly over the images that the main process
+            validates. The pictures of one validation share their colors.
 
     Raises:
-        UserError: An argument is not positive, or the model has no prior to look at.
+        UserError: An argument is less than 1.
+
+    Examples:
+        >>> from mmspd.visualization import PriorViewHook
+        >>> hook = PriorViewHook(interval=10, num_images=2)
+        >>> hook.interval
+        10
     """
 
     def __init__(self, interval: int = 1, num_images: int = 2) -> None:
         for name, value in (('interval', interval), ('num_images', num_images)):
             if value < 1:
-                raise UserError(f'default_hooks.prior_view.{name} must be 1 or more, not {value}')
+                raise UserError(f'default_hooks.prior_view.{name} is {value}; set it to 1 or more.')
         self.interval = interval
         self.num_images = num_images
         self._validations = 0
         self._views: List[Tuple[str, PriorView]] = []
 
     def before_val_epoch(self, runner: Any) -> None:
-        """Count the validations."""
+        """Count the validations, and forget the views of the previous one."""
         self._validations += 1
         self._views = []
 
@@ -55,7 +61,7 @@ class PriorViewHook(Hook):
         data_batch: Optional[Any] = None,
         outputs: Optional[Sequence[Any]] = None,
     ) -> None:
-        """Look at the first image of some batches, while the weights are those validated."""
+        """Compute the prior of the first image of some batches, with the validated weights."""
         if not is_main_process() or self._validations % self.interval or not outputs:
             return
         length = len(runner.val_dataloader)
@@ -72,17 +78,17 @@ class PriorViewHook(Hook):
         self._views.append((key, view_prior(model, *images)))
 
     def after_val_epoch(self, runner: Any, metrics: Optional[Any] = None) -> None:
-        """Draw what was seen."""
+        """Draw the pictures and send them to the visualizer."""
         if not self._views:
             return
         palette = Palette([view for _, view in self._views])
         step = runner.epoch if runner.log_processor.by_epoch else runner.iter
         for number, (key, view) in enumerate(self._views):
-            picture = draw_rows(palette.rows(view), '; '.join((key, *view.notes)))
+            picture = draw_rows(palette.rows(view), '. '.join((key, *view.notes)))
             runner.visualizer.add_image(f'prior_{number}', picture, step)
         self._views = []
 
 
 def _to_input(image: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Turn an image of a sample, BGR, [0, 255], ``(3, H, W)``, into a network's input."""
+    """Convert an image of a sample, ``(3, H, W)``, BGR, [0, 255], to the input of a network."""
     return image.flip(0)[None].to(device, torch.float32) / 255

@@ -1,4 +1,4 @@
-"""Exports do what their networks do, at any size."""
+"""Exports give the same results as their networks, at any size."""
 
 import copy
 import importlib.util
@@ -25,8 +25,8 @@ NAFNET = dict(
 
 
 @pytest.mark.slow
-def test_one_graph_serves_sizes_on_both_sides_of_a_branch(tmp_path):
-    """NAFNetLocal pools locally where the image is larger than its window of 48 pixels."""
+def test_one_graph_works_for_sizes_on_both_sides_of_a_branch(tmp_path):
+    """NAFNetLocal pools locally if the image is larger than its window of 48 pixels."""
     torch.manual_seed(0)
     network = randomize(guide(NAFNET, ['decoders.0']))
     sizes = [(20, 31), (35, 70), (80, 64), (97, 101)]
@@ -34,7 +34,7 @@ def test_one_graph_serves_sizes_on_both_sides_of_a_branch(tmp_path):
     assert max(exported.differences.values()) < 1e-5
 
 
-def test_network_stays_as_it_was():
+def test_network_is_not_modified():
     network = build_model(dict(type='mmspd.MIMOUNet', base=4, num_res=1, dropout=0.5)).train()
     keys = copy.deepcopy(network.state_dict())
     exportable = Exportable(network)
@@ -46,7 +46,7 @@ def test_network_stays_as_it_was():
     assert keys.keys() == network.state_dict().keys()
 
 
-def test_padding_comes_first_where_it_is_asked_for():
+def test_padding_is_applied_before_the_network():
     class Multiples(nn.Module):
         def forward(self, x):
             assert x.shape[-2] % 8 == x.shape[-1] % 8 == 0
@@ -88,41 +88,43 @@ def test_program_of_pytorch(tmp_path):
 
 def test_file_that_differs_is_not_written(tmp_path):
     class Drifting(nn.Module):
-        """Returns something else whenever it is called."""
+        """Returns another result at each call."""
 
         def forward(self, img):
             return img + torch.rand(1)
 
     path = tmp_path / 'network.pt2'
-    with pytest.raises(UserError, match=r'differs by 0\.\d+ from the network on an image of 61x75'):
+    message = r'export differs by 0\.\d+ from the network on an image of 61x75'
+    with pytest.raises(UserError, match=message):
         export_network(Drifting(), path, {})
     assert not path.exists()
 
 
-def test_network_that_decides_by_the_size_is_refused(tmp_path):
+def test_network_that_branches_on_the_size_is_refused(tmp_path):
     class Deciding(nn.Module):
         def forward(self, img):
             return img * 2 if img.shape[-1] == 229 else img
 
-    with pytest.raises(UserError, match='cannot be exported for any size .*: try --pad-to'):
+    message = 'cannot be exported for images of any size .*; try --pad-to'
+    with pytest.raises(UserError, match=message):
         export_network(Deciding(), tmp_path / 'network.pt2', {})
 
 
-def test_size_that_the_export_does_not_take(tmp_path):
+def test_size_that_the_export_does_not_support(tmp_path):
     class Large(nn.Module):
         def forward(self, img):
             return img * 2 if img.shape[-1] > 99 else img
 
-    with pytest.raises(UserError, match=r'does not take an image of 20x20 \(Guard failed'):
+    with pytest.raises(UserError, match=r'export fails on an image of 20x20 \(Guard failed'):
         export_network(Large(), tmp_path / 'network.pt2', {}, sizes=[(20, 20)])
 
 
 @pytest.mark.parametrize(
     ('name', 'options', 'sentence'),
     [
-        ('network.pth', {}, 'must end in .onnx or .pt2'),
-        ('network.pt2', {'opset': 18}, '--opset is for .onnx files'),
-        ('network.onnx', {'opset': 17}, '--opset 17 must be 18 to 24'),
+        ('network.pth', {}, 'unknown suffix; use .onnx or .pt2'),
+        ('network.pt2', {'opset': 18}, '--opset is only for .onnx files'),
+        ('network.onnx', {'opset': 17}, '--opset 17 is not supported; use 18 to 24'),
     ],
 )
 def test_arguments_that_do_not_fit(tmp_path, name, options, sentence):
@@ -132,6 +134,6 @@ def test_arguments_that_do_not_fit(tmp_path, name, options, sentence):
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if 'onnx' in name else 1)
-    sentence = 'must be installed: pip install onnx onnxscript onnxruntime'
+    sentence = 'ONNX export needs .*; run pip install onnx onnxscript onnxruntime'
     with pytest.raises(UserError, match=sentence):
         export_network(nn.Identity(), tmp_path / 'network.onnx', {})

@@ -16,7 +16,7 @@ def guided(write_config):
     return write_config('', 'guided.py', 'distilled')
 
 
-def restores_alike(*models):
+def have_equal_results(*models):
     img = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
         return all(torch.equal(model(img), models[0](img)) for model in models)
@@ -32,8 +32,8 @@ def test_weights_of_a_runner_checkpoint(tmp_path, plain):
     path = save(tmp_path / 'epoch_1.pth', state_dict=source.state_dict(), meta=dict(epoch=1))
     model = init_model(plain, path)
     assert not model.training
-    assert restores_alike(source, model)
-    assert not restores_alike(source, init_model(plain))
+    assert have_equal_results(source, model)
+    assert not have_equal_results(source, init_model(plain))
 
 
 def test_wrong_checkpoints(tmp_path, plain):
@@ -48,19 +48,19 @@ def test_wrong_checkpoints(tmp_path, plain):
         init_model(plain, other)
 
 
-def test_weights_as_their_authors_published_them(tmp_path, plain, guided):
+def test_published_weights(tmp_path, plain, guided):
     source = init_model(plain)
     path = save(tmp_path / 'MIMO-UNet.pkl', model=source.generator.state_dict())
-    assert restores_alike(source, init_model(plain, path), init_model(guided, path))
+    assert have_equal_results(source, init_model(plain, path), init_model(guided, path))
 
 
-def test_restoring_needs_no_weights_of_the_distillation(tmp_path, write_config, guided):
+def test_weights_of_the_distillation_are_optional(tmp_path, write_config, guided):
     source = init_model(write_config(RAW, 'raw.py', 'distilled'))
     weights = source.state_dict()
     path = save(tmp_path / 'raw.pth', state_dict=weights)
     with pytest.raises(ValueError, match=r'raw\.pth .*missing \(prior_loss\.norms\.0\.running_me'):
         init_model(guided, path)
-    assert restores_alike(source, init_model(guided, path, distillation=False))
+    assert have_equal_results(source, init_model(guided, path, distillation=False))
     del weights[next(name for name in weights if name.startswith('generator.'))]
     path = save(tmp_path / 'broken.pth', state_dict=weights)
     with pytest.raises(ValueError, match=r'broken\.pth .* 1 missing \(generator\.'):

@@ -37,13 +37,13 @@ def saved(path, mode='RGB', **options):
 
 
 def rewritten(path):
-    """What a photo becomes if the network changes nothing."""
+    """The result for a photo if the network changes nothing."""
     photo = read_photo(path)
     return Image.open(io.BytesIO(photo.encode(photo.pixels)))
 
 
 def inverted(path):
-    """The photo and what becomes of it with its colors inverted, alpha untouched."""
+    """The photo, and its file with inverted colors and the same alpha."""
     photo = read_photo(path)
     return photo, photo.encode(like_pixels(1 - to_tensor(photo.pixels), photo.pixels))
 
@@ -81,7 +81,7 @@ def test_a_photo_keeps_its_format_and_mode(tmp_path, name, mode, shape, written)
     bands = 'L' if shape[2] < 3 else 'RGB'
     want = 255 - np.asarray(before.convert(bands), int)
     error = np.abs(np.asarray(after.convert(bands)) - want).max()
-    assert error <= (0 if path.suffix[1:] in EXACT else 24)  # of JPEG and the palette
+    assert error <= (0 if path.suffix[1:] in EXACT else 24)  # JPEG and palettes are not exact
     if mode in ('LA', 'RGBA'):
         assert after.getchannel('A').tobytes() == before.getchannel('A').tobytes()
 
@@ -121,7 +121,7 @@ def test_sixteen_bits_stay_sixteen(tmp_path, name, channels):
 
 @pytest.mark.parametrize('orientation', range(1, 9))
 @pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.webp', 'a.tif'])
-def test_a_turned_photo_is_restored_upright_and_looks_the_same(tmp_path, orientation, name):
+def test_a_rotated_photo_is_restored_upright_and_looks_the_same(tmp_path, orientation, name):
     exif = Image.Exif()
     exif[274] = orientation
     options = dict(lossless=True) if name == 'a.webp' else {}
@@ -151,7 +151,7 @@ def test_metadata_of_png(tmp_path):
     saved(path, pnginfo=texts, icc_profile=PROFILE, dpi=(72, 72))
     assert rewritten(path).info == Image.open(path).info
     assert rewritten(path).info['Ort'] == 'Zürich'
-    # with 16 bits other code writes it
+    # photos of 16 bits are written by other code
     deep = cv2.imencode('.png', colors16())[1].tobytes()
     chunks = path.read_bytes()[33 : path.read_bytes().index(b'IDAT') - 4]
     path.write_bytes(deep[:33] + chunks + deep[33:])
@@ -212,10 +212,10 @@ def test_conversion_to_the_network_and_back():
 
 
 def cmyk_profile():
-    """A press without colors: black ink darkens, the other inks do as a third of it each."""
+    """A profile without colors: cyan, magenta and yellow each darken a third as much as black."""
 
     def table(inputs, outputs, corners):
-        # of 8 bits, with two nodes for each input and straight curves
+        # a table of 8 bits with two nodes per input and linear curves
         matrix = struct.pack('>9i', 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
         curve = bytes(range(256))
         head = b'mft1' + bytes([0, 0, 0, 0, inputs, outputs, 2, 0])
@@ -238,29 +238,29 @@ def cmyk_profile():
     return head + struct.pack('>I', len(tags)) + entries + data
 
 
-def test_cmyk_goes_by_its_profile(tmp_path):
+def test_cmyk_is_converted_by_its_profile(tmp_path):
     path = tmp_path / 'a.tif'
     inks = np.zeros((8, 8, 4), np.uint8)
-    inks[:4, :, 0], inks[4:, :, 3] = 255, 128  # all cyan; half black
+    inks[:4, :, 0], inks[4:, :, 3] = 255, 128  # top: full cyan; bottom: half black
     Image.fromarray(inks, 'CMYK').save(path, icc_profile=cmyk_profile())
     photo = read_photo(path)
     cyan, black = photo.pixels[[0, 7], 0].astype(int)
-    assert np.ptp(cyan) <= 2  # gray, by the profile; cyan by the formula
-    assert abs(cyan[0] - 163) <= 3  # sRGB of L* = 100 * 2 / 3
-    assert abs(black[0] - 119) <= 3  # of L* = 50
+    assert np.ptp(cyan) <= 2  # the profile gives gray; Pillow's formula would give cyan
+    assert abs(cyan[0] - 163) <= 3  # sRGB value of L* = 100 * 2 / 3
+    assert abs(black[0] - 119) <= 3  # sRGB value of L* = 50
     after = rewritten(path)
     assert (after.mode, after.info['icc_profile']) == ('CMYK', cmyk_profile())
     assert np.asarray(after)[7, 0].tolist() == pytest.approx([0, 0, 0, 128], abs=3)
     assert np.asarray(after)[0, 0].tolist() == pytest.approx([0, 0, 0, 85], abs=3)
 
 
-def test_a_profile_that_is_not_of_cmyk(tmp_path):
+def test_a_profile_that_is_not_for_cmyk(tmp_path):
     path = saved(tmp_path / 'a.jpg', 'CMYK', icc_profile=PROFILE)
-    with pytest.raises(UserError, match=r'the CMYK profile of .*a\.jpg. is unusable'):
+    with pytest.raises(UserError, match=r'The CMYK profile of .*a\.jpg. cannot be used'):
         read_photo(path)
 
 
-def bomb(side):
+def decompression_bomb(side):
     head = b'IHDR' + struct.pack('>IIBBBBB', side, side, 8, 0, 0, 0, 0)
     end = b'IEND'
     chunks = [
@@ -274,12 +274,12 @@ def bomb(side):
     ('name', 'content', 'message'),
     [
         ('a.png', b'', 'is empty'),
-        ('a.jpg', b'hello, this is text', 'no image of a known kind: convert it'),
+        ('a.jpg', b'hello, this is text', 'not an image of a known kind; convert it'),
         ('a.heic', b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'pip install pillow-heif'),
-        ('a.png', bomb(20000), 'more than 178 megapixels'),
+        ('a.png', decompression_bomb(20000), 'more than 178 megapixels'),
     ],
 )
-def test_files_that_are_no_photos(tmp_path, name, content, message):
+def test_files_that_are_not_photos(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as raised:
@@ -288,20 +288,20 @@ def test_files_that_are_no_photos(tmp_path, name, content, message):
 
 
 @pytest.mark.parametrize('name', ['a.png', 'a.jpg', 'a.tif', 'a.webp', 'a.gif', 'a.bmp', 'a.ppm'])
-def test_cut_off_files(tmp_path, name):
+def test_incomplete_files(tmp_path, name):
     path = saved(tmp_path / name)
     path.write_bytes(path.read_bytes()[: -path.stat().st_size // 3])
     with pytest.raises(UserError, match=r"a\.\w+' is damaged"):
         read_photo(path)
 
 
-def test_kinds_that_are_refused(tmp_path):
+def test_photos_that_are_not_supported(tmp_path):
     frames = [Image.fromarray(colors(seed=seed)) for seed in (0, 1)]
     frames[0].save(tmp_path / 'a.gif', save_all=True, append_images=frames[1:])
-    with pytest.raises(UserError, match=r"a\.gif' holds 2 images"):
+    with pytest.raises(UserError, match=r"a\.gif' contains 2 images"):
         read_photo(tmp_path / 'a.gif')
     Image.fromarray(colors()[..., 0].astype(np.float32)).save(tmp_path / 'a.tif')
     with pytest.raises(UserError, match='has pixels of type F'):
         read_photo(tmp_path / 'a.tif')
-    with pytest.raises(UserError, match='cannot read the photo .*none'):
+    with pytest.raises(UserError, match='Cannot read the photo .*none'):
         read_photo(tmp_path / 'none.png')

@@ -8,7 +8,7 @@ import pytest
 from mmspd.apis.video import VideoInfo, read_video_info, restore_video
 from mmspd.errors import UserError
 
-TICKS = (0, 40, 80, 200, 240, 280)  # milliseconds, not evenly spaced
+TICKS = (0, 40, 80, 200, 240, 280)  # uneven frame times in milliseconds
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def av():
 
 @pytest.fixture
 def make_video(av, tmp_path):
-    """Return a function that makes a video: a red corner on a ramp, a tone, subtitles in MKV."""
+    """Return a function that makes a video with a red corner, brightening green, and a tone."""
 
     def make(name='in.mp4', codec='libx264', pix_fmt='yuv420p', size=(64, 48), turned=0):
         path = tmp_path / name
@@ -55,7 +55,7 @@ def make_video(av, tmp_path):
 
 
 def content(av, path):
-    """Frames as RGB with their times, and the packets of the sound."""
+    """RGB frames, their times, and the packets of the sound."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
         times = [float(frame.pts * frame.time_base) for frame in frames]
@@ -100,7 +100,7 @@ def test_a_video_keeps_its_sound_times_and_kind(av, make_video, tmp_path, name, 
     assert after_times == times == [tick / 1000 for tick in TICKS]
     assert after_sound == sound
     assert len(sound) >= 5
-    assert np.abs(after[:, 4:12, 4:12] - (0, 255, 0)).max() < 12  # away from soft edges of color
+    assert np.abs(after[:, 4:12, 4:12] - (0, 255, 0)).max() < 12  # away from blurred color edges
     assert np.abs(after - before[..., [1, 0, 2]]).mean() < 5
     assert [path.name for path in target.parent.iterdir()] == [name]
 
@@ -113,7 +113,7 @@ def test_a_video_keeps_its_sound_times_and_kind(av, make_video, tmp_path, name, 
         ('prores_ks', 'yuv422p10le', 'yuv444p10le'),
     ],
 )
-def test_odd_sides_in_codecs_that_become_h264(av, make_video, tmp_path, codec, pix_fmt, becomes):
+def test_odd_sides_of_codecs_that_become_h264(av, make_video, tmp_path, codec, pix_fmt, becomes):
     source, target = make_video('in.mov', codec, pix_fmt, size=(63, 49)), tmp_path / 'out.mov'
     restore_video(source, target, lambda frame: frame)
     assert properties(av, target)[:4] == ('h264', becomes, 63, 49)
@@ -130,7 +130,7 @@ def test_rgb_keeps_its_colors_as_yuv(av, make_video, tmp_path):
     assert np.abs(after - before).mean() < 5
 
 
-def test_a_turned_video_is_restored_upright_and_shown_the_same(av, make_video, tmp_path):
+def test_a_rotated_video_is_restored_upright_and_looks_the_same(av, make_video, tmp_path):
     source = make_video(turned=-90)
     corners = []
 
@@ -168,12 +168,12 @@ def test_subtitles_are_kept(av, make_video, tmp_path):
 def test_damaged_videos(make_video, tmp_path, cut):
     path = make_video()
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(UserError, match=r"the video '.*in.mp4' cannot be restored \(Invalid data"):
+    with pytest.raises(UserError, match=r"The video '.*in.mp4' cannot be restored \(Invalid data"):
         restore_video(path, tmp_path / 'out.mp4', lambda frame: frame)
     assert [entry.name for entry in tmp_path.iterdir()] == ['in.mp4']
 
 
-def test_an_interruption_leaves_nothing(make_video, tmp_path):
+def test_an_interruption_leaves_no_file(make_video, tmp_path):
     def interrupted(frame):
         raise KeyboardInterrupt
 
@@ -185,5 +185,5 @@ def test_an_interruption_leaves_nothing(make_video, tmp_path):
 
 def test_without_pyav(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'av', None)
-    with pytest.raises(UserError, match=r"a.mp4' is a video, which needs .* pip install av"):
+    with pytest.raises(UserError, match=r"a.mp4' is a video, and videos need .* pip install av"):
         read_video_info(tmp_path / 'a.mp4')

@@ -56,7 +56,7 @@ def test_best_is_replaced_only_by_a_saved_better_one(make_runner, tmp_path, monk
 
     monkeypatch.setattr(os, 'replace', full)
     runner.train_loop._epoch = 3
-    with pytest.raises(UserError, match='no space left to write .*best_PSNR'):
+    with pytest.raises(UserError, match='No disk space is left to write .*best_PSNR'):
         hook.after_val_epoch(runner, {'PSNR': 1001.0})
     assert second.exists()
 

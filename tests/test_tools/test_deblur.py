@@ -11,7 +11,7 @@ tool = load_tool('deblur.py')
 
 @pytest.fixture
 def setup(write_config, tmp_path):
-    """Config, weights, and a folder of a good photo and a file that is none."""
+    """Config, weights, and a folder with a photo and a file that is not a photo."""
     config = write_config()
     torch.save({'state_dict': init_model(config).state_dict()}, tmp_path / 'epoch_1.pth')
     photos = tmp_path / 'my photos'
@@ -21,18 +21,19 @@ def setup(write_config, tmp_path):
     return [config, str(tmp_path / 'epoch_1.pth')], photos
 
 
-def test_it_goes_on_after_a_bad_file(setup, tmp_path, capsys):
+def test_it_continues_after_a_bad_file(setup, tmp_path, capsys):
     model, photos = setup
     code = tool.main([*model, str(photos), '--out-dir', str(tmp_path / 'out'), '--device=cpu'])
     output = capsys.readouterr()
     assert code == 1
-    assert '1 restored into' in output.out
-    assert '1 could not be restored:' in output.err
-    assert "none.jpg' is damaged, or no image of a known kind" in output.err
+    assert 'Restored 1 of 2 inputs into' in output.out
+    assert '(finished before: 0, failed: 1).' in output.out
+    assert 'These inputs could not be restored:' in output.err
+    assert "none.jpg' is damaged or not an image of a known kind" in output.err
     assert Image.open(tmp_path / 'out' / 'ä b.png').size == (32, 24)
 
 
-def test_a_second_run_has_nothing_to_do(setup, tmp_path, capsys):
+def test_a_second_run_skips_finished_files(setup, tmp_path, capsys):
     model, photos = setup
     (photos / 'none.jpg').unlink()
     command = [*model, str(photos / '*.png'), '--out-dir', str(tmp_path / 'out'), '--suffix=_x']
@@ -41,19 +42,19 @@ def test_a_second_run_has_nothing_to_do(setup, tmp_path, capsys):
     assert (tmp_path / 'out' / 'ä b_x.png').is_file()
     assert tool.main(command + options) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith('1 restored into')
-    assert lines[0].endswith('0 were done before')
-    assert lines[-1].startswith('0 restored into')
-    assert lines[-1].endswith('1 were done before')
+    assert lines[0].startswith('Restored 1 of 1 inputs into')
+    assert lines[0].endswith('(finished before: 0, failed: 0).')
+    assert lines[-1].startswith('Restored 0 of 1 inputs into')
+    assert lines[-1].endswith('(finished before: 1, failed: 0).')
 
 
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        ('--tile=big', "'big' is neither a number of pixels nor auto"),
-        ('--tile=-1', "'-1' is neither a number of pixels nor auto"),
-        ('--batch=0', '0 is not a number from 1 on'),
-        ('--memory-budget=much', "'much' is no number of bytes, such as 800M or 4G"),
+        ('--tile=big', "'big' is not a tile size; use a number of pixels or auto."),
+        ('--tile=-1', "'-1' is not a tile size; use a number of pixels or auto."),
+        ('--batch=0', '0 is too small; use 1 or more.'),
+        ('--memory-budget=much', "'much' is not a number of bytes; write for example 800M or 4G."),
     ],
 )
 def test_wrong_options(capsys, option, message):

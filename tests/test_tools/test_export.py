@@ -40,8 +40,8 @@ def test_onnx_file_restores_without_mmspd(write_config, run_tool, tmp_path):
         '33x17', '--opset', '18', '--time', '16x24',
     )  # fmt: skip
     assert code == 0, output
-    assert re.search(r'^33x17: differs by at most \d\.\de-0[5-9]', output, re.MULTILINE)
-    assert re.search(r'16x24 on 1 CPU threads: network .* s, file .* s', output)
+    assert re.search(r'^33x17: the export differs .* by at most \d\.\de-0[5-9]', output, re.M)
+    assert re.search(r'16x24 on 1 CPU threads: the network takes .* s, the export .* s', output)
 
     network = onnx.load(tmp_path / 'network.onnx')
     about = {entry.key: entry.value for entry in network.metadata_props}
@@ -53,7 +53,7 @@ def test_onnx_file_restores_without_mmspd(write_config, run_tool, tmp_path):
 
     pixels = np.random.default_rng(0).integers(0, 256, (27, 38, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / 'blurry.png')
-    page = (ROOT / 'docs' / 'deployment.md').read_text()
+    page = (ROOT / 'docs' / 'export.md').read_text()
     lines = page.partition('```python\n')[2].partition('```')[0]
     subprocess.run([sys.executable, '-I', '-c', lines], cwd=tmp_path, check=True)
     with torch.no_grad():

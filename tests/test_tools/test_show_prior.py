@@ -17,7 +17,7 @@ main = support.load_tool('analysis/show_prior.py').main
 
 @pytest.fixture
 def save(write_config, tmp_path):
-    """Return a function that writes a config and weights of it."""
+    """Return a function that writes a config and weights, and returns arguments of the tool."""
 
     def write(extra='', base='guided'):
         config = write_config(extra, base=base)
@@ -42,7 +42,7 @@ def read(path):
 def test_pictures_maps_and_numbers(save, photos, tmp_path, pairs_root, capsys):
     other = str(pairs_root / 'val' / 'input' / '01.png')
     (tmp_path / 'more').mkdir()
-    namesake = tmp_path / 'more' / '00.png'  # of the same name in another folder
+    namesake = tmp_path / 'more' / '00.png'  # the same name in another folder
     cv2.imwrite(str(namesake), cv2.resize(read(other), (40, 24)))
     blurry, sharp = [photos[0], str(namesake)], [photos[1], str(namesake)]
     main([*save(base='distilled'), *blurry, '--sharp', *sharp, '--maps'])
@@ -66,7 +66,7 @@ def test_pictures_maps_and_numbers(save, photos, tmp_path, pairs_root, capsys):
     output = capsys.readouterr().out
     assert 'similarity 3' in output
     assert 'mu change' in output
-    assert f'2 pictures and numbers.json are in {out}' in output
+    assert f'Wrote 2 pictures and numbers.json to {out}.' in output
 
 
 @pytest.mark.slow
@@ -85,8 +85,8 @@ def test_a_model_without_teacher_and_mu(save, photos, capsys):
     add = "model['generator']['embedding']['fusion'] = dict(type='mmspd.AddFusion')\n"
     main([*save(add), photos[0], '--sharp', photos[1]])
     output = capsys.readouterr().out
-    assert 'no mu and sigma where the fusion is AddFusion' in output
-    assert 'no similarity, as the model has no teacher' in output
+    assert 'There is no mu and sigma, because the fusion is AddFusion.' in output
+    assert 'There is no similarity, because the model has no teacher.' in output
     assert 'blurry dB' in output
     assert 'similarity 1' not in output
 
@@ -94,12 +94,12 @@ def test_a_model_without_teacher_and_mu(save, photos, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['--sharp', 'a.png', 'b.png'], '--sharp has 2 photos for 1 blurry ones'),
+        (['--sharp', 'a.png', 'b.png'], '--sharp has 2 photos, but PHOTO has 1; give'),
         (
             ['--crop', '20', '0', '13', '5'],
-            r'--crop 20 0 13 5 does not lie within the 32x32 pixels',
+            r'--crop 20 0 13 5 is not inside .*, which has 32x32 pixels',
         ),
-        (['--max-side=-1'], '--max-side must be a number of pixels or 0, not -1'),
+        (['--max-side=-1'], '--max-side is -1; use a number of pixels, or 0.'),
     ],
 )
 def test_wrong_arguments(save, photos, arguments, sentence):
@@ -110,16 +110,16 @@ def test_wrong_arguments(save, photos, arguments, sentence):
 def test_photos_that_do_not_fit(save, photos, tmp_path):
     model = save()
     (tmp_path / 'text.png').write_text('no photo')
-    with pytest.raises(UserError, match=r"text.png' is damaged, or no image"):
+    with pytest.raises(UserError, match=r"text.png' is damaged or not an image"):
         main([*model, str(tmp_path / 'text.png')])
     cv2.imwrite(str(tmp_path / 'small.png'), np.zeros((8, 9, 3), np.uint8))
-    with pytest.raises(UserError, match=r"small.png' has 9x8 pixels but '.*00.png' 32x32"):
+    with pytest.raises(UserError, match=r"small.png' has 9x8 pixels but '.*00.png' has 32x32"):
         main([*model, photos[0], '--sharp', str(tmp_path / 'small.png')])
 
 
 def test_too_little_memory(save, photos, monkeypatch):
     monkeypatch.setitem(main.__globals__, 'free_memory', lambda device: 2**20)
-    with pytest.raises(UserError, match=r'32x32 pixels of 00 take about .* --crop or a smaller'):
+    with pytest.raises(UserError, match=r'32x32 pixels of 00 need about .* --crop or a smaller'):
         main([*save(), photos[0]])
 
 

@@ -111,7 +111,7 @@ def test_no_space_is_one_sentence_and_leaves_no_partial_file(photos, tmp_path, m
     next(out.glob('*/b/blur/000001.png')).unlink()
     expected = set(tree(out))
     monkeypatch.setattr(Path, 'write_bytes', full)
-    with pytest.raises(UserError, match=r"no space left to write '.*png' \(\d+ bytes"):
+    with pytest.raises(UserError, match=r"No disk space is left to write '.*png' \(\d+ bytes"):
         synthesize_folder(photos, out, PLAN)
     assert set(tree(out)) == expected
 

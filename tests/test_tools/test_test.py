@@ -133,7 +133,7 @@ def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, t
     ('arguments', 'sentence'),
     [
         (['--protocol', 'gopor'], r"There is no 'gopor' among the protocols \(gopro, lpips, "),
-        (['--protocol', 'none.py'], '[Tt]he protocols file none.py does not exist'),
+        (['--protocol', 'none.py'], 'The protocols file none.py does not exist'),
         (['--protocol', 'my-own.py'], r'my-own.py is not .*; define my_own_metrics = \[...\]'),
         (['--test-on', 'hidden'], r"There is no 'hidden' among the datasets \("),
         (['--test-on', 'my-own.py'], 'my-own.py has no test_dataloader; inherit it'),

@@ -66,10 +66,10 @@ def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['{folder}/tini.py'], r'the config .*/tini.py does not exist, did you mean .*/tiny.py\?'),
-        (['{config}', '--resume', '{folder}/epoch_9.pth'], r'the checkpoint .* does not exist'),
+        (['{folder}/tini.py'], r'The config .*/tini.py does not exist; .* names: .*/tiny.py'),
+        (['{config}', '--resume', '{folder}/epoch_9.pth'], r'The checkpoint .* does not exist'),
         (['{config}', '--auto-scale-lr'], r'auto_scale_lr=dict\(base_batch_size=...\)'),
-        (['{config}', '--cfg-options', 'optim_wraper.type=X'], "did you mean 'optim_wrapper'"),
+        (['{config}', '--cfg-options', 'optim_wraper.type=X'], "similar key: 'optim_wrapper'"),
         (['{config}', '--cfg-options', 'model.generator.type=mmspd.MIMOUnet'], 'mmspd.MIMOUNet'),
         (['{config}', '--cfg-options', 'model.generator.type=MIMOUNett'], 'mmspd.MIMOUNet'),
         (

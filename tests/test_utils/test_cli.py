@@ -17,7 +17,7 @@ and the second
 
 
 def outcome(capsys, error=None, code=None):
-    """Run a main that raises an error or returns a code."""
+    """Run a main that raises an error or returns a code; return the exit code and stderr."""
 
     def main(argv):
         assert argv == ['--flag']
@@ -31,20 +31,20 @@ def outcome(capsys, error=None, code=None):
 
 
 @pytest.mark.parametrize(('code', 'expected'), [(None, 0), (0, 0), (3, 3)])
-def test_exit_code_is_that_of_main(capsys, code, expected):
+def test_exit_code_of_main_is_used(capsys, code, expected):
     assert outcome(capsys, code=code) == (expected, '')
 
 
 @pytest.mark.parametrize(
     ('message', 'sentence'),
     [
-        ('it is wrong', 'it is wrong'),
-        ('it is\n  wrong', 'it is wrong'),
+        ('It is wrong.', 'It is wrong.'),
+        ('It is\n  wrong.', 'It is wrong.'),
         (WORKER, 'the first line and the second'),
-        ('class `A` in a/b.py: class `B` in b.py: it is wrong', 'it is wrong'),
+        ('class `A` in a/b.py: class `B` in b.py: It is wrong.', 'It is wrong.'),
     ],
 )
-def test_user_error_ends_in_its_sentence(capsys, message, sentence):
+def test_user_error_is_printed_as_one_sentence(capsys, message, sentence):
     assert outcome(capsys, UserError(message)) == (1, f'error: {sentence}\n')
 
 
@@ -57,32 +57,33 @@ def test_user_error_ends_in_its_sentence(capsys, message, sentence):
         (OPTIM_WRAPPERS, 'mmspd.OptimWraper', 'mmspd.OptimWrapper'),
     ],
 )
-def test_unknown_name_is_answered_with_close_ones(capsys, registry, name, meant):
+def test_similar_names_are_printed_for_an_unknown_name(capsys, registry, name, meant):
     with pytest.raises(KeyError) as unknown:
         registry.build(dict(type=name))
     code, output = outcome(capsys, unknown.value)
     assert code == 1
-    assert re.match(f"error: the config names the \\w+ '{name}', which nothing is reg", output)
-    assert meant in output.partition('did you mean')[2]
+    assert re.match(f"error: There is no [\\w ]+ named '{name}'; check its spelling", output)
+    assert meant in output.partition('similar names:')[2]
 
 
 def test_full_disk_names_the_file(capsys):
     code, output = outcome(capsys, OSError(errno.ENOSPC, 'No space left on device', '/a/log'))
     assert (code, output) == (
         1,
-        'error: no space is left on the disk for /a/log: free some, then continue with --resume\n',
+        'error: No space is left on the disk for /a/log; free some space and continue with '
+        '--resume.\n',
     )
 
 
 def test_interruption_is_a_sentence(capsys):
     code, output = outcome(capsys, KeyboardInterrupt())
-    assert (code, output.strip()) == (130, 'error: interrupted by the user')
+    assert (code, output.strip()) == (130, 'error: Interrupted by the user.')
 
 
 @pytest.mark.parametrize(
     'error', [KeyError('x'), ValueError('x'), OSError(errno.EIO, 'x'), KeyError(), TypeError('x')]
 )
-def test_our_own_mistakes_keep_their_traceback(error):
+def test_bugs_keep_their_traceback(error):
     def main(argv):
         raise error
 
@@ -90,11 +91,9 @@ def test_our_own_mistakes_keep_their_traceback(error):
         run_main(main, [])
 
 
-def test_misspelt_key_names_its_owner(capsys):
-    with pytest.raises(TypeError) as misspelt:
+def test_misspelled_key_is_printed_with_its_class(capsys):
+    with pytest.raises(TypeError) as misspelled:
         MODELS.build(dict(type='mmspd.UNet', bse=4))
-    code, output = outcome(capsys, misspelt.value)
+    code, output = outcome(capsys, misspelled.value)
     assert code == 1
-    assert output == (
-        "error: the config gives UNet the key 'bse', which it does not know: correct it\n"
-    )
+    assert output == "error: UNet has no argument 'bse'; check its spelling in the config.\n"

@@ -11,7 +11,7 @@ from mmspd.utils.files import atomic_path, remove_leftovers, write_bytes, write_
 
 @pytest.fixture
 def old(tmp_path):
-    """A file whose replacement is going to fail."""
+    """An existing file; the tests fail to replace it."""
     path = tmp_path / 'file'
     write_bytes(path, b'old')
     return path
@@ -35,13 +35,13 @@ def test_new_and_existing_files_are_written(tmp_path):
     write_text(path, 'é\n')
     assert path.read_bytes() == b'\xc3\xa9\n'
     assert os.listdir(path.parent) == ['b.txt']
-    # like any file the user writes, not for the owner alone as tempfile would make it
+    # the usual permissions of new files; tempfile would make a file that only its owner can read
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
 
 
-def test_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+def test_bytes_are_flushed_before_the_file_is_renamed(tmp_path, monkeypatch):
     calls = []
     real = os.replace, os.fsync
     monkeypatch.setattr(os, 'fsync', lambda handle: (calls.append('fsync'), real[1](handle)))
@@ -51,35 +51,35 @@ def test_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize('call', ['fsync', 'replace'])
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(old, monkeypatch, call):
+def test_a_full_disk_leaves_only_the_old_file(old, monkeypatch, call):
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(os, call, full)
-    sentence = r'no space left to write .*file.* \(5 bytes are needed and \d+ are free\)'
+    sentence = r'No disk space is left to write .*file.* \(5 bytes are needed and \d+ bytes are fre'
     with pytest.raises(UserError, match=sentence):
         write_bytes(old, b'newer')
     assert only_the_old(old)
 
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, UserError('of the block')])
-def test_an_error_in_the_block_leaves_the_old_file_and_nothing_else(old, error):
+def test_an_error_in_the_block_leaves_only_the_old_file(old, error):
     with pytest.raises((KeyboardInterrupt, UserError)):
         write_half(old, error)
     assert only_the_old(old)
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(old):
-    with pytest.raises(UserError, match='cannot write .*file/a.*; choose another place'):
+def test_a_path_that_cannot_be_written_is_a_user_error(old):
+    with pytest.raises(UserError, match='Cannot write .*file/a.*; choose another path'):
         write_bytes(old / 'a', b'')
-    with pytest.raises(UserError, match='cannot write .*: Is a directory'):
+    with pytest.raises(UserError, match=r'Cannot write .* \(Is a directory\)'):
         write_bytes(old.parent, b'')
     assert only_the_old(old)
 
 
-def test_leftovers_of_a_killed_process_are_deleted_and_nothing_else(old, monkeypatch):
+def test_only_leftovers_of_a_killed_process_are_deleted(old, monkeypatch):
     class Killed(BaseException):
-        """Not an error that is cleaned up after."""
+        """Stands for a kill, after which no cleanup runs."""
 
     monkeypatch.setattr(files.Path, 'unlink', lambda *_, **__: None)
     with pytest.raises(Killed):

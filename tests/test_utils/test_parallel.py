@@ -23,7 +23,7 @@ def die(number):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_function_that_cannot_be_sent_is_refused():
+def test_a_function_that_cannot_be_pickled_is_refused():
     with pytest.raises((pickle.PicklingError, AttributeError), match="Can't pickle"):
         list(map_in_processes(lambda job: job, [1], 1))
 
@@ -35,8 +35,8 @@ def test_results_keep_the_order_of_the_jobs(workers):
     assert ({pid for _, pid in results} == {os.getpid()}) == (workers == 0)
 
 
-def test_a_killed_worker_is_one_sentence():
-    with pytest.raises(UserError, match='killed, most likely for want of memory: use fewer'):
+def test_a_killed_worker_is_a_user_error():
+    with pytest.raises(UserError, match='killed, probably for lack of memory; use fewer'):
         list(map_in_processes(die, [1], 1))
 
 
@@ -45,7 +45,7 @@ def interrupt(number):
     return number
 
 
-def test_an_interrupted_worker_leaves_it_to_its_parent():
+def test_workers_ignore_interrupts():
     assert list(map_in_processes(interrupt, [1], 1)) == [1]
 
 

@@ -11,20 +11,20 @@ from mmspd.utils.severity import SEVERITIES, measure_extent, severity_of
 
 @pytest.fixture(scope='module')
 def photo():
-    """A real photo, 360x240, that nothing may write to."""
+    """A real photo of 360x240 pixels, read-only."""
     photo = cv2.resize(data.coffee(), (360, 240), interpolation=cv2.INTER_AREA)
     photo.flags.writeable = False
     return photo
 
 
 def filtered(photo, kernel):
-    """Blur in linear light, as a sensor does."""
+    """Blur a photo in linear light, like a sensor."""
     light = cv2.filter2D((photo / 255.0) ** 2.2, -1, kernel / kernel.sum())
     return np.rint(255 * np.clip(light, 0, 1) ** (1 / 2.2)).astype(np.uint8)
 
 
 def bent_path():
-    """A path with a corner, from (2, 2) over (2, 10) to (14, 10)."""
+    """A path with a corner, from (2, 2) through (2, 10) to (14, 10), and its diameter."""
     kernel = np.zeros((17, 17))
     kernel[2, 2:11] = 1
     kernel[2:15, 10] = 1
@@ -32,7 +32,7 @@ def bent_path():
 
 
 def broken_path():
-    """Two places where the camera rested, 13 pixels apart."""
+    """Two places where the camera rested, 13 rows and 6 columns apart, and their distance."""
     kernel = np.zeros((17, 17))
     kernel[1:3, 1:3] = kernel[13:15, 6:8] = 1
     return kernel, np.hypot(13, 6)
@@ -53,7 +53,7 @@ def test_the_extent_is_the_diameter_of_the_path(photo, make, turn):
 
 
 @pytest.mark.slow
-def test_synthesized_blur_is_ranked_and_named_as_recorded(photo):
+def test_synthesized_blur_gets_its_recorded_rank_and_severity(photo):
     pairs = []
     for number, severity in enumerate([*SEVERITIES] * 8):
         kind, regions = (('trajectory', 2), ('trajectory', 0), ('panning', 0))[number // 3 % 3]
@@ -68,7 +68,7 @@ def test_synthesized_blur_is_ranked_and_named_as_recorded(photo):
     assert np.mean([name == record.severity for name, record in zip(named, records)]) >= 0.8
 
 
-def test_a_photo_that_is_not_blurred_has_no_extent(photo):
+def test_a_photo_without_blur_has_no_extent(photo):
     assert measure_extent(photo, photo) == 0
     noisy = photo + np.random.default_rng(0).normal(0, 3, photo.shape)
     assert measure_extent(np.clip(noisy, 0, 255).astype(np.uint8), photo) <= 1
@@ -83,7 +83,7 @@ def test_a_photo_that_is_not_blurred_has_no_extent(photo):
     ],
     ids=['shift', 'brightness', 'JPEG'],
 )
-def test_what_is_no_blur_changes_nothing(photo, change):
+def test_changes_other_than_blur_do_not_count(photo, change):
     kernel, diameter = bent_path()
     assert measure_extent(change(filtered(photo, kernel)), photo) == pytest.approx(
         diameter, abs=2.5
@@ -91,7 +91,7 @@ def test_what_is_no_blur_changes_nothing(photo, change):
     assert measure_extent(change(photo), photo) <= 2
 
 
-def test_what_shows_no_blur_has_an_unknown_extent(photo):
+def test_unusable_pairs_have_an_unknown_extent(photo):
     gray, black = np.full_like(photo, 128), np.zeros_like(photo)
     other = cv2.resize(data.chelsea(), (360, 240), interpolation=cv2.INTER_AREA)
     small = np.s_[:31, :200]
@@ -101,16 +101,16 @@ def test_what_shows_no_blur_has_an_unknown_extent(photo):
 
 
 def test_errors(photo):
-    with pytest.raises(UserError, match=r'RGB uint8 of shape \(H, W, 3\), not on float64'):
+    with pytest.raises(UserError, match=r'dtype float64 .*; give RGB photos of dtype uint8'):
         measure_extent(photo, photo / 255)
-    with pytest.raises(UserError, match=r'not on uint8 of \(240, 360\)'):
+    with pytest.raises(UserError, match=r'shape \(240, 360\); give .* shape \(H, W, 3\)'):
         measure_extent(photo[..., 0], photo)
     with pytest.raises(UserError, match='blurry photo is 360x239 but the sharp one is 360x240'):
         measure_extent(photo[1:], photo)
 
 
 @pytest.mark.parametrize('number', [1, 2, 3, 4, 5, 8])
-def test_real_camera_shake_is_as_wide_as_its_measured_kernel(shared_data, number):
+def test_extent_of_real_camera_shake_matches_its_measured_kernel(shared_data, number):
     folder = shared_data / 'data' / 'pairs' / 'levin09'
     blurry, sharp, kernel = (
         cv2.imread(str(folder / name))

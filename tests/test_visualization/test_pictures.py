@@ -22,11 +22,11 @@ def test_rows_and_sheets():
 
 
 @pytest.mark.parametrize('with_sharp', [True, False])
-def test_the_window_is_where_the_second_image_gains(with_sharp):
+def test_the_window_is_where_the_second_image_is_better(with_sharp):
     sharp = np.full((40, 60, 3), 100, np.uint8)
     before, after = sharp.copy(), sharp.copy()
-    before[10:18, 40:48] = 180  # the second mends this
-    after[25:33, 5:13] = 170  # and breaks that, a little less
+    before[10:18, 40:48] = 180  # the second image removes this error
+    after[25:33, 5:13] = 170  # the second image adds this smaller error
     rows, columns = gain_window(before, after, sharp if with_sharp else None, 8)
     assert (rows, columns) == (slice(10, 18), slice(40, 48))
     if with_sharp:
@@ -34,7 +34,7 @@ def test_the_window_is_where_the_second_image_gains(with_sharp):
         assert (rows, columns) == (slice(25, 33), slice(5, 13))
 
 
-def test_the_window_may_be_the_whole_image_and_at_its_end():
+def test_the_window_may_be_as_high_as_the_image_and_at_its_end():
     image, other = np.zeros((8, 12, 3), np.uint8), np.zeros((8, 12, 3), np.uint8)
     other[7, 11] = 255
     assert gain_window(other, image, image, 8) == (slice(0, 8), slice(4, 12))

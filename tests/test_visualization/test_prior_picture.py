@@ -1,4 +1,4 @@
-"""Colors that mean the same in all pictures, and pictures of any size."""
+"""Colors are comparable between pictures, and pictures can have any size."""
 
 import numpy as np
 import pytest
@@ -48,8 +48,8 @@ def test_equal_features_have_equal_colors():
     assert prior.reshape(-1, 3).std(0) == pytest.approx(255 / 5, rel=0.1)  # 2.5 deviations a side
 
 
-def test_a_level_that_sees_the_same_is_colored_the_same():
-    """The coarser level holds the means of the finer one, mixed, scaled and moved."""
+def test_a_level_with_the_same_content_has_the_same_colors():
+    """The coarser level has the means of the finer level, mixed, scaled and shifted."""
     fine = features(0, channels=3).cumsum(1).cumsum(2) / 10
     means = fine.reshape(3, 4, 2, 6, 2).mean((2, 4))
     mixture = np.linalg.qr(features(1, 3, 3, 1)[..., 0])[0]
@@ -58,12 +58,12 @@ def test_a_level_that_sees_the_same_is_colored_the_same():
     assert 'aggregated_2' not in panels
     coarse = panels['prior_2'].pixels.astype(int)
     blocks = panels['prior_1'].pixels.reshape(4, 2, 6, 2, 3)
-    whole = (blocks.min((1, 3)) > 0) & (blocks.max((1, 3)) < 255)  # none of their ends is cut off
+    whole = (blocks.min((1, 3)) > 0) & (blocks.max((1, 3)) < 255)  # blocks without clipped colors
     assert whole.mean() > 0.7
     assert abs(coarse - blocks.mean((1, 3)))[whole].max() < 2
 
 
-def test_mu_and_sigma_share_a_span_over_the_images():
+def test_mu_and_sigma_have_the_same_span_in_all_images():
     ones, zeros = np.ones((8, 12)), np.zeros((8, 12))
     level = LevelView(2, features(0), None)
     first = make_view([level], dict(dec1=seam(ones + 0.01, zeros)))
@@ -76,7 +76,7 @@ def test_mu_and_sigma_share_a_span_over_the_images():
     assert color.min() > 240  # zero is white
 
 
-def test_seams_stand_under_their_levels_mu_over_sigma():
+def test_seams_are_ordered_by_level_with_mu_above_sigma():
     maps = np.ones((8, 12)), np.zeros((8, 12))
     seams = {name: seam(*maps, level=i) for name, i in zip('dcba', (2, 1, 0, 1))}
     levels = [LevelView(2, features(i), features(i)) for i in range(3)]
@@ -88,7 +88,7 @@ def test_seams_stand_under_their_levels_mu_over_sigma():
         ['mu_d'],
         ['sigma_d'],
     ]
-    assert rows[0][0].title == 'blurry, 28.13 dB'  # off by 10 everywhere
+    assert rows[0][0].title == 'blurry, 28.13 dB'  # the error is 10 at every pixel
 
 
 @pytest.mark.parametrize('classes', [5, 33])
@@ -116,7 +116,7 @@ def test_a_single_map_covers_the_image():
 @pytest.mark.parametrize('size', [(1, 1), (1, 40), (60, 2)])
 @pytest.mark.parametrize('channels', [1, 4])
 def test_pictures_of_any_size(size, channels):
-    """Also where there is nothing to see: features that are all zero."""
+    """The features are zero everywhere, so they have no components."""
     shape = (channels, -(-size[0] // 2), -(-size[1] // 2))
     maps = np.ones(shape[1:]), np.zeros(shape[1:])
     level = LevelView(2, np.zeros(shape, np.float32), None)

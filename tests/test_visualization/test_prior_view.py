@@ -1,4 +1,4 @@
-"""Looking at the prior: each map against an independent way to it, and what may be missing."""
+"""Views of the prior: each map is compared with an independent computation."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ TEACHER = dict(
     weights='random',
 )
 DISTIL = dict(type='mmspd.PriorDistillationLoss', normalize=False)
-SIZE = (37, 43)  # padded by the restorer, and further for the prior
+SIZE = (37, 43)  # the restorer pads this size, and the prior pads it further
 GRIDS = [(19, 22), (10, 11), (5, 6)]
 
 
@@ -53,12 +53,12 @@ def test_images_and_features(pair):
         aggregated = model.generator.embedding.mla[str(i)](prior)
         assert (level.aggregated == aggregated[0, :, :rows, :columns].numpy()).all()
         assert level.student is level.teacher is level.similarity is None
-    assert view.notes == ('no similarity, as the model has no teacher',)
+    assert view.notes == ('There is no similarity, because the model has no teacher.',)
 
 
 @torch.no_grad()
-def test_mu_and_sigma_are_what_the_fusion_does(pair):
-    """f_sa of zeros is sigma, that of ones mu + sigma."""
+def test_mu_and_sigma_match_the_fusion(pair):
+    """The fusion of zeros is sigma, and the fusion of ones is mu + sigma (Eq. 6)."""
     model = trained()
     view = view_prior(model, pair[0])
     embedding = model.generator.embedding
@@ -71,7 +71,7 @@ def test_mu_and_sigma_are_what_the_fusion_does(pair):
         grid = [int(length * side) for length in source.shape[-2:]]
         sigma = fusion(source, torch.zeros(1, channels, *grid))
         mu = fusion(source, torch.ones(1, channels, *grid)) - sigma
-        # averaging over channels and enlarging may change places; the frame's padding is cut off
+        # enlarging and averaging over channels commute; the corner avoids the padding of the image
         inner = (slice(None), slice(None), slice(0, grid[0] // 2), slice(0, grid[1] // 2))
         for shown, expected in ((seam.mu, mu), (seam.sigma, sigma)):
             large = F.interpolate(
@@ -87,7 +87,7 @@ def test_mu_and_sigma_are_what_the_fusion_does(pair):
         assert seam.sigma_spread == pytest.approx(sizes.std(axis=(1, 2)).mean(), rel=1e-4)
 
 
-def test_before_training_nothing_is_changed(pair):
+def test_an_untrained_prior_changes_nothing(pair):
     for seam in view_prior(deblurrer(guide(UNET)), pair[0]).seams.values():
         assert (seam.mu == 1).all()
         assert (seam.sigma == 0).all()
@@ -95,7 +95,7 @@ def test_before_training_nothing_is_changed(pair):
 
 
 @torch.no_grad()
-def test_the_student_beside_the_teacher(pair):
+def test_student_and_teacher(pair):
     model = trained(teacher=TEACHER, prior_loss=DISTIL)
     assert view_prior(model, pair[0]).levels[0].teacher is None
     view = view_prior(model, *pair)
@@ -116,8 +116,8 @@ def test_the_student_beside_the_teacher(pair):
 
 
 @torch.no_grad()
-def test_a_teacher_that_is_met_is_similar(pair):
-    """What the head returns, doubled, points the same way."""
+def test_a_student_that_matches_its_teacher_has_similarity_1(pair):
+    """The teacher returns twice the output of the head, so both have the same direction."""
     model = trained(teacher=TEACHER, prior_loss=DISTIL)
     prior = model.generator.compute_prior(pair[0])
     model._teacher.get = lambda device: (
@@ -128,7 +128,7 @@ def test_a_teacher_that_is_met_is_similar(pair):
 
 
 @torch.no_grad()
-def test_a_segmentation_map_is_seen_as_probabilities(pair):
+def test_a_segmentation_map_is_shown_as_probabilities(pair):
     prior = dict(type='mmspd.SegmapSPL', num_classes=5, extractor=PRIOR['extractor'])
     loss = dict(type='mmspd.SegmapDistillationLoss')
     teacher = dict(TEACHER, channels=(5, 5, 5))
@@ -140,7 +140,7 @@ def test_a_segmentation_map_is_seen_as_probabilities(pair):
     for level in view.levels:
         assert level.prior.sum(0) == pytest.approx(1, abs=1e-5)
         assert (level.student == level.prior).all()
-        best = level.prior.max(0) / (level.prior**2).sum(0) ** 0.5  # cosine with the best class
+        best = level.prior.max(0) / (level.prior**2).sum(0) ** 0.5  # cosine to the best class
         assert level.similarity == pytest.approx(best, abs=1e-5)
 
 
@@ -148,11 +148,11 @@ def test_a_segmentation_map_is_seen_as_probabilities(pair):
 def test_other_fusions_have_no_mu(pair, fusion):
     view = view_prior(trained(guide(UNET, fusion=f'mmspd.{fusion}')), pair[0])
     assert view.seams == {}
-    assert view.notes == (f'no mu and sigma where the fusion is {fusion}',)
+    assert view.notes == (f'There is no mu and sigma, because the fusion is {fusion}.',)
     assert view.levels[0].aggregated is not None
 
 
-def test_a_level_that_no_seam_takes(pair):
+def test_a_level_that_no_seam_uses(pair):
     levels = view_prior(trained(guide(UNET, seams=['dec1'])), pair[0]).levels
     assert [level.aggregated is None for level in levels] == [False, True, True]
 
@@ -166,5 +166,5 @@ def test_models_without_a_prior_are_refused(pair, make):
 def test_broken_weights_are_refused(pair):
     model = deblurrer(guide(UNET))
     next(model.generator.prior.parameters()).data.fill_(float('nan'))
-    with pytest.raises(UserError, match='the prior has values that are not finite'):
+    with pytest.raises(UserError, match='The prior has values that are not finite'):
         view_prior(model, pair[0])

@@ -13,7 +13,7 @@ HOOK = "default_hooks['prior_view'] = dict(type='mmspd.PriorViewHook')\n"
 
 
 class Spy(Hook):
-    """Keeps what the validation restored, and what was looked at, beside each other."""
+    """Keeps the restored images of the validation and the views of the hook."""
 
     priority = 'LOWEST'
 
@@ -37,7 +37,7 @@ def pictures_of(runner):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('ema', ['', support.EMA])
-def test_pictures_of_the_weights_that_are_validated(make_runner, ema, monkeypatch):
+def test_pictures_show_the_validated_weights(make_runner, ema, monkeypatch):
     runner = make_runner(ema + HOOK, base='distilled', **{'train_cfg.max_epochs': 1})
     spy = Spy(monkeypatch)
     runner.register_hook(spy)
@@ -75,5 +75,5 @@ def test_images_without_sharp_ones(make_runner):
 
 @pytest.mark.parametrize('name', ['interval', 'num_images'])
 def test_arguments(name):
-    with pytest.raises(UserError, match=f'prior_view.{name} must be 1 or more, not 0'):
+    with pytest.raises(UserError, match=f'prior_view.{name} is 0; set it to 1 or more'):
         PriorViewHook(**{name: 0})

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of a config's network, part by part.
+"""Count the parameters and multiply-accumulates (MACs) of each part of a config's network.
 
 python tools/analysis/complexity.py configs/spd/mimounet_sp_gopro.py --size 256 256
 """
@@ -16,11 +16,20 @@ from mmspd.utils.launch import add_cfg_options, read_config
 
 
 def main(argv: List[str]) -> None:
-    """Print a table, or JSON."""
+    """Print the costs as a table or as JSON.
+
+    Args:
+        argv: Command-line arguments.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--size', type=int, nargs=2, default=(256, 256), metavar=('H', 'W'), help='image size'
+        '--size',
+        type=int,
+        nargs=2,
+        default=(256, 256),
+        metavar=('H', 'W'),
+        help='height and width of the image in pixels (default: 256 256)',
     )
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     add_cfg_options(parser)

@@ -1,4 +1,7 @@
-"""Print a config with its bases merged: ``python tools/analysis/print_config.py CONFIG``."""
+"""Print a config after merging its base configs.
+
+python tools/analysis/print_config.py CONFIG
+"""
 
 import argparse
 from typing import List
@@ -8,11 +11,17 @@ from mmspd.utils.launch import add_cfg_options, read_config
 
 
 def main(argv: List[str]) -> None:
-    """Print, and save if asked, the whole config."""
-    parser = argparse.ArgumentParser(description='Print a config with its bases merged.')
+    """Print the whole config; also save it if ``--save`` is given.
+
+    Args:
+        argv: Command-line arguments.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
     add_cfg_options(parser)
-    parser.add_argument('--save', metavar='FILE', help='also write it to this .py, .json or .yml')
+    parser.add_argument(
+        '--save', metavar='FILE', help='also write the config to this .py, .json or .yml file'
+    )
     args = parser.parse_args(argv)
     config = read_config(args.config, args.cfg_options or {})
     print(config.pretty_text)

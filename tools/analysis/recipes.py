@@ -1,7 +1,7 @@
-"""Write the table of recipes in configs/spd/README.md, and its metafile, from the configs.
+"""Generate the table of recipes in configs/spd/README.md and configs/spd/metafile.yml.
 
-python tools/analysis/recipes.py            # after a config has been added or changed
-python tools/analysis/recipes.py --check    # only compare the files with the configs
+python tools/analysis/recipes.py            # run this after a change of a config
+python tools/analysis/recipes.py --check    # only check that the files are up to date
 """
 
 import argparse
@@ -41,35 +41,50 @@ COLLECTION = dict(
 
 
 def describe(path: Path) -> str:
-    """The first sentence of the comment at a config's head, or else its bases."""
+    """Return the description of a config.
+
+    Args:
+        path: The config file.
+
+    Returns:
+        The first sentence of the comment at the top of the file; without a comment, the names of
+        the base configs.
+    """
     text = path.read_text()
-    # an indented line shows a command
+    # the pattern ends at indented comment lines, which contain commands
     comment = itertools.takewhile(re.compile(r'# \S').match, text.splitlines())
     words = ' '.join(line[2:] for line in comment)
     if words:
         return re.split(r'\.\s+(?=[A-Z])', words)[0].rstrip('.:')
     assigned = [node.value for node in ast.parse(text).body if isinstance(node, ast.Assign)]
-    bases = ast.literal_eval(assigned[0])  # _base_, the first of every config
+    bases = ast.literal_eval(assigned[0])  # _base_ is the first assignment of each config
     bases = [bases] if isinstance(bases, str) else bases
     return ' + '.join(f'`{Path(base).stem}`' for base in bases)
 
 
 def describe_training(config: Config) -> str:
-    """Optimizer, rate, batch and length of a recipe."""
+    """Return the optimizer, learning rate, batch size and number of epochs as text."""
     optimizer = config.optim_wrapper.optimizer
     batch, epochs = config.train_dataloader.batch_size, config.train_cfg.max_epochs
     return f'{optimizer.type} {optimizer.lr:g}, batch {batch}, {epochs} epochs'
 
 
 def measure(generator: Dict[str, Any]) -> Cost:
-    """Parameters and multiply-accumulates at 256x256, without computing anything."""
+    """Count the parameters of a generator and its MACs for a 256x256 image."""
     with torch.device('meta'):
         network = build_model(generator)
     return cost_of(network, 256, 256)
 
 
 def generate() -> Dict[Path, str]:
-    """The texts of the README and the metafile, by their paths."""
+    """Generate the content of the README and of the metafile.
+
+    Returns:
+        Texts by path.
+
+    Raises:
+        UserError: The README has no markers for the table.
+    """
     rows, models = [HEADER, ['---'] * len(HEADER)], []
     costs: Dict[str, Cost] = {}
     for path in sorted(RECIPES.rglob('*.py')):
@@ -87,7 +102,7 @@ def generate() -> Dict[Path, str]:
         rows.append([name, title, describe(path), describe_training(config), *numbers])
         dataset = config.train_dataloader.dataset
         data = TRAINING_DATA.get(dataset.get('dataset', dataset).type)
-        if data is not None:  # the user's own photos have no results to list
+        if data is not None:  # recipes for the user's own photos are not in the metafile
             metadata = {
                 'Architecture': [restorer],
                 'Training Data': data,
@@ -113,18 +128,29 @@ def generate() -> Dict[Path, str]:
 
 
 def main(argv: List[str]) -> None:
-    """Write the files, or compare them."""
+    """Write the files, or check them with ``--check``.
+
+    Args:
+        argv: Command-line arguments.
+
+    Raises:
+        UserError: A file is not up to date.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--check', action='store_true', help='write nothing, fail if they differ')
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='write nothing; fail if a file differs from the configs',
+    )
     args = parser.parse_args(argv)
     for path, text in generate().items():
         if not args.check:
             path.write_text(text)
         elif not path.is_file() or path.read_text() != text:
             raise UserError(f'{path} differs from the configs; run tools/analysis/recipes.py.')
-        print(f'{path} is up to date')
+        print(f'{path} is up to date.')
 
 
 if __name__ == '__main__':
-    logging.disable(logging.INFO)  # each prior says where it enters
+    logging.disable(logging.INFO)  # each guided restorer logs its seams
     run_main(main)

@@ -1,4 +1,4 @@
-"""Pictures of the semantic prior of photos: what it looks like, what it does, and how good it is.
+"""Draw the semantic prior of photos, its effect on the restorer, and its similarity to the teacher.
 
 python tools/analysis/show_prior.py CONFIG WEIGHTS PHOTO... --sharp PHOTO... --out FOLDER
 """
@@ -30,12 +30,12 @@ from mmspd.visualization.prior_view import PriorView, view_prior
 
 
 class Photo(NamedTuple):
-    """A photo, or the part of it that is looked at.
+    """A photo, or the selected part of it.
 
     Attributes:
-        name: of its picture's file, without suffix.
-        heading: the file, and what was done to it.
-        images: the blurry and, if given, the sharp one, ``(1, 3, H, W)``, RGB, [0, 1].
+        name: Name of the picture file, without suffix.
+        heading: Name of the photo file and a description of the crop and the reduction.
+        images: The blurry image and, if given, the sharp image, ``(1, 3, H, W)``, RGB, [0, 1].
     """
 
     name: str
@@ -44,52 +44,66 @@ class Photo(NamedTuple):
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config of a guided model')
-    parser.add_argument('weights', help='its checkpoint')
+    parser.add_argument('weights', help='checkpoint of the model')
     parser.add_argument('photos', nargs='+', metavar='PHOTO', help='blurry photo')
     parser.add_argument(
         '--sharp',
         nargs='+',
         default=[],
         metavar='PHOTO',
-        help='the sharp photos, in the same order, to compare the prior with the teacher',
+        help='sharp photos in the same order; with them, the prior is compared with the teacher',
     )
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for results')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='DIR', help='folder for the results'
+    )
     parser.add_argument(
         '--crop',
         type=int,
         nargs=4,
         metavar=('X', 'Y', 'W', 'H'),
-        help='look at this part of the photos: left, top, width and height in pixels',
+        help='use this part of each photo: left, top, width and height in pixels',
     )
     parser.add_argument(
         '--max-side',
         type=int,
         default=1024,
         metavar='N',
-        help='reduce larger photos to this, blur and all; 0 for none (default: 1024)',
+        help='reduce larger photos to N pixels on the longer side, which also reduces their blur; '
+        '0 for no reduction (default: 1024)',
     )
-    parser.add_argument('--maps', action='store_true', help='write every map as a file of its own')
-    parser.add_argument('--device', help='e.g. cpu or cuda:1; by default the accelerator, if any')
+    parser.add_argument(
+        '--maps', action='store_true', help='also write each map to a separate file'
+    )
+    parser.add_argument(
+        '--device', help='device, e.g. cpu or cuda:1 (default: the accelerator if there is one)'
+    )
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def read_photos(args: argparse.Namespace) -> List[Photo]:
-    """Read the photos that the command line names.
+    """Read the photos of the command line.
+
+    Args:
+        args: Command-line arguments.
+
+    Returns:
+        The photos, cropped and reduced.
 
     Raises:
-        UserError: One cannot be read, has no sharp one of its size, or no such part.
+        UserError: A photo cannot be read, its sharp photo has another size, or it does not contain
+            the crop.
     """
     if args.sharp and len(args.sharp) != len(args.photos):
         raise UserError(
-            f'--sharp has {len(args.sharp)} photos for {len(args.photos)} blurry ones: give one '
-            'for each, in the same order'
+            f'--sharp has {len(args.sharp)} photos, but PHOTO has {len(args.photos)}; give one '
+            'sharp photo for each blurry one, in the same order.'
         )
     if args.max_side < 0:
-        raise UserError(f'--max-side must be a number of pixels or 0, not {args.max_side}')
+        raise UserError(f'--max-side is {args.max_side}; use a number of pixels, or 0.')
     stems = [Path(path).stem for path in args.photos]
     photos = []
     for index, path in enumerate(args.photos):
@@ -97,8 +111,8 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
         sizes = [f'{each.shape[1]}x{each.shape[0]}' for each in pixels]
         if len(set(sizes)) > 1:
             raise UserError(
-                f"'{args.sharp[index]}' has {sizes[1]} pixels but '{path}' {sizes[0]}: give the "
-                'sharp photo of the same pair'
+                f"'{args.sharp[index]}' has {sizes[1]} pixels but '{path}' has {sizes[0]}; give "
+                'the sharp photo of the same pair.'
             )
         selected = [select(each, args.crop, args.max_side, path) for each in pixels]
         name = stems[index] if len(set(stems)) == len(stems) else f'{index + 1}_{stems[index]}'
@@ -110,19 +124,19 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
 def select(
     pixels: np.ndarray, crop: Optional[Sequence[int]], max_side: int, path: str
 ) -> Tuple[np.ndarray, str]:
-    """Cut out and reduce what is looked at.
+    """Crop and reduce a photo.
 
     Args:
-        pixels: ``(H, W, C)``.
-        crop: left, top, width and height; ``None`` for all.
-        max_side: the longer side afterwards is at most this; 0 for no reduction.
-        path: of the photo, for the error.
+        pixels: Pixels ``(H, W, C)``.
+        crop: Left, top, width and height of the crop; ``None`` for the whole photo.
+        max_side: Largest allowed length of the longer side, in pixels; 0 for no reduction.
+        path: File of the photo, for the error message.
 
     Returns:
-        The part, and its description in words.
+        The selected part and its description.
 
     Raises:
-        UserError: The part does not lie within the photo.
+        UserError: The crop is not inside the photo.
     """
     height, width = pixels.shape[:2]
     description = f'{width}x{height} pixels'
@@ -130,8 +144,8 @@ def select(
         x, y, w, h = crop
         if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
             raise UserError(
-                f'--crop {x} {y} {w} {h} does not lie within the {width}x{height} pixels of '
-                f"'{path}': its numbers are left, top, width and height"
+                f"--crop {x} {y} {w} {h} is not inside '{path}', which has {width}x{height} "
+                'pixels; give left, top, width and height of a part of it.'
             )
         pixels, width, height = pixels[y : y + h, x : x + w], w, h
         description += f', part {w}x{h} at ({x}, {y})'
@@ -145,21 +159,39 @@ def select(
     return pixels, description
 
 
-def look(model: BaseModel, photo: Photo) -> PriorView:
-    """Look at the prior of a photo, if there is the memory for it."""
+def view_photo(model: BaseModel, photo: Photo) -> PriorView:
+    """Compute the prior of a photo and its effect.
+
+    Args:
+        model: A guided model.
+        photo: The photo.
+
+    Returns:
+        The view of the prior.
+
+    Raises:
+        UserError: The photo needs more memory than is free.
+    """
     height, width = photo.images[0].shape[-2:]
     network = TileNetwork(model)
     need, free = network.cost((height, width), (height, width), False), free_memory(network.device)
     if need > free:
         raise UserError(
-            f'{width}x{height} pixels of {photo.name} take about {need / 2**30:.1f} GiB of memory, '
-            f'but {free / 2**30:.1f} are free: give --crop or a smaller --max-side'
+            f'{width}x{height} pixels of {photo.name} need about {need / 2**30:.1f} GiB of memory, '
+            f'but {free / 2**30:.1f} GiB are free; use --crop or a smaller --max-side.'
         )
     return view_prior(model, *(image.to(network.device) for image in photo.images))
 
 
 def tables(numbers: Dict[str, Dict[str, Any]]) -> str:
-    """Lay out the numbers of all photos: how good the prior is, and what it does."""
+    """Format the numbers of all photos as one or two tables.
+
+    Args:
+        numbers: Numbers of :meth:`~mmspd.visualization.PriorView.numbers` by photo.
+
+    Returns:
+        Tables of the quality of the prior and of its effect, in Markdown.
+    """
     quality, modulation = [], []
     for name, values in numbers.items():
         similarities = [level['similarity'] for level in values['levels'] if 'similarity' in level]
@@ -182,17 +214,21 @@ def tables(numbers: Dict[str, Dict[str, Any]]) -> str:
 
 
 def main(argv: List[str]) -> None:
-    """Write a picture per photo and the numbers of all."""
+    """Write a picture of each photo, and the numbers of all photos.
+
+    Args:
+        argv: Command-line arguments.
+    """
     args = parse_args(argv)
     config = read_config(args.config, args.cfg_options or {})
     photos = read_photos(args)
     device = args.device or get_device()
     model = init_model(config, args.weights, device, distillation=bool(args.sharp))
-    views = [look(model, photo) for photo in photos]
+    views = [view_photo(model, photo) for photo in photos]
     palette = Palette(views)
     for photo, view in zip(photos, views):
         rows = palette.rows(view)
-        picture = draw_rows(rows, '; '.join((photo.heading, *view.notes)))
+        picture = draw_rows(rows, '. '.join((photo.heading, *view.notes)))
         write_png(args.out / f'{photo.name}.png', picture)
         if args.maps:
             for panel in filter(None, itertools.chain(*rows)):
@@ -203,7 +239,7 @@ def main(argv: List[str]) -> None:
     print(tables(numbers))
     for note in views[0].notes:
         print(note)
-    print(f'{len(photos)} pictures and numbers.json are in {args.out}')
+    print(f'Wrote {len(photos)} pictures and numbers.json to {args.out}.')
 
 
 if __name__ == '__main__':

