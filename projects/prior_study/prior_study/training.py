@@ -216,7 +216,7 @@ class _ShufflePrior(Hook):
     def before_test(self, runner: Any) -> None:
         """Register a hook that shifts the priors of each batch by one image."""
         if not hasattr(runner.model.generator, 'prior'):
-            raise UserError('shuffle names a variant without a prior; choose a guided variant.')
+            raise UserError('The variant under shuffle has no prior; choose a guided variant.')
         runner.model.generator.prior.register_forward_hook(_shift)
 
 
