@@ -1,4 +1,4 @@
-"""The paper's form, and its Table 4 and Fig. 7: each config switches what its row says alone."""
+"""The paper's form, Table 4 and Fig. 7: each config changes only the parts that its row names."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mmspd.registry import build_model
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'spd'
 ROWS = {
-    # name: whether distilled (HCL), with CLC, with MLA, and how the prior enters
+    # name: distilled (HCL), with CLC, with MLA, and the fusion of the prior
     'net0-star': (False, True, True, SAT),
     'net1': (True, False, False, AddFusion),
     'net2': (True, False, False, ConcatFusion),
@@ -29,7 +29,7 @@ def load(name):
 
 
 def recipe(config):
-    """All that a row of an ablation must share with the others."""
+    """The parts of a config that all rows of an ablation must share."""
     own = ('model', 'work_dir', *('guided', 'teacher', 'prior_loss'))
     return {key: value for key, value in config.items() if key not in own}
 
@@ -87,8 +87,8 @@ def test_prior_types_of_fig_7(name, teacher, form):
     model = config.model
     assert model.teacher.type == teacher
     assert model.teacher.get('form') == form
-    if form is not None:  # student and teacher have a map of the same kind
-        assert model.generator.detach_prior  # the paper's segmentation network is an individual one
+    if form is not None:  # student and teacher use the same kind of map
+        assert model.generator.detach_prior  # the paper's segmentation network is separate
         assert model.generator.prior.type == 'mmspd.SegmapSPL'
         assert model.generator.prior.form == form
         assert model.prior_loss.type == 'mmspd.SegmapDistillationLoss'

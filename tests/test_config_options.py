@@ -1,4 +1,4 @@
-"""Every option that the tables of the manual name works as one option of a command line."""
+"""Every option in the manual's tables works on the command line."""
 
 import argparse
 import re
@@ -21,7 +21,7 @@ TABLES = {
 
 
 def options_of(page, heading):
-    """The options that a table of the manual names, in its order."""
+    """The options in a table of the manual, in order."""
     section = page.read_text().split(heading + '\n')[1].partition('\n#')[0]
     cells = re.findall('`([^`]+)`', '\n'.join(re.findall(r'^\|.*', section, re.MULTILINE)))
     return [match for cell in cells for match in re.findall(r'[a-z]\w*(?:\.\w+)+=\S+', cell)]
@@ -31,7 +31,7 @@ OPTIONS = [option for page, heading in TABLES.items() for option in options_of(p
 
 
 def read(recipe, *options):
-    """Read a recipe with ``--cfg-options`` as the tools do."""
+    """Read a recipe with ``--cfg-options`` in the same way as the tools."""
     parser = argparse.ArgumentParser()
     add_cfg_options(parser)
     args = parser.parse_args(['--cfg-options', *options] if options else [])
@@ -45,12 +45,12 @@ def value_of(config, key):
 
 
 def build(config):
-    """Build the model without memory for its weights."""
+    """Build the model on the meta device, without memory for weights."""
     with torch.device('meta'):
         return build_model(config.model)
 
 
-#: Where the model has what an option says.
+#: Functions that read the value of an option from the model.
 OUTCOMES = {
     'model.channels_last': lambda m: m.memory_format is torch.channels_last,
     'model.compile': lambda m: m._compiled_generator.options is not False,
@@ -73,7 +73,7 @@ def first_fusion(model):
     return type(next(iter(model.generator.embedding.fusions.values()))).__name__
 
 
-def test_the_manual_names_every_option_that_is_tested():
+def test_the_manual_names_every_tested_option():
     assert set(OUTCOMES) < {option.partition('=')[0] for option in OPTIONS}
 
 

@@ -1,4 +1,4 @@
-"""Every shipped config: what it says, that it builds as it is, and that it trains and validates."""
+"""Every shipped config: its settings, that it builds, and that it trains, validates and tests."""
 
 import gc
 import os
@@ -32,21 +32,21 @@ CONFIGS = [
 ]
 NAMES = [config.stem for config in CONFIGS]
 
-#: All of them, of which one is quick.
+#: All configs; all but one are slow tests.
 EACH_CONFIG = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem != 'mimounet_sp_gopro'))
     for path in CONFIGS
 ]
 
-PRETRAINED = '_sp-pretrained_'  # F_S starts from another task's weights, nothing is distilled
+PRETRAINED = '_sp-pretrained_'  # F_S starts from the weights of another task, without a teacher
 GUIDED = re.compile(r'_sp(-[a-z]+)?_')  # as in unet_sp_gopro, unet_sp-paper_gopro
 OWN = 'own'  # folder of the user's own pairs
-VAL_IMAGES = 12  # from the tenth on, MMEngine's loops look at the timer's statistics
+VAL_IMAGES = 12  # MMEngine's loops read the timer's statistics from the tenth image on
 
 
 @pytest.fixture(scope='module')
 def gopro(tmp_path_factory):
-    """A small GOPRO_Large as it is unpacked; in it lists of RealBlur and a user's own pairs."""
+    """A small GOPRO_Large, which also holds the lists of RealBlur and a user's own pairs."""
     root = tmp_path_factory.mktemp('GOPRO_Large')
     rng = np.random.default_rng(0)
     for split, count in (('train', 4), ('test', VAL_IMAGES)):
@@ -72,7 +72,7 @@ def innermost(dataset):
 
 
 def promises_prior(path):
-    """Whether place and name of a config say that its restorer is guided."""
+    """Whether the folder and the name of a config say that its restorer is guided."""
     if path.parent.name == 'ablation':
         return path.stem != 'net0'
     name = path.stem
@@ -80,13 +80,13 @@ def promises_prior(path):
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
-def test_what_it_says(path):
+def test_settings_of_a_config(path):
     config = Config.fromfile(path)
     assert config.work_dir == f'./work_dirs/{path.stem}'
     assert config.default_scope == 'mmagic'
     assert config.custom_imports.imports == ['mmspd']
     for metric in config.val_evaluator.metrics:
-        assert metric.type.startswith('mmspd.')  # MMagic has a PSNR of its own
+        assert metric.type.startswith('mmspd.')  # MMagic has another PSNR
     assert config.default_hooks.timer.type == 'mmengine.IterTimerHook'
     assert config.val_evaluator.type == config.test_evaluator.type == 'mmengine.Evaluator'
     assert not config.get('custom_hooks')
@@ -104,11 +104,11 @@ def test_what_it_says(path):
     ('name', 'counterpart'),
     [(n, plain) for n in NAMES if (plain := GUIDED.sub('_', n)) != n and plain in NAMES],
 )
-def test_guided_differs_from_plain_by_generator_and_distillation_alone(name, counterpart):
+def test_guided_differs_from_plain_only_by_generator_and_distillation(name, counterpart):
     guided = Config.fromfile(REPOSITORY / f'configs/spd/{name}.py')
     plain = Config.fromfile(REPOSITORY / f'configs/spd/{counterpart}.py')
     assert guided.model.generator.restorer == plain.model.generator
-    # what starts the restorer is the guided one's own too: the paper fine-tunes MIMO-UNet+
+    # the initial weights may differ, because the paper fine-tunes MIMO-UNet+
     added = ('teacher', 'prior_loss', 'generator', 'load_official')
     left = {k: v for k, v in guided.model.items() if k not in added}
     assert left == {k: v for k, v in plain.model.items() if k != 'generator'}
@@ -117,8 +117,7 @@ def test_guided_differs_from_plain_by_generator_and_distillation_alone(name, cou
 
 
 @pytest.mark.parametrize('path', EACH_CONFIG)
-def test_builds_as_it_is(path, monkeypatch):
-    """No weights, no network, no data."""
+def test_a_config_builds_without_weights_network_and_data(path, monkeypatch):
 
     def refuse(*args, **kwargs):
         raise AssertionError('building a model must not download')
@@ -133,7 +132,7 @@ def test_builds_as_it_is(path, monkeypatch):
 
 
 def shrink(config, gopro, work_dir):
-    """Override data root, crop, batch, iterations, width/depth and weights, and nothing else."""
+    """Override only data root, crop, batch, iterations, width and depth, and weights."""
     generator = config.model.generator
     make_small(generator.get('restorer', generator))
     randomize_weights(config)
@@ -149,7 +148,7 @@ def shrink(config, gopro, work_dir):
             sizes = step.gt_patch_size
             step.gt_patch_size = 32 if isinstance(sizes, int) else [32] * len(sizes)
     config.train_dataloader.batch_size = 2
-    # two steps: in the first SAT is the identity and passes no gradient to the prior
+    # two steps, because SAT is the identity in the first step and passes no gradient to the prior
     innermost(config.train_dataloader.dataset).indices = 4
     if 'times' in config.train_dataloader.dataset:
         config.train_dataloader.dataset.times = 1
@@ -163,7 +162,7 @@ def shrink(config, gopro, work_dir):
 
 
 @pytest.mark.parametrize('path', EACH_CONFIG)
-def test_trains_validates_and_tests(path, gopro, tmp_path):
+def test_a_config_trains_validates_and_tests(path, gopro, tmp_path):
     config = shrink(Config.fromfile(path), gopro, tmp_path)
     runner = Runner.from_cfg(config)
     before = {k: v.clone() for k, v in runner.model.state_dict().items()}
@@ -175,7 +174,7 @@ def test_trains_validates_and_tests(path, gopro, tmp_path):
 
     runner.model.forward_train = watched
     runner.train()
-    assert not reads.places  # neither networks nor losses wait for the device
+    assert not reads.places  # networks and losses must not wait for the device
     moved = [k for k, v in runner.model.state_dict().items() if not torch.equal(before[k], v)]
     guided = config.model.generator.type == 'mmspd.SemanticGuided'
     parts = ('restorer', 'prior.extractor', 'embedding') if guided else ('',)
@@ -188,7 +187,7 @@ def test_trains_validates_and_tests(path, gopro, tmp_path):
     for name in [*config.model.losses, *(['loss_prior'] if distilled else [])]:
         assert np.isfinite(logged[f'train/{name}'].current())
     result = runner.test()
-    assert 3 < result['PSNR'] < 60  # untrained networks of many stages start far off
+    assert 3 < result['PSNR'] < 60  # untrained networks with many stages start at a low PSNR
     aligned = config.protocol == 'realblur-aligned'
     assert -1 < result['SSIM-aligned' if aligned else 'SSIM-matlab'] < 1
     assert result['blur-extent'] >= 0
@@ -197,14 +196,14 @@ def test_trains_validates_and_tests(path, gopro, tmp_path):
 
 
 @pytest.mark.slow
-def test_recipe_table_and_metafile_are_those_of_the_configs(capsys):
+def test_recipe_table_and_metafile_match_the_configs(capsys):
     support.load_tool('analysis/recipes.py').main(['--check'])
     assert 'metafile.yml is up to date' in capsys.readouterr().out
     index = yaml.safe_load((REPOSITORY / 'model-index.yml').read_text())
     assert index['Import'] == ['configs/spd/metafile.yml']
 
 
-def test_recipe_table_that_is_out_of_date_is_named(tmp_path, monkeypatch):
+def test_an_outdated_recipe_table_is_refused(tmp_path, monkeypatch):
     recipes = support.load_tool('analysis/recipes.py')
     (tmp_path / 'README.md').write_text('# Recipes')
     monkeypatch.setattr(recipes, 'RECIPES', tmp_path)
@@ -221,7 +220,7 @@ def test_recipe_table_that_is_out_of_date_is_named(tmp_path, monkeypatch):
     assert 'old' not in text
 
 
-#: For an interpreter that has never imported mmspd.
+#: Script for an interpreter that has not imported mmspd.
 STOCK_RUN = """
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -260,7 +259,7 @@ def test_stock_runner_trains_validates_and_tests(gopro, tmp_path):
 
 @pytest.mark.slow
 def test_no_teacher_in_a_checkpoint_with_ema(gopro, tmp_path):
-    """EMA copies the model; the one teacher is neither copied nor saved."""
+    """EMA copies the model, but it must neither copy nor save the teacher."""
     config = shrink(
         Config.fromfile(REPOSITORY / 'configs/spd/mimounet_sp_gopro.py'), gopro, tmp_path
     )

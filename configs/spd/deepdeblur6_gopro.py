@@ -1,4 +1,4 @@
-# The paper's DeepDeblur of 6 residual blocks per scale.
+# DeepDeblur with 6 residual blocks per scale, as in the paper.
 _base_ = './deepdeblur_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,3 +1,4 @@
+# DeepDeblur with the distilled prior.
 _base_ = ['./deepdeblur_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,3 +1,4 @@
+# MIMO-UNet with a prior that starts from ImageNet weights and has no teacher.
 _base_ = ['./mimounet_gopro.py', '../_base_/pretrained_prior.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

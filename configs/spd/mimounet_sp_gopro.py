@@ -1,3 +1,4 @@
+# MIMO-UNet with the distilled prior: normalized features of TResNet-L (ImageNet weights).
 _base_ = ['./mimounet_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

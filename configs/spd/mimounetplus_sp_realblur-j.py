@@ -1,3 +1,4 @@
+# MIMO-UNet+ with the distilled prior on RealBlur-J, tested on aligned images.
 _base_ = [
     './mimounetplus_realblur-j.py',
     '../_base_/semantic_prior.py',
@@ -8,7 +9,7 @@ work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
 model = dict(
     generator=dict(_delete_=True, restorer=_base_.model.generator, **_base_.guided),
-    load_official=None,  # or published weights, as in mimounetplus_sp_gopro.py
+    load_official=None,  # accepts published weights, like mimounetplus_sp_gopro.py
     teacher=_base_.teacher,
     prior_loss=_base_.prior_loss,
 )

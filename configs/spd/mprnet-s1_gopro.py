@@ -1,5 +1,6 @@
-# The paper's simple MPRNet: its first stage alone. It works on patches, as the official code does;
-# generator.split_patches=False lets it see the whole image.
+# The first stage of MPRNet, the paper's simple MPRNet.
+# It works on patches like the official code. Set model.generator.split_patches=False to give it
+# the whole image.
 _base_ = './mprnet_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,3 +1,4 @@
+# The first stage of MPRNet on RealBlur-J, tested on aligned images.
 _base_ = ['./mprnet-s1_gopro.py', '../_base_/datasets/realblur_j_pairs.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,3 +1,4 @@
+# The first stage of MPRNet with the distilled prior on RealBlur-J, tested on aligned images.
 _base_ = [
     './mprnet-s1_realblur-j.py',
     '../_base_/semantic_prior.py',

@@ -1,6 +1,6 @@
 # MPRNet with its official recipe: 3000 epochs, 4 GPUs x 4, three epochs of warm-up, cosine.
-# Not here: a little change of the saturation of every third pair, and reflection padding of images
-# smaller than the crop, which are refused instead.
+# Left out are a small change of the saturation of every third pair, and the reflection padding of
+# images that are smaller than the crop; such images are refused.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
@@ -11,7 +11,7 @@ model = dict(
     type='mmspd.SemanticPriorDeblurrer',
     generator=dict(type='mmspd.MPRNet'),
     losses=dict(
-        # MMagic adds eps as it is where MPRNet adds its square
+        # MPRNet adds the square of 1e-3; MMagic adds eps itself
         loss_charbonnier=dict(type='mmagic.CharbonnierLoss', eps=1e-6),
         loss_edge=dict(type='mmspd.EdgeLoss', loss_weight=0.05),
     ),

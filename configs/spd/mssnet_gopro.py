@@ -1,4 +1,4 @@
-# MSSNet with its official recipe: as MPRNet's, but L1 and the frequency term over six outputs.
+# MSSNet with its official recipe: MPRNet's, but with L1 and the frequency loss on six outputs.
 _base_ = './mprnet_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

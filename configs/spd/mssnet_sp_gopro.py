@@ -1,3 +1,4 @@
+# MSSNet with the distilled prior in the last U-Net of each scale.
 _base_ = ['./mssnet_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
@@ -6,7 +7,7 @@ model = dict(
     generator=dict(
         _delete_=True,
         restorer=_base_.model.generator,
-        # the last U-Net of each scale; without at, all six take the prior
+        # the last U-Net of each scale; by default, all six U-Nets take the prior
         seams=[
             *['D1_1.dec3', 'D1_1.dec2', 'D1_1.dec1'],
             *['D2_2.dec3', 'D2_2.dec2', 'D2_2.dec1'],

@@ -1,7 +1,8 @@
-# MMagic's NAFNet, width 32, with upstream's recipe (MMagic's own config trains on BGR and does not
-# clip gradients): 200k iterations of 8 GPUs x 4, here 381 epochs of the 8 times repeated data set.
-# As upstream, it is the Local form: the same weights, but at test time the global pools become
-# windows of 1.5 times the training crop, which all published numbers use (about 0.6 dB).
+# MMagic's NAFNet of width 32 with the authors' recipe: 200k iterations of 8 GPUs x 4.
+# Here that is 381 epochs of the 8 times repeated data set. MMagic's config trains on BGR and does
+# not clip gradients. As in the authors' code, the network is the Local form: it has the same
+# weights, but at test time its global pools become windows of 1.5 times the training crop. All
+# published numbers use this form; the difference is about 0.6 dB.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,6 +1,6 @@
-# The quick start: a small MIMO-UNet, guided by a prior distilled from EfficientNet-Lite0, on
-# synthetic panning blur of a few real photos. Minutes on two CPU cores; it shows that everything
-# works, and measures nothing of the paper's.
+# The quick start: a small MIMO-UNet with a prior distilled from EfficientNet-Lite0.
+# It trains on synthetic panning blur of a few real photos, in minutes on two CPU cores. It shows
+# that all parts work; its results do not compare with the paper.
 _base_ = [
     './mimounet_gopro.py',
     '../_base_/semantic_prior.py',
@@ -25,7 +25,7 @@ model = dict(
 data_root = '{{$QUICKSTART_ROOT:data/quickstart}}'
 train_pipeline = _base_.train_dataloader.dataset.pipeline
 train_pipeline[1].update(gt_patch_size=96)
-# so few photos need every flip; a transposition would turn the blur upright
+# the few photos need every flip, but a transposition would make the blur vertical
 train_pipeline.insert(
     3, dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical')
 )

@@ -1,7 +1,8 @@
-# MMagic's Restormer with upstream's progressive recipe: 300k iterations of 8 GPUs, crops from 128
-# to 384 in batches from 64 to 8. The stages' ends at 92k, 156k, 204k, 240k, 276k and 300k
-# iterations are epochs of the 8 times repeated data set here. The rate is meant for 8 GPUs; on
-# fewer, optim_wrapper.accumulative_counts makes up for the rest of the batch.
+# MMagic's Restormer with the authors' progressive recipe: 300k iterations of 8 GPUs.
+# The crops grow from 128 to 384 pixels, and the batches shrink from 64 to 8. The stages end at
+# 92k, 156k, 204k, 240k, 276k and 300k iterations, which are epochs of the 8 times repeated data
+# set here. The learning rate is for 8 GPUs; with fewer GPUs, set optim_wrapper.accumulative_counts
+# to keep the size of the whole batch.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -15,7 +15,7 @@ model = dict(
 
 train_dataloader = dict(batch_size=10)
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=20)
-# the paper does not state its weight decay
+# the paper does not state the weight decay
 optim_wrapper = dict(
     type='mmspd.OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=1e-4),

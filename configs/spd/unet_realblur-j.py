@@ -1,3 +1,4 @@
+# UNet on RealBlur-J, tested on aligned images.
 _base_ = ['./unet_gopro.py', '../_base_/datasets/realblur_j_pairs.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

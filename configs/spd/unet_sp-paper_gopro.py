@@ -1,7 +1,6 @@
-# The UNet with the prior as the paper prints it: raw features of the OpenImages teacher are
-# distilled. In unet_sp_gopro.py they are normalized.
-# projects/prior_study/RESULTS.md compares the two.
-# Where the paper leaves a choice:
+# UNet with the prior as printed in the paper: raw features of TResNet-L (OpenImages weights).
+# In unet_sp_gopro.py the features are normalized; docs/study.md compares both forms.
+# The paper leaves choices open. The choices here:
 #   F_P       layer1 to layer3 of TResNet-L, RGB / 255, on the sharp crop enlarged twice (2/4/8)
 #   F_S       a light residual encoder of width 48; the restoration losses train it as well
 #   Eq. 2, 4  mean squared error over all elements, summed over average pools by 1, 2 and 4 and
@@ -11,7 +10,7 @@
 #   Eq. 5     MLA on all three levels, resized bilinearly and concatenated; 3x3 convolution, no
 #             activation
 #   Eq. 6     SAT: two 3x3 convolutions each for mu - 1 and sigma, at the prior's resolution, then
-#             enlarged bilinearly; the last ones start at zero
+#             enlarged bilinearly; the last convolutions start at zero
 #   Eq. 8     L1 is the mean over pixels and channels; VGG_{3,3} is conv3_3 of VGG-19 before its
 #             ReLU, compared by mean squared error
 #   training  weight decay 1e-4; crops, flips and transpositions; blur, not blur_gamma

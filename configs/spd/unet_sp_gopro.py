@@ -1,3 +1,4 @@
+# UNet with the distilled prior: normalized features of TResNet-L (ImageNet weights).
 _base_ = ['./unet_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

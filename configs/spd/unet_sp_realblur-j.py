@@ -1,3 +1,4 @@
+# UNet with the distilled prior on RealBlur-J, tested on aligned images.
 _base_ = ['./unet_realblur-j.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,4 +1,4 @@
-"""Make the data of the study: fixed blurry and sharp pairs of each severity, packed.
+"""Make the data of the study: packed pairs of blurry and sharp photos, of each severity.
 
 python projects/prior_study/data.py data/study --train BSDS500/train BSDS500/test \
     --val BSDS500/val --test kodak24=KODAK24 --pairs reds=REDS/test reds-train=REDS/train
@@ -27,15 +27,17 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog='The configs of this project read the folder that STUDY_ROOT names, or data/study. '
-        'The photos are only read; running the same command again makes the missing files.',
+        epilog='The configs of this project read the folder in STUDY_ROOT, by default data/study. '
+        'The command does not modify the photos. It is safe to re-run; existing files are kept.',
     )
-    parser.add_argument('out', type=Path, help='folder of the result')
-    parser.add_argument('--train', type=Path, nargs='+', required=True, help='folders of photos')
+    parser.add_argument('out', type=Path, help='output folder')
+    parser.add_argument(
+        '--train', type=Path, nargs='+', required=True, help='folders of photos to train on'
+    )
     parser.add_argument('--val', type=Path, required=True, help='folder of photos to validate on')
     for option, text in (
         ('--test', 'folders of photos to test on'),
-        ('--pairs', 'folders of real pairs in a known layout (blur and sharp), packed as they are'),
+        ('--pairs', 'folders of real pairs to test on; they are packed without any change'),
     ):
         parser.add_argument(
             option, nargs='+', type=_named, default=[], metavar='NAME=FOLDER', help=text
@@ -44,40 +46,59 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--scale',
         type=float,
         default=1.0,
-        help='reduce the photos first; the blur is a share of their size (default: 1)',
+        help='factor in (0, 1] to resize the photos; the blur scales with them (default: 1)',
     )
     parser.add_argument(
         '--extent',
         type=float,
         nargs=2,
         metavar=('MIN', 'MAX'),
-        help='range of the blur in pixels, instead of the three severities',
+        help='range of the blur in pixels, in place of the three severities',
     )
-    parser.add_argument('--kind', choices=('trajectory', 'panning'), default='trajectory')
-    parser.add_argument('--moving-regions', type=int, default=0, help='objects that move')
-    parser.add_argument('--noise', type=float, nargs=2, default=(0.0, 0.01))
     parser.add_argument(
-        '--per-image', type=int, default=3, help='pairs per photo, severities in turn (default: 3)'
+        '--kind',
+        choices=('trajectory', 'panning'),
+        default='trajectory',
+        help='kind of blur (default: trajectory)',
     )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=2, help='processes (default: 2)')
+    parser.add_argument(
+        '--moving-regions', type=int, default=0, help='number of moving objects (default: 0)'
+    )
+    parser.add_argument(
+        '--noise',
+        type=float,
+        nargs=2,
+        default=(0.0, 0.01),
+        metavar=('MIN', 'MAX'),
+        help='range of the standard deviation of the noise; white is 1 (default: 0 0.01)',
+    )
+    parser.add_argument(
+        '--per-image',
+        type=int,
+        default=3,
+        help='pairs per photo; the severities take turns (default: 3)',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the blur (default: 0)')
+    parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
     return parser.parse_args(argv)
 
 
 def _named(text: str) -> Tuple[str, Path]:
-    """Read NAME=FOLDER."""
+    """Parse ``NAME=FOLDER``."""
     name, _, folder = text.partition('=')
     if not folder or Path(name).name != name:
-        raise argparse.ArgumentTypeError(f'{text!r} is not NAME=FOLDER')
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not NAME=FOLDER; write, for example, kodak24=KODAK24.'
+        )
     return name, Path(folder)
 
 
 def reduce_photos(folders: List[Path], out: Path, scale: float) -> None:
-    """Write reduced copies of photos, all upright ones turned, so that batches can be tested."""
+    """Write resized copies of photos and turn portrait photos, so that they fit in one batch."""
     sources = [(folder, images_by_stem(folder) if folder.is_dir() else {}) for folder in folders]
     for folder, photos in sources:
         if not photos:
-            raise UserError(f"there is no photo in '{folder}': correct the folder")
+            raise UserError(f"There is no photo in '{folder}'; correct the path.")
     claim_folder(out, json.dumps({'sources': [sorted(p) for _, p in sources], 'scale': scale}))
     for folder, photos in sources:
         for stem, path in photos.items():
@@ -93,7 +114,7 @@ def reduce_photos(folders: List[Path], out: Path, scale: float) -> None:
 
 
 def make_pairs(args: argparse.Namespace, name: str, folders: List[Path], seed: int) -> Path:
-    """Blur the photos of some folders; return the root of the pairs, in the layout of GoPro."""
+    """Blur the photos of some folders and return the root of the pairs, in GoPro's layout."""
     photos, root = args.out / 'photos' / name, args.out / 'pairs' / name
     reduce_photos(folders, photos, args.scale)
     amounts = [tuple(args.extent)] if args.extent else list(SEVERITIES)
@@ -102,29 +123,29 @@ def make_pairs(args: argparse.Namespace, name: str, folders: List[Path], seed: i
     )
     plan = FolderPlan(specs, args.per_image, float(name == 'train'), seed, in_turn=True)
     made = synthesize_folder(photos, root, plan, args.workers)
-    print(f"{made['train'] + made['test']} pairs for {name} are in '{root}'")
+    print(f"'{root}' holds {made['train'] + made['test']} pairs for {name}.")
     return root
 
 
 def pack(dataset: Dict[str, Any], folder: Path, workers: int) -> None:
-    """Pack a data set so that reading it costs nothing."""
+    """Pack a data set for fast reading."""
     plan = plan_pack(DATASETS.build(dict(dataset, lazy_init=True)), folder)
     if not plan.complete:
         write_pack(plan, workers)
-    print(f"'{plan.path}' holds {len(plan.pairs)} pairs")
+    print(f"'{plan.path}' holds {len(plan.pairs)} pairs.")
 
 
 def main(argv: List[str]) -> None:
-    """Make the data and say where it is."""
+    """Make the data and print its folders."""
     args = parse_args(argv)
     if not 0 < args.scale <= 1:
-        raise UserError(f'--scale is above 0 and at most 1, {args.scale} is not')
+        raise UserError(f'--scale is {args.scale}; choose a number above 0 and up to 1.')
     synthesized = [('train', args.train), ('val', [args.val])]
     synthesized += [(name, [folder]) for name, folder in args.test]
     names = [name for name, _ in synthesized + args.pairs]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UserError(f"two sets are called '{twice[0]}': give each a name of its own")
+        raise UserError(f"Two sets have the name '{twice[0]}'; give each set another name.")
     for number, (name, folders) in enumerate(synthesized):
         root = make_pairs(args, name, folders, args.seed + number)
         (split,) = recognize(root)
@@ -133,7 +154,7 @@ def main(argv: List[str]) -> None:
         splits = recognize(folder)
         if len(splits) > 1:
             held = ', '.join(part.split or '.' for part in splits)
-            raise UserError(f"'{folder}' holds several sets ({held}): name the folder of one")
+            raise UserError(f"'{folder}' holds several sets ({held}); give the folder of one set.")
         pack(splits[0].dataset, args.out / 'packs' / name, args.workers)
 
 

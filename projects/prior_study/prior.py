@@ -1,4 +1,4 @@
-"""Measure the trained priors of a study: their likeness to the teacher, size and effect on SAT.
+"""Measure the trained priors of a study: their fit to the teacher, size and effect on SAT.
 
 python projects/prior_study/prior.py projects/prior_study/configs/main.py work_dirs/study/main \
     --only net6 normalised
@@ -19,20 +19,23 @@ from mmspd.utils.tables import text_table
 
 
 def main(argv: List[str]) -> None:
-    """Print the tables."""
+    """Measure the priors and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog="R2: explained share of the variance of the teacher's features of the sharp images; "
-        '1 is perfect, 0 as good as the mean of every channel. It needs a teacher of given '
-        "weights. In brackets: R2 of the teacher's own features of the blurry image. The size is "
-        'a standard deviation. Levels go from fine to coarse, seams in the order of the decoder.',
+        epilog="R2 is the explained share of the variance of the teacher's features of the sharp "
+        'images. 1 is a perfect fit; 0 is as good as the mean of every channel. The R2 in brackets '
+        "is that of the teacher's own features of the blurry image. R2 is not computed for a "
+        'teacher of random weights. The size is the standard deviation of M_pri. Levels go from '
+        'fine to coarse; seams are in the order of the decoder.',
     )
-    parser.add_argument('study', help="the study's file, e.g. projects/prior_study/configs/main.py")
+    parser.add_argument('study', help='file of the study, such as configs/main.py of this project')
+    parser.add_argument('results', type=Path, help='output folder of projects/prior_study/run.py')
     parser.add_argument(
-        'results', type=Path, help='folder of the results of projects/prior_study/run.py'
+        '--only', nargs='+', metavar='VARIANT', required=True, help='variants to measure'
     )
-    parser.add_argument('--only', nargs='+', metavar='VARIANT', required=True)
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0])
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, default=[0], help='seeds to measure (default: 0)'
+    )
     parser.add_argument('--on', default='val', metavar='SET', help='test set (default: val)')
     args = parser.parse_args(argv)
     MMLogger.get_current_instance().setLevel('WARNING')
@@ -41,13 +44,13 @@ def main(argv: List[str]) -> None:
     for row in study.rows(args.only, args.seeds):
         if study.variant(row.variant).shuffle:
             trained = study.variant(row.variant).shuffle
-            raise UserError(f"'{row.variant}' trains nothing: measure '{trained}' instead")
+            raise UserError(f"'{row.variant}' is not trained; measure '{trained}' instead.")
         config = study.config(row)
         check_record(study, row, args.results)
         checkpoint = weights_of(row, args.results)
         if args.on not in config.test_sets:
             sets = ', '.join(config.test_sets)
-            raise UserError(f'--on {args.on}: the study has the test sets {sets}')
+            raise UserError(f'The study has no test set {args.on!r}; choose --on from {sets}.')
         pairs = config.test_sets[args.on]
         effect = effect_of_prior(config, checkpoint, pairs)
         cells = [effect.aggregated, effect.mu_change.values(), effect.mu_spread.values()]

@@ -13,12 +13,12 @@ from mmspd.utils.cli import run_main
 
 
 def main(argv: List[str]) -> None:
-    """Write the report and say where it is."""
+    """Write the report and print its path."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('results', type=Path, help='output folder of projects/prior_study/run.py')
     parser.add_argument(
-        'results', type=Path, help='folder of the results of projects/prior_study/run.py'
+        '--out', type=Path, required=True, help='folder for README.md and the plots'
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder for README.md and plots')
     parser.add_argument(
         '--reference',
         nargs='+',
@@ -27,14 +27,17 @@ def main(argv: List[str]) -> None:
         help='variants to compare with (default: net0)',
     )
     parser.add_argument(
-        '--only', nargs='+', metavar='VARIANT', help='only these variants beside them'
+        '--only',
+        nargs='+',
+        metavar='VARIANT',
+        help='report only these variants and the references (default: all)',
     )
     args = parser.parse_args(argv)
     first = [*args.reference, *(args.only or ())]
     records = load_records(args.results, first, only=bool(args.only))
     page = write_report(records, args.out, args.reference)
     runs = sum(map(len, records.values()))
-    print(f"the report of {runs} runs of {len(records)} variants is in '{page}'")
+    print(f"'{page}' is the report of {runs} runs of {len(records)} variants.")
 
 
 if __name__ == '__main__':

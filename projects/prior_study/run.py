@@ -1,4 +1,4 @@
-"""Run the variants of a study that have no result yet, several at a time, in order of value.
+"""Run the unfinished variants of a study, several at a time, in the study's order.
 
 python projects/prior_study/run.py projects/prior_study/configs/main.py --jobs 2 --minutes 60
 python projects/prior_study/run.py projects/prior_study/configs/main.py --only net6 --seeds 0
@@ -28,42 +28,54 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog='Running the same command again continues stopped runs, repeats failed ones and '
-        'leaves finished ones alone. projects/prior_study/report.py makes the tables.',
+        epilog='The same command continues stopped runs, repeats failed runs and skips finished '
+        'runs. projects/prior_study/report.py makes the tables.',
     )
-    parser.add_argument('study', help="the study's file, e.g. projects/prior_study/configs/main.py")
+    parser.add_argument('study', help='file of the study, such as configs/main.py of this project')
     parser.add_argument(
-        '--out', type=Path, help="folder of the results (default: work_dirs/study/<study's name>)"
+        '--out', type=Path, help='output folder (default: work_dirs/study/<name of the study>)'
     )
-    parser.add_argument('--only', nargs='+', metavar='VARIANT', help='run these variants')
-    parser.add_argument('--seeds', nargs='+', type=int, help='run these seeds')
+    parser.add_argument(
+        '--only', nargs='+', metavar='VARIANT', help='run only these variants (default: all)'
+    )
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, help="run these seeds (default: the study's seeds)"
+    )
     parser.add_argument('--jobs', type=at_least_one, default=2, help='runs at a time (default: 2)')
     parser.add_argument(
         '--threads', type=at_least_one, default=1, help='CPU threads per run (default: 1)'
     )
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument(
+        '--device', choices=('cpu', 'cuda'), default='cpu', help='device (default: cpu)'
+    )
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument('--minutes', type=float, help='stop cleanly after this many')
-    limit.add_argument('--until', type=_clock, metavar='HH:MM', help='stop cleanly at this time')
-    parser.add_argument('--list', action='store_true', help='list the runs with their status')
+    limit.add_argument(
+        '--minutes', type=float, help='stop after an epoch, before this many minutes are over'
+    )
+    limit.add_argument(
+        '--until', type=_clock, metavar='HH:MM', help='stop after an epoch, before this time'
+    )
+    parser.add_argument('--list', action='store_true', help='print the status of the runs')
     parser.add_argument('--row', nargs=2, help=argparse.SUPPRESS)  # one run, in this process
     parser.add_argument('--deadline', type=float, default=_FOREVER, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
 def _clock(text: str) -> float:
-    """Read HH:MM, today or tomorrow, as seconds since the epoch."""
+    """Parse ``HH:MM`` and return its next occurrence, in seconds since 1970."""
     try:
         clock = datetime.datetime.strptime(text, '%H:%M').time()
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f'{text!r} is not HH:MM') from error
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a time; write HH:MM, such as 07:30.'
+        ) from error
     now = datetime.datetime.now()
     then = datetime.datetime.combine(now.date(), clock)
     return (then if then > now else then + datetime.timedelta(days=1)).timestamp()
 
 
 def describe(record: Dict[str, Any]) -> str:
-    """Sum up a record in one line."""
+    """Summarize a record in one line."""
     if record['status'] == NOT_BEGUN:
         return NOT_BEGUN
     if record['status'] == 'failed':
@@ -80,7 +92,7 @@ def describe(record: Dict[str, Any]) -> str:
 
 
 def start(row: Row, args: argparse.Namespace) -> subprocess.Popen:
-    """Start a run in a process of its own, its output in the run's folder."""
+    """Start a run in a new process; ``log.txt`` in the run's folder receives the output."""
     folder = row.folder(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
@@ -93,7 +105,11 @@ def start(row: Row, args: argparse.Namespace) -> subprocess.Popen:
 
 
 def run_all(study: Study, rows: List[Row], args: argparse.Namespace) -> Dict[Row, bool]:
-    """Run what can be run before the deadline; return whether each run that ended is done."""
+    """Run the rows until the deadline.
+
+    Returns:
+        For each run that ended, whether it succeeded.
+    """
     waiting, ended = list(rows), {}
     running: List[Tuple[Row, subprocess.Popen]] = []
     try:
@@ -119,7 +135,7 @@ def run_all(study: Study, rows: List[Row], args: argparse.Namespace) -> Dict[Row
 
 
 def _next(study: Study, waiting: List[Row], results: Path) -> Optional[Row]:
-    """Return the first run that needs no other, or whose other is done."""
+    """Return the first run that needs no other run, or whose needed run is done."""
     for row in waiting:
         needs = study.variant(row.variant).needs
         if not needs or _is_done(Row(needs, row.seed), results):
@@ -136,14 +152,14 @@ def _outcome(row: Row, process: subprocess.Popen, results: Path) -> str:
     folder = row.folder(results)
     record = read_record(folder)
     if process.returncode and record['status'] != 'failed':
-        return f"ended with code {process.returncode}: see '{folder}/log.txt'"
+        return f"failed with exit code {process.returncode}; read '{folder}/log.txt'"
     return describe(record)
 
 
 def main(argv: List[str]) -> Optional[int]:
-    """Run the study, or one run of it."""
+    """Run the study, or one run with ``--row``."""
     args = parse_args(argv)
-    if not args.row:  # many configs are read, each with notes of MMEngine's
+    if not args.row:  # MMEngine logs a note for each of many configs
         MMLogger.get_current_instance().setLevel('WARNING')
     study = Study(args.study)
     args.out = args.out or Path('work_dirs', 'study', Path(args.study).stem)
@@ -158,11 +174,11 @@ def main(argv: List[str]) -> Optional[int]:
     if args.device != 'cpu':
         check_device(args.device)
     args.deadline = args.until or (time.time() + 60 * args.minutes if args.minutes else _FOREVER)
-    # before anything is run, all results must be known to be of this study
+    # check all existing results before the first run starts
     left = [row for row in rows if check_record(study, row, args.out)['status'] != DONE]
     ended = run_all(study, left, args)
     done = sum(_is_done(row, args.out) for row in rows)
-    print(f"{done} of {len(rows)} runs are done, in '{args.out}'")
+    print(f"{done} of {len(rows)} runs are done; '{args.out}' holds the results.")
     return int(not all(ended.values()))
 
 

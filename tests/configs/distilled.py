@@ -1,4 +1,4 @@
-# The tiny guided one with a teacher of random weights, its features normalized over the ranks.
+# The tiny guided restorer with a teacher of random weights and normalized features.
 _base_ = './guided.py'
 
 model = dict(

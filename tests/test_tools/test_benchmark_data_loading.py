@@ -9,7 +9,7 @@ from support import load_tool
 
 @pytest.fixture
 def tool(monkeypatch, tmp_path):
-    """The tool with few small images."""
+    """The tool with small settings."""
     threads = cv2.getNumThreads()
     tool = load_tool('benchmark/data_loading.py')
     small = dict(SIZE=(96, 128), PAIRS=8, SAMPLES=3, LOADED=dict(decoding=8, pack=16))

@@ -31,7 +31,7 @@ def test_a_pair_is_found_by_the_name_of_either_config(config):
     assert pair == ('mprnet-s1', SPD / 'mprnet-s1_gopro.py', SPD / 'mprnet-s1_sp_gopro.py')
 
 
-def test_another_kind_of_prior_is_in_the_name_of_the_pair():
+def test_the_name_of_a_pair_includes_the_kind_of_the_prior():
     config = SPD / 'unet_sp-pretrained_gopro.py'
     assert find_config_pair(config) == ('unet_sp-pretrained', SPD / 'unet_gopro.py', config)
 
@@ -77,7 +77,7 @@ def test_summary():
     assert Spread(0.0031, 0.002, 0.0044).text(digits=1, factor=1e3) == '3.1 (2.0-4.4)'
 
 
-def test_a_slow_spell_of_the_machine_leaves_paired_ratios_alone():
+def test_a_slowdown_of_the_machine_does_not_change_paired_ratios():
     quiet, slow = [1.0, 1.0, 1.0], [10.0, 10.0, 10.0]
     assert paired_ratio([2.0, *slow], [1.0, 5.0, 5.0, 5.0]).median == 2.0
     assert paired_ratio(quiet, slow) == Spread(0.1, 0.1, 0.1)
@@ -97,7 +97,7 @@ def test_functions_take_turns():
     assert max(seconds['none']) < 0.02
 
 
-def test_peak_counts_what_lives_at_once():
+def test_peak_counts_tensors_that_exist_at_the_same_time():
     def chain():
         first = torch.zeros(1 << 20)  # 4 MiB
         second = first + 1
@@ -130,7 +130,7 @@ def test_memory_held_between_steps(write_config):
         for tensor in holder.get(CPU).state_dict().values()
     )
     assert teacher
-    # weights and two averages of Adam; gradients are gone between steps
+    # weights and the two averages of Adam; gradients do not exist between steps
     assert held_bytes(model, wrapper) == pytest.approx(3 * 4 * trained + teacher, rel=0.01)
 
 

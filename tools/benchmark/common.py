@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, pairs of configs, a photo and the record of a run."""
+"""Parts of all benchmarks: arguments, pairs of configs, a test photo and the JSON record."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from mmspd.utils.files import write_text
 from mmspd.utils.launch import check_file
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-#: Names of the restorers that have a GoPro config without and with the prior.
+#: Names of the restorers that have GoPro configs with and without the prior.
 RESTORERS = tuple(
     sorted(
         path.stem[: -len('_gopro')]
@@ -32,11 +32,11 @@ RESTORERS = tuple(
 
 
 class ConfigPair(NamedTuple):
-    """The configs of a restorer without and with the prior.
+    """The configs of a restorer with and without the prior.
 
     Attributes:
-        name: The restorer, with the kind of the prior if it is another than the paper's:
-            ``'mprnet-s1'``, ``'unet_sp-pretrained'``.
+        name: Name of the restorer, such as ``'mprnet-s1'``. It includes the kind of the prior if
+            the recipe names one: ``'unet_sp-pretrained'``.
         plain: Path of the config without the prior.
         guided: Path of the config with the prior.
     """
@@ -50,12 +50,12 @@ def find_config_pair(config: Union[str, Path]) -> ConfigPair:
     """Find the configs of a restorer with and without the prior.
 
     Args:
-        config: Path of one of them, ``<restorer>_<dataset>.py`` or
-            ``<restorer>_sp[-<kind>]_<dataset>.py``; or the name of a restorer in ``configs/spd``,
-            whose GoPro configs are meant.
+        config: Path of either config, ``<restorer>_<dataset>.py`` or
+            ``<restorer>_sp[-<kind>]_<dataset>.py``. A name without ``.py`` means the GoPro configs
+            of that restorer in ``configs/spd``.
 
     Raises:
-        UserError: One of the two does not exist.
+        UserError: One of the two configs does not exist.
     """
     path = Path(config)
     if path.suffix != '.py':
@@ -67,17 +67,23 @@ def find_config_pair(config: Union[str, Path]) -> ConfigPair:
     for each in (plain, guided):
         if not name or not each.is_file():
             raise UserError(
-                f'{each}, the counterpart of {path}, does not exist: a benchmark compares '
-                '<restorer>_<dataset>.py with <restorer>_sp[-<kind>]_<dataset>.py in one folder'
+                f'{each}, the counterpart of {path}, does not exist; a benchmark needs '
+                '<restorer>_<dataset>.py and <restorer>_sp[-<kind>]_<dataset>.py in one folder.'
             )
     return ConfigPair(f'{name}_sp{kind}' if kind else name, plain, guided)
 
 
 def randomize_zero_weights(generator: nn.Module) -> nn.Module:
-    """Give random values to the weights that start at zero, in place.
+    """Fill the weights that are zero with random values, in place.
 
-    Without it, the prior of an untrained network (and a block of NAFNet) would not change any
-    output, and a mistake in a fast path would not be noticed.
+    The prior of an untrained network has no effect, because its last layers start at zero; so do
+    the blocks of NAFNet. Random values make an error in a fast path visible in the output.
+
+    Args:
+        generator: Network to change.
+
+    Returns:
+        The same network.
     """
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -88,7 +94,15 @@ def randomize_zero_weights(generator: nn.Module) -> nn.Module:
 
 
 def make_photo(height: int, width: int) -> np.ndarray:
-    """Make an image ``(H, W, 3)``, uint8, with the smoothness of a blurry photo."""
+    """Make an image that is as smooth as a blurry photo.
+
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+
+    Returns:
+        Image ``(H, W, 3)``, uint8; the same at every call.
+    """
     rng = np.random.default_rng(0)
     coarse = rng.uniform(0, 255, (height // 16 + 2, width // 16 + 2, 3)).astype(np.float32)
     fine = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -96,10 +110,10 @@ def make_photo(height: int, width: int) -> np.ndarray:
 
 
 def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
-    """Make a parser with the arguments of every benchmark.
+    """Make a parser with the arguments that all benchmarks share.
 
     Args:
-        description: Text of ``--help``.
+        description: Description for ``--help``.
         rounds: Default of ``--rounds``.
     """
     parser = argparse.ArgumentParser(
@@ -109,32 +123,36 @@ def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
         '--rounds',
         type=at_least_one,
         default=rounds,
-        help='timed calls of each, in turns (default: %(default)s)',
+        help='timed calls of each variant; the variants take turns (default: %(default)s)',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: cpu)')
-    parser.add_argument('--json', type=Path, help='write all results to this file')
+    parser.add_argument('--json', type=Path, help='write all results to this JSON file')
     return parser
 
 
 def add_configs(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names the restorers to compare without and with the prior."""
+    """Add the argument that names the restorers to compare with and without the prior.
+
+    Args:
+        parser: Parser to extend.
+    """
     parser.add_argument(
         'configs',
         nargs='*',
         default=RESTORERS,
         metavar='RESTORER',
-        help=f'name, or path of a config (default: all of {", ".join(RESTORERS)})',
+        help=f'name of a restorer, or path of a config (default: all of {", ".join(RESTORERS)})',
     )
 
 
 def write_record(path: Path, device: torch.device, results: Any, argv: List[str]) -> None:
-    """Write the results of a benchmark as JSON, with its command, the time and the machine.
+    """Write the results of a benchmark as JSON, with the command, the date and the machine.
 
     Args:
-        path: The file.
-        device: Where it was measured.
+        path: Output file.
+        device: Device that was measured.
         results: Plain values and dataclasses, for the key ``results``.
-        argv: The arguments of the command.
+        argv: Arguments of the command.
     """
     record = dict(
         command=' '.join(['python', sys.argv[0], *argv]),

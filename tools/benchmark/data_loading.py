@@ -1,11 +1,10 @@
-"""Measure how fast random crops are read from a pack and by decoding the PNG files it is made of.
+"""Measure the speed of random crops from a pack and from PNG files.
 
 python tools/benchmark/data_loading.py --workers 1 2 4 --needed 30
 
-Both methods run in turns in the same process on the same machine and give the same crops, which is
-checked. The DataLoader runs the whole training pipeline. With --needed, the images a second of a
-training step, the number of workers that feed that step is printed; training itself needs cores
-too.
+Both methods take turns in one process, and the tool checks that their crops are equal. The
+DataLoader runs the whole training pipeline. Give --needed the images/s of a training step to get
+the number of workers for that step; the training itself needs CPU cores too.
 """
 
 import argparse
@@ -38,9 +37,9 @@ SIZE = (720, 1280)
 PAIRS = 24
 CROP = 256
 BATCH = 8
-#: How many crops are decoded, and how many are read from the pack for each of them.
+#: Number of crops to decode, and number of crops to read from the pack for each decoded crop.
 SAMPLES, REPEATS = 100, 50
-#: How many samples a DataLoader loads, at least.
+#: Least number of samples that a DataLoader loads.
 LOADED = {'decoding': 200, 'pack': 2000}
 CPU = torch.device('cpu')
 
@@ -63,17 +62,23 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=at_least_one,
         nargs='+',
         default=[1, 2],
-        help='of the DataLoader (default: 1 2)',
+        help='numbers of workers of the DataLoader (default: 1 2)',
     )
     parser.add_argument(
         '--needed', type=positive, metavar='IMAGES_PER_S', help='speed that the workers must reach'
     )
-    parser.add_argument('--json', type=Path, help='write all results to this file')
+    parser.add_argument('--json', type=Path, help='write all results to this JSON file')
     return parser.parse_args(argv)
 
 
 def make_pairs(root: Path) -> None:
-    """Write pairs of photos, with the noise of a sensor that enlarging has taken away."""
+    """Write pairs of enlarged photos.
+
+    Noise replaces the sensor noise that the enlargement has removed.
+
+    Args:
+        root: Output folder.
+    """
     photos = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
     rng = np.random.default_rng(0)
     for number in range(PAIRS):
@@ -86,25 +91,47 @@ def make_pairs(root: Path) -> None:
 
 
 def open_set(root: Path, pipeline: List[dict], packed: str = RAW) -> PairedFolderDataset:
-    """Open the pairs, raw or packed."""
+    """Open the pairs as files, or as a pack.
+
+    Args:
+        root: Folder of the pairs.
+        pipeline: Config of the transforms.
+        packed: Path of the pack, or ``'raw'`` for the files.
+    """
     return PairedFolderDataset(str(root), pipeline=pipeline, packed=packed)
 
 
 def random_crop(dataset: PairedFolderDataset, number: int) -> Dict[str, Any]:
-    """Return a random crop of a random pair; the number fixes both."""
+    """Return a random crop of a random pair.
+
+    Args:
+        dataset: Data set with a random crop in its pipeline.
+        number: Seed that fixes the pair and the crop.
+    """
     np.random.seed(number)
     return dataset[np.random.randint(len(dataset))]
 
 
 def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict[str, Spread]:
-    """Compare the two methods; samples/s."""
+    """Compare both methods in one process.
+
+    Args:
+        raw: Data set of the files.
+        packed: Data set of the pack.
+
+    Returns:
+        Samples/s of ``decoding`` and ``pack``, and their ``ratio``, pack / decoding.
+
+    Raises:
+        RuntimeError: The crops differ.
+    """
     equal = all(
         np.array_equal(random_crop(raw, number)[key], random_crop(packed, number)[key])
         for number in range(10)
         for key in ('img', 'gt')
     )
     if not equal:
-        raise RuntimeError('the pixels of the pack differ from those of the PNG files')
+        raise RuntimeError('The pixels of the pack differ from the pixels of the PNG files.')
     numbers = itertools.count()
 
     def decode() -> None:
@@ -123,7 +150,17 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict
 
 
 def measure_loader(dataset: PairedFolderDataset, workers: int, samples: int) -> Dict[str, Any]:
-    """Return the speed of a DataLoader, and the memory of its own that a worker has, in MiB."""
+    """Measure a DataLoader.
+
+    Args:
+        dataset: Data set with the training pipeline.
+        workers: Number of workers.
+        samples: Least number of samples to load.
+
+    Returns:
+        ``workers``, ``samples_per_second``, and ``private_mib``: the private memory of the largest
+        worker in MiB.
+    """
     loader = DataLoader(
         dataset,
         BATCH,
@@ -132,7 +169,7 @@ def measure_loader(dataset: PairedFolderDataset, workers: int, samples: int) -> 
         collate_fn=pseudo_collate,
         persistent_workers=True,
     )
-    for _ in loader:  # the workers start and the files are read
+    for _ in loader:  # start the workers and fill the page cache
         pass
     speeds = []
     for _ in range(max(1, samples // len(dataset))):
@@ -144,27 +181,30 @@ def measure_loader(dataset: PairedFolderDataset, workers: int, samples: int) -> 
 
 
 def private_mib(pid: int) -> float:
-    """Read how much memory a process has written.
+    """Return the private memory of a process in MiB.
 
-    Private_Clean would count the pages of the pack that no other process happens to have mapped,
-    though they are the system's cache.
+    It is the ``Private_Dirty`` memory. ``Private_Clean`` would include pages of the pack that only
+    this process has mapped, although they belong to the page cache.
+
+    Args:
+        pid: Process ID.
     """
     for line in Path(f'/proc/{pid}/smaps_rollup').read_text().splitlines():
         if line.startswith('Private_Dirty:'):
             return int(line.split()[1]) / 1024
-    raise RuntimeError(f'Private_Dirty is not in /proc/{pid}/smaps_rollup')
+    raise RuntimeError(f'/proc/{pid}/smaps_rollup has no line Private_Dirty.')
 
 
 def workers_for(needed: float, speeds: Mapping[int, float]) -> Tuple[int, bool]:
-    """How many workers give as many samples a second as are needed.
+    """Return the number of workers for a speed.
 
     Args:
-        needed: Samples a second.
-        speeds: Measured samples a second by number of workers.
+        needed: Needed samples/s.
+        speeds: Measured samples/s by number of workers.
 
     Returns:
-        The fewest that were measured to be enough, and True. Where none were, an estimate at the
-        speed per worker of the most measured, and False.
+        The smallest measured number of workers that is fast enough, and True. If no measured
+        number is, an estimate from the largest measured number, and False.
     """
     enough = [workers for workers, speed in speeds.items() if speed >= needed]
     if enough:
@@ -174,7 +214,16 @@ def workers_for(needed: float, speeds: Mapping[int, float]) -> Tuple[int, bool]:
 
 
 def measure(root: Path, workers: List[int], needed: Optional[float]) -> Dict[str, Any]:
-    """Make the files and measure everything."""
+    """Make the files and measure both methods.
+
+    Args:
+        root: Folder for the files.
+        workers: Numbers of workers.
+        needed: Needed samples/s, or None.
+
+    Returns:
+        ``crops``, ``loader`` and, with ``needed``, ``needed``.
+    """
     make_pairs(root / 'pairs')
     plan = plan_pack(open_set(root / 'pairs', []), root / 'pack')
     write_pack(plan)
@@ -200,10 +249,15 @@ def measure(root: Path, workers: List[int], needed: Optional[float]) -> Dict[str
 
 
 def report(results: Dict[str, Any], needed: Optional[float]) -> None:
-    """Print the results of a process alone, of a DataLoader, and the workers that are needed."""
-    print('medians (quartiles), one process:')
+    """Print the results of :func:`measure`.
+
+    Args:
+        results: The results.
+        needed: Needed samples/s, or None.
+    """
+    print('Medians (quartiles), one process:')
     for method in ('decoding', 'pack'):
-        print(f'crops by {method}: {results["crops"][method].text(1)} samples/s')
+        print(f'{method}: {results["crops"][method].text(1)} samples/s')
     print(f'pack / decoding: {results["crops"]["ratio"].text(1)}\n')
     rows = [
         [
@@ -218,16 +272,16 @@ def report(results: Dict[str, Any], needed: Optional[float]) -> None:
     if needed is not None:
         print(f'\nA training step of {needed:g} images/s needs:')
         for method, choice in results['needed'].items():
-            source = 'measured' if choice['measured'] else 'estimated from the most measured'
+            source = 'measured' if choice['measured'] else 'estimated from the largest number'
             print(f'  {method}: num_workers={choice["workers"]} ({source})')
 
 
 def main(argv: List[str]) -> None:
-    """Measure, print and write the results."""
+    """Measure, print the results and write them."""
     args = parse_args(argv)
     import_sibling('mmagic')
     MMLogger.get_current_instance().setLevel('WARNING')
-    cv2.setNumThreads(0)  # as in a worker
+    cv2.setNumThreads(0)  # workers use a single thread too
     with tempfile.TemporaryDirectory() as folder:
         results = measure(Path(folder), args.workers, args.needed)
     report(results, args.needed)

@@ -1,13 +1,12 @@
-"""Measure how fast photos are deblurred, against a plain loop over the same network.
+"""Measure the speed of DeblurInferencer against a plain loop over the same network.
 
 python tools/benchmark/inference.py mimounet unet --sizes 256x256 --precision float32 bfloat16
 
-The time is that from the uint8 pixels of a photo to those of the restored one, by
-mmspd.apis.DeblurInferencer, file formats aside. The reference is the same network with the same
-weights in a loop as the official projects' tests are written: float32, eager, contiguous, image by
-image, clamped and brought to the CPU. All variants take turns on the same machine, so that its load
-leaves their ratios alone. The weights are random, and every output is compared with the
-reference's: one that differs too much ends in an error.
+The time of DeblurInferencer is from the uint8 pixels of a photo to those of the restored photo,
+without reading and writing files. The reference is a loop in the form of the official test scripts,
+with the same weights: float32, eager, contiguous, one image at a time, clamped and copied to the
+CPU. All variants take turns, so that ratios hold on a busy machine. The weights are random. The
+tool compares every output with that of the reference, and fails if the difference is too large.
 """
 
 import argparse
@@ -43,10 +42,10 @@ from mmspd.utils.tables import text_table
 
 REFERENCE = 'reference'
 COMPILED = ' compiled'
-#: PyTorch compiles one function at most so many times, for all networks and sizes together.
+#: Limit of the programs that PyTorch compiles per function, over all networks and sizes.
 MOST_PROGRAMS = 100
-#: The largest difference from the reference's outputs that passes, as a share of what the network
-#: changes in the photo. Half precision made 1.5 %; leaving the prior out makes 10 % and more.
+#: Largest accepted difference from the output of the reference, as a share of the change that the
+#: network makes to the photo. Half precision gave 1.5 %; without the prior it is 10 % or more.
 LARGEST_ERROR = 0.05
 HEADER = (
     *('network', 'size', 'variant', 'ms (quartiles)', 'images/s', 'peak MiB'),
@@ -59,7 +58,8 @@ class Variant(NamedTuple):
 
     Attributes:
         network: ``'plain'`` or ``'guided'``.
-        name: ``'reference'``, or the precision of the inferencer and whether it is compiled.
+        name: ``'reference'``, or the precision of the inferencer, with ``' compiled'`` if it is
+            compiled.
     """
 
     network: str
@@ -79,31 +79,53 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs='+',
         default=[(256, 256)],
         metavar='HxW',
-        help='of the photos (default: 256x256)',
+        help='sizes of the photo (default: 256x256)',
     )
     parser.add_argument(
         '--precision',
         nargs='+',
         choices=PRECISIONS,
         default=['float32', 'bfloat16'],
-        help='of the inferencer (default: float32 bfloat16)',
+        help='precisions of the inferencer (default: float32 bfloat16)',
     )
     parser.add_argument(
-        '--compile', action='store_true', help='measure a compiled one too; minutes for each'
+        '--compile',
+        action='store_true',
+        help='measure compiled networks too; each takes minutes to compile',
     )
     return parser.parse_args(argv)
 
 
 @torch.no_grad()
 def official_loop(generator: nn.Module, device: torch.device, pixels: np.ndarray) -> np.ndarray:
-    """Restore a photo as the test loops of the official projects do."""
+    """Restore a photo in the way of the official test scripts.
+
+    Args:
+        generator: Network.
+        device: Device of the network.
+        pixels: Photo ``(H, W, 3)``, uint8.
+
+    Returns:
+        Restored photo ``(H, W, 3)``, uint8.
+    """
     image = torch.from_numpy(pixels.transpose(2, 0, 1) / np.float32(255)).unsqueeze(0).to(device)
     restored = as_list(generator(image))[-1].clamp(0, 1)
     return np.rint(restored[0].cpu().numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
 
 
 def build_variants(pair: ConfigPair, args: argparse.Namespace, device: torch.device) -> Variants:
-    """Return the functions that restore a photo, of both networks with equal restorers."""
+    """Build the functions that restore a photo, for both networks.
+
+    The restorer in the guided network has the weights of the plain network.
+
+    Args:
+        pair: Configs of the restorer.
+        args: Command line.
+        device: Device of the networks.
+
+    Returns:
+        Functions from pixels to pixels, by variant.
+    """
     variants: Variants = {}
     torch.manual_seed(0)
     for network, path in (('plain', pair.plain), ('guided', pair.guided)):
@@ -131,12 +153,22 @@ def build_variants(pair: ConfigPair, args: argparse.Namespace, device: torch.dev
 def measure(
     variants: Variants, size: Tuple[int, int], rounds: int, device: torch.device
 ) -> List[Dict[str, Any]]:
-    """Measure all variants of a restorer at a size; seconds, bytes and dB."""
+    """Measure all variants of a restorer at one size.
+
+    Args:
+        variants: Functions by variant.
+        size: Height and width of the photo.
+        rounds: Timed calls of each variant.
+        device: Device of the networks.
+
+    Returns:
+        One row per variant, in seconds, bytes and dB.
+    """
     photo = make_photo(*size)
     functions = {variant: partial(function, photo) for variant, function in variants.items()}
     outputs = {variant: function() for variant, function in functions.items()}
     peaks = {
-        # the memory of a CUDA graph was allocated when it was recorded
+        # unknown for a CUDA graph, which allocates its memory when it is recorded
         variant: None
         if variant.name.endswith(COMPILED) and device.type != 'cpu'
         else allocated_peak(function, device)
@@ -168,11 +200,17 @@ def measure(
 def compare_outputs(
     photo: np.ndarray, output: np.ndarray, reference: np.ndarray
 ) -> Dict[str, Optional[float]]:
-    """Compare an output with that of the reference.
+    """Compare an output with the output of the reference.
+
+    Args:
+        photo: Input ``(H, W, 3)``, uint8.
+        output: Output of a variant, of the same shape.
+        reference: Output of the reference, of the same shape.
 
     Returns:
-        PSNR in dB, None where they are equal; the largest difference, of 255; and the difference
-        as a share of what the reference changed in the photo (root mean squares).
+        ``psnr`` in dB, None for equal outputs; ``largest_difference`` in [0, 255]; and ``error``,
+        the difference as a share of the change that the reference made to the photo (root mean
+        squares).
     """
     ratio = psnr(output, reference)
     difference = output.astype(float) - reference
@@ -185,7 +223,11 @@ def compare_outputs(
 
 
 def table_row(row: Dict[str, Any]) -> List[str]:
-    """The cells of a measurement."""
+    """Return the cells of a row of :func:`measure`.
+
+    Args:
+        row: The row, with its ``restorer``.
+    """
     overhead = row['guided_to_plain']
     return [
         f'{row["restorer"]} {row["network"]}',
@@ -203,7 +245,11 @@ def table_row(row: Dict[str, Any]) -> List[str]:
 
 
 def main(argv: List[str]) -> None:
-    """Measure, print a table, write the results, and refuse outputs that are wrong."""
+    """Measure, print a table, write the results, and fail on a wrong output.
+
+    Raises:
+        RuntimeError: An output differs too much from that of the reference.
+    """
     args = parse_args(argv)
     device = check_device(args.device)
     pairs = [find_config_pair(config) for config in args.configs]
@@ -216,12 +262,12 @@ def main(argv: List[str]) -> None:
         for size in args.sizes:
             rows = measure(variants, size, args.rounds, device)
             results += [dict(restorer=pair.name, **row) for row in rows]
-            print(f'{pair.name} at {size[0]}x{size[1]}: measured', flush=True)
+            print(f'Measured {pair.name} at {size[0]}x{size[1]}.', flush=True)
     print(
-        f'\n{args.rounds} rounds in turns; speed-up: reference / variant; peak: allocated by '
-        f'PyTorch beside the weights; PSNR and largest difference (of 255) to the reference; '
-        f'error: as a share of what that changes; {device.type}, '
-        f'{torch.get_num_threads()} threads\n'
+        f'\nMeasured on {device.type} with {torch.get_num_threads()} threads, {args.rounds} rounds '
+        'in turns. Speed-up: reference / variant. Peak MiB: memory that PyTorch allocates, without '
+        'the weights. PSNR, max diff (of 255) and error are differences from the output of the '
+        'reference; the error is a share of the change that the reference makes.\n'
     )
     print(text_table(HEADER, [table_row(row) for row in results]))
     if args.json:
@@ -229,8 +275,8 @@ def main(argv: List[str]) -> None:
     for row in results:
         if row['error'] > LARGEST_ERROR:
             raise RuntimeError(
-                f'the output of {row["restorer"]}, {row["network"]}, {row["name"]} differs from '
-                f'that of the reference by {row["error"]:.1%} of what the network changes'
+                f'The output of {row["restorer"]}, {row["network"]}, {row["name"]} differs from '
+                f'the reference by {row["error"]:.1%} of the change that the network makes.'
             )
 
 

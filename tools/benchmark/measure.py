@@ -1,4 +1,4 @@
-"""Measuring time and memory so that ratios hold on a noisy machine."""
+"""Time and memory measurements whose ratios hold on a busy machine."""
 
 import time
 from dataclasses import astuple, dataclass
@@ -13,33 +13,56 @@ Name = TypeVar('Name', bound=Hashable)
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some measurements, and their lower and upper quartiles."""
+    """The median and the quartiles of some measurements.
+
+    Attributes:
+        median: Median.
+        low: Lower quartile.
+        high: Upper quartile.
+    """
 
     median: float
     low: float
     high: float
 
     def text(self, digits: int = 2, factor: float = 1) -> str:
-        """Return ``median (low-high)``, each multiplied by a factor."""
+        """Return ``median (low-high)`` as text.
+
+        Args:
+            digits: Number of decimals.
+            factor: Factor to multiply the values with, such as 1e3 for milliseconds.
+        """
         median, low, high = (f'{factor * value:.{digits}f}' for value in astuple(self))
         return f'{median} ({low}-{high})'
 
 
 def summarize(values: Sequence[float]) -> Spread:
-    """Return the median and the quartiles of one or more values."""
+    """Return the median and the quartiles of values.
+
+    Args:
+        values: One or more values.
+    """
     return Spread(*np.percentile(values, (50, 25, 75)).tolist())
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Spread:
-    """Return the ratio of two series that were measured in turns.
+    """Return the spread of the ratios of two series that were measured in turns.
 
-    A machine that slows down for a while slows both halves of a pair, and leaves its ratio alone.
+    A temporary slowdown of the machine affects both values of a pair, but not their ratio.
+
+    Args:
+        numerators: Values of the first series.
+        denominators: Values of the second series, in the same order.
     """
     return summarize([one / other for one, other in zip(numerators, denominators)])
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has finished its work."""
+    """Wait until a device has finished its work.
+
+    Args:
+        device: Device; on the CPU there is no wait.
+    """
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
@@ -50,13 +73,13 @@ def time_in_turns(
     rounds: int = 10,
     warm_up: int = 2,
 ) -> Dict[Name, List[float]]:
-    """Time functions one after the other in every round, so that all meet the same machine.
+    """Time functions in turns, so that all of them meet the same load of the machine.
 
     Args:
         functions: Functions by name.
-        device: Where they compute.
-        rounds: Timed calls of each.
-        warm_up: Calls of each before the timed ones, for compiling, allocating and tuning.
+        device: Device of the functions.
+        rounds: Timed calls of each function.
+        warm_up: Untimed first calls of each function, for compilation, allocation and tuning.
 
     Returns:
         Seconds of every call, by name, in the order of the rounds.
@@ -74,10 +97,14 @@ def time_in_turns(
 
 
 def allocated_peak(function: Callable[[], Any], device: torch.device) -> int:
-    """Return the bytes that PyTorch allocates at most while a function runs, beside those before.
+    """Return the peak of the bytes that PyTorch allocates during a call of a function.
 
-    PyTorch's allocator counts to the byte, on the CPU as on CUDA; the working memory of oneDNN is
-    not included. The function is called twice, the first time to warm up.
+    The bytes that were allocated before the call do not count, and neither does the working memory
+    of oneDNN. The function is called twice; the first call is a warm-up.
+
+    Args:
+        function: Function to measure.
+        device: Device of the function.
     """
     function()
     if device.type == 'cuda':

@@ -1,13 +1,16 @@
-"""Measure what the semantic prior costs: guided / plain in time, computing and memory.
+"""Measure the cost of the semantic prior: guided / plain in time, computation and memory.
 
 python tools/benchmark/overhead.py unet mimounet mprnet-s1 mssnet --json overhead.json
 
-Plain and guided take turns on the same machine, so that its load leaves their ratio alone. All
-networks, the teacher and VGG have random weights: nothing is downloaded. Forward: one float32
-image, eager, in both memory formats; its memory is the weights and what PyTorch allocates at
-most. Training step: the config's whole step in its precision, from a uint8 batch in memory to the
-optimizer, with teacher and losses; its memory is the weights, gradients, optimizer state, teacher,
-VGG, batch and activations at the worst moment.
+Plain and guided networks take turns, so that ratios hold on a busy machine. All networks, the
+teacher and VGG have random weights; the tool downloads no files.
+
+Forward: one float32 image, eager, in both memory formats. Its memory is the weights and the peak
+of PyTorch's allocations.
+
+Training step: the whole step of the config in its precision, from a uint8 batch in memory to the
+optimizer, with teacher and losses. Its memory is the peak of weights, gradients, optimizer state,
+teacher, VGG, batch and activations.
 """
 
 import argparse
@@ -58,21 +61,30 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs=2,
         default=(256, 256),
         metavar=('H', 'W'),
-        help='of the image of the forward (default: 256 256)',
+        help='size of the image of the forward (default: 256 256)',
     )
-    parser.add_argument('--crop', type=at_least_one, default=128, help='of the step (default: 128)')
-    parser.add_argument('--batch', type=at_least_one, default=1, help='of the step (default: 1)')
+    parser.add_argument(
+        '--crop', type=at_least_one, default=128, help='crop size of the step (default: 128)'
+    )
+    parser.add_argument(
+        '--batch', type=at_least_one, default=1, help='batch size of the step (default: 1)'
+    )
     parser.add_argument(
         '--teacher',
         choices=('config', 'none', *TEACHERS),
         default='config',
-        help="of the guided one's step: the config's, none, or another (default: config)",
+        help="teacher of the guided step; config is the config's own (default: config)",
     )
     return parser.parse_args(argv)
 
 
 def read_random_config(path: Path, teacher: str) -> Config:
-    """Read a config, without weights and with the teacher of ``--teacher``."""
+    """Read a config with random weights and another teacher.
+
+    Args:
+        path: Config.
+        teacher: Value of ``--teacher``: ``'config'``, ``'none'`` or a key of ``TEACHERS``.
+    """
     config = read_config(str(path), {})
     if 'teacher' in config.model and teacher == 'none':
         del config.model.teacher, config.model.prior_loss
@@ -83,19 +95,38 @@ def read_random_config(path: Path, teacher: str) -> Config:
 
 
 def compare(plain: List[float], guided: List[float]) -> Dict[str, Spread]:
-    """Seconds of both, and the ratio of the pairs."""
+    """Return the spread of both series, and of the ratios guided / plain.
+
+    Args:
+        plain: Seconds without the prior.
+        guided: Seconds with the prior, in the same turns.
+    """
     return dict(plain=summarize(plain), guided=summarize(guided), ratio=paired_ratio(guided, plain))
 
 
 def compare_sizes(plain: float, guided: float) -> Dict[str, float]:
-    """Two sizes and their ratio."""
+    """Return two sizes and their ratio, guided / plain.
+
+    Args:
+        plain: Size without the prior.
+        guided: Size with the prior.
+    """
     return dict(plain=plain, guided=guided, ratio=guided / plain)
 
 
 def measure_forward(
     generators: Mapping[str, nn.Module], args: argparse.Namespace, device: torch.device
 ) -> Dict[str, Any]:
-    """Compare the forward of one image in every memory format; memory in bytes, time in seconds."""
+    """Compare the forward of one image in every memory format.
+
+    Args:
+        generators: Networks ``plain`` and ``guided``.
+        args: Command line.
+        device: Device of the networks.
+
+    Returns:
+        ``seconds`` and ``memory`` (bytes), by memory format.
+    """
     results: Dict[str, Any] = {}
     for name, memory_format in FORMATS.items():
         image = torch.rand(1, 3, *args.size, device=device).contiguous(memory_format=memory_format)
@@ -107,7 +138,8 @@ def measure_forward(
             network: allocated_peak(forward, device) + bytes_of(*generators[network].parameters())
             for network, forward in forwards.items()
         }
-        times = time_in_turns(forwards, device, args.rounds, warm_up=0)  # warm since the peaks
+        # allocated_peak has already warmed up the networks
+        times = time_in_turns(forwards, device, args.rounds, warm_up=0)
         results[name] = dict(seconds=compare(**times), memory=compare_sizes(**peaks))
     return results
 
@@ -115,7 +147,16 @@ def measure_forward(
 def measure_step(
     trained: Mapping[str, Any], args: argparse.Namespace, device: torch.device
 ) -> Dict[str, Any]:
-    """Compare the training step; memory in bytes, time in seconds."""
+    """Compare the training steps.
+
+    Args:
+        trained: Model and optimizer wrapper of ``plain`` and ``guided``.
+        args: Command line.
+        device: Device of the models.
+
+    Returns:
+        ``seconds`` and ``memory`` (bytes).
+    """
     batch = loader_batch(args.batch, args.crop)
     steps = {
         network: partial(model.train_step, batch, wrapper)
@@ -130,7 +171,16 @@ def measure_step(
 
 
 def measure(pair: ConfigPair, args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
-    """Compare a restorer without and with the prior."""
+    """Compare a restorer with and without the prior.
+
+    Args:
+        pair: Configs of the restorer.
+        args: Command line.
+        device: Device of the networks.
+
+    Returns:
+        MACs, parameters, forward, training step, and the run times that the paper states, if any.
+    """
     trained = {
         network: build_training(read_random_config(path, args.teacher), device)
         for network, path in (('plain', pair.plain), ('guided', pair.guided))
@@ -154,7 +204,11 @@ def measure(pair: ConfigPair, args: argparse.Namespace, device: torch.device) ->
 
 
 def table_row(row: Dict[str, Any]) -> List[str]:
-    """The cells of a restorer."""
+    """Return the cells of a row of :func:`measure`.
+
+    Args:
+        row: The row.
+    """
     step, contiguous = row['step'], row['forward']['contiguous']
     return [
         row['restorer'],
@@ -179,11 +233,11 @@ def main(argv: List[str]) -> None:
     for pair in pairs:
         start = time.perf_counter()
         results.append(measure(pair, args, device))
-        print(f'{pair.name}: measured in {time.perf_counter() - start:.0f} s', flush=True)
+        print(f'Measured {pair.name} in {time.perf_counter() - start:.0f} s.', flush=True)
     print(
-        f'\nguided / plain, median (quartiles) of {args.rounds} pairs; forward at '
-        f'{args.size[0]}x{args.size[1]}, step at {args.batch} x {args.crop}x{args.crop} with '
-        f'teacher {args.teacher}; {device.type}, {torch.get_num_threads()} threads\n'
+        f'\nguided / plain, median (quartiles) of {args.rounds} pairs, on {device.type} with '
+        f'{torch.get_num_threads()} threads. Forward: {args.size[0]}x{args.size[1]}. Step: '
+        f'{args.batch} x {args.crop}x{args.crop}, teacher {args.teacher}.\n'
     )
     print(text_table(HEADER, [table_row(row) for row in results]))
     if args.json:

@@ -1,15 +1,14 @@
-"""Measure the training step of a config against a plain loop, and see where its time goes.
-
-A step is what a runner does with a batch: bring it to the device, restore it, look at the sharp
-images with the teacher, compute the losses, backward, optimizer. The batch is noise that lies in
-memory, uint8 as a DataLoader hands it over: loading is not measured, nor are the runner's hooks.
-All weights are random.
-
-The reference is the same network with the same losses, from the same weights, in a loop as the
-official projects of MIMO-UNet and MPRNet write theirs: float32, eager and contiguous, float images
-from the loader, the teacher after the restorer, and each loss read by .item().
+"""Measure the training step of a config against a plain loop, and the time of its parts.
 
 python tools/benchmark/train_step.py configs/spd/mimounet_sp_gopro.py --batch 2 --crop 128
+
+A step copies a batch to the device, restores it, runs the teacher on the sharp images, computes the
+losses, and runs the backward pass and the optimizer. The batch is uint8 noise in memory, in the
+form of a DataLoader. Loading and the runner's hooks are not measured. All weights are random.
+
+The reference is the same network with the same losses and weights in a loop in the form of the
+official projects of MIMO-UNet and MPRNet: float32, eager and contiguous, float images from the
+loader, the teacher after the restorer, and each loss read by .item().
 """
 
 import argparse
@@ -43,9 +42,9 @@ from mmspd.utils.device import check_device
 from mmspd.utils.launch import add_cfg_options, read_config
 from mmspd.utils.tables import text_table
 
-#: Those of the variants that change no number but by rounding.
+#: Variants whose losses differ from the reference only by rounding.
 EXACT = {'float32', 'channels_last', 'fused', 'compile'}
-#: How far, relatively, the losses of these may be from the reference's.
+#: Largest accepted relative difference of their losses from the reference.
 TOLERANCE = 1e-4
 PARTS = ('data', 'teacher', 'prior', 'restorer', 'losses', 'backward', 'optimizer')
 MIB = 1 << 20
@@ -54,23 +53,29 @@ MIB = 1 << 20
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__, rounds=10)
-    parser.add_argument('config', help='config file, e.g. configs/spd/mimounet_sp_gopro.py')
-    parser.add_argument('--batch', type=at_least_one, help="pairs (default: the config's)")
-    parser.add_argument('--crop', type=at_least_one, default=256, help='their side (default: 256)')
+    parser.add_argument('config', help='config file, such as configs/spd/mimounet_sp_gopro.py')
+    parser.add_argument('--batch', type=at_least_one, help="batch size (default: the config's)")
     parser.add_argument(
-        '--variants', nargs='+', choices=VARIANTS, default=['float32'], help='ways to train'
+        '--crop', type=at_least_one, default=256, help='side of the crops in pixels (default: 256)'
+    )
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        choices=VARIANTS,
+        default=['float32'],
+        help='variants of the step to measure (default: float32)',
     )
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 class ReferenceStep:
-    """One step of the reference.
+    """A training step of the reference.
 
     Args:
-        config: Config of a runner; its options for speed are removed, in place.
-        device: Where to train.
-        batch: A batch of the loader.
+        config: Config of a runner. Its speed options are removed in place.
+        device: Device to train on.
+        batch: Batch from the DataLoader.
     """
 
     def __init__(self, config: Config, device: torch.device, batch: Dict[str, Any]) -> None:
@@ -110,11 +115,19 @@ class ReferenceStep:
 def timed_parts(
     model: nn.Module, wrapper: OptimWrapper, device: torch.device
 ) -> Iterator[Dict[str, float]]:
-    """Add up the seconds of a step's parts, each of them waited for, while the context lasts.
+    """Sum the seconds of the parts of a step inside the context, with a wait after each part.
 
-    The prior's time is that of its extractor and its cross-level connection; the seams count with
-    the restorer, in whose forward they are. Of a compiled generator, which is one program, the
-    prior's counts with the restorer's too.
+    The time of the prior is that of its extractor and cross-level connection. The seams run in the
+    forward of the restorer and count as restorer. A compiled generator is one program, so its prior
+    counts as restorer too.
+
+    Args:
+        model: Model in training.
+        wrapper: Optimizer wrapper of the model.
+        device: Device of the model.
+
+    Yields:
+        Seconds by part; they are complete after the context.
     """
     spent = dict.fromkeys(PARTS, 0.0)
 
@@ -153,12 +166,12 @@ def timed_parts(
 
 
 class Step:
-    """One step of a config, as the runner makes it.
+    """A training step of a config, the same as in a runner.
 
     Args:
         config: Config of a runner.
-        device: Where to train.
-        batch: A batch of the loader.
+        device: Device to train on.
+        batch: Batch from the DataLoader.
     """
 
     def __init__(self, config: Config, device: torch.device, batch: Dict[str, Any]) -> None:
@@ -166,24 +179,32 @@ class Step:
         self.device, self.batch = device, batch
 
     def __call__(self) -> Dict[str, Tensor]:
-        """Train for one step and return the losses, which stay on the device."""
+        """Train for one step and return the losses as tensors on the device."""
         losses = self.model.train_step(self.batch, self.wrapper)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def parts(self) -> Dict[str, float]:
-        """Seconds of the parts of one step; ``rest`` is the time between them."""
+        """Return the seconds of the parts of one step, with the remaining time as ``rest``."""
         with timed_parts(self.model, self.wrapper, self.device) as spent:
             whole = time_in_turns({'step': self}, self.device, rounds=1, warm_up=0)['step'][0]
         return {**spent, 'rest': whole - sum(spent.values())}
 
 
 def variant_config(args: argparse.Namespace, variant: str) -> Config:
-    """The config of a variant."""
+    """Return the config of a variant.
+
+    Args:
+        args: Command line.
+        variant: Key of :data:`~training_step.VARIANTS`.
+
+    Raises:
+        UserError: The model of the config is of another type.
+    """
     config = read_config(args.config, args.cfg_options or {})
     if config.model.get('type') != 'mmspd.SemanticPriorDeblurrer':
         raise UserError(
-            f'{args.config} has the model {config.model.get("type")}: a training step is measured '
-            'of mmspd.SemanticPriorDeblurrer'
+            f'{args.config} has the model {config.model.get("type")}; choose a config whose model '
+            'is mmspd.SemanticPriorDeblurrer.'
         )
     randomize_weights(config)
     use_variant(config, variant)
@@ -191,14 +212,20 @@ def variant_config(args: argparse.Namespace, variant: str) -> Config:
 
 
 def check_losses(steps: Dict[str, Callable[[], Dict[str, Any]]]) -> Dict[str, float]:
-    """Make one step of each and return how far, relatively, its losses are from the reference's.
+    """Run one step of each variant and compare the losses with those of the reference.
+
+    Args:
+        steps: Steps by variant, with ``'reference'``.
+
+    Returns:
+        Largest relative difference of a loss from the reference, by variant.
 
     Raises:
-        RuntimeError: A float32 variant is off by more than rounding.
+        RuntimeError: A variant in :data:`EXACT` differs by more than rounding.
     """
     losses = {}
     for name, step in steps.items():
-        torch.manual_seed(0)  # of dropout
+        torch.manual_seed(0)  # the same dropout in all variants
         losses[name] = {key: float(value) for key, value in step().items() if key != 'loss'}
     reference = losses.pop('reference')
     off = {
@@ -207,12 +234,22 @@ def check_losses(steps: Dict[str, Callable[[], Dict[str, Any]]]) -> Dict[str, fl
     }
     for name in EXACT & set(off):
         if not off[name] <= TOLERANCE:
-            raise RuntimeError(f'{name} and the reference differ: {losses[name]}, {reference}')
+            raise RuntimeError(
+                f'The losses of {name}, {losses[name]}, differ from the reference, {reference}.'
+            )
     return off
 
 
 def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
-    """Measure the reference and all variants, in turns."""
+    """Measure the reference and all variants in turns.
+
+    Args:
+        args: Command line.
+        device: Device to train on.
+
+    Returns:
+        ``config``, ``batch``, ``crop``, and the measurements by variant as ``variants``.
+    """
     plain = variant_config(args, 'float32')
     batch = args.batch or plain.train_dataloader.batch_size
     data = loader_batch(batch, args.crop)
@@ -246,8 +283,12 @@ def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
 
 
 def report(results: Dict[str, Any]) -> None:
-    """Print two tables: how fast, and where the time goes."""
-    print(f'{results["config"]}: batch {results["batch"]}, crop {results["crop"]}')
+    """Print the speed of the variants, and the time of their parts.
+
+    Args:
+        results: Results of :func:`measure`.
+    """
+    print(f'{results["config"]}, batch {results["batch"]}, crop {results["crop"]}:')
     rows, parts = [], []
     for name, values in results['variants'].items():
         row = [name, values['ms'].text(0), f'{values["images/s"]:.2f}', f'{values["peak MiB"]:.0f}']
@@ -259,16 +300,16 @@ def report(results: Dict[str, Any]) -> None:
         parts.append([name, *(f'{ms:.0f}' if ms else '-' for ms in values['parts ms'].values())])
     header = ['', 'ms', 'images/s', 'peak MiB', 'held MiB', 'times as fast', 'losses off']
     print(text_table(header, rows))
-    print('\nWhere the time goes, ms, every part waited for:')
+    print('\nTime of the parts in ms, with a wait after each part:')
     print(text_table(['', *PARTS, 'rest'], parts))
 
 
 def main(argv: List[str]) -> None:
-    """Measure and print."""
+    """Measure, print the tables and write the results."""
     args = parse_args(argv)
     device = check_device(args.device)
     MMLogger.get_current_instance().setLevel('WARNING')
-    torch.backends.cudnn.benchmark = True  # as the officials set it; all of them gain by it
+    torch.backends.cudnn.benchmark = True  # the official projects set it; it speeds up all variants
     results = measure(args, device)
     report(results)
     if args.json:

@@ -1,4 +1,4 @@
-"""A training step outside of a runner: the model, its optimizer, a batch, and the memory held."""
+"""Parts of a training step without a runner: model, optimizer, batch and memory."""
 
 from typing import Any, Dict, Tuple
 
@@ -13,7 +13,7 @@ from torch import nn
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.registry import TRANSFORMS, build_model, import_sibling
 
-#: Ways to train, each with the config keys that it changes.
+#: Variants of a training step, with the config keys that each of them changes.
 VARIANTS: Dict[str, Dict[str, Any]] = {
     'float32': {},
     'channels_last': {'model.channels_last': True},
@@ -31,9 +31,13 @@ VARIANTS['fast_compile'] = {**VARIANTS['fast'], **VARIANTS['compile']}
 
 
 def use_variant(config: Config, name: str) -> None:
-    """Let a config train in one of the :data:`VARIANTS`, in place.
+    """Apply one of the :data:`VARIANTS` to a config, in place.
 
-    A config without a teacher keeps none.
+    Keys of the teacher are skipped if the config has no teacher.
+
+    Args:
+        config: Config of a runner.
+        name: Key of :data:`VARIANTS`.
     """
     changes = VARIANTS[name]
     if not config.model.get('teacher'):
@@ -42,9 +46,12 @@ def use_variant(config: Config, name: str) -> None:
 
 
 def randomize_weights(config: Config) -> None:
-    """Let every network of a config's model start from random weights, in place.
+    """Give random weights to every network in a config's model, in place.
 
-    Time and memory do not depend on the weights, and nothing has to be downloaded for them.
+    Time and memory do not depend on the weights, and random weights need no download.
+
+    Args:
+        config: Config with a ``model``.
     """
     parts = [config.model]
     while parts:
@@ -62,15 +69,15 @@ def build_training(config: Config, device: torch.device) -> Tuple[nn.Module, Opt
     """Build the model of a runner's config, with its teacher, and the optimizer wrapper.
 
     Args:
-        config: ``model`` and ``optim_wrapper`` are read.
+        config: Config with ``model`` and ``optim_wrapper``.
         device: Device of the model.
 
     Returns:
-        The model in training mode and its optimizer wrapper; random weights are the same at every
+        The model in training mode and its optimizer wrapper. Random weights are the same at every
         call.
 
     Raises:
-        UserError: The config's components do not fit together, or weights cannot be had.
+        UserError: The config's components do not fit together, or weights are not available.
     """
     init_default_scope(config.get('default_scope', 'mmagic'))
     torch.manual_seed(0)
@@ -81,14 +88,14 @@ def build_training(config: Config, device: torch.device) -> Tuple[nn.Module, Opt
 
 
 def loader_batch(batch: int, crop: int) -> Dict[str, Any]:
-    """Return a batch of noise in the form of a training DataLoader's.
+    """Return a batch of noise in the form of a training DataLoader.
 
     Args:
         batch: Number of pairs.
-        crop: Their side in pixels.
+        crop: Side of the images in pixels.
 
     Returns:
-        ``inputs`` and ``data_samples``, lists of one uint8 image each per pair, on the CPU.
+        ``inputs`` and ``data_samples``, lists with one uint8 image per pair, on the CPU.
     """
     import_sibling('mmagic')
     pack = TRANSFORMS.build(dict(type='mmagic.PackInputs'))
@@ -97,12 +104,21 @@ def loader_batch(batch: int, crop: int) -> Dict[str, Any]:
 
 
 def bytes_of(*tensors: torch.Tensor) -> int:
-    """Bytes of tensors; those that share their memory count once."""
+    """Return the bytes of tensors; tensors with shared memory count once.
+
+    Args:
+        tensors: Tensors.
+    """
     return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
 
 
 def held_bytes(model: nn.Module, wrapper: OptimWrapper) -> int:
-    """Bytes that training holds between two steps, those of teacher and VGG included."""
+    """Return the bytes that training holds between two steps, with the teacher and VGG.
+
+    Args:
+        model: Model in training.
+        wrapper: Optimizer wrapper of the model.
+    """
     device = next(model.parameters()).device
     holders = [
         value

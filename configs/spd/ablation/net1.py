@@ -1,4 +1,4 @@
-# Net1 of the paper's Table 4: Eq. 2 distills m itself, which is added to the decoder.
+# Net1 of the paper's Table 4: the prior, distilled by Eq. 2, is added to the decoder.
 _base_ = '../unet_sp-paper_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

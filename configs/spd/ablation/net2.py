@@ -1,4 +1,4 @@
-# Net2 of the paper's Table 4: Eq. 2 distills m itself, which is concatenated to the decoder.
+# Net2 of the paper's Table 4: the prior, distilled by Eq. 2, is concatenated to the decoder.
 _base_ = '../unet_sp-paper_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

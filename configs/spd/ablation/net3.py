@@ -1,4 +1,4 @@
-# Net3 of the paper's Table 4: Eq. 2 distills m itself, which modulates the decoder (SAT).
+# Net3 of the paper's Table 4: the prior, distilled by Eq. 2, modulates the decoder (SAT).
 _base_ = '../unet_sp-paper_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

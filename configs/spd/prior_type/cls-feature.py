@@ -1,4 +1,4 @@
-# Fig. 7: features of a classification network as the prior, which is the paper's choice.
+# Fig. 7: the prior is features of a classification network, the paper's choice.
 _base_ = '../unet_sp-paper_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

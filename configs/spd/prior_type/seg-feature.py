@@ -1,4 +1,4 @@
-# Fig. 7: features of a segmentation network as the prior.
+# Fig. 7: the prior is features of a segmentation network.
 _base_ = [
     '../unet_gopro.py',
     '../../_base_/semantic_prior.py',

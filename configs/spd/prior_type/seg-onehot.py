@@ -1,5 +1,5 @@
-# Fig. 7: the most likely classes of a segmentation map as the prior. As in the paper, the network
-# that predicts the map is an individual one: it learns from the teacher alone.
+# Fig. 7: the prior is the most likely class of each pixel in a segmentation map.
+# As in the paper, the network that predicts the map is separate: it learns from the teacher alone.
 _base_ = [
     '../unet_gopro.py',
     '../../_base_/semantic_prior.py',

@@ -1,4 +1,4 @@
-# Fig. 7: the probabilities of a segmentation map as the prior.
+# Fig. 7: the prior is the class probabilities of a segmentation map.
 _base_ = './seg-onehot.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

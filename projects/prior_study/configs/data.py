@@ -1,5 +1,5 @@
-# Data and schedule of the study, the same for all variants. STUDY_ROOT names the folder that
-# projects/prior_study/data.py has made.
+# Data and schedule of the study, the same for all variants. STUDY_ROOT names the folder that was
+# made by projects/prior_study/data.py.
 _base_ = '../../../configs/_base_/default_runtime.py'
 
 data_root = '{{$STUDY_ROOT:data/study}}'
@@ -39,15 +39,15 @@ train_dataloader = loader(
         ],
     ),
 )
-# every trained variant is tested on these; only val is for choosing
+# every trained variant is tested on all sets, but choices are made on val alone
 test_sets = dict(
     val=test_set('val', split='test'),
     kodak24=test_set('kodak24', split='test'),
     reds=test_set('reds', type='mmspd.PairedFolderDataset', blur_dir='blur', sharp_dir='sharp'),
 )
-# batches, so that a control can swap the priors of the images in one
+# several images per batch, so that a control can swap their priors
 test_dataloader = loader(batch_size=4, shuffle=False, dataset=test_sets['val'])
-# the learning curve: every fifth pair of val, all severities
+# the learning curve uses every fifth pair of val, with all severities
 val_dataloader = loader(
     batch_size=4,
     shuffle=False,
@@ -68,7 +68,7 @@ test_evaluator = dict(
 )
 test_cfg = dict(type='mmengine.TestLoop')
 
-# the study's epochs replace these
+# the study's file overrides max_epochs, val_interval and T_max
 train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=1, val_interval=1)
 optim_wrapper = dict(type='mmspd.OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
 param_scheduler = dict(

@@ -1,4 +1,4 @@
-# What guided variants share: a prior branch of the restorer's size, EfficientNet-Lite0 as teacher.
+# The parts of all guided variants: a small prior branch, with EfficientNet-Lite0 as the teacher.
 _base_ = '../../../configs/_base_/teachers/efficientnet_lite0.py'
 
 checkpoints = 'checkpoints'  # folder of the teachers' weights
@@ -11,5 +11,5 @@ guided = dict(
     embedding=dict(type='mmspd.SPE'),
 )
 teacher = dict(weights=f'{checkpoints}/tf_efficientnet_lite0.pth')
-# raw features, as the paper prints it; the variant 'normalised' is trained as mmspd's recipes are
+# raw features, as printed in the paper; the variant 'normalised' follows the recipes of mmspd
 prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1, normalize=False)

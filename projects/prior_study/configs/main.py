@@ -1,13 +1,13 @@
-# Does the prior help? Run what is not done yet, the most valuable first:
+# The main study: does the prior help a UNet under trajectory blur? To run its unfinished variants:
 #   python projects/prior_study/run.py projects/prior_study/configs/main.py --jobs 2 --minutes 60
-# (one row: --only net6 --seeds 0).
-# A variant is a config of this folder with its changes; see projects/prior_study/README.md.
+# Add --only net6 --seeds 0 to run a single row. A variant is a config of this folder with changes;
+# projects/prior_study/README.md explains the keys.
 _base_ = './guided.py'
 
 epochs = 20  # of 150 steps
 val_interval = 2
-# half the time of float32 on a CPU that computes in bfloat16; net0-float32 and net6-float32 tell
-# what that changes
+# bfloat16 halves the time on a CPU with bfloat16 instructions; net0-float32 and net6-float32
+# measure its effect on the results
 options = dict(
     model=dict(channels_last=True),
     optim_wrapper=dict(dtype='bfloat16'),
@@ -20,7 +20,7 @@ random_teacher = {'model.teacher.weights': 'random'}
 no_clc = {'model.generator.prior.clc': None}
 no_mla = {'model.generator.embedding.mla': None}
 
-# F_S: the teacher's own architecture, on the image enlarged as the teacher's is
+# F_S with the architecture of the teacher, on an image that is enlarged like the teacher's
 teacher_as_student = dict(
     _delete_=True,
     type='mmspd.BackboneExtractor',
@@ -29,7 +29,7 @@ teacher_as_student = dict(
 )
 scratch = dict(teacher_as_student, weights='random')
 extractor = 'model.generator.prior.extractor'
-# and every pixel of the prior normalized where the restorer takes it
+# every pixel of the prior is normalized over its channels at the restorer
 started_norm = {extractor: teacher_as_student, 'model.generator.prior.normalize': True}
 scratch_norm = {extractor: scratch, 'model.generator.prior.normalize': True}
 
@@ -79,23 +79,23 @@ table4 = [
     with_prior('net1', 'no CLC, no MLA, sum', {**no_clc, **fusion('mmspd.AddFusion')}),
     with_prior('net2', 'no CLC, no MLA, concatenation', {**no_clc, **fusion('mmspd.ConcatFusion')}),
     with_prior('net3', 'no CLC, no MLA, SAT', {**no_clc, **no_mla}),
-    with_prior('net4', 'CLC, SAT', no_mla),
-    with_prior('net5', 'MLA, SAT', no_clc),
+    with_prior('net4', 'CLC and SAT, no MLA', no_mla),
+    with_prior('net5', 'MLA and SAT, no CLC', no_clc),
 ]
-# one change each to the variant 'normalised'
+# each makes one change to the variant 'normalised'
 choices = [
     # F_S
     with_prior(
         'scratch-normalised',
-        "F_S: the teacher's architecture, from scratch",
+        "F_S has the teacher's architecture and random weights",
         {extractor: scratch},
     ),
     # the teacher
-    with_prior('teacher-lite1', 'EfficientNet-Lite1', lite(1, (24, 40, 112))),
-    with_prior('teacher-lite2', 'EfficientNet-Lite2', lite(2, (24, 48, 120))),
+    with_prior('teacher-lite1', 'teacher EfficientNet-Lite1', lite(1, (24, 40, 112))),
+    with_prior('teacher-lite2', 'teacher EfficientNet-Lite2', lite(2, (24, 48, 120))),
     with_prior(
         'teacher-seg',
-        'segmentation network (ESPNetv2)',
+        'teacher ESPNetv2, a segmentation network',
         {
             'model.teacher': dict(
                 espnetv2,
@@ -108,7 +108,7 @@ choices = [
     ),
     with_prior(
         'teacher-scale1',
-        'teacher shown the image as it is, prior at strides 4/8/16',
+        'teacher sees the image at its own size, prior at strides 4/8/16',
         {'model.teacher.scale': 1, f'{extractor}.strides': (4, 8, 16)},
     ),
     # levels
@@ -129,20 +129,23 @@ choices = [
             about,
             {'model.prior_loss.hcl': dict(type='mmspd.HCLLoss', reading=reading)},
         )
-        for reading, about in (('reviewkd', "ReviewKD's HCL"), ('literal', 'Eq. 2 as printed'))
+        for reading, about in (
+            ('reviewkd', "HCL of ReviewKD's code"),
+            ('literal', 'HCL as Eq. 2 is printed'),
+        )
     ],
     *[
         with_prior(
             f'weight{weight}',
-            f'prior loss times {weight}',
+            f'weight of the prior loss {weight}',
             {'model.prior_loss.loss_weight': weight},
         )
         for weight in (0.01, 1.0)
     ],
-    # how the prior learns and is taken
+    # the training and the embedding of the prior
     with_prior(
         'detached',
-        'the prior learns from the teacher alone',
+        'prior learns from the teacher alone',
         {'model.generator.detach_prior': True},
     ),
     with_prior(
@@ -153,74 +156,84 @@ choices = [
             'model.generator.embedding.mla': dict(type='mmspd.MLA', gate='sigmoid'),
         },
     ),
-    # distillation first, then all: as many epochs in sum
+    # distillation first, then all parts; the sum of the epochs is the same
     with_prior(
         'prior-first',
-        'the prior alone learns (first part of warm)',
+        'only the prior learns (first part of warm)',
         {'model.losses': dict(_delete_=True)},
         length=0.3,
     ),
-    with_prior('warm', 'all after prior-first', length=0.7, start_from='prior-first'),
+    with_prior('warm', 'all parts learn, after prior-first', length=0.7, start_from='prior-first'),
 ]
 
-# the names identify runs in the tables and pictures of results/, so they keep their spelling
+# the names identify runs in the tables and plots of results/, so they keep their spelling
 variants = [
     # the main comparison
-    plain('net0', 'UNet alone'),
+    plain('net0', 'UNet without a prior'),
     plain(
         'net0-wide',
-        'UNet as costly as net6',
+        'UNet, widened to the cost of net6',
         match_macs=dict(to='net6', key='model.generator.base'),
     ),
-    with_prior('net0-star', 'prior branch, no distillation', no_teacher),
-    with_prior('random-teacher', 'teacher of random weights', random_teacher),
-    with_prior('net6', 'CLC, MLA, SAT'),
-    # is the budget long enough for Net0, and does the precision matter?
+    with_prior('net0-star', 'prior branch without a teacher', no_teacher),
+    with_prior('random-teacher', 'net6, teacher of random weights', random_teacher),
+    with_prior('net6', 'prior distilled from raw features (CLC, MLA, SAT)'),
+    # controls of the training length and the precision
     plain('net0-short', 'net0, half the steps', length=0.5),
     plain('net0-long', 'net0, twice the steps', length=2),
     with_prior('net6-long', 'net6, twice the steps', length=2),
     plain('net0-float32', 'net0 in float32', float32),
     with_prior('net6-float32', 'net6 in float32', float32),
     # more controls
-    dict(name='shuffled-star', about="net0-star, another image's prior", shuffle='net0-star'),
-    dict(name='shuffled-normalised', about="normalised, another's prior", shuffle='normalised'),
+    dict(
+        name='shuffled-star',
+        about="net0-star, tested with another image's prior",
+        shuffle='net0-star',
+    ),
+    dict(
+        name='shuffled-normalised',
+        about="normalised, tested with another image's prior",
+        shuffle='normalised',
+    ),
     with_prior(
         'random-teacher-normalised',
-        'teacher of random weights, features normalised',
+        'normalised, teacher of random weights',
         {**random_teacher, **normalize},
     ),
     with_prior(
         'blurry-teacher-normalised',
-        'teacher shown the blurry image, features normalised',
+        'normalised, teacher sees the blurry image',
         {'model.teacher_sees': 'blurry', **normalize},
     ),
-    # F_S, and what mends net6
+    # variants of F_S, and remedies for net6
     with_prior(
         'student-started',
-        "F_S: the teacher's architecture, from its weights",
+        "net6, F_S starts with the teacher's architecture and weights",
         {extractor: teacher_as_student},
     ),
     plain(
         'net0-wide-started',
-        'UNet as costly as student-started',
+        'UNet, widened to the cost of student-started',
         match_macs=dict(to='student-started', key='model.generator.base'),
     ),
-    with_prior('normalised', "teacher's features normalised", normalize),
+    with_prior('normalised', "net6, teacher's features normalized", normalize),
     with_prior(
-        'net6-weight0.01', 'net6, prior loss times 0.01', {'model.prior_loss.loss_weight': 0.01}
+        'net6-weight0.01',
+        'net6, weight of the prior loss 0.01',
+        {'model.prior_loss.loss_weight': 0.01},
     ),
     with_prior(
         'prior-norm',
-        'net6, every pixel of the prior normalised where the restorer takes it',
+        'net6, prior normalized at the restorer',
         {'model.generator.prior.normalize': True},
     ),
-    with_prior('started-norm', 'student-started, prior normalised where it is taken', started_norm),
+    with_prior('started-norm', 'student-started, prior normalized at the restorer', started_norm),
     with_prior(
-        'started-norm-star', 'started-norm without distillation', {**started_norm, **no_teacher}
+        'started-norm-star', 'started-norm without a teacher', {**started_norm, **no_teacher}
     ),
     with_prior(
         'started-both',
-        "started-norm, teacher's features normalised too",
+        "started-norm, teacher's features normalized",
         {**started_norm, **normalize},
     ),
     with_prior(
@@ -230,7 +243,7 @@ variants = [
     ),
     with_prior(
         'started-normalised',
-        "normalised, F_S: the teacher's architecture, from its weights",
+        "normalised, F_S starts with the teacher's architecture and weights",
         {extractor: teacher_as_student, **normalize},
     ),
     with_prior(

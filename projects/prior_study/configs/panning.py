@@ -1,5 +1,5 @@
-# The same variants on blur that is quickly learned: a camera that pans. The README says how to
-# make its data, and STUDY_PANNING names their folder.
+# The variants of the main study under panning blur, which a small network learns quickly.
+# STUDY_PANNING names the folder of the data; projects/prior_study/README.md says how to make them.
 #   python projects/prior_study/run.py projects/prior_study/configs/panning.py --jobs 2 --minutes 60
 _base_ = './main.py'
 
@@ -10,7 +10,7 @@ train, val, kodak24, reds = [
     for name in ('train', 'val', 'kodak24', 'reds')
 ]
 options = dict(
-    # nothing is transposed: the blur is horizontal
+    # no transpositions, because the blur is horizontal
     train_dataloader=dict(dataset=dict(train, pipeline={'4': dict(transpose_ratio=0.0)})),
     val_dataloader=dict(dataset=val),
     test_sets=dict(val=val, kodak24=kodak24, reds=reds),

@@ -1,4 +1,5 @@
-# Another restorer than the UNet, and one that is trained already, on the data of the main study:
+# The study of MIMO-UNet: trained from the start, and trained on from a plain checkpoint. It uses
+# the data of the main study:
 #   python projects/prior_study/run.py projects/prior_study/configs/restorers.py --jobs 2
 _base_ = './main.py'
 
@@ -15,30 +16,32 @@ def with_prior(name, about, options=None, **keys):
 
 
 variants = [
-    plain('mimounet', 'MIMO-UNet alone'),
+    plain('mimounet', 'MIMO-UNet without a prior'),
     plain(
         'mimounet-wide',
-        'MIMO-UNet as costly as mimounet-sp',
+        'MIMO-UNet, widened to the cost of mimounet-sp',
         match_macs=dict(to='mimounet-sp', key='model.generator.base'),
     ),
-    with_prior('mimounet-sp', 'CLC, MLA, SAT'),
-    with_prior('mimounet-normalised', "teacher's features normalised", _base_.normalize),
+    with_prior('mimounet-sp', 'prior distilled from raw features (CLC, MLA, SAT)'),
+    with_prior(
+        'mimounet-normalised', "mimounet-sp, teacher's features normalized", _base_.normalize
+    ),
     with_prior(
         'mimounet-started',
-        "F_S from the teacher's weights, prior normalised, no distillation",
+        "F_S starts with the teacher's weights, prior normalized, no teacher",
         started,
     ),
-    # trained on from the weights of mimounet
-    plain('tuned', 'as it is', start_from='mimounet'),
+    # they start from the trained weights of mimounet
+    plain('tuned', 'mimounet, trained on without a prior', start_from='mimounet'),
     with_prior(
         'tuned-normalised',
-        "with a prior, teacher's features normalised",
+        'mimounet, trained on with the prior of mimounet-normalised',
         _base_.normalize,
         start_from='mimounet',
     ),
     with_prior(
         'tuned-started',
-        "with F_S from the teacher's weights, prior normalised, no distillation",
+        'mimounet, trained on with the prior of mimounet-started',
         started,
         start_from='mimounet',
     ),

@@ -1,1 +1,1 @@
-"""Controlled comparisons of training variants: plan, run and report them."""
+"""Plans, runs and reports controlled comparisons of training variants."""

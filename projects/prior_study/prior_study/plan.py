@@ -1,4 +1,4 @@
-"""What a study trains: variants of a config on several seeds, in order of value."""
+"""The plan of a study: variants of a config, each trained on several seeds."""
 
 import copy
 import functools
@@ -21,7 +21,7 @@ from mmspd.utils.launch import merge_options, read_config
 
 __all__ = ['Row', 'Study', 'cost_of', 'digest_of']
 
-# they differ between machines, or do nothing in one process
+# keys that differ between machines, or have no effect in a single process
 _LEFT_OUT = ('work_dir', 'data_root', 'packed', 'checkpoints', 'filename', 'sync_buffers')
 
 
@@ -35,26 +35,27 @@ class Row(NamedTuple):
         return f'{self.variant} seed {self.seed}'
 
     def folder(self, results: Path) -> Path:
-        """Return the run's folder below that of the study's results."""
+        """Return the folder of the run below the folder of the study's results."""
         return results / self.variant / f'seed{self.seed}'
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant as its entry in the study's file describes it.
+    """A variant of a study, as an entry of ``variants`` in the study's file describes it.
 
     Args:
-        name: What it is called.
-        about: One line for the report.
-        base: Config that is trained, relative to the study's file.
-        options: What the variant changes in it: merged as a child config is.
-        length: How many times the study's epochs it is trained; a whole number of them.
-        match_macs: ``dict(to=VARIANT, key=...)``: the integer config value ``key``, a width, is
-            raised until the network costs as many multiply-accumulates as that variant's.
-        start_from: Variant whose trained weights, of the same seed, training starts with.
-        shuffle: Variant whose trained weights, of the same seed, are tested with each image shown
-            the prior of one from another part of the test set; nothing is trained, and nothing
-            else stated.
+        name: Name of the variant.
+        about: Description of the variant in the report, one line.
+        base: Config to train, relative to the study's file.
+        options: Changes to ``base``; merged into it like a child config.
+        length: Training length as a multiple of the study's epochs. The product must be a whole
+            number.
+        match_macs: ``dict(to=VARIANT, key=...)``. The integer config value ``key``, a width, grows
+            until the network has about as many multiply-accumulates as the network of ``VARIANT``.
+        start_from: Variant whose trained weights initialize this variant, seed by seed.
+        shuffle: Variant whose trained weights are tested, seed by seed, with swapped priors: the
+            prior of each image comes from another part of the test set. No other key but ``name``
+            and ``about`` is needed, because nothing is trained.
     """
 
     name: str
@@ -68,22 +69,23 @@ class Variant:
 
     @property
     def needs(self) -> Optional[str]:
-        """The variant that must be trained before."""
+        """The variant that must be trained before this variant, or None."""
         return self.start_from or self.shuffle
 
 
 class Study:
-    """A study's file: ``variants``, ``order``, ``epochs``, ``val_interval`` and ``options``.
+    """A study, read from its config file.
 
-    ``variants`` is a list of dicts, see :class:`Variant`; ``options`` is merged into all of them.
-    ``order`` is a list of ``dict(variants=[...], seeds=[...])``, the most valuable first; within
-    an entry all variants of a seed come before the next seed.
+    The file holds ``epochs``, ``val_interval``, ``variants``, ``options`` and ``order``.
+    ``variants`` is a list of dicts with the arguments of :class:`Variant`. ``options`` is merged
+    into every variant. ``order`` is a list of ``dict(variants=[...], seeds=[...])``, the most
+    valuable entry first. Within an entry, all variants of a seed come before the next seed.
 
     Args:
-        path: The file.
+        path: File of the study.
 
     Raises:
-        UserError: It is no study, or a name in it is unknown.
+        UserError: The file is not a study, or names an unknown key or variant.
     """
 
     def __init__(self, path: str) -> None:
@@ -91,7 +93,7 @@ class Study:
         config = read_config(path, {})
         for key in ('variants', 'order', 'epochs'):
             if key not in config:
-                raise UserError(f'{path} is no study: it lacks {key} = ...')
+                raise UserError(f'{path} has no {key}; add it, or give the file of a study.')
         self.epochs: int = config.epochs
         self.val_interval: int = config.get('val_interval', 1)
         self.options: Dict[str, Any] = config.get('options', {})
@@ -112,44 +114,52 @@ class Study:
         unknown = sorted(set(entry) - set(keys))
         if unknown:
             raise UserError(
-                f'{self.path}: the variant {entry["name"]!r} has the key {unknown[0]!r}; choose '
-                f'from {", ".join(keys)}'
+                f'{self.path}: the variant {entry["name"]!r} has an unknown key {unknown[0]!r}; '
+                f'choose from {", ".join(keys)}.'
             )
         variant = Variant(**entry)
         if bool(variant.base) == bool(variant.shuffle):
-            raise UserError(f"{self.path}: the variant '{variant.name}' needs base or shuffle")
+            raise UserError(
+                f"{self.path}: the variant '{variant.name}' has both base and shuffle or neither "
+                'of them; give one of them.'
+            )
         epochs = self.epochs * variant.length
         if epochs < 1 or not math.isclose(epochs, round(epochs)):
             raise UserError(
-                f"{self.path}: the variant '{variant.name}' is trained length={variant.length} "
-                f'times {self.epochs} epochs; let that be a whole number'
+                f"{self.path}: the variant '{variant.name}' has length={variant.length}, which is "
+                f'not a whole number of epochs at epochs={self.epochs}; change length.'
             )
         for key in variant.options or ():
             if any(other.startswith(f'{key}.') for other in variant.options):
                 raise UserError(
                     f'{self.path}: the variant {variant.name!r} changes {key!r} and parts of it; '
-                    'write both in one dict'
+                    'write both changes in one dict.'
                 )
         return variant
 
     def variant(self, name: str) -> Variant:
         """Return a variant by its name.
 
+        Args:
+            name: Name of the variant.
+
         Raises:
-            UserError: There is none.
+            UserError: The study has no variant of that name.
         """
         if name not in self.variants:
-            raise UserError(f"{self.path} has no variant '{name}', only {', '.join(self.variants)}")
+            raise UserError(
+                f"{self.path} has no variant '{name}'; choose from {', '.join(self.variants)}."
+            )
         return self.variants[name]
 
     def rows(
         self, only: Optional[Sequence[str]] = None, seeds: Optional[Sequence[int]] = None
     ) -> List[Row]:
-        """Return the runs in order of value.
+        """Return the runs in the order of the study.
 
         Args:
-            only: Keep these variants; one that ``order`` leaves out gets seed 0.
-            seeds: Run these seeds instead of those of ``order``.
+            only: Variants to keep, by default all. A variant that is not in ``order`` gets seed 0.
+            seeds: Seeds of each variant, by default those in ``order``.
         """
         selected = [self.variant(name).name for name in only or ()]
         rows = [row for row in self.order if not only or row.variant in selected]
@@ -161,10 +171,13 @@ class Study:
         return list(dict.fromkeys(rows))
 
     def config(self, row: Row) -> Config:
-        """Make the config of a run; its folders and where its weights come from are left open.
+        """Return the config of a run, without its work folder and initial weights.
+
+        Args:
+            row: Variant and seed.
 
         Raises:
-            UserError: A file is missing, or what the variant changes does not fit.
+            UserError: A file is missing, or the options of the variant do not fit its base.
         """
         variant = self.variant(row.variant)
         if variant.shuffle:
@@ -190,7 +203,7 @@ class Study:
         return config
 
     def _match(self, config: Config, to: str, key: str) -> None:
-        """Set a width such that the network costs as much as another variant's."""
+        """Set a width so that the network costs about as much as that of another variant."""
         target = cost_of(self.config(Row(to, 0))).macs
         start = functools.reduce(operator.getitem, key.split('.'), config)
         distances: Dict[int, int] = {}
@@ -204,19 +217,28 @@ class Study:
 
 
 def cost_of(config: Config, side: int = 256) -> Cost:
-    """Count parameters and multiply-accumulates of a config's network on a square image."""
+    """Count the parameters and multiply-accumulates of a config's network on a square image.
+
+    Args:
+        config: Config with ``model.generator``.
+        side: Side of the image in pixels.
+    """
     init_default_scope(config.get('default_scope', 'mmagic'))
     return costs_of_parts(build_model(config.model.generator), side, side)['total']
 
 
 def digest_of(config: Config) -> str:
-    """Hash all that a run's numbers depend on, but for where its files are; 12 digits."""
+    """Return a 12-digit hash of a config that does not depend on the location of files.
+
+    Args:
+        config: Config of a run.
+    """
     text = json.dumps(_placeless(config.to_dict()), sort_keys=True, default=str)
     return hashlib.sha256(text.encode('utf-8')).hexdigest()[:12]
 
 
 def _placeless(value: Any) -> Any:
-    """Leave out folders, and of the files of weights all but the name."""
+    """Remove folders from a config, and reduce the path of a weights file to its name."""
     if isinstance(value, dict):
         return {
             key: Path(item).name if key == 'weights' else _placeless(item)

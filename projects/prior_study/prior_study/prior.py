@@ -1,4 +1,4 @@
-"""How near a trained prior is to its teacher's features, and its size in the restorer."""
+"""Measures how well a trained prior fits its teacher, and how much it changes the restorer."""
 
 import math
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
@@ -19,13 +19,14 @@ __all__ = ['Effect', 'Fit', 'effect_of_prior', 'fit_of_prior']
 
 
 class Fit(NamedTuple):
-    """Shares of the variance of the teacher's features of sharp images that are explained.
+    """R2: the explained share of the variance of the teacher's features of the sharp images.
 
-    1 is perfect, 0 no better than the mean of every channel, below 0 worse.
+    1 is a perfect fit. 0 is as good as the mean of every channel, and less than 0 is worse.
 
     Attributes:
-        prior: By the trained prior of the blurry image, level by level.
-        teacher: By the teacher shown the blurry image: what is had without any student.
+        prior: R2 of the trained prior of the blurry images, by level.
+        teacher: R2 of the teacher's own features of the blurry images, by level. A student is not
+            needed to reach it.
     """
 
     prior: List[float]
@@ -33,14 +34,14 @@ class Fit(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """How large the prior is where the restorer takes it, and what SAT makes of it.
+    """Size of the prior at the restorer, and its effect on SAT.
 
     Attributes:
-        aggregated: Standard deviation of M_pri, level by level, over pixels and channels, averaged
-            over images; NaN where no seam takes the level.
-        mu_change: Mean of ``|mu - 1|`` by seam, likewise.
-        mu_spread: By seam, how much of mu depends on the place in the image, see
-            :class:`~mmspd.visualization.prior_view.SeamView`.
+        aggregated: Standard deviation of M_pri over pixels and channels, averaged over the images,
+            by level. NaN for a level without a seam.
+        mu_change: Mean of ``|mu - 1|`` over pixels and channels, averaged over the images, by seam.
+        mu_spread: Standard deviation of mu over the pixels, averaged over channels and images, by
+            seam.
     """
 
     aggregated: List[float]
@@ -58,7 +59,12 @@ class _Sums:
         self.errors = [0.0, 0.0]
 
     def add(self, target: Tensor, predictions: Sequence[Tensor]) -> None:
-        """Add the features of a sharp image and two predictions of them, each ``(C, H, W)``."""
+        """Add an image.
+
+        Args:
+            target: Features of the sharp image, ``(C, H, W)``.
+            predictions: Two predictions of these features, each ``(C, H, W)``.
+        """
         target = target.double()
         self.count += target[0].numel()
         self.total += target.sum((1, 2))
@@ -67,32 +73,32 @@ class _Sums:
             self.errors[index] += float((prediction - target).square().sum())
 
     def explained(self) -> List[float]:
-        """1 - unexplained / total variance, all channels together."""
+        """Return 1 - unexplained / total variance over all channels, for each prediction."""
         variance = float((self.squares - self.total.square() / self.count).sum())
         return [1 - error / variance for error in self.errors]
 
 
 @torch.no_grad()
 def fit_of_prior(config: Config, checkpoint: str, dataset: Dict[str, Any]) -> Dict[str, Fit]:
-    """Compare the prior of a trained variant with its teacher's view of the sharp images.
+    """Compare the prior of a trained variant with its teacher's features of the sharp images.
 
     Args:
-        config: Of the variant.
-        checkpoint: Its weights.
-        dataset: Config of the pairs; ``config.test_dataloader`` says how they are read.
+        config: Config of the variant.
+        checkpoint: Checkpoint of the variant.
+        dataset: Config of the pairs. The rest of ``config.test_dataloader`` reads them.
 
     Returns:
-        The fit by severity, as the pairs' records state it, and of ``'all'``.
+        The fit for each severity that the pairs are labeled with, and for ``'all'``.
 
     Raises:
-        UserError: The variant has no teacher, or one of random weights, which are not kept.
+        UserError: The variant has no teacher, or a teacher of random weights, which are not saved.
     """
     teacher = config.model.get('teacher')
     if teacher is None or teacher.get('weights') == 'random':
-        lacking = 'no teacher' if teacher is None else 'a teacher of random weights'
+        problem = 'no teacher' if teacher is None else 'a teacher of random weights'
         raise UserError(
-            f'{checkpoint}: there is {lacking} to compare the prior with; choose a variant whose '
-            'model.teacher.weights is a file'
+            f'The variant of {checkpoint} has {problem}, so the fit of its prior is unknown; '
+            'choose a variant whose model.teacher.weights is a file.'
         )
     model = init_model(config, checkpoint)
     sums: Dict[str, List[_Sums]] = {}
@@ -114,16 +120,16 @@ def fit_of_prior(config: Config, checkpoint: str, dataset: Dict[str, Any]) -> Di
 def effect_of_prior(
     config: Config, checkpoint: str, dataset: Dict[str, Any], images: int = 24
 ) -> Effect:
-    """Measure the prior of a trained variant where the restorer takes it.
+    """Measure the size of a trained prior at the restorer, and its effect on SAT.
 
     Args:
-        config: Of the variant.
-        checkpoint: Its weights.
+        config: Config of the variant.
+        checkpoint: Checkpoint of the variant.
         dataset: Config of the pairs.
-        images: How many of them to look at, from all over the set.
+        images: Number of images to measure, spread evenly over the set.
 
     Returns:
-        The means over those images.
+        The means over these images.
 
     Raises:
         UserError: The variant has no prior.
@@ -150,13 +156,13 @@ def effect_of_prior(
 
 
 def _batches(config: Config, dataset: Dict[str, Any]) -> Iterable[Dict[str, Any]]:
-    """Read pairs as the config's tests do."""
+    """Read pairs with the config's ``test_dataloader``."""
     return Runner.build_dataloader(dict(config.test_dataloader, dataset=dataset))
 
 
 def _features(model: nn.Module, batch: Dict[str, Any]) -> Tuple[Sequence[Tensor], ...]:
-    """Levels of the teacher's features of the sharp images, the prior's, the teacher's of blur."""
-    data = model.data_preprocessor(batch, training=True)  # scales the sharp images too
+    """Return teacher features (sharp), projected prior and teacher features (blurry), by level."""
+    data = model.data_preprocessor(batch, training=True)  # only training=True scales gt_img
     blurry, sharp = data['inputs'], data['data_samples'].gt_img
     prior = model.prior_loss.project(model.generator.compute_prior(blurry))
     return model.teacher_features(blurry, sharp), prior, model.teacher_features(blurry, blurry)

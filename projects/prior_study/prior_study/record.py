@@ -1,4 +1,4 @@
-"""The record of a run of a study: one JSON file that is written as the run goes on."""
+"""The record of a run: one JSON file that is updated during the run."""
 
 import hashlib
 import json
@@ -20,10 +20,16 @@ _SCHEMA = 1
 
 
 def read_record(folder: Path) -> Dict[str, Any]:
-    """Read the record in a run's folder; where there is none, its ``status`` is ``NOT_BEGUN``.
+    """Read the record of a run.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        The record. Without a file, it has only a ``status``, ``NOT_BEGUN``.
 
     Raises:
-        UserError: The file is no record.
+        UserError: The file is damaged, or has another version of the format.
     """
     path = folder / RECORD_NAME
     if not path.is_file():
@@ -31,33 +37,42 @@ def read_record(folder: Path) -> Dict[str, Any]:
     try:
         record = json.loads(path.read_text('utf-8'))
     except ValueError as error:
-        raise UserError(f"'{path}' is damaged: delete its folder") from error
+        raise UserError(f"'{path}' is damaged; delete its folder.") from error
     if record.get('schema') != _SCHEMA:
-        raise UserError(f"'{path}' is no record of this version of mmspd: delete its folder")
+        raise UserError(f"'{path}' is a record of another version of mmspd; delete its folder.")
     return record
 
 
 def write_record(folder: Path, record: Dict[str, Any]) -> None:
-    """Write the record into a run's folder, whole or not at all."""
+    """Write the record of a run atomically.
+
+    Args:
+        folder: Folder of the run.
+        record: The record.
+    """
     write_text(folder / RECORD_NAME, json.dumps({'schema': _SCHEMA, **record}, indent=1) + '\n')
 
 
 class Recorder(Hook):
-    """Record a run's epochs and learning curve, and end it in time.
+    """Records the epochs and the learning curve of a run, and stops it before a deadline.
 
-    The record gains ``batches``, hashes of the first batches, which show that runs see the same
-    data in the same order; ``epochs``, each with ``epoch``, ``step``, ``seconds`` of training and
-    the mean of every loss; and ``curve``, each point with ``epoch``, ``step`` and the metrics of
-    validation. A resumed run keeps the entries up to its checkpoint.
+    It adds three lists to the record:
+
+    - ``batches``: Hashes of the first batches. Runs with equal hashes see the same data in the
+      same order.
+    - ``epochs``: ``epoch``, ``step``, ``seconds`` of training and the mean of every loss.
+    - ``curve``: ``epoch``, ``step`` and the metrics of a validation.
+
+    A resumed run keeps the entries up to its checkpoint.
 
     Args:
-        folder: Folder of the run; the record is written there.
-        record: The record so far; it is changed.
-        deadline: Time, as ``time.time()`` counts, before which training should end. No epoch is
-            begun that would take longer, going by the last one; ``stopped`` is set instead.
+        folder: Folder of the run, for the record.
+        record: Record to extend, in place.
+        deadline: Time, in seconds since 1970, at which training must be over. An epoch does not
+            start if it would end later, at the speed of the last epoch; ``stopped`` is then set.
     """
 
-    # before the checkpoint is saved: the record must hold all of its epochs
+    # runs before the checkpoint is saved, because the record must hold all epochs of a checkpoint
     priority = 'LOW'
 
     def __init__(self, folder: Path, record: Dict[str, Any], deadline: float) -> None:
@@ -67,7 +82,7 @@ class Recorder(Hook):
         self.stopped = False
 
     def before_train(self, runner: Any) -> None:
-        """Drop the entries after the resumed checkpoint, and validate it if that was missed."""
+        """Drop the entries after the resumed checkpoint, and run a validation that was missed."""
         done = runner.epoch
         for name in ('epochs', 'curve'):
             entries = self.record.setdefault(name, [])
@@ -92,7 +107,7 @@ class Recorder(Hook):
             self.record['batches'] = [*hashes, _hash(data_batch)]
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Record the epoch, and stop if there is no time for another."""
+        """Record the epoch, and stop if another epoch would end after the deadline."""
         steps = len(runner.train_dataloader)
         losses = {
             name.partition('/')[2]: float(history.mean(steps))
@@ -108,14 +123,14 @@ class Recorder(Hook):
             runner.train_loop.stop_training = True
 
     def after_val_epoch(self, runner: Any, metrics: Optional[Dict[str, float]] = None) -> None:
-        """Record a point of the learning curve."""
+        """Add a point to the learning curve."""
         point = {name: float(value) for name, value in (metrics or {}).items()}
         self.record['curve'].append(dict(epoch=runner.epoch, step=runner.iter, **point))
         write_record(self.folder, self.record)
 
 
 def _hash(batch: Dict[str, List[Any]]) -> str:
-    """Hash the images of a batch; 12 digits."""
+    """Return a 12-digit hash of the images of a batch."""
     digest = hashlib.sha256()
     for blurry, sample in zip(batch['inputs'], batch['data_samples']):
         for image in (blurry, sample.gt_img):

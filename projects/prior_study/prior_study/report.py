@@ -1,4 +1,4 @@
-"""The report of a study: tables and plots made from the records of its runs."""
+"""The report of a study: tables and plots from the records of its runs."""
 
 import io
 import itertools
@@ -22,22 +22,29 @@ from prior_study.record import DONE, RECORD_NAME, read_record
 __all__ = ['Gain', 'load_records', 'paired_gain', 'write_report']
 
 Record = Dict[str, Any]
-#: By variant, in the order of the report, and seed.
+#: Records by variant, in the order of the report, and seed.
 Records = Dict[str, Dict[int, Record]]
 
 _METRIC = 'PSNR'
-_GROUPINGS = ('record', 'blur extent')  # the first that a test set has
+_INTRODUCTION = """\
+A value is the mean over the seeds ± their standard deviation, without ± for one seed. A gain is a
+difference of PSNR in dB, paired by seed and image. Its 95 % interval resamples the photos and does
+not cover the seeds."""
+_COSTS = """\
+`minutes` is the mean training time of a run. `prior loss` is the weighted prior loss in the first
+and in the last epoch, averaged over the seeds."""
+_GROUPINGS = ('record', 'blur extent')  # in order of preference
 
 
 class Gain(NamedTuple):
-    """What a variant gains over the reference, paired by seed and image.
+    """The gain of a variant over a reference, paired by seed and image.
 
     Attributes:
-        seeds: Number of seeds that both were trained on.
-        mean: Mean difference in dB.
-        std: Standard deviation over the seeds of the mean over the images; None of one seed.
-        interval: 95 % interval of ``mean`` over photos, see
-            :func:`~mmspd.evaluation.comparison.bootstrap_interval`; it says nothing about seeds.
+        seeds: Number of seeds that both variants were trained with.
+        mean: Mean difference of PSNR in dB.
+        std: Standard deviation, over the seeds, of the mean difference in dB. None for one seed.
+        interval: 95 % interval of ``mean`` in dB. It resamples the photos and does not cover the
+            seeds; see :func:`~mmspd.evaluation.comparison.bootstrap_interval`.
     """
 
     seeds: int
@@ -47,15 +54,18 @@ class Gain(NamedTuple):
 
 
 def load_records(results: Path, first: Sequence[str], only: bool = False) -> Records:
-    """Read the records of all runs that are done below a study's results.
+    """Read the records of all finished runs of a study.
 
     Args:
-        results: Folder of the results.
-        first: Variants that come first, in their order.
-        only: Leave the others out.
+        results: Folder of the study's results.
+        first: Variants that come first, in this order.
+        only: Whether to leave out all other variants.
+
+    Returns:
+        Records by variant and seed.
 
     Raises:
-        UserError: One of those variants has no result.
+        UserError: A variant in ``first`` has no finished run.
     """
     records: Records = {}
     for path in sorted(results.glob(f'*/seed*/{RECORD_NAME}')):
@@ -64,10 +74,10 @@ def load_records(results: Path, first: Sequence[str], only: bool = False) -> Rec
             records.setdefault(record['variant'], {})[record['seed']] = record
     missing = [variant for variant in first if variant not in records]
     if missing:
-        held = ', '.join(records) or 'no run that is done'
+        held = ', '.join(records) or 'no finished run'
         raise UserError(
-            f"'{results}' has no result of '{missing[0]}' (it holds {held}): run that variant, or "
-            'choose others with --reference and --only'
+            f"'{results}' has no result of '{missing[0]}' (it holds {held}); run the variant, or "
+            'choose others with --reference and --only.'
         )
     return {**{variant: records[variant] for variant in first}, **({} if only else records)}
 
@@ -81,13 +91,13 @@ def paired_gain(
     """Compare two variants on a test set, image by image and seed by seed.
 
     Args:
-        reference: Records by seed.
-        other: Likewise.
+        reference: Records of the reference by seed.
+        other: Records of the other variant by seed.
         test: Name of the test set.
-        keys: The images to compare; by default all.
+        keys: Keys of the images to compare, by default all.
 
     Returns:
-        The gain in PSNR, None without a seed that both have.
+        The gain in PSNR, or None if the variants have no seed in common.
     """
     seeds = [seed for seed in reference if seed in other]
     if not seeds:
@@ -114,25 +124,24 @@ def _first(runs: Mapping[int, Record]) -> Record:
 
 
 def write_report(records: Records, out: Path, references: Sequence[str]) -> Path:
-    """Write ``README.md`` with the tables, and the plots that it shows.
+    """Write ``README.md`` with the tables and plots of a study.
 
     Args:
-        records: From :func:`load_records`.
-        out: Folder; it is made.
-        references: The variants that the others are compared with; they are the first of
-            ``records``.
+        records: Records from :func:`load_records`.
+        out: Output folder; it is created if needed.
+        references: Variants to compare the others with. They are the first of ``records``.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
         UserError: The runs were not tested on the same images.
     """
     _check_tests(records)
     parts = [
-        '# Results\n\nMean and standard deviation over the seeds. A gain over another variant is '
-        'paired by seed and image; its 95 % interval is over photos.',
+        f'# Results\n\n{_INTRODUCTION}',
         *_warnings(records),
+        f'## Variants\n\n{_COSTS}',
         _costs(records),
     ]
     for test in _first(records[references[0]])['tests']:
@@ -141,14 +150,18 @@ def write_report(records: Records, out: Path, references: Sequence[str]) -> Path
         parts += [_by_severity(records, test, reference) for reference in references]
         parts += [f'![Gain over the blurry image by severity]({plot})'] if plot else []
     _plot_curves(records, out / 'curves.png')
-    parts += ['## Learning curves', '![PSNR on part of val while training](curves.png)']
+    parts += ['## Learning curves', '![PSNR on part of val during training](curves.png)']
     page = out / 'README.md'
     write_text(page, '\n\n'.join(part for part in parts if part) + '\n')
     return page
 
 
 def _check_tests(records: Records) -> None:
-    """Refuse runs that were tested on other images than the first."""
+    """Raise an error if the runs were not all tested on the same images.
+
+    Raises:
+        UserError: A run was tested on other images than the first run.
+    """
     (first, expected), *others = [
         (f'{variant} seed {seed}', record['tests'])
         for variant, runs in records.items()
@@ -158,11 +171,11 @@ def _check_tests(records: Records) -> None:
         try:
             check_images(result['images'], tests.get(test, {}).get('images', []))
         except UserError as error:
-            raise UserError(f'{first} and {run} cannot be compared on {test}: {error}') from error
+            raise UserError(f'Cannot compare {first} and {run} on {test}: {error}') from error
 
 
 def _warnings(records: Records) -> List[str]:
-    """Name the runs that did not see the same data as the reference's."""
+    """Return a warning that names the runs with other training batches than the reference."""
     reference = next(iter(records))
     expected = {seed: record.get('batches') for seed, record in records[reference].items()}
     differing = [
@@ -173,11 +186,14 @@ def _warnings(records: Records) -> List[str]:
     ]
     if not differing:
         return []
-    return [f'**Not trained on the same batches as {reference}: {", ".join(differing)}.**']
+    return [
+        f'**These runs were not trained on the same batches as {reference}: '
+        f'{", ".join(differing)}.**'
+    ]
 
 
 def _costs(records: Records) -> str:
-    """Tabulate what the variants are, cost and learned."""
+    """Tabulate the variants, their cost and their prior loss."""
     rows = []
     for variant, runs in records.items():
         record = _first(runs)
@@ -200,12 +216,12 @@ def _costs(records: Records) -> str:
                 ' to '.join(prior) or '-',
             ]
         )
-    header = ['variant', 'what it is', 'seeds', 'steps', 'M parameters', 'GMAC at 256x256']
+    header = ['variant', 'description', 'seeds', 'steps', 'M parameters', 'GMAC at 256x256']
     return text_table([*header, 'minutes', 'prior loss'], rows)
 
 
 def _results(records: Records, test: str, references: Sequence[str]) -> str:
-    """Tabulate the metrics on a test set and the gains over the references."""
+    """Tabulate the metrics on a test set, and the gains over the references."""
     rows = []
     for variant, runs in records.items():
         metrics = [record['tests'][test]['metrics'] for record in runs.values()]
@@ -220,18 +236,21 @@ def _results(records: Records, test: str, references: Sequence[str]) -> str:
     header = ['variant', 'PSNR', 'SSIM']
     for reference in references:
         header += [f'gain over {reference}', '95 % interval']
-    summary = f'{len(blurry["images"])} images, {blurry["metrics"]["PSNR-input"]:.2f} dB blurry.'
-    return f'{summary}\n\n{text_table(header, rows)}'
+    caption = (
+        f'{len(blurry["images"])} images. The PSNR of the blurry images is '
+        f'{blurry["metrics"]["PSNR-input"]:.2f} dB.'
+    )
+    return f'{caption}\n\n{text_table(header, rows)}'
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
-    """Write mean and standard deviation over the seeds."""
+    """Format the mean and the standard deviation over the seeds."""
     mean = f'{np.mean(values):.{digits}f}'
     return f'{mean} ± {np.std(values, ddof=1):.{digits}f}' if len(values) > 1 else mean
 
 
 def _gain_cells(gain: Optional[Gain]) -> List[str]:
-    """Write a gain and its interval."""
+    """Format a gain and its interval."""
     if gain is None:
         return ['-', '-']
     spread = '' if gain.std is None else f' ± {gain.std:.3f}'
@@ -242,12 +261,12 @@ def _gain_cells(gain: Optional[Gain]) -> List[str]:
 
 
 def _by_severity(records: Records, test: str, reference: str) -> str:
-    """Tabulate the gain over a reference by severity."""
+    """Tabulate the gains over a reference by severity of the blur."""
     others = [variant for variant in records if variant != reference]
     images = _first(records[reference])['tests'][test]['images']
     groups: Dict[str, List[str]] = {name: [] for name in (*SEVERITIES, 'unknown')}
     for image in images:
-        for (group,) in _grouped([image]).values():  # an image alone makes one group
+        for (group,) in _grouped([image]).values():  # a single image is in a single group
             groups.setdefault(group['name'], []).append(image['key'])
     groups = {name: keys for name, keys in groups.items() if keys}
     if not groups or not others:
@@ -260,17 +279,18 @@ def _by_severity(records: Records, test: str, reference: str) -> str:
         ]
         rows.append([f'`{variant}`', *('; '.join(_gain_cells(gain)) for gain in gains)])
     columns = [f'{name} (n = {len(keys)})' for name, keys in groups.items()]
-    return text_table([f'gain over {reference}', *columns], rows)
+    caption = f'Gain over {reference} and its 95 % interval, by severity of the blur:'
+    return f'{caption}\n\n{text_table([f"gain over {reference}", *columns], rows)}'
 
 
 def _grouped(images: Sequence[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]]:
-    """Group images by their recorded severity, else by their blur extent; empty without both."""
+    """Group images by their recorded severity, or else by their blur extent, if either is known."""
     groupings = group_by_severity(images)
     return next(({name: groupings[name]} for name in _GROUPINGS if name in groupings), {})
 
 
 def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
-    """Draw the gain over the blurry image by severity; return the picture's name."""
+    """Plot the gain over the blurry image by severity and return the name of the plot."""
     groups = {variant: _grouped(_mean_images(runs, test)) for variant, runs in records.items()}
     if not any(groups.values()):
         return None
@@ -289,7 +309,7 @@ def _mean_images(runs: Mapping[int, Record], test: str) -> List[Dict[str, Any]]:
 
 
 def _plot_curves(records: Records, path: Path) -> None:
-    """Draw the learning curves: the mean over the seeds, and between which values they lie."""
+    """Plot the learning curves: the mean and the range over the seeds."""
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.add_subplot()
     axes.set_prop_cycle(cycler(linestyle=['-', '--', ':', '-.']) * rcParams['axes.prop_cycle'])

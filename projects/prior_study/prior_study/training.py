@@ -1,4 +1,4 @@
-"""One run of a study: train a variant on a seed, then test it on every test set."""
+"""Runs one row of a study: trains a variant with a seed and tests it on every test set."""
 
 import copy
 import fcntl
@@ -28,13 +28,18 @@ __all__ = ['check_record', 'run_row', 'weights_of']
 
 
 def check_record(study: Study, row: Row, results: Path) -> Dict[str, Any]:
-    """Read the record of a run and make sure that it is one of the same config.
+    """Read the record of a run and check that its config has not changed.
+
+    Args:
+        study: The study.
+        row: Variant and seed.
+        results: Folder of the study's results.
 
     Returns:
-        The record. A run that failed before its first epoch was over counts as not begun.
+        The record. A run that failed during its first epoch counts as not begun.
 
     Raises:
-        UserError: The study's file, or a config it names, has changed since.
+        UserError: The study's file or a base config has changed since the run.
     """
     folder = row.folder(results)
     record = read_record(folder)
@@ -42,27 +47,27 @@ def check_record(study: Study, row: Row, results: Path) -> Dict[str, Any]:
         return dict(status=NOT_BEGUN)
     if record['status'] != NOT_BEGUN and record['config'] != digest_of(study.config(row)):
         raise UserError(
-            f"'{folder}' was made by another config of {row}: delete that folder to run it again, "
-            'or choose another --out'
+            f"'{folder}' was made by another config of {row}; delete the folder to run it again, "
+            'or choose another --out.'
         )
     return record
 
 
 def run_row(study: Study, row: Row, results: Path, deadline: float) -> Dict[str, Any]:
-    """Train and test a variant, going on where an earlier call was stopped.
+    """Train and test a variant, or continue a stopped run.
 
     Args:
         study: The study.
-        row: The run.
-        results: Folder of the study's results; all files are written below it.
-        deadline: Time, as ``time.time()`` counts, at which to stop after an epoch.
+        row: Variant and seed.
+        results: Folder of the study's results. All files are written below it.
+        deadline: Time to stop, in seconds since 1970. The run stops after an epoch.
 
     Returns:
-        The record of the run; its ``status`` is ``'done'``, ``'stopped'`` by the deadline or
-        ``'failed'``, with the reason as ``error``.
+        The record of the run. Its ``status`` is ``'done'``, ``'stopped'`` (by the deadline) or
+        ``'failed'``. A failed run has an ``error``.
 
     Raises:
-        UserError: Another process runs it, or its config has changed.
+        UserError: Another process runs the row, or its config has changed.
     """
     folder = row.folder(results)
     with _locked(folder):
@@ -78,7 +83,7 @@ def run_row(study: Study, row: Row, results: Path, deadline: float) -> Dict[str,
             record['status'] = DONE if done else 'stopped'
         except UserError as error:
             record.update(status='failed', error=sentence_of(error))
-        except Exception as error:  # the other runs go on; the log has the traceback
+        except Exception as error:  # other runs must continue; the log gets the traceback
             traceback.print_exc()
             record.update(status='failed', error=f'{type(error).__name__}: {error}')
         write_record(folder, record)
@@ -87,20 +92,22 @@ def run_row(study: Study, row: Row, results: Path, deadline: float) -> Dict[str,
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder."""
+    """Lock the folder of a run against other processes."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / '.lock', 'w') as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"'{folder}' is being run by another process: wait for it") from error
+            raise UserError(
+                f"Another process runs '{folder}'; wait until it has finished."
+            ) from error
         yield
 
 
 def _train_and_test(
     study: Study, row: Row, results: Path, record: Dict[str, Any], deadline: float
 ) -> bool:
-    """Fill the record; return whether the run came to its end."""
+    """Train, test and fill the record; return whether all was completed."""
     folder, variant = row.folder(results), study.variant(row.variant)
     config = study.config(row)
     record.update(
@@ -133,7 +140,7 @@ def _train_and_test(
 def _train(
     config: Config, folder: Path, record: Dict[str, Any], deadline: float, start: Optional[str]
 ) -> bool:
-    """Train from the newest checkpoint, or from the start; return whether it came to its end."""
+    """Train, from the newest checkpoint if there is one; return whether it was completed."""
     config = copy.deepcopy(config)
     config.resume = True
     config.default_hooks.checkpoint.start_from = start
@@ -145,13 +152,17 @@ def _train(
 
 
 def weights_of(row: Row, results: Path) -> str:
-    """Return the last checkpoint of a run.
+    """Return the path of the last checkpoint of a run.
+
+    Args:
+        row: Variant and seed.
+        results: Folder of the study's results.
 
     Raises:
-        UserError: The run is not done, or its checkpoint is gone.
+        UserError: The run is not done, or its checkpoint does not exist.
     """
     if read_record(row.folder(results))['status'] != DONE:
-        raise UserError(f'{row} must be trained before: run it too')
+        raise UserError(f"The run '{row}' is not done; run it first.")
     return _last_checkpoint(row.folder(results))
 
 
@@ -159,14 +170,16 @@ def _last_checkpoint(folder: Path) -> str:
     """Return the newest checkpoint in the folder of a run."""
     path = find_resumable(folder)
     if path is None:
-        raise UserError(f"the checkpoint in '{folder}' is gone: delete the folder and run it again")
+        raise UserError(
+            f"'{folder}' holds no readable checkpoint; delete the folder and run it again."
+        )
     return path
 
 
 def _test(
     config: Config, checkpoint: str, dataset: Dict[str, Any], folder: Path, hooks: List[Hook]
 ) -> Dict[str, Any]:
-    """Test a checkpoint; return the :class:`Result` as plain values."""
+    """Test a checkpoint and return the :class:`Result` as plain values."""
     config = copy.deepcopy(config)
     config.load_from = checkpoint
     config.test_dataloader.dataset = dataset
@@ -177,20 +190,20 @@ def _test(
     runner.test()
     result = asdict(Result.load(folder))
     for image in result['images']:
-        del image['blurry'], image['sharp']  # paths on this machine
+        del image['blurry'], image['sharp']  # paths of this machine
     return result
 
 
 def _far_apart(name: str, dataset: Dict[str, Any], batch: int) -> Dict[str, Any]:
-    """Order a test set such that a batch's images come from all over it.
+    """Reorder a test set so that the images of a batch come from distant parts of the set.
 
-    Neighbors show the same photo at another severity, or the same scene a moment later.
+    Neighbors in the set show the same photo at another severity, or the next frame of a scene.
     """
     images = len(DATASETS.build(dataset))
     if batch < 2 or images % batch:
         raise UserError(
-            f'shuffle swaps the priors of the images of a batch, but {name} has {images} of them '
-            f'and test_dataloader.batch_size is {batch}: let it divide that number'
+            f'test_dataloader.batch_size={batch} does not fit shuffle, because {name} has '
+            f'{images} images; choose a divisor of {images} above 1.'
         )
     step = images // batch
     order = [place + turn * step for place in range(step) for turn in range(batch)]
@@ -198,14 +211,14 @@ def _far_apart(name: str, dataset: Dict[str, Any], batch: int) -> Dict[str, Any]
 
 
 class _ShufflePrior(Hook):
-    """Show the restorer the prior of another image of the batch."""
+    """Gives the restorer the prior of another image of the batch."""
 
     def before_test(self, runner: Any) -> None:
-        """Turn the priors of every batch by one image."""
+        """Register a hook that shifts the priors of each batch by one image."""
         if not hasattr(runner.model.generator, 'prior'):
-            raise UserError('shuffle needs a guided variant: a plain restorer has no prior')
-        runner.model.generator.prior.register_forward_hook(_turn)
+            raise UserError('The variant under shuffle has no prior; choose a guided variant.')
+        runner.model.generator.prior.register_forward_hook(_shift)
 
 
-def _turn(module: torch.nn.Module, inputs: Any, prior: List[torch.Tensor]) -> List[torch.Tensor]:
+def _shift(module: torch.nn.Module, inputs: Any, prior: List[torch.Tensor]) -> List[torch.Tensor]:
     return [level.roll(1, 0) for level in prior]

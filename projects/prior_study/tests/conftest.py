@@ -1,4 +1,4 @@
-"""A tiny study: MIMO-UNets of a few thousand weights on pairs of 32x32 pixels."""
+"""Fixtures of a tiny study: MIMO-UNets of a few thousand weights on pairs of 32x32 pixels."""
 
 import pytest
 from conftest import (  # noqa: F401  fixtures of the suite
@@ -42,7 +42,7 @@ order = [dict(variants=['plain', 'guided'], seeds=[0, 1]), dict(variants=['shuff
 
 @pytest.fixture
 def write_study(write_config, tmp_path):
-    """Return a function that writes the study, with Python text appended, and returns its path."""
+    """A function that writes the study with some Python appended, and returns its path."""
 
     def write(extra=''):
         write_config(TESTS, 'plain.py')

@@ -1,4 +1,4 @@
-"""What a study's file says, and the config of each of its runs."""
+"""The file of a study, and the config of each run."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mmspd.registry import build_model
 MAIN = Path(__file__).resolve().parents[1] / 'configs' / 'main.py'
 
 
-def test_rows_come_in_order_of_value(study):
+def test_rows_are_in_the_order_of_the_study(study):
     rows = [str(row) for row in study.rows()]
     assert rows == [
         *('plain seed 0', 'guided seed 0', 'plain seed 1', 'guided seed 1', 'shuffled seed 0')
@@ -20,7 +20,7 @@ def test_rows_come_in_order_of_value(study):
     assert [str(row) for row in study.rows(['guided'])] == ['guided seed 0', 'guided seed 1']
     assert study.rows(['wide']) == [Row('wide', 0)]
     assert study.rows(['plain'], [3, 5]) == [Row('plain', 3), Row('plain', 5)]
-    with pytest.raises(UserError, match="no variant 'gided', only plain, seven, wide, guided"):
+    with pytest.raises(UserError, match="no variant 'gided'; choose from plain, seven, wide"):
         study.rows(['gided'])
 
 
@@ -35,11 +35,11 @@ def test_a_variant_is_its_base_with_the_changes_and_the_budget(study):
     assert same[0] == same[1]
 
 
-def test_a_width_is_matched_to_anothers_cost(study):
+def test_a_width_is_matched_to_the_cost_of_another_variant(study):
     assert study.config(Row('wide', 0)).model.generator.base == 7
 
 
-def test_the_digest_tells_configs_apart_but_not_places(study):
+def test_the_digest_depends_on_the_config_but_not_on_folders(study):
     configs = [study.config(Row('guided', 0)) for _ in range(4)]
     configs[1].work_dir = configs[1].checkpoints = 'elsewhere'
     configs[1].train_dataloader.dataset.data_root = '/other/place'
@@ -53,11 +53,11 @@ def test_the_digest_tells_configs_apart_but_not_places(study):
 @pytest.mark.parametrize(
     ('extra', 'message'),
     [
-        ('del order', 'it lacks order'),
+        ('del order', 'has no order; add it'),
         ("variants[6]['start_from'] = 'none'", "no variant 'none'"),
-        ("variants[0]['sed'] = 1", "the variant 'plain' has the key 'sed'; choose from about"),
-        ("variants[0]['length'] = 0.3", 'length=0.3 times 2 epochs; let that be'),
-        ("variants[5]['base'] = 'plain.py'", "'shuffled' needs base or shuffle"),
+        ("variants[0]['sed'] = 1", "'plain' has an unknown key 'sed'; choose from about"),
+        ("variants[0]['length'] = 0.3", 'length=0.3, which is not a whole number of epochs'),
+        ("variants[5]['base'] = 'plain.py'", "'shuffled' has both base and shuffle"),
         ("variants[0]['options'] = {'model': {}, 'model.x': 5}", "changes 'model' and parts of it"),
     ],
 )
@@ -66,7 +66,7 @@ def test_mistakes_in_the_file_end_in_one_sentence(write_study, extra, message):
         Study(write_study(extra + '\n'))
 
 
-def test_the_panning_study_differs_in_data_and_length_alone():
+def test_the_panning_study_differs_only_in_data_and_length():
     main, panning = Study(str(MAIN)), Study(str(MAIN.with_name('panning.py')))
     assert set(main.variants) == set(panning.variants)
     config = panning.config(Row('net6', 0))
@@ -84,7 +84,7 @@ def test_the_panning_study_differs_in_data_and_length_alone():
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['main', 'restorers'])
-def test_every_variant_can_be_built_is_ordered_and_unlike_the_others(name):
+def test_every_variant_can_be_built_is_in_the_order_and_is_unique(name):
     init_default_scope('mmagic')
     study = Study(str(MAIN.with_name(f'{name}.py')))
     names_by_digest = {}

@@ -1,4 +1,4 @@
-"""The fit and the effect of a prior, against the same computed with numpy."""
+"""The fit and the effect of a prior, compared with an independent computation in NumPy."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ model['prior_loss'] = dict(type='mmspd.PriorDistillationLoss', normalize={normal
 
 
 def explained(target, prediction):
-    """1 - unexplained variance / variance, from all pixels at once."""
+    """Return 1 - unexplained variance / variance over all pixels."""
     error = ((prediction - target) ** 2).sum()
     return 1 - error / ((target - target.mean(0)) ** 2).sum()
 
@@ -39,7 +39,7 @@ def config_with(write_config, weights, normalize=False):
 
 @DATASETS.register_module()
 class GradedPairs(PairedFolderDataset):
-    """Pairs of which the first is mildly blurred and the others are severely."""
+    """Pairs with mild blur in the first pair and severe blur in the others."""
 
     def get_data_info(self, idx):
         return dict(super().get_data_info(idx), severity='severe' if idx else 'mild')
@@ -75,7 +75,7 @@ def test_the_fit_is_the_explained_share_of_the_variance(write_config, tmp_path, 
 
 
 def features_by_hand(model, pair):
-    """Features (pixels, C) by level: teacher of sharp, prior, teacher of blurry."""
+    """Return features (pixels, C) by level: teacher (sharp), prior, teacher (blurry)."""
     blurry, sharp = (
         img[None].float() / 255 for img in (pair['inputs'], pair['data_samples'].gt_img)
     )
@@ -118,10 +118,10 @@ def test_the_effect_is_the_mean_of_the_views_of_the_images(write_config, tmp_pat
         assert effect.mu_spread[name] == pytest.approx(spread, rel=1e-4)
 
 
-def test_a_variant_without_a_teacher_that_is_kept_is_refused(write_config):
+def test_a_variant_without_a_saved_teacher_is_refused(write_config):
     config = config_with(write_config, 'random')
-    with pytest.raises(UserError, match='net.pth: there is a teacher of random weights to compare'):
+    with pytest.raises(UserError, match='net.pth has a teacher of random weights, so the fit'):
         fit_of_prior(config, 'net.pth', {})
     del config.model.teacher
-    with pytest.raises(UserError, match='there is no teacher'):
+    with pytest.raises(UserError, match='has no teacher'):
         fit_of_prior(config, 'net.pth', {})

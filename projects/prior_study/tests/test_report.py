@@ -1,4 +1,4 @@
-"""The report of a study, from records with known numbers."""
+"""The report of a study, made from records with known numbers."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def record(variant, seed, psnr, status='done', batch='a'):
 
 @pytest.fixture
 def results(tmp_path):
-    """Plain ones of two seeds; guided ones better by 1 and 2 dB, by 3 more on severe blur."""
+    """Two seeds of net0, and net6 better by 1 and 2 dB, and by 3 dB more on severe blur."""
     rng = np.random.default_rng(0)
     for seed in (0, 1):
         plain = 22 + rng.random(len(KEYS))
@@ -56,7 +56,7 @@ def results(tmp_path):
 def test_gains_are_paired_by_seed_and_image(results):
     records = load_records(results, ['net0'])
     gain = paired_gain(records['net0'], records['net6'], 'kodak')
-    assert gain.seeds == 2  # the third has no partner
+    assert gain.seeds == 2  # the third seed of net6 has no partner
     assert gain.mean == pytest.approx(2.5)
     assert gain.std == pytest.approx(2**-0.5)
     per_image = np.array([1.5 + 3 * key.endswith('2') for key in KEYS])
@@ -72,18 +72,18 @@ def test_the_page_holds_the_numbers_and_the_plots(results, tmp_path):
     assert list(records) == ['net0', 'net6']  # net5 is not done
     page = write_report(records, tmp_path / 'report', ['net0'])
     text = page.read_text()
-    assert '24 images, 20.00 dB blurry' in text
+    assert '24 images. The PSNR of the blurry images is 20.00 dB.' in text
     assert '+2.500 ± 0.707' in text
     assert 'severe (n = 8)' in text
     assert '+4.500 ± 0.707' in text
     assert '2.0000 to 2.0000' in text
-    assert 'Not trained on the same batches' not in text
+    assert 'not trained on the same batches' not in text
     for name in ('curves.png', 'severity_kodak.png'):
         assert f'({name})' in text
         assert (page.parent / name).read_bytes().startswith(b'\x89PNG')
 
 
-def test_there_may_be_two_references(results, tmp_path):
+def test_a_report_with_two_references(results, tmp_path):
     write_record(results / 'wide' / 'seed0', record('wide', 0, [23.0] * 24))
     records = load_records(results, ['net0', 'wide'])
     assert list(records) == ['net0', 'wide', 'net6']
@@ -95,14 +95,14 @@ def test_there_may_be_two_references(results, tmp_path):
     gain = paired_gain(records['wide'], records['net6'], 'kodak')
     cells = [cells[column].strip() for cells in tables if len(cells) == len(header)]
     assert cells[2:] == [cells[2], '-', f'{gain.mean:+.3f}']
-    assert sum('gain over' in cells[1] for cells in tables) == 2  # by severity
+    assert sum('gain over' in cells[1] for cells in tables) == 2  # the tables by severity
 
 
 def test_results_on_other_images_are_refused(results, tmp_path):
     odd = record('odd', 0, [22.0] * 24)
     odd['tests']['kodak']['images'][3]['PSNR-input'] = 19.0
     write_record(results / 'odd' / 'seed0', odd)
-    message = r"net0 seed 0 and odd seed 0 cannot be compared on kodak: the blurry image 'photo1/0'"
+    message = r"Cannot compare net0 seed 0 and odd seed 0 on kodak: .*'photo1/0'"
     with pytest.raises(UserError, match=message):
         write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
 
@@ -110,12 +110,13 @@ def test_results_on_other_images_are_refused(results, tmp_path):
 def test_other_batches_are_reported(results, tmp_path):
     write_record(results / 'odd' / 'seed0', record('odd', 0, [22.0] * 24, batch='b'))
     page = write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
-    assert '**Not trained on the same batches as net0: odd seed 0.**' in page.read_text()
+    warning = '**These runs were not trained on the same batches as net0: odd seed 0.**'
+    assert warning in page.read_text()
 
 
 def test_a_missing_reference_and_a_damaged_record_end_in_one_sentence(results):
     with pytest.raises(UserError, match=r"no result of 'net7' \(it holds net0, net6"):
         load_records(results, ['net0', 'net7'])
     (results / 'net6' / 'seed0' / 'result.json').write_text('{')
-    with pytest.raises(UserError, match='is damaged: delete its folder'):
+    with pytest.raises(UserError, match='is damaged; delete its folder'):
         load_records(results, ['net0'])

@@ -1,4 +1,4 @@
-"""The commands of the study, as a user runs them."""
+"""The commands of the study."""
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_study, tmp_
     assert code == 1
     assert 'broken seed 0: failed: ' in output
     assert 'net0 seed 0: done, 3 steps' in output
-    assert "1 of 3 runs are done, in '" in output
+    assert '1 of 3 runs are done; ' in output
     before = read_record(out / 'net0' / 'seed0')
 
     code, output = run_tool(PROJECT + '/run.py', study, '--out', out, '--only', 'net0')
@@ -39,7 +39,7 @@ def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_study, tmp_
     assert 'Traceback' not in output
 
     code, output = run_tool(PROJECT + '/report.py', out, '--out', tmp_path / 'report')
-    assert (code, 'the report of 1 runs of 1 variants' in output) == (0, True)
+    assert (code, 'is the report of 1 runs of 1 variants.' in output) == (0, True)
     assert (tmp_path / 'report' / 'README.md').is_file()
     code, output = run_tool(
         PROJECT + '/report.py', out, '--out', tmp_path / 'report', '--only', 'net9'
@@ -67,13 +67,14 @@ def test_data_has_every_severity_of_every_photo_and_is_packed(run_tool, pairs_ro
         )
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         assert [info['severity'] for info in infos] == ['mild', 'moderate', 'severe'] * 2
-        assert {(i['place'].height, i['place'].width) for i in infos} == {(40, 60)}  # all lying
+        # portrait photos are turned
+        assert {(i['place'].height, i['place'].width) for i in infos} == {(40, 60)}
     real = PairedFolderDataset(str(pairs_root / 'val'), packed=str(out / 'packs' / 'real'))
     assert len(real) == 2
 
     code, output = run_tool(PROJECT + '/data.py', out, *arguments[:4], '--scale', 2)
-    assert (code, '--scale is above 0 and at most 1, 2.0 is not' in output) == (1, True)
+    assert (code, '--scale is 2.0; choose a number' in output) == (1, True)
     code, output = run_tool(
         PROJECT + '/data.py', out, *arguments, '--test', f'val={photos / "test"}'
     )
-    assert (code, "two sets are called 'val'" in output) == (1, True)
+    assert (code, "Two sets have the name 'val'" in output) == (1, True)

@@ -1,4 +1,4 @@
-"""A run of a study: what it records, and that stopping, resuming and repeating change nothing."""
+"""A run of a study: its record, and that a stop and a restart do not change the numbers."""
 
 import json
 import math
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.slow
 
 
 def numbers(record):
-    """All of a record that must not depend on how the run went."""
+    """Return the parts of a record that must not depend on interruptions."""
     epochs = [{k: v for k, v in e.items() if k != 'seconds'} for e in record['epochs']]
     images = {name: test['images'] for name, test in record['tests'].items()}
     return json.dumps([epochs, record['curve'], record['batches'], images])
 
 
-def test_a_stopped_run_goes_on_to_the_same_numbers(study, tmp_path):
+def test_a_stopped_run_continues_to_the_same_numbers(study, tmp_path):
     whole = run_row(study, GUIDED, tmp_path / 'a', FOREVER)
     assert whole['status'] == 'done'
     assert [epoch['step'] for epoch in whole['epochs']] == [3, 6]
@@ -37,21 +37,21 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(study, tmp_path):
 
     stopped = run_row(study, GUIDED, tmp_path / 'b', 0)
     assert (stopped['status'], len(stopped['epochs'])) == ('stopped', 1)
-    # as if the run had been killed between checkpoint and validation
+    # the run is killed between a checkpoint and its validation
     record = read_record(GUIDED.folder(tmp_path / 'b'))
     record['curve'].clear()
     GUIDED.folder(tmp_path / 'b').joinpath('result.json').write_text(json.dumps(record))
     resumed = run_row(study, GUIDED, tmp_path / 'b', FOREVER)
     assert numbers(resumed) == numbers(whole)
 
-    # a finished run is never repeated, a changed one is not mixed with it
+    # a finished run is not repeated, and results of another config are refused
     assert run_row(study, GUIDED, tmp_path / 'b', FOREVER) == resumed
     shuffled = run_row(study, Row('shuffled', 0), tmp_path / 'b', FOREVER)
     assert 'curve' not in shuffled
     assert shuffled['tests']['val']['images'] != resumed['tests']['val']['images']
     changed = tmp_path / 'guided.py'
     changed.write_text(changed.read_text() + "optim_wrapper['optimizer']['lr'] = 1e-5\n")
-    with pytest.raises(UserError, match='another config of guided seed 0: delete that folder'):
+    with pytest.raises(UserError, match='another config of guided seed 0; delete the folder'):
         run_row(Study(study.path), GUIDED, tmp_path / 'b', FOREVER)
 
 
@@ -60,7 +60,7 @@ def test_the_last_point_of_an_odd_length_is_not_lost(study, tmp_path):
     study.epochs = 3
     whole = run_row(study, row, tmp_path, FOREVER)
     assert [point['epoch'] for point in whole['curve']] == [2, 3]
-    # as if the run had been killed between the last checkpoint and the last validation
+    # the run is killed between the last checkpoint and the last validation
     record = dict(whole, status='running', tests={}, curve=whole['curve'][:1])
     write_record(row.folder(tmp_path), record)
     assert run_row(study, row, tmp_path, FOREVER)['curve'] == whole['curve']
@@ -75,7 +75,7 @@ def test_all_variants_see_the_same_batches_and_failures_are_recorded(study, tmp_
     assert broken['status'] == 'failed'
     assert 'none' in broken['error']
     missing = run_row(study, Row('shuffled', 0), tmp_path, FOREVER)
-    assert missing['error'] == 'guided seed 0 must be trained before: run it too'
+    assert missing['error'] == "The run 'guided seed 0' is not done; run it first."
 
 
 def test_swapped_priors_come_from_another_part_of_the_test_set(monkeypatch):
@@ -85,5 +85,5 @@ def test_swapped_priors_come_from_another_part_of_the_test_set(monkeypatch):
     for start in range(0, 12, 4):
         batch = order[start : start + 4]
         assert all(abs(a - b) >= 3 for a in batch for b in batch if a != b)
-    with pytest.raises(UserError, match='val has 12 of them and test_dataloader.batch_size is 5'):
+    with pytest.raises(UserError, match='batch_size=5 does not fit shuffle, because val has 12 '):
         training._far_apart('val', dict(type='Pairs'), 5)
