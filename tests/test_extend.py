@@ -12,6 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = REPOSITORY / 'docs' / 'extend.md'
 
+
 def blocks():
     """The Python blocks of the page that start with the name of a file, by that name."""
     found = re.findall(r'(?s)```python\n# (\S+\.py)\n(.*?)```', PAGE.read_text())
