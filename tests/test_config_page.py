@@ -41,7 +41,7 @@ GIVEN = {
     'mmspd.BlurSpec': {'severity'},
     'mmspd.BlurSeverity': {'collect_device', 'prefix'},  # the page has them for all metrics
 }
-#: Parts of teachers, and what wraps a restorer of another project by itself.
+#: Parts of teachers, and the wrapper that `seams` adds by itself.
 LEFT_OUT = {'mmspd.ESPNetv2', 'mmspd.ESPNetv2Backbone', 'mmspd.HookSeams'}
 
 
@@ -143,7 +143,7 @@ def test_the_page_has_the_variables_of_the_configs():
 
 
 def test_the_page_has_the_hooks_of_the_runtime():
-    table = PAGE.partition('| name | type | what it does |')[2].partition('\n\n')[0]
+    table = PAGE.partition('| name | type | task |')[2].partition('\n\n')[0]
     page = dict(re.findall(r'^\| `(\w+)`(?:, off)? \| `([\w.]+)` \|', table, re.MULTILINE))
     scope = {}
     exec((REPOSITORY / 'configs' / '_base_' / 'default_runtime.py').read_text(), scope)
