@@ -140,9 +140,11 @@ class Page:
         self._before = os.getcwd()
         shutil.copytree(template().name, self.folder)
         os.chdir(self.folder)
+        sys.path.insert(0, str(self.folder))  # as the pages' `export PYTHONPATH=$PWD` does
         return self
 
     def __exit__(self, *error):
+        sys.path.remove(str(self.folder))
         os.chdir(self._before)
 
     def run(self, block):
@@ -176,7 +178,7 @@ class Page:
         """Expand variables and patterns as the shell does."""
         expanded = []
         for word in words:
-            for name, value in self.environment.items():
+            for name, value in {'PWD': str(self.folder), **self.environment}.items():
                 word = word.replace(f'${name}', value)
             expanded += sorted(glob.glob(word)) if '*' in word else [word]
         return expanded

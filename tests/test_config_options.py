@@ -15,7 +15,7 @@ from mmspd.utils.launch import add_cfg_options, read_config
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECIPES = REPOSITORY / 'configs' / 'spd'
 TABLES = {
-    REPOSITORY / 'README.md': '### What to change, and where',
+    REPOSITORY / 'docs' / 'config.md': '## Find an option',
     RECIPES / 'README.md': '## Where the paper leaves a choice',
 }
 
@@ -41,7 +41,7 @@ def read(recipe, *options):
 
 
 def value_of(config, key):
-    return reduce(lambda part, name: part.get(name), key.split('.'), config)
+    return reduce(lambda part, name: (part or {}).get(name), key.split('.'), config)
 
 
 def build(config):
@@ -55,6 +55,7 @@ OUTCOMES = {
     'model.channels_last': lambda m: m.memory_format is torch.channels_last,
     'model.compile': lambda m: m._compiled_generator.options is not False,
     'model.teacher.dtype': lambda m: str(m._teacher.get(torch.device('cpu')).dtype)[6:],
+    'model.load_official': lambda m: m.official_weights,
     'model.generator.with_cp': lambda m: m.generator.restorer.with_cp,
     'model.generator.detach_prior': lambda m: m.generator.detach_prior,
     'model.generator.prior.extractor.width': lambda m: m.generator.prior.channels[0],
