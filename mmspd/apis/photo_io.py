@@ -335,23 +335,29 @@ def _encode_tiff16(pixels: np.ndarray, tags: Dict[int, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def to_tensor(pixels: np.ndarray) -> Tensor:
+def to_tensor(pixels: np.ndarray, device: Union[str, torch.device] = 'cpu') -> Tensor:
     """Turn pixels, as :class:`Photo` has them, into a network's input.
+
+    Args:
+        pixels: ``(H, W, C)``, uint8 or uint16.
+        device: Where the input is made, of the pixels as they are stored.
 
     Returns:
         ``(1, 3, H, W)``, RGB, [0, 1], float32; three equal channels of gray, no alpha.
     """
-    color = pixels[..., :3] if pixels.shape[2] > 2 else np.repeat(pixels[..., :1], 3, axis=2)
-    planes = np.moveaxis(color, 2, 0).astype(np.float32, order='C')
-    planes /= np.iinfo(pixels.dtype).max
-    return torch.from_numpy(planes)[None]
+    color = pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
+    # copied: what Pillow decodes is read-only; and not every PyTorch has uint16
+    stored = np.array(color, np.uint8 if pixels.dtype == np.uint8 else np.int32, order='C')
+    planes = torch.from_numpy(stored).to(device).permute(2, 0, 1)
+    planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
+    return planes.div_(np.iinfo(pixels.dtype).max).expand(3, -1, -1)[None].contiguous()
 
 
 def like_pixels(restored: Tensor, pixels: np.ndarray) -> np.ndarray:
     """Turn a network's output back into pixels of the kind of its input.
 
     Args:
-        restored: ``(1, 3, H, W)``, RGB, about [0, 1]; overwritten to save memory.
+        restored: ``(1, 3, H, W)``, RGB, about [0, 1], on any device; overwritten to save memory.
         pixels: The input, ``(H, W, C)``.
 
     Returns:
@@ -360,6 +366,8 @@ def like_pixels(restored: Tensor, pixels: np.ndarray) -> np.ndarray:
     gray = pixels.shape[2] < 3
     planes = restored[0].mean(0, keepdim=True) if gray else restored[0]
     planes = planes.clamp_(0, 1).mul_(np.iinfo(pixels.dtype).max).round_()
+    # turned into whole numbers where it is, for fewer bytes to be moved
+    whole = planes.to(torch.uint8 if pixels.dtype == np.uint8 else torch.int32)
     output = pixels.copy()
-    output[..., : len(planes)] = np.moveaxis(planes.numpy(), 0, 2)
+    output[..., : len(planes)] = whole.permute(1, 2, 0).contiguous().cpu().numpy()
     return output
