@@ -193,10 +193,12 @@ def main(argv: List[str]) -> None:
         for config in configs:
             init_default_scope(config.get('default_scope', 'mmengine'))
             DATASETS.build(config.test_dataloader.dataset)
-    from mmspd.engine.runner import build_runner  # late: --help should not wait for it
+    # late: --help should not wait for it
+    from mmspd.engine.runner import build_runner, leave_distributed
 
     for config in configs:
         build_runner(config).test()
+    leave_distributed()
 
 
 if __name__ == '__main__':

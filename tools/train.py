@@ -97,11 +97,13 @@ def main(argv: List[str]) -> None:
                 'add the batch size that its learning rate is meant for'
             )
         config.auto_scale_lr.enable = True
-    from mmspd.engine.runner import build_runner  # late: --help should not wait for it
+    # late: --help should not wait for it
+    from mmspd.engine.runner import build_runner, leave_distributed
 
     runner = build_runner(config)
     warn_of_batch(config)
     runner.train()
+    leave_distributed()
 
 
 if __name__ == '__main__':
