@@ -254,10 +254,12 @@ def main(argv: List[str]) -> None:
         for config in configs:
             init_default_scope(config.get('default_scope', 'mmengine'))
             DATASETS.build(config.test_dataloader.dataset)
-    from mmspd.engine.runner import build_runner  # imported here, so that --help is fast
+    # imported here, so that --help is fast
+    from mmspd.engine.runner import build_runner, leave_distributed
 
     for config in configs:
         build_runner(config).test()
+    leave_distributed()
 
 
 if __name__ == '__main__':

@@ -117,11 +117,13 @@ def main(argv: List[str]) -> None:
                 'set it to the batch size for which the learning rate was chosen.'
             )
         config.auto_scale_lr.enable = True
-    from mmspd.engine.runner import build_runner  # imported here, so that --help is fast
+    # imported here, so that --help is fast
+    from mmspd.engine.runner import build_runner, leave_distributed
 
     runner = build_runner(config)
     warn_of_batch(config)
     runner.train()
+    leave_distributed()
 
 
 if __name__ == '__main__':

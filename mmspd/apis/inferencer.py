@@ -22,6 +22,7 @@ from mmspd.apis.photo_io import like_pixels, read_photo, to_tensor
 from mmspd.apis.video import VIDEO_SUFFIXES, read_video_info, restore_video
 from mmspd.errors import UserError
 from mmspd.models.tiling import TileNetwork, restore_images
+from mmspd.models.tiling.memory import free_memory
 from mmspd.utils.files import write_bytes
 from mmspd.utils.launch import check_file, read_config
 
@@ -34,6 +35,8 @@ Input = Union[str, Path, np.ndarray]
 # Blur moves light by a few pixels, so deblurring hardly changes the mean of a large cell. A cell is
 # about 64 pixels wide. A larger change of its mean than 0.3 (for images in [0, 1]) is a fault.
 _CELL, _LARGEST_CHANGE = 64, 0.3
+#: The part of an accelerator's memory that image and result may take; the tiles need the rest.
+_HELD_SHARE = 16
 
 
 class RestoreOptions(NamedTuple):
@@ -231,7 +234,7 @@ class DeblurInferencer:
                 reported = height * width * done // total
 
         try:
-            image = to_tensor(planes)
+            image = to_tensor(planes, self._place(height * width, options.memory_budget))
             restored = restore_images(self._network, image, progress=report, **options._asdict())
             _warn_of_implausible(image, restored)
             return like_pixels(restored, planes).reshape(pixels.shape)
@@ -243,6 +246,19 @@ class DeblurInferencer:
                 f'There is not enough memory for {width}x{height} pixels; set a smaller tile or '
                 'memory budget.'
             ) from error
+
+    def _place(self, count: int, memory_budget: Optional[int]) -> torch.device:
+        """Return where to hold an image of so many pixels, and its result.
+
+        Beside an accelerator the CPU takes longer for the steps around the network than that for
+        the network, so both are held there unless they are large for its memory.
+        """
+        device = self._network.device
+        if device.type == 'cpu':
+            return device
+        held = 2 * 3 * 4 * count
+        room = free_memory(device) if memory_budget is None else memory_budget
+        return device if held <= room // _HELD_SHARE else torch.device('cpu')
 
     def _restore_file(
         self, job: Job, options: RestoreOptions, progress: Callable[[int], None]

@@ -209,6 +209,23 @@ def test_convolutions_run_in_channels_last(inferencer):
     assert layouts[-1] == 1
 
 
+@pytest.mark.parametrize(
+    ('free', 'budget', 'where'),
+    [
+        (16 * 24 * 1000, None, 'cuda'),
+        (16 * 24 * 1000 - 1, None, 'cpu'),
+        (0, 16 * 24 * 1000, 'cuda'),
+        (10**12, 16 * 24 * 1000 - 1, 'cpu'),
+    ],
+)
+def test_an_accelerator_with_room_holds_the_image(inferencer, monkeypatch, free, budget, where):
+    """It is the quicker place for the steps around the network; its tiles need the rest."""
+    assert inferencer._place(10**9, None).type == 'cpu'
+    monkeypatch.setattr(inferencer._network, 'device', torch.device('cuda'))
+    monkeypatch.setattr(module, 'free_memory', lambda device: free)
+    assert inferencer._place(1000, budget).type == where
+
+
 @pytest.mark.parametrize('device', ['nonsense', 'cuda:99'])
 def test_devices_that_do_not_exist(config, device):
     with pytest.raises(UserError, match=f"The device '{device}' cannot be used"):

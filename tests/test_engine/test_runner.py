@@ -3,7 +3,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import convert_sync_batchnorm
 from timm.layers import BatchNormAct2d
-from torch import nn
+from torch import distributed, nn
 
 from mmspd.engine import runner
 from mmspd.errors import UserError
@@ -21,3 +21,10 @@ def test_sync_bn_that_would_remove_activations_is_refused():
 def test_slurm_without_an_accelerator_is_refused():
     with pytest.raises(UserError, match='--launcher slurm needs an accelerator'):
         runner.build_runner(Config(dict(launcher='slurm')))
+
+
+def test_a_process_group_is_left():
+    runner.leave_distributed()  # where there is none, nothing happens
+    distributed.init_process_group('gloo', store=distributed.HashStore(), rank=0, world_size=1)
+    runner.leave_distributed()
+    assert not distributed.is_initialized()

@@ -74,7 +74,14 @@ class AFF(nn.Module):
 
 
 def _nearest(x: Tensor, scale: float) -> Tensor:
-    """Resize by nearest neighbor, as every resize inside the official network."""
+    """Resize by nearest neighbor, the mode of every resize inside the official network.
+
+    The result has the type of ``x``. Autocast on CUDA makes it float32. That takes twice the
+    memory for the features of all levels at full resolution, and copied values are not more exact.
+    """
+    if x.is_cuda and torch.is_autocast_enabled():
+        with torch.autocast('cuda', enabled=False):
+            return F.interpolate(x, scale_factor=scale, mode='nearest')
     return F.interpolate(x, scale_factor=scale, mode='nearest')
 
 

@@ -135,8 +135,9 @@ def restore_images(
         for view, plan in zip(views, plans):
             for rows, columns, pixels in _restored_tiles(net, view, plan):
                 pixels = view.orientation.undo(pixels).to(images.device)
-                restored[view.source(rows, columns)] += pixels / len(views)
-                del pixels  # free the memory before the next tile
+                share = pixels / len(views) if len(views) > 1 else pixels
+                restored[view.source(rows, columns)] += share
+                del pixels, share  # free the memory before the next tile
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -190,10 +191,18 @@ def _explain_out_of_memory() -> Iterator[None]:
 def _restored_tiles(
     net: TileNetwork, view: _View, plan: Plan
 ) -> Iterator[Tuple[Span, Span, Tensor]]:
-    """Restore the tiles of a view, and yield their rows, columns and weighted pixels."""
+    """Restore the tiles of a view, and yield their rows, columns and weighted pixels.
+
+    A single tile has the weight 1 everywhere, so its weights are not computed.
+    """
     prior = None
     if plan.whole_prior:
         prior = net.compute_prior(net.load(view.part(*(Span(0, side) for side in view.size))))
+    if len(plan.rows) == len(plan.columns) == 1:
+        rows, columns = plan.rows[0], plan.columns[0]
+        (pixels,) = _restore_tiles(net, view, [(rows, columns)], prior)
+        yield rows, columns, crop_to(pixels, rows.stop, columns.stop)
+        return
     row_weights = dict(zip(plan.rows, fades(plan.rows)))
     column_weights = dict(zip(plan.columns, fades(plan.columns)))
     for places in _batches(plan):

@@ -1,6 +1,8 @@
 """Fixtures of a tiny study: MIMO-UNets of a few thousand weights on pairs of 32x32 pixels."""
 
 import pytest
+from prior_study.plan import Study
+
 from conftest import (  # noqa: F401  fixtures of the suite
     loggers_end_with_their_test,
     pairs_root,
@@ -11,7 +13,6 @@ from conftest import (  # noqa: F401  fixtures of the suite
     tested,
     write_config,
 )
-from prior_study.plan import Study
 
 TESTS = """
 test_dataloader = dict(val_dataloader, batch_size=2)

@@ -1,8 +1,11 @@
 """MIMO-UNet against facts of the official code and an independent functional implementation."""
 
 import torch
+import torch.nn.functional as F
 from restorer_contract import OwnRestorerContract
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mmspd.models.restorers.mimo_unet import _nearest
 from mmspd.registry import build_model
 
 
@@ -68,3 +71,16 @@ def test_dropout_drops_whole_channels_in_training_only():
     assert not torch.equal(network(img)[-1], network(img)[-1])
     network.eval()
     assert torch.equal(network(img)[-1], network(img)[-1])
+
+
+def test_resizing_keeps_the_type_under_autocast_on_cuda():
+    """Autocast on CUDA enlarges in float32; fake tensors show it without such a device."""
+    with FakeTensorMode():
+        feature = torch.empty(1, 4, 8, 8, device='cuda', dtype=torch.bfloat16)
+        torch.set_autocast_enabled(True)
+        try:
+            assert F.interpolate(feature, scale_factor=2.0).dtype == torch.float32
+            assert [_nearest(feature, scale).dtype for scale in (0.5, 2)] == 2 * [torch.bfloat16]
+            assert torch.is_autocast_enabled()
+        finally:
+            torch.set_autocast_enabled(False)
