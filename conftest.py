@@ -1,21 +1,32 @@
-"""Run the examples of the manual's pages and of the docstrings as tests."""
+"""Fixtures for all tests: a tiny data set, tiny configs, tools in other processes.
 
-import doctest
+The examples of the manual and of the docstrings are collected as tests too.
+"""
+
+import functools
 import multiprocessing
 import os
+import textwrap
+from pathlib import Path
 
-# Before torch is imported: the tests' tensors are too small for several threads, and their exact
-# results are those of the CPU.
+import pytest
+
+# set before torch is imported: the tensors of the tests are too small for several threads, and the
+# tests of bit-equal runs, forked processes and two ranks need the CPU
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
-import pytest
-from manual import ConsoleBlockParser, Page, PythonBlockParser, ShellBlockParser
-from sybil import Sybil
-from sybil.parsers.markdown import SkipParser
-from sybil.parsers.rest import DocTestParser
+import cv2
+import manual
+import numpy as np
+import support
+from mmengine.config import Config
+from mmengine.logging import MMLogger
 
-# One server forks every process of the session, also those of the package's own pools.
+REPOSITORY = Path(__file__).resolve().parent
+TRAIN_PAIRS, VAL_PAIRS = 6, 2
+
+# one server forks all processes of the session, also the worker pools of the package
 multiprocessing.set_forkserver_preload(
     [
         'support',
@@ -29,34 +40,164 @@ multiprocessing.set_forkserver_preload(
 )
 
 
-_OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+pytest_collect_file = manual.EXAMPLES.pytest()
 
-_pages = Sybil(
-    parsers=[
-        ConsoleBlockParser(_OPTIONS),
-        PythonBlockParser(),
-        ShellBlockParser(),
-        SkipParser(),
-    ],
-    patterns=['README.md', 'CONTRIBUTING.md', 'docs/*.md', 'configs/*.md', 'projects/*.md'],
-    excludes=['docs/results/*'],
-    fixtures=['page'],
-)
-_docstrings = Sybil(
-    parsers=[DocTestParser(_OPTIONS)], patterns=[f'mmspd/{"*/" * depth}*.py' for depth in range(4)]
-)
-pytest_collect_file = (_pages + _docstrings).pytest()
+
+def pytest_collection_modifyitems(items):
+    """Mark the blocks of the manual's pages as slow: they train and test."""
+    for item in items:
+        if item.path.suffix == '.md':
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope='module')
 def page(tmp_path_factory):
     """The folder in which the blocks of a page run, one after the other."""
-    with Page(tmp_path_factory.mktemp('page')) as page:
+    with manual.Page(tmp_path_factory.mktemp('page')) as page:
         yield page
 
 
-def pytest_collection_modifyitems(items):
-    """Mark the blocks of pages, which train and test, as slow."""
-    for item in items:
-        if item.path.suffix == '.md':
-            item.add_marker(pytest.mark.slow)
+@pytest.fixture(autouse=True)
+def loggers_end_with_their_test():
+    """Close MMEngine's loggers of a test, which hold its log files and captured output."""
+    loggers = MMLogger._instance_dict
+    before = set(loggers)
+    yield
+    for name in loggers.keys() - before:
+        for handler in loggers.pop(name).handlers:
+            handler.close()
+
+
+@pytest.fixture(scope='session')
+def shared_data():
+    """The folder of shared test data (MMSPD_SHARED); without it the test is skipped."""
+    folder = Path(os.environ.get('MMSPD_SHARED', REPOSITORY.parent / 'shared'))
+    if not folder.is_dir():
+        pytest.skip(f'no shared data: MMSPD_SHARED is not set and {folder} does not exist')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def pairs_root(tmp_path_factory):
+    """A folder with train and val pairs of 32x32 pixels, in ``input`` and ``target``."""
+    root = tmp_path_factory.mktemp('pairs')
+    rng = np.random.default_rng(0)
+    for split, count in (('train', TRAIN_PAIRS), ('val', VAL_PAIRS)):
+        for number in range(count):
+            sharp = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (32, 32))
+            for name, image in (('input', cv2.blur(sharp, (5, 1))), ('target', sharp)):
+                folder = root / split / name
+                folder.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / f'{number:02d}.png'), image)
+    return root
+
+
+@functools.cache
+def config_text(base, pairs):
+    """Return a config of ``tests/configs`` as plain assignments on the default runtime."""
+    runtime = REPOSITORY / 'configs' / '_base_' / 'default_runtime.py'
+    config = Config.fromfile(REPOSITORY / 'tests' / 'configs' / f'{base}.py').to_dict()
+    inherited = Config.fromfile(runtime).to_dict()
+    for loader, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        config[f'{loader}_dataloader']['dataset']['data_root'] = str(pairs / split)
+    own = {key: value for key, value in config.items() if inherited.get(key) != value}
+    return f'_base_ = {str(runtime)!r}\n' + ''.join(f'{k} = {v!r}\n' for k, v in own.items())
+
+
+@pytest.fixture
+def write_config(tmp_path, pairs_root):
+    """Return a function that writes a config of ``tests/configs`` plus Python text."""
+
+    def write(extra='', name='tiny.py', base='tiny'):
+        path = tmp_path / name
+        path.write_text(config_text(base, pairs_root) + textwrap.dedent(extra))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def make_runner(write_config, tmp_path):
+    """Return a function that builds the runner of a config plus Python text."""
+    from mmengine.runner import Runner
+
+    def make(extra='', work='work', base='tiny', **changes):
+        config = Config.fromfile(write_config(extra, base=base))
+        config.work_dir = str(tmp_path / work)
+        config.experiment_name = (
+            f'{tmp_path.name}_{work}'  # experiment names must be unique in a process
+        )
+        config.merge_from_dict(changes)
+        return Runner.from_cfg(config)
+
+    return make
+
+
+@pytest.fixture
+def tested(write_config, tmp_path):
+    """The paths of a tiny config and of an untrained checkpoint."""
+    import torch
+
+    from mmspd.apis import init_model
+
+    config = write_config("protocol = 'tiny'\n")
+    torch.manual_seed(0)
+    torch.save(dict(state_dict=init_model(config).state_dict()), tmp_path / 'random.pth')
+    return config, tmp_path / 'random.pth'
+
+
+@pytest.fixture
+def call_tool(capsys, monkeypatch):
+    """Return a function that runs a tool in this process and returns code, output, errors."""
+    from mmspd.utils.cli import run_main
+
+    monkeypatch.setenv('LOCAL_RANK', '0')  # so that the value of the tool is removed after the test
+
+    def call(tool, *arguments):
+        with pytest.raises(SystemExit) as stop:
+            run_main(support.load_tool(tool).main, list(map(str, arguments)))
+        return (stop.value.code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope='session')
+def processes():
+    """A context for new processes with the packages already imported."""
+    return multiprocessing.get_context('forkserver')
+
+
+@pytest.fixture
+def start_tool(processes, tmp_path):
+    """Return a function that starts a tool in a new process with its output in ``.log``."""
+    started = []
+
+    def start(tool, *arguments, **environment):
+        log = tmp_path / f'output_{len(started)}.log'
+        process = processes.Process(
+            target=support.run_tool,
+            args=(str(REPOSITORY / 'tools' / tool), list(map(str, arguments)), str(log)),
+            kwargs=environment,
+        )
+        process.log = log
+        process.start()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.is_alive():
+            process.kill()
+        process.join()
+
+
+@pytest.fixture
+def run_tool(start_tool):
+    """Return a function that runs a tool to its end and returns the exit code and output."""
+
+    def run(tool, *arguments, **environment):
+        process = start_tool(tool, *arguments, **environment)
+        process.join(120)
+        return process.exitcode, process.log.read_text()
+
+    return run

@@ -1,5 +1,9 @@
-"""The folder in which the manual's blocks run: the repository with tiny data and short runs."""
+"""Run the examples of the docstrings and of the manual's pages as tests.
 
+The blocks of a page run in a copy of the repository with tiny data and short recipes.
+"""
+
+import doctest
 import functools
 import glob
 import multiprocessing
@@ -13,10 +17,12 @@ import tempfile
 import unittest.mock
 from pathlib import Path
 
+from sybil import Sybil
 from sybil.evaluators.doctest import DocTestEvaluator
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.abstract.doctest import DocTestStringParser
-from sybil.parsers.markdown import CodeBlockParser
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+from sybil.parsers.rest import DocTestParser
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COPIED = ('configs', 'tools', 'projects', 'README.md')
@@ -266,3 +272,20 @@ class ConsoleBlockParser:
             for example in self._examples(block.parsed, document.path):
                 example.adjust(block, block.parsed)
                 yield example
+
+
+_OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+_PAGES = Sybil(
+    parsers=[
+        ConsoleBlockParser(_OPTIONS),
+        PythonBlockParser(),
+        ShellBlockParser(),
+        SkipParser(),
+    ],
+    patterns=['*.md'],
+    excludes=['.github/*/*', 'docs/results/*/*'],
+    fixtures=['page'],
+    path=str(REPOSITORY),
+)
+_DOCSTRINGS = Sybil(parsers=[DocTestParser(_OPTIONS)], patterns=['*.py'], path=str(REPOSITORY))
+EXAMPLES = _PAGES + _DOCSTRINGS

@@ -3,17 +3,6 @@
 import pytest
 from prior_study.plan import Study
 
-from conftest import (  # noqa: F401  fixtures of the suite
-    loggers_end_with_their_test,
-    pairs_root,
-    processes,
-    run_tool,
-    shared_data,
-    start_tool,
-    tested,
-    write_config,
-)
-
 TESTS = """
 test_dataloader = dict(val_dataloader, batch_size=2)
 test_sets = dict(val=val_dataloader['dataset'])
