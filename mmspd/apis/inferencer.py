@@ -35,7 +35,8 @@ Input = Union[str, Path, np.ndarray]
 # Blur moves light by a few pixels, so deblurring hardly changes the mean of a large cell. A cell is
 # about 64 pixels wide. A larger change of its mean than 0.3 (for images in [0, 1]) is a fault.
 _CELL, _LARGEST_CHANGE = 64, 0.3
-#: The part of an accelerator's memory that image and result may take; the tiles need the rest.
+# The image and the result stay on the accelerator if they need at most 1/16 of its available
+# memory. The tiles need the rest.
 _HELD_SHARE = 16
 
 
@@ -248,10 +249,18 @@ class DeblurInferencer:
             ) from error
 
     def _place(self, count: int, memory_budget: Optional[int]) -> torch.device:
-        """Return where to hold an image of so many pixels, and its result.
+        """Return the device that holds an image and its result.
 
-        Beside an accelerator the CPU takes longer for the steps around the network than that for
-        the network, so both are held there unless they are large for its memory.
+        The steps before and after the network take longer on the CPU than the network takes on an
+        accelerator. Therefore the accelerator also holds the image and the result, unless they are
+        large for its memory.
+
+        Args:
+            count: Number of pixels of the image.
+            memory_budget: Memory that may be used, in bytes; ``None`` for the free memory.
+
+        Returns:
+            The device.
         """
         device = self._network.device
         if device.type == 'cpu':

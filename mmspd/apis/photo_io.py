@@ -408,7 +408,7 @@ def like_pixels(restored: Tensor, pixels: np.ndarray) -> np.ndarray:
     gray = pixels.shape[2] < 3
     planes = restored[0].mean(0, keepdim=True) if gray else restored[0]
     planes = planes.clamp_(0, 1).mul_(np.iinfo(pixels.dtype).max).round_()
-    # turned into whole numbers where it is, for fewer bytes to be moved
+    # converted to integers before the copy to the CPU, because uint8 has fewer bytes
     whole = planes.to(torch.uint8 if pixels.dtype == np.uint8 else torch.int32)
     output = pixels.copy()
     output[..., : len(planes)] = whole.permute(1, 2, 0).contiguous().cpu().numpy()
