@@ -1,6 +1,7 @@
 """Sphinx configuration: ``sphinx-build -W docs docs/_build`` builds the manual."""
 
 import os
+import re
 
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
@@ -43,7 +44,18 @@ autodoc_typehints = 'description'
 autodoc_member_order = 'bysource'
 # every reference to mmspd's own objects must resolve
 nitpicky = True
-nitpick_ignore_regex = [('py:.*', r'(?!mmspd\b).*')]
+nitpick_ignore_regex = [('py:.*', r'(?!mmspd\b).*'), ('py:class', r'.*\b_Stage|.*\.(Job|Result)')]
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+
+
+def link_repository_pages(app, docname, source):
+    """Turn links to pages outside of the manual into downloads, as MyST does for other files."""
+    pattern = r'\[([^\]]+)\]\(((?:\.\./|results/)[^)#]+\.md)(?:#[^)]*)?\)'
+    source[0] = re.sub(pattern, r'{download}`\1 <\2>`', source[0])
+
+
+def setup(app):
+    """Register the link conversion with Sphinx."""
+    app.connect('source-read', link_repository_pages)

@@ -14,7 +14,7 @@ class Cost(NamedTuple):
     """Parameters and multiply-accumulates of a network or of one of its parts.
 
     Attributes:
-        parameters: Number of parameters. A parameter that two modules share counts twice.
+        parameters: Number of parameters. A parameter that two modules share counts once.
         macs: Number of multiply-accumulates for one image.
     """
 
@@ -42,11 +42,12 @@ def cost_of(network: nn.Module, height: int, width: int) -> Cost:
         >>> cost_of(nn.Conv2d(3, 8, kernel_size=3, padding=1), height=16, width=32)
         Cost(parameters=224, macs=110592)
     """
+    # counted first, because a move to the meta device separates parameters that are shared
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     network = copy.deepcopy(network).to('meta').eval()
     image = torch.empty(1, 3, height, width, device='meta')
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
     return Cost(parameters, counter.get_total_flops() // 2)
 
 

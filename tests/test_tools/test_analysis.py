@@ -2,6 +2,9 @@ import json
 import re
 
 import pytest
+from torch import nn
+
+from mmspd.apis.complexity import cost_of
 
 
 @pytest.fixture
@@ -43,3 +46,10 @@ def test_print_config_merges_bases_and_options(call_tool, write_config):
     assert code == 0
     assert 'max_epochs=7' in output
     assert "type='mmspd.IterationSeedHook'" in output
+
+
+def test_a_shared_parameter_counts_once():
+    layer = nn.Conv2d(3, 3, 3, padding=1)
+    cost = cost_of(nn.Sequential(layer, layer), height=4, width=4)
+    assert cost.parameters == 3 * 3 * 9 + 3
+    assert cost.macs == 2 * 3 * 3 * 9 * 16  # but computes twice
