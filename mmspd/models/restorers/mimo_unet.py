@@ -80,7 +80,7 @@ def _nearest(x: Tensor, scale: float) -> Tensor:
     memory for the features of all levels at full resolution, and copied values are not more exact.
     """
     if x.is_cuda and torch.is_autocast_enabled():
-        with torch.autocast('cuda', enabled=False):
+        with torch.autocast(x.device.type, enabled=False):
             return F.interpolate(x, scale_factor=scale, mode='nearest')
     return F.interpolate(x, scale_factor=scale, mode='nearest')
 
