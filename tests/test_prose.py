@@ -19,6 +19,7 @@ PAGES = [
     path.relative_to(REPOSITORY)
     for pattern in ('*.md', 'docs/**/*.md', 'configs/**/*.md', 'projects/**/*.md')
     for path in sorted(REPOSITORY.glob(pattern))
+    if '_build' not in path.parts
 ]
 LONGEST_LINE = 100
 # the calls that show a sentence to a user, apart from `raise`

@@ -61,8 +61,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             checkpoint replaces them.
         train_cfg: Not used; present because MMagic's models have it.
         test_cfg: Options for validation and testing: ``tile``, ``self_ensemble`` and ``precision``
-            as in :func:`~mmspd.models.tiling.restore.restore_images`, and ``compile`` as the argument
-            above, for the first eight image sizes. Published results are not tiled.
+            as in :func:`~mmspd.models.tiling.restore.restore_images`, and ``compile`` as the
+            argument above, for the first eight image sizes. Published results are not tiled.
         init_cfg: Initialization config of MMEngine.
         data_preprocessor: Config of the data preprocessor; MMagic's, with output range [0, 1], by
             default.

@@ -120,8 +120,9 @@ class BackboneExtractor(BaseModule):
 
     Args:
         backbone: Config of the backbone; it returns its levels fine to coarse.
-        weights: Source of the weights as in :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`;
-            ``'random'`` trains from scratch.
+        weights: Source of the weights as in
+            :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`; ``'random'`` trains
+            from scratch.
         width: Channels of every level after a 1x1 convolution.
         mean: RGB mean in 0..255 for the normalization.
         std: RGB standard deviation in 0..255 for the normalization.
