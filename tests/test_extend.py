@@ -34,7 +34,7 @@ def test_a_contributed_restorer_needs_three_files_and_one_line(tmp_path):
     for name in ('mmspd', 'configs', 'tests', 'tools'):
         ignored = shutil.ignore_patterns('__pycache__')
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=ignored)
-    for name in ('pyproject.toml', 'model-index.yml'):
+    for name in ('conftest.py', 'pyproject.toml', 'model-index.yml'):
         shutil.copy(REPOSITORY / name, tmp_path)
     for path in (tmp_path / 'configs/spd').rglob('*.py'):
         if path.name != 'unet_gopro.py':  # the base of the new one; less to measure
@@ -61,7 +61,7 @@ def test_a_contributed_restorer_needs_three_files_and_one_line(tmp_path):
     for test in (
         'TestMyNet::test_numerics_and_names_are_the_official_ones',
         'TestMyNet::test_compiles_to_one_graph[guided]',
-        'test_trains_validates_and_tests[mynet_gopro]',
+        'test_a_config_trains_validates_and_tests[mynet_gopro]',
         'test_official_file_loads[mmspd.MyNet]',
     ):
         assert test in passed
