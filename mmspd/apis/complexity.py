@@ -26,7 +26,7 @@ def cost_of(network: nn.Module, height: int, width: int) -> Cost:
     """Count the parameters of a network and its MACs for one image.
 
     The MACs are those of convolutions and matrix products. The count runs on PyTorch's meta
-    device, which computes shapes and no values. It takes little time and memory.
+    device, which computes shapes and no values, so the count takes little time and memory.
 
     Args:
         network: A network that takes images ``(N, 3, H, W)``. It is not modified.
@@ -61,7 +61,7 @@ def costs_of_parts(generator: Any, height: int, width: int) -> Dict[str, Cost]:
         width: Width of the image, in pixels.
 
     Returns:
-        The costs by name. A plain restorer has ``total`` only. A guided one also has
+        A dict from names to costs. A plain restorer has ``total`` only. A guided one also has
         ``restorer``; ``F_S``, the extractor of the prior; ``CLC``, or ``map`` for an image-level
         prior; and ``SPE``, the embedding.
 

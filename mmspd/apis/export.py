@@ -41,8 +41,8 @@ class Exported(NamedTuple):
     """Results of the check of an export.
 
     Attributes:
-        differences: Largest absolute difference between the outputs of the export and the network,
-            by image size.
+        differences: A dict from each image size to the largest absolute difference between the
+            outputs of the export and the network.
         seconds: Times of the network and of the export for one image, in seconds; ``None`` if they
             were not measured.
     """
@@ -60,7 +60,7 @@ def export_network(
     pad_to: int = 1,
     time_size: Optional[Size] = None,
 ) -> Exported:
-    """Export a network, compare the export with the network, and write it to a file.
+    """Export a network, compare the export with the network, and write the export to a file.
 
     The exported network takes batches and images of any size. Its input is named ``blurry`` and its
     output ``restored``. Both are ``(N, 3, H, W)``, float32, RGB, [0, 1]. The output is not clamped
@@ -70,10 +70,10 @@ def export_network(
         network: A plain or guided restorer on the CPU. It is set to evaluation mode.
         path: File to write, ``.onnx`` or ``.pt2``. ``torch.export.load`` reads ``.pt2`` files.
         metadata: Texts to store in the file; a ``.pt2`` file stores them as ``mmspd.json``.
-        sizes: Heights and widths of the random images that compare the export with the network. The
-            first size is used for a batch of two.
+        sizes: Heights and widths of the random images on which the outputs of the export and the
+            network are compared. The first size is used for a batch of two.
         opset: ONNX opset version; by default the exporter chooses it.
-        pad_to: Pad images to multiples of this; see :class:`Exportable`.
+        pad_to: Pad images to multiples of this number; see :class:`Exportable`.
         time_size: Height and width of an image to measure the times on.
 
     Returns:
@@ -117,9 +117,9 @@ def export_network(
                 restore = _open_pt2(data)
         except Exception as error:  # exporters raise many kinds of errors for unsupported networks
             raise UserError(
-                'The network cannot be exported for images of any size '
-                f'({type(error).__name__}: {_first_line(error)}); try --pad-to with the multiple '
-                'that the network needs.'
+                'The network cannot be exported for variable image sizes '
+                f'({type(error).__name__}: {_first_line(error)}); set --pad-to to the number of '
+                'pixels whose multiples the network needs.'
             ) from error
         differences = _compare(network, restore, sizes)
         seconds = time_size and _measure(network, restore, time_size)
@@ -162,7 +162,7 @@ def _to_onnx(
     written = next(entry.version for entry in model.opset_import if not entry.domain)
     if opset not in (None, written):  # if the conversion fails, PyTorch keeps its own version
         raise RuntimeError(f'Opset {written} cannot be converted to {opset}.')
-    # rename the axes; the exporter's notes about intermediate tensors use its own axis names
+    # rename the axes, and delete the notes about intermediate tensors, which use the old names
     del model.graph.value_info[:]
     for tensor in (*model.graph.input, *model.graph.output):
         for axis, name in ((0, 'N'), (2, 'H'), (3, 'W')):
@@ -222,7 +222,7 @@ def _compare(network: nn.Module, restore: Restore, sizes: Sequence[Size]) -> Dic
         if not difference <= TOLERANCE:
             raise UserError(
                 f'No file was written, because the export differs by {difference:.2g} from the '
-                f'network on an image of {name} and {TOLERANCE:g} is allowed; remove random or '
+                f'network on an image of {name} (allowed: {TOLERANCE:g}); remove random or '
                 'size-dependent steps from the network.'
             )
         differences[size] = difference
@@ -230,7 +230,7 @@ def _compare(network: nn.Module, restore: Restore, sizes: Sequence[Size]) -> Dic
 
 
 def _measure(network: nn.Module, restore: Restore, size: Size) -> Tuple[float, float]:
-    """Return the seconds of the network and of its export, the best of three runs after warm-up."""
+    """Time the network and its export. Return the seconds of the fastest of three runs of each."""
     blurry = np.random.default_rng(0).random((1, 3, *size), dtype=np.float32)
 
     def best(run: Restore) -> float:
@@ -243,13 +243,14 @@ def _measure(network: nn.Module, restore: Restore, size: Size) -> Tuple[float, f
 class Exportable(nn.Module):
     """Wraps a restorer so that its Python code does not depend on the image size.
 
-    It takes an image and returns one restored image. It works on a copy of the restorer.
+    The wrapper takes an image and returns one restored image. It uses a copy of the restorer.
 
     Args:
         restorer: A plain or guided restorer. It takes ``(N, 3, H, W)``, RGB, [0, 1], and returns an
             image or a list of images, of which the last one is used.
-        pad_to: Pad the image by reflection to a multiple of this before the restorer. Needed for
-            restorers with a Python ``if`` in their own padding, such as MMagic's Restormer (8).
+        pad_to: Pad the image with reflection to a multiple of this number before the restorer.
+            Needed for restorers whose own padding branches on the image size, such as MMagic's
+            Restormer (set 8).
 
     Examples:
         >>> import torch
@@ -333,7 +334,7 @@ class _LocalMean(nn.Module):
         self.window = tuple(window)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the local means of ``(N, C, H, W)``, of the same shape."""
+        """Return the local means of ``x``. Input and output are ``(N, C, H, W)``."""
         sums = F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))
         area: Any = 1
         for dim, window in zip((-2, -1), self.window):

@@ -33,7 +33,8 @@ _BAR = '{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} pixels [{elapsed},
 Input = Union[str, Path, np.ndarray]
 
 # Blur moves light by a few pixels, so deblurring hardly changes the mean of a large cell. A cell is
-# about 64 pixels wide. A larger change of its mean than 0.3 (for images in [0, 1]) is a fault.
+# about 64 pixels wide. If the mean of a cell changes by more than 0.3 (for images in [0, 1]), the
+# result is wrong.
 _CELL, _LARGEST_CHANGE = 64, 0.3
 # The image and the result stay on the accelerator if they need at most 1/16 of its available
 # memory. The tiles need the rest.
@@ -63,9 +64,9 @@ class RestoreOptions(NamedTuple):
 class DeblurInferencer:
     """Restores blurry photos and videos.
 
-    It is called like the inferencers of MMEngine. It writes each result as soon as the result is
-    ready, so large folders and videos need little memory. After a file that cannot be restored, it
-    continues with the next file.
+    Call it like MMEngine's inferencers. It writes each result as soon as the result is ready, so
+    large folders and videos need little memory. If a file cannot be restored, it continues with the
+    next file.
 
     Args:
         model: A config, the path of a config, or the name of a config in the repository's folder
@@ -144,9 +145,9 @@ class DeblurInferencer:
 
         Returns:
             A dict. ``predictions`` has an entry per photo or video: the written file, or the pixels
-            if ``out_dir`` is ``None``, or ``None`` if it failed. ``sources`` has the input files or
-            arrays. ``failures`` maps failed files to messages. ``skipped`` has the files whose
-            results were finished before.
+            if ``out_dir`` is ``None``, or ``None`` if the restoration failed. ``sources`` has the
+            input files or arrays. ``failures`` maps failed files to messages. ``skipped`` has the
+            input files whose results were finished before.
 
         Raises:
             UserError: There is no input, the results cannot be written, or the only input cannot be
@@ -212,7 +213,7 @@ class DeblurInferencer:
             progress: Function to call after each finished part, with its number of pixels.
 
         Returns:
-            The restored image, of the same shape and dtype. The alpha channel is that of the input.
+            The restored image with the shape, the dtype and the alpha channel of the input.
 
         Raises:
             UserError: The array is not an image, or there is not enough memory.
@@ -244,16 +245,16 @@ class DeblurInferencer:
             if isinstance(error, RuntimeError) and 'DefaultCPUAllocator' not in str(error):
                 raise
             raise UserError(
-                f'There is not enough memory for {width}x{height} pixels; set a smaller tile or '
-                'memory budget.'
+                f'{width}x{height} pixels need more memory than is available; set a smaller tile, '
+                "or tile='auto' with a smaller memory_budget."
             ) from error
 
     def _place(self, count: int, memory_budget: Optional[int]) -> torch.device:
         """Return the device that holds an image and its result.
 
         The steps before and after the network take longer on the CPU than the network takes on an
-        accelerator. Therefore the accelerator also holds the image and the result, unless they are
-        large for its memory.
+        accelerator. Therefore the accelerator also holds the image and the result, unless they need
+        a large share of its memory.
 
         Args:
             count: Number of pixels of the image.
@@ -272,7 +273,11 @@ class DeblurInferencer:
     def _restore_file(
         self, job: Job, options: RestoreOptions, progress: Callable[[int], None]
     ) -> Any:
-        """Restore a photo or video. Return the written file, or the pixels without a target."""
+        """Restore a photo or video.
+
+        Returns:
+            The path of the written file or, if the job has no target, the pixels.
+        """
         if job.source.suffix.lower() in VIDEO_SUFFIXES:
             if job.target is None:
                 raise UserError(
@@ -305,7 +310,7 @@ def _count_pixels(path: Path) -> int:
 
 
 def _find_config(model: Union[str, Path]) -> str:
-    """Return the path of a config from its path or from its name in ``configs/spd``."""
+    """Return the path of a config that is given as a path or as a name in ``configs/spd``."""
     if Path(model).suffix == '.py' or Path(model).exists():
         return str(model)
     folder = Path(mmspd.__file__).resolve().parents[1] / 'configs' / 'spd'
@@ -326,14 +331,14 @@ def _digest(generator: torch.nn.Module, config: str) -> str:
 
 
 def _warn_of_implausible(image: torch.Tensor, restored: torch.Tensor) -> None:
-    """Log a warning if the result is not finite or far from its input."""
+    """Log a warning if the result is not finite, or differs too much from its input."""
     cells = [-(-side // _CELL) for side in image.shape[-2:]]
     before, after = (F.interpolate(x, size=cells, mode='area') for x in (image, restored))
     change = (after - before).abs().max().item()  # NaN if any pixel is NaN
     if not np.isfinite(change):
         fault = 'has values that are not finite'
     elif change > _LARGEST_CHANGE:
-        fault = f'is far from its input (a change by {change:.2f} of the full range)'
+        fault = f'is far from its input (a local mean changed by {change:.2f} of the full range)'
     else:
         return
     print_log(

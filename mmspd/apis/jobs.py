@@ -39,7 +39,7 @@ def find_jobs(
     Args:
         inputs: Files, folders and glob patterns; ``**`` matches any depth.
         out_dir: Folder for the results. The result of a file has the name of the file. The results
-            of a folder have the same relative paths as in that folder.
+            of a folder have the relative paths of their sources in that folder.
         suffix: Text to add to the names of the results, before the file extension.
         recursive: Search subfolders too. Hidden files and the files in ``out_dir`` are skipped.
 
@@ -93,7 +93,7 @@ def find_jobs(
 def _find_sources(
     inputs: Sequence[PathLike], out: Optional[Path], recursive: bool
 ) -> Iterator[Tuple[Path, Path]]:
-    """Yield the files and their paths relative to the input."""
+    """Yield each file and its path relative to the input."""
     for entry in inputs:
         path = Path(entry)
         if os.path.isdir(path):  # unlike Path.is_dir, this raises no PermissionError
@@ -113,7 +113,7 @@ def _walk(folder: Path, out: Optional[Path], recursive: bool) -> List[Path]:
     def refuse(error: OSError) -> None:
         raise UserError(
             f"Cannot list the folder '{error.filename}' ({error.strerror}); change its permissions "
-            'or move it away.'
+            'or move it out of the input folder.'
         ) from error
 
     files = []
@@ -188,7 +188,7 @@ class RestoredRecord:
             job: The job.
 
         Returns:
-            ``False`` if there is no result, or if the source has changed since.
+            ``False`` if there is no result, or if the source has changed since the restoration.
 
         Raises:
             UserError: The file was made with other settings or by another program.

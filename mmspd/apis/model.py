@@ -35,7 +35,7 @@ def init_model(
         device: Device of the model.
         distillation: Also load the heads of the prior loss. They are only needed to compare the
             prior with the teacher. If this is false, only the weights of the generator must fit,
-            so the checkpoint may come from another prior loss or teacher.
+            so the checkpoint may come from training with another prior loss or teacher.
 
     Returns:
         The model in evaluation mode. Its teacher, if there is one, is not built.

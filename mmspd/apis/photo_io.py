@@ -1,4 +1,4 @@
-"""Read photos of any kind, and write results of the same format, mode and bit depth."""
+"""Read photos, and write results in the format, mode and bit depth of the photo."""
 
 import struct
 import warnings
@@ -104,9 +104,9 @@ def read_photo(path: Union[str, Path]) -> Photo:
     """Read a photo of up to 178 megapixels.
 
     The formats are PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and PPM, and HEIC if the package
-    pillow-heif is installed. The content of the file selects the format, not the suffix. CMYK is
-    converted by its color profile, or by Pillow's formula if there is no profile. RGB values are
-    read as they are stored; their profile is not applied.
+    pillow-heif is installed. The content of the file determines the format; the suffix is ignored.
+    CMYK is converted with its color profile, or with Pillow's formula if there is no profile. RGB
+    values are read as they are stored; their profile is not applied.
 
     Args:
         path: The photo.
@@ -151,7 +151,7 @@ def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
 
     Raises:
         UserError: The content is damaged, is not an image of a supported kind, is too large, or
-            has several images.
+            contains several images.
     """
     if not data:
         raise UserError(f"'{path}' is empty (0 bytes); copy it again or remove it.")
@@ -246,7 +246,7 @@ def _decode16(path: Union[str, Path], image: Image.Image, data: bytes) -> np.nda
 def _decode8(
     path: Union[str, Path], image: Image.Image
 ) -> Tuple[np.ndarray, Optional[Callable[[Image.Image], Image.Image]]]:
-    """Convert a decoded image to gray or RGB pixels; for CMYK, also return the inverse."""
+    """Convert a decoded image to gray or RGB; for CMYK, also return the reverse conversion."""
     to_cmyk = None
     if image.mode == 'CMYK':
         image, to_cmyk = _from_cmyk(path, image)

@@ -29,9 +29,9 @@ class VideoInfo(NamedTuple):
     """Properties of a video.
 
     Attributes:
-        frames: Number of frames, estimated if the container does not give it.
+        frames: Number of frames. It is estimated if the container does not state it.
         pixels: Number of pixels of a frame.
-        quarter_turns: Number of quarter turns to the left that show the stored frames upright.
+        quarter_turns: Number of quarter turns to the left that make the stored frames upright.
     """
 
     frames: int
@@ -46,7 +46,7 @@ def read_video_info(path: Path) -> VideoInfo:
         path: The video.
 
     Returns:
-        Its number of frames, their size, and its rotation.
+        The number, the size and the rotation of the frames.
 
     Raises:
         UserError: The video cannot be decoded, or PyAV is missing.
@@ -67,7 +67,7 @@ def read_video_info(path: Path) -> VideoInfo:
 
 
 def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Restore each frame of a video on its own.
+    """Restore each frame of a video separately.
 
     The result keeps the codec (H.264, HEVC, VP9 or AV1), pixel format, color range and color space,
     rotation, frame times, chapters and metadata of the source. Sound and subtitles are copied
@@ -160,7 +160,7 @@ def _pixel_format(av: ModuleType, old: Any, encoder: str) -> str:
     halved = (old.width % 2 and chroma.width < old.width) or (
         old.height % 2 and chroma.height < old.height
     )
-    if encoder == 'libx264' and halved:  # x264 cannot halve the color of odd sides, others can
+    if encoder == 'libx264' and halved:  # only x264 cannot halve the color of odd sides
         return 'yuv444p10le' if old.format.components[0].bits > 8 else 'yuv444p'
     return name
 
@@ -168,7 +168,7 @@ def _pixel_format(av: ModuleType, old: Any, encoder: str) -> str:
 def _video_stream(container: Any, path: Any) -> Any:
     stream = container.streams.best('video')
     if stream is None:
-        raise _video_error(path, 'it has no pictures')
+        raise _video_error(path, 'it has no video stream')
     return stream
 
 

@@ -28,7 +28,7 @@ from mmspd.visualization import Palette, draw_rows, view_prior
 __all__ = ['make_app']
 
 PREVIEW_SIDE = 8192  # pixels; browsers cannot show much larger images
-PRIOR_SIDE = 512  # pixels; a photo is reduced to this before its prior is drawn
+PRIOR_SIDE = 512  # pixels; a larger photo is reduced before its prior is drawn
 
 # Content security policy: the browser loads resources from this server only.
 _POLICY = (
@@ -36,11 +36,11 @@ _POLICY = (
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 )
 
-# names of the colors by the number of channels
+# from the number of channels to the name of the colors
 _COLORS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGB with alpha'}
 
-#: Sends a frame. A frame is a line of JSON and a payload. The key ``bytes`` of the JSON is the
-#: length of the payload.
+#: Function that sends a frame. A frame is a line of JSON and a payload. The key ``bytes`` of the
+#: JSON is the length of the payload.
 Emit = Callable[..., None]
 
 
@@ -94,7 +94,7 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
                     )
                     return JSONResponse(dict(error=error), 413)
         except ClientDisconnect:
-            return Response(status_code=400)  # the client has left and does not read it
+            return Response(status_code=400)  # the client has left and reads no response
 
         def work(emit: Emit) -> None:
             try:

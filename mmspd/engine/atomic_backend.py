@@ -62,9 +62,9 @@ class AtomicBackend(LocalBackend):
 
     @contextmanager
     def removals_deferred(self) -> Iterator[None]:
-        """Delete the files that :meth:`remove` is called with after the block ends without error.
+        """Defer :meth:`remove`: delete its files only when the block has ended without an error.
 
-        A file that is written again inside the block is kept.
+        A file is kept if it is written again after the call of :meth:`remove`.
         """
         pending: Dict[str, Tuple[int, int]] = {}
         self._deferred = pending

@@ -1,4 +1,4 @@
-"""Save checkpoints that survive a kill at any moment, and find the checkpoint to resume from."""
+"""Save checkpoints that stay valid if the run is killed, and find the one to resume from."""
 
 import difflib
 import inspect
@@ -22,7 +22,7 @@ __all__ = ['CheckpointHook', 'find_resumable']
 
 @HOOKS.register_module()
 class CheckpointHook(_CheckpointHook):
-    """MMEngine's checkpoint hook, safe against kills and full disks.
+    """MMEngine's checkpoint hook, but a killed run or a full disk damages no checkpoint.
 
     * Checkpoints, best checkpoints and ``last_checkpoint`` are written atomically
       (:class:`~mmspd.engine.atomic_backend.AtomicBackend`).
@@ -31,12 +31,12 @@ class CheckpointHook(_CheckpointHook):
       checkpoint of the work folder. The file ``last_checkpoint`` is ignored.
 
     Args:
-        max_keep_ckpts: Number of checkpoints to keep. It is at least 2, so that a damaged
-            checkpoint has a predecessor. -1 keeps all checkpoints.
+        max_keep_ckpts: Number of checkpoints to keep, at least 2: if the newest one is damaged, the
+            run can resume from the previous one. -1 keeps all checkpoints.
         out_dir: A local folder for the checkpoints; the default is the ``work_dir`` of the run.
         start_from: Checkpoint with the initial weights of a run that is resumed but has no
-            checkpoint yet. ``tools/train.py --resume`` sets it to the ``load_from`` of the config,
-            because MMEngine's Runner resumes from ``load_from``.
+            checkpoint yet. ``tools/train.py --resume`` moves the ``load_from`` of the config to
+            this argument, because MMEngine's Runner would resume from ``load_from``.
         kwargs: Arguments of MMEngine's ``CheckpointHook``, except for the storage backend.
 
     Raises:
@@ -98,7 +98,7 @@ class CheckpointHook(_CheckpointHook):
         if runner._resume and runner._load_from is None:
             self._choose(runner)
         if runner._resume:
-            # a resumed run has its weights, so the file of published weights may be missing
+            # a resumed run loads its own checkpoint, so published weights are not needed
             unwrap(runner.model).official_weights = None
 
     def _choose(self, runner: Any) -> None:
@@ -124,10 +124,10 @@ class CheckpointHook(_CheckpointHook):
             runner._load_from = path
 
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Move the step counters of the optimizer to the CPU, where a new run has them.
+        """Move the step counters of the optimizer to the CPU, as in a new run.
 
-        MMEngine loads them to the device, where each step of Adam would wait to read them. An
-        optimizer that counts on the device (``fused``) moves them back.
+        MMEngine loads the counters to the device. Each step of Adam would wait to read them there.
+        An optimizer that counts on the device (``fused``) moves the counters back.
 
         Args:
             runner: MMEngine's runner.
@@ -176,7 +176,7 @@ class CheckpointHook(_CheckpointHook):
             if metrics and name != 'auto' and name not in metrics:
                 raise UserError(
                     f'default_hooks.checkpoint.save_best={name!r} is not among the validation '
-                    f'metrics {sorted(metrics)}; use one of these.'
+                    f'metrics {sorted(metrics)}; use one of these metrics.'
                 )
         with self.file_backend.removals_deferred():
             super().after_val_epoch(runner, metrics)
@@ -214,7 +214,7 @@ class CheckpointHook(_CheckpointHook):
 
 
 def _with_step_counter(state: Any) -> Iterator[Dict[str, Any]]:
-    """Yield the dicts with a step counter in the state of one optimizer or of a dict of them."""
+    """Yield the dicts that have a step counter in the state of one or several optimizers."""
     if not isinstance(state, dict):
         return
     if isinstance(state.get('step'), Tensor):
@@ -234,7 +234,7 @@ def find_resumable(
     Args:
         folder: The checkpoint folder of a run. It may be missing.
         filename_tmpl: Names of the checkpoints, where ``{}`` stands for the number. Best
-            checkpoints are ignored because they hold no optimizer state.
+            checkpoints are ignored, because they contain no optimizer state.
         warn: Function that is called with a sentence for every checkpoint that is skipped.
 
     Returns:

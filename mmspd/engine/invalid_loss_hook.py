@@ -1,4 +1,4 @@
-"""Stop a run with a loss that is not finite before it saves invalid weights."""
+"""Stop a run whose loss is not finite, before the run saves invalid weights."""
 
 import math
 from typing import Any, Dict, List
@@ -20,10 +20,10 @@ _FIX = (
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):
-    """Stops training at the first loss that is not finite, and never saves weights that are not.
+    """Stops training if a loss or a weight is not finite, so invalid weights are never saved.
 
     The hook reads the values that :class:`~mmspd.engine.runtime_info_hook.RuntimeInfoHook` fetches
-    for the log, so it adds no synchronization with the accelerator. It may stop up to one log
+    for the log, so it adds no synchronization with the accelerator. The run may stop up to one log
     interval late, but always before a checkpoint is saved. If gradients overflow in float16 while
     the loss is finite, the run continues; the loss scaler handles this case.
 
@@ -52,7 +52,7 @@ class InvalidLossHook(Hook):
 
         Args:
             runner: MMEngine's runner.
-            fetched: Iterations and their values by name.
+            fetched: A list of (iteration, dict from names to values).
 
         Raises:
             UserError: A loss is not finite.

@@ -131,7 +131,11 @@ class LoadCheckHook(Hook):
 
 
 def _weights_of(checkpoint: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-    """Return the weights of a training checkpoint without a data-parallel prefix, or None."""
+    """Return the weights without the data-parallel prefix ``module.``.
+
+    Returns:
+        The weights, or None if this is not a training checkpoint.
+    """
     weights = checkpoint.get('state_dict')
     if not isinstance(weights, dict) or not any('generator.' in key for key in weights):
         return None
@@ -141,13 +145,13 @@ def _weights_of(checkpoint: Dict[str, Any]) -> Optional[Dict[str, Any]]:
 def _published_weights(
     runner: Any, model: Any, checkpoint: Dict[str, Any], file: str
 ) -> Dict[str, Any]:
-    """Return the weights of a published file with the names of a plain restorer, for testing."""
+    """Return published weights for testing, renamed for the model of a plain restorer."""
     state = official_names(checkpoint, file)
     published = recognize(state)
     if published is None:
         raise UserError(
             f"{file} has no 'state_dict' with generator.* weights; set load_from or --resume to a "
-            'checkpoint of tools/train.py, and load official weights with model.load_official.'
+            'checkpoint of tools/train.py, or load official weights with model.load_official.'
         )
     if isinstance(runner._train_loop, BaseLoop):  # the loop is built for training only
         raise UserError(

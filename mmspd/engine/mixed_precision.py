@@ -12,9 +12,9 @@ __all__ = ['use_mixed_precision']
 def use_mixed_precision(config: Config) -> str:
     """Switch the optimizer wrapper of a config to mixed precision, in place.
 
-    The dtype is bfloat16 on the CPU and on accelerators that support it. It needs no loss scaling.
-    On other accelerators the dtype is float16, with dynamic loss scaling. A ``dtype`` that the
-    config states is kept.
+    On the CPU and on accelerators that compute in bfloat16, the dtype is bfloat16, which needs no
+    loss scaling. On other accelerators the dtype is float16, with dynamic loss scaling. If the
+    config has a ``dtype``, this dtype is used.
 
     Args:
         config: The config of a training run.

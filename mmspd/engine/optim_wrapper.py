@@ -1,4 +1,4 @@
-"""An optimizer step with bfloat16 on any device, which does not wait for the device."""
+"""An optimizer wrapper with bfloat16 for any device. A step does not wait for the device."""
 
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional
@@ -29,7 +29,7 @@ class OptimWrapper(_OptimWrapper):
             ``clip_grad``.
 
     Attributes:
-        unread: Values for the log of the current iteration, by name, on the device.
+        unread: A dict from names to values on the device, for the log of the current iteration.
 
     Raises:
         UserError: ``dtype`` has another value.
@@ -60,7 +60,7 @@ class OptimWrapper(_OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Turn on autocast, and exchange no gradients between ranks while accumulating them.
+        """Turn on autocast, and do not exchange gradients between ranks while they accumulate.
 
         Args:
             model: The model. Autocast is turned on for the device of its first parameter.

@@ -1,4 +1,4 @@
-"""Copy training batches to the accelerator while it computes."""
+"""Copy the next training batch to a CUDA device while the device computes."""
 
 from typing import Any, Iterator, List, Mapping
 
@@ -17,8 +17,8 @@ __all__ = ['PrefetchHook', 'Prefetcher']
 class Prefetcher:
     """Wraps a data loader and copies its batches to a CUDA device while the device computes.
 
-    The copy of a batch starts while the device still computes the previous iteration. This requires
-    that an iteration does not wait for the device. The batches keep their order. All other
+    The copy of a batch starts while the device still computes the previous iteration. Therefore the
+    iterations must not wait for the device. The batches keep their order. All other
     attributes (``len``, ``sampler``, ``dataset``, ...) are those of the loader.
 
     Args:
@@ -67,7 +67,7 @@ class Prefetcher:
 
 @HOOKS.register_module()
 class PrefetchHook(Hook):
-    """Copies training batches to a CUDA device while it computes.
+    """Copies the next training batch to a CUDA device while the device computes.
 
     The hook has no effect on other devices. To use it, set
     ``default_hooks = dict(prefetch=dict(type='mmspd.PrefetchHook'))``. The option ``pin_memory`` of
@@ -75,7 +75,7 @@ class PrefetchHook(Hook):
     MMEngine's data elements.
 
     Raises:
-        UserError: The training loop does not count epochs.
+        UserError: The training loop is not an ``EpochBasedTrainLoop``.
     """
 
     def before_train(self, runner: Any) -> None:
@@ -91,7 +91,7 @@ class PrefetchHook(Hook):
         if not isinstance(loop, EpochBasedTrainLoop):
             raise UserError(
                 "mmspd.PrefetchHook needs train_cfg.type='mmengine.EpochBasedTrainLoop', not "
-                f'{type(loop).__name__}; remove default_hooks.prefetch or train by epochs.'
+                f'{type(loop).__name__}; set this type, or remove default_hooks.prefetch.'
             )
         if parameter.is_cuda:
             loop.dataloader = Prefetcher(loop.dataloader, parameter.device)

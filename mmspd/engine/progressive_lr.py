@@ -1,4 +1,4 @@
-"""A cosine schedule over iterations for training with epochs of different lengths."""
+"""A cosine learning rate over iterations, for training whose epochs have different lengths."""
 
 import math
 from typing import Any, List, Sequence
@@ -15,16 +15,16 @@ __all__ = ['ProgressiveCosineLR']
 
 @PARAM_SCHEDULERS.register_module()
 class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
-    """A constant learning rate followed by a cosine decay, over stages that count iterations.
+    """A constant learning rate followed by a cosine decay. Their lengths are in iterations.
 
-    The stages of :class:`~mmspd.datasets.progressive.ProgressiveCrop` begin at epochs, so they are
-    valid for any number of GPUs. The schedule therefore counts epochs too. Within a stage, the
-    iterations of the recipe are distributed evenly over the epochs.
+    The stages of :class:`~mmspd.datasets.progressive.ProgressiveCrop` begin at given epochs, so
+    that they do not depend on the number of GPUs. Therefore the schedule counts epochs too. It
+    distributes the iterations of each stage evenly over the epochs of the stage.
 
     Args:
         optimizer: Optimizer or optimizer wrapper. The runner passes it.
         milestones: Epochs at which the stages after the first one begin, counted from 0.
-        max_epochs: Number of epochs of the whole training.
+        max_epochs: Number of epochs of the whole training run.
         stage_iters: Number of iterations of each stage in the recipe.
         constant_iters: Number of iterations at the beginning with a constant rate.
         eta_min: Learning rate at the end.
@@ -71,7 +71,7 @@ class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
             epoch: Number of finished epochs.
 
         Returns:
-            1 for the initial rate at the beginning, 0 for ``eta_min`` at the end.
+            A number from 1 (the initial rate, at the beginning) to 0 (``eta_min``, at the end).
         """
         done = float(np.interp(epoch, self.epochs, self.iters)) - self.constant_iters
         total = self.iters[-1] - self.constant_iters

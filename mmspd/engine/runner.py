@@ -25,7 +25,7 @@ def build_runner(config: Config) -> Any:
 
     Raises:
         UserError: The launcher needs an accelerator but there is none, or ``sync_bn`` would remove
-            activations.
+            the activations of the model's combined norm-activation layers.
     """
     if config.get('launcher', 'none') != 'none' and not has_accelerator():
         _init_cpu_distributed(config)
@@ -36,9 +36,9 @@ def build_runner(config: Config) -> Any:
 
 
 def leave_distributed() -> None:
-    """End the process group of this run, if it is one of several processes.
+    """End the process group, if this is a process of a distributed run.
 
-    NCCL warns of leaks in a process that ends without it, and MMEngine never calls it.
+    Without this call, NCCL warns about leaks when the process ends. MMEngine never makes the call.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
@@ -47,8 +47,9 @@ def leave_distributed() -> None:
 def _init_cpu_distributed(config: Config) -> None:
     """Initialize distributed training on CPUs (backend gloo).
 
-    This works around a bug in MMEngine 0.10.7. It calls ``torch.cuda.set_device`` for every backend
-    and passes ``device_ids`` to its data-parallel wrapper, so it cannot run distributed on CPUs.
+    This works around a bug in MMEngine 0.10.7. MMEngine cannot run distributed on CPUs, because it
+    calls ``torch.cuda.set_device`` for every backend and passes ``device_ids`` to its data-parallel
+    wrapper.
     """
     if config.launcher != 'pytorch':
         raise UserError(

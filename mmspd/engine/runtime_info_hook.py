@@ -11,24 +11,24 @@ from mmspd.registry import HOOKS
 
 __all__ = ['RuntimeInfoHook']
 
-#: Smallest number of values that a history keeps. It keeps more if an epoch has more iterations.
+#: Number of values that a history keeps, unless an epoch has more iterations than this number.
 MAX_HISTORY = 10000
-#: Number of an iteration, counted from 1, and its values by name.
+#: Number of an iteration, counted from 1, and a dict from names to the values of the iteration.
 Fetched = Tuple[int, Dict[str, float]]
 
 
 @HOOKS.register_module()
 class RuntimeInfoHook(_RuntimeInfoHook):
-    """MMEngine's hook of the same name, without waiting for the device in every iteration.
+    """MMEngine's ``RuntimeInfoHook``, but it does not wait for the device in every iteration.
 
     MMEngine reads every loss in every iteration, and each read waits until the device is idle. This
     hook keeps the values on the device until the log needs them. One copy fetches them at the
     interval of ``LoggerHook``, at the end of an epoch, before a validation and before a checkpoint
     is saved. Then ``after_fetch(runner, fetched)`` of all hooks is called, where ``fetched`` is a
-    list of (iteration, values by name).
+    list of (iteration, dict from names to values).
 
-    The hook also limits the histories of the log. A history may grow to a million values. MMEngine
-    copies it for every new value and saves all of it in every checkpoint.
+    The hook also limits the histories of the log. MMEngine lets a history grow to a million values,
+    copies the history for every new value, and saves the whole history in every checkpoint.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
             runner: MMEngine's runner.
             batch_idx: Number of the batch in the epoch, counted from 0.
             data_batch: Not used.
-            outputs: Values by name, such as losses.
+            outputs: A dict from names to values, such as losses.
         """
         values = dict(outputs or {})
         unread = getattr(runner.optim_wrapper, 'unread', {})
@@ -91,7 +91,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
             checkpoint['message_hub'] = runner.message_hub.state_dict()
 
     def after_train(self, runner: Any) -> None:
-        """Fetch the remaining values of a training that was stopped early.
+        """Fetch the remaining values of a training run that was stopped early.
 
         Args:
             runner: MMEngine's runner.

@@ -1,4 +1,4 @@
-"""Seed random numbers by the iteration, so that a resumed run repeats them."""
+"""Seed each iteration, so that a resumed run draws the numbers of an uninterrupted run."""
 
 from typing import Any, Optional
 
@@ -38,8 +38,8 @@ class IterationSeedHook(Hook):
     """Seeds PyTorch (CPU and all accelerators) before each training iteration.
 
     MMEngine's checkpoints do not contain the state of the random generators, so dropout, for
-    example, would differ after a resume. A seed of (seed of the run, rank, iteration) needs no
-    saved state.
+    example, would differ after a resume. This hook computes each seed from the seed of the run, the
+    rank and the iteration, so it needs no saved state.
 
     The hook also passes the seed of the run to the training sampler, because the Runner reads the
     seed of a resumed checkpoint after it has built the data loader.
@@ -58,7 +58,7 @@ class IterationSeedHook(Hook):
         self._seed = runner.seed - rank if ranks_differ else runner.seed
         self._rank = rank
         loader = runner.train_dataloader
-        # if the config has a batch sampler, it holds the sampler instead of the loader
+        # if the config has a batch sampler, the batch sampler contains the sampler
         for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
             if sampler is not None and hasattr(sampler, 'seed'):
                 sampler.seed = self._seed

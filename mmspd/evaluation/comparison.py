@@ -24,7 +24,7 @@ Interval = Tuple[float, float]
 #: Smallest number of clusters for a bootstrap interval.
 FEWEST = 5
 
-#: Values that two results must share, and the fix if they differ.
+#: Values that must be equal in two results, and the fix for a difference.
 _SHARED = {
     'protocol': 'test both with the same --protocol',
     'rounding': 'test both with the same version of mmspd',
@@ -32,7 +32,7 @@ _SHARED = {
     'self_ensemble': 'test both with --self-ensemble, or both without',
     'tiling': 'test both with the same tiles',
 }
-_SAME_INPUT = 0.01  # dB
+_SAME_INPUT = 0.01  # dB; equal blurry images have PSNRs that differ by at most this value
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Difference:
 
 
 def sequence_of(key: str) -> str:
-    """Return the sequence in the key of a pair.
+    """Return the name of the sequence in the key of an image pair.
 
     Args:
-        key: Key of a pair, such as ``GOPR0384_11_00/000001``.
+        key: Key of an image pair, such as ``GOPR0384_11_00/000001``.
 
     Returns:
         The part before the last slash, or an empty string.
@@ -86,16 +86,16 @@ def sequence_of(key: str) -> str:
 
 
 def compared_metrics(results: Mapping[str, Result]) -> List[str]:
-    """List the metrics that rate the restored images of all results.
+    """List the metrics that rate restored images and are in all results.
 
     Args:
-        results: Results by label.
+        results: A dict from labels to results.
 
     Returns:
         Names of metrics in the order of the first result.
 
     Raises:
-        UserError: The results share no such metric.
+        UserError: There is no such metric.
     """
     names = {
         label: [
@@ -108,7 +108,7 @@ def compared_metrics(results: Mapping[str, Result]) -> List[str]:
     if not shared:
         listed = '; '.join(f'{label}: {", ".join(own) or "none"}' for label, own in names.items())
         raise UserError(
-            f'The results share no metric ({listed}); test both with the same --protocol.'
+            f'The results share no metric ({listed}); test all with the same --protocol.'
         )
     return shared
 
@@ -117,7 +117,8 @@ def check_comparable(results: Mapping[str, Result]) -> None:
     """Check that results have the same conditions and the same images.
 
     Args:
-        results: At least two results by label. All are compared with the first.
+        results: A dict from labels to at least two results. The first result is compared with each
+            of the others.
 
     Raises:
         UserError: Two results differ. The message names the difference.
@@ -127,7 +128,9 @@ def check_comparable(results: Mapping[str, Result]) -> None:
         try:
             for name, (one, other), fix in _conditions((reference, result), results):
                 if one != other:
-                    raise UserError(f'{name} is {one!r} in one and {other!r} in the other; {fix}.')
+                    raise UserError(
+                        f'{name} is {one!r} in the first and {other!r} in the second; {fix}.'
+                    )
             check_images(reference.images, result.images)
         except UserError as error:
             raise UserError(f'{first} and {label} cannot be compared: {error}') from error
@@ -136,7 +139,11 @@ def check_comparable(results: Mapping[str, Result]) -> None:
 def _conditions(
     pair: Sequence[Result], results: Mapping[str, Result]
 ) -> Iterator[Tuple[str, List[Any], str]]:
-    """Yield the conditions that two results must share: name, both values, fix if they differ."""
+    """Yield a tuple for each condition that must be equal in two results.
+
+    Yields:
+        The name of the condition, its two values, and the fix for a difference.
+    """
     provenances = [result.provenance for result in pair]
     for name, fix in _SHARED.items():
         yield name, [provenance.get(name) for provenance in provenances], fix
@@ -151,7 +158,7 @@ def _conditions(
         package = infos[0].package
         if package is not None:
             versions = [provenance['versions'].get(package) for provenance in provenances]
-            fix = f'test both in one environment, because {metric} depends on it'
+            fix = f'test both with one version, because {metric} depends on {package}'
             yield f'versions.{package}', versions, fix
 
 
@@ -165,7 +172,8 @@ def check_images(
         other: The ``images`` of another :class:`Result`.
 
     Raises:
-        UserError: The keys differ, or blurry images with the same key differ in their PSNR.
+        UserError: The keys are not unique or differ between the results, or blurry images with the
+            same key differ in their PSNR.
     """
     inputs = []
     for images in (reference, other):
@@ -187,8 +195,8 @@ def check_images(
         second = inputs[1][key]
         if first is not None and second is not None and abs(first - second) > _SAME_INPUT:
             raise UserError(
-                f"The blurry image '{key}' has {first:.2f} dB in one and {second:.2f} dB in the "
-                'other; test both on the same images.'
+                f"The blurry image '{key}' has {first:.2f} dB in the first and {second:.2f} dB in "
+                'the second; test both on the same images.'
             )
 
 
@@ -201,8 +209,8 @@ def differences_of(reference: Result, other: Result, metric: str) -> Dict[str, f
         metric: Name of the metric.
 
     Returns:
-        Second result minus first by key, in the order of the first result. Images without a finite
-        value in one of the results are excluded.
+        A dict from the key of each image to the second result minus the first, in the order of the
+        first result. Images without a finite value in one of the results are excluded.
     """
     second = {image['key']: image.get(metric) for image in other.images}
     pairs = ((image['key'], image.get(metric), second[image['key']]) for image in reference.images)
@@ -264,10 +272,10 @@ def bootstrap_interval(values: np.ndarray, clusters: Sequence[Any]) -> Optional[
 
     Args:
         values: Values of shape (N,).
-        clusters: Cluster of each value. Distinct clusters mean that single values are drawn.
+        clusters: Cluster of each value. To draw single values, give each value its own cluster.
 
     Returns:
-        The 95 % interval, or None with fewer than 5 clusters. It is the same in every run.
+        The 95 % interval, or None if there are fewer than 5 clusters. The result is deterministic.
 
     Source: Efron, "Better Bootstrap Confidence Intervals", JASA 1987.
 

@@ -1,4 +1,4 @@
-"""A comparison of results as text and as plain values."""
+"""Compare results with the first result, as text and as plain values."""
 
 from dataclasses import dataclass, replace
 from typing import Collection, Dict, List, Mapping, Optional, Sequence
@@ -29,9 +29,9 @@ class Comparison:
     Attributes:
         name: Label of the result.
         metrics: One difference per metric.
-        severity: Differences of the chosen metric by grouping and group of severity.
-        images: Differences of the chosen metric by the key of the image, from the largest gain over
-            the first result to the largest loss.
+        severity: Differences of the chosen metric: for each grouping by severity, one per group.
+        images: A dict from the key of each image to its difference of the chosen metric, from the
+            largest gain over the first result to the largest loss.
     """
 
     name: str
@@ -44,7 +44,7 @@ def compare_all(results: Mapping[str, Result], metric: str) -> List[Comparison]:
     """Compare all results with the first one.
 
     Args:
-        results: At least two results by label, which
+        results: A dict from labels to at least two results that
             :func:`~mmspd.evaluation.comparison.check_comparable` accepts.
         metric: Metric for the comparison by severity and by image.
 
@@ -93,9 +93,9 @@ def comparison_text(
     """Format comparisons as Markdown that is also readable in a terminal.
 
     Args:
-        results: The results that :func:`compare_all` took.
-        comparisons: The comparisons that it returned.
-        metric: The metric that it took.
+        results: The results that were passed to :func:`compare_all`.
+        comparisons: The comparisons that :func:`compare_all` returned.
+        metric: The metric that was passed to :func:`compare_all`.
 
     Returns:
         Markdown text.
@@ -204,7 +204,7 @@ def _groups_text(
 def _stored_groups_text(
     pair: Mapping[str, Result], metric: str, compared: Collection[str]
 ) -> List[str]:
-    """Format the tables of the groupings of patches, for which the results hold means only."""
+    """Format the tables of groups of patches. A result contains only the means of patches."""
     first, second = pair.values()
     info = first.metric_info[metric]
     tables = []

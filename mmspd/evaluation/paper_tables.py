@@ -41,10 +41,11 @@ class PaperRow(NamedTuple):
         ssim: SSIM; see :data:`NOTES`.
         lpips: LPIPS. Lower is better.
         time: Time per GoPro image in seconds.
-        recipe: Recipe in ``configs/spd``. ``unet_sp`` is ``unet_sp_gopro.py``, or
-            ``unet_sp_realblur-j.py`` on RealBlur-J; ``net3`` is ``ablation/net3.py``.
-        baseline: The method of the same table and data set without the semantic prior. In Table 3,
-            the baseline also lacks other modules.
+        recipe: Recipe in ``configs/spd``. For example, ``unet_sp`` is ``unet_sp_gopro.py``, or
+            ``unet_sp_realblur-j.py`` if the data set is RealBlur-J. ``net3`` is
+            ``ablation/net3.py``.
+        baseline: Name of the method without the semantic prior, in the same table and on the same
+            data set. In Table 3, the baseline may lack other modules instead.
         notes: Keys of :data:`NOTES`.
     """
 
@@ -63,12 +64,12 @@ class PaperRow(NamedTuple):
 
 #: Notes on the comparison with the paper's numbers.
 NOTES = {
-    'ssim': 'The paper does not name its SSIM. The values of its own rows are about 0.004 above '
-    "MATLAB's 3-D convention (SSIM-matlab). The values that it took from other papers follow this "
-    'convention. Compare the gain of the prior, not the values.',
+    'ssim': 'The paper does not name its SSIM. The values that its authors measured are about '
+    "0.004 above MATLAB's 3-D convention (SSIM-matlab). The values from other papers follow "
+    'SSIM-matlab. Compare the gain of the prior, not the values.',
     'ssim-2d': 'The SSIM of DeepDeblur fits the 2-D convention (SSIM-2d), unlike the other rows.',
-    'ssim-mixed': 'The SSIM of plain MIMO-UNet+ is from the paper of that network. The SSIM with '
-    'the prior was measured by the authors. Most of the gain in SSIM comes from this difference.',
+    'ssim-mixed': 'The SSIM of plain MIMO-UNet+ is from the MIMO-UNet paper, but the authors '
+    'measured the SSIM with the prior. Most of the gain in SSIM comes from the different sources.',
     'lpips': 'The paper does not name the network of its LPIPS.',
     'time': 'The times were measured on an RTX 3090, some apparently without waiting for the GPU.',
     'simple': 'These networks are reduced: DeepDeblur to 6 residual blocks, MPRNet to its first '
@@ -77,9 +78,9 @@ NOTES = {
     'stacked': 'The DMPHN of the paper has four stacked networks, the recipe has one.',
     'short': 'The paper trained MIMO-UNet for fewer iterations than the authors of MIMO-UNet '
     '(31.73 dB).',
-    'realblur': 'On RealBlur-J the paper trained "much less" than usual. It does not say whether '
-    'the images were aligned, as in published tables. Its PSNR is close to the PSNR of unaligned '
-    'images.',
+    'realblur': 'On RealBlur-J, the paper trained "much less" than usual. Other published tables '
+    'measure aligned images. The paper does not say whether it aligns the images, but its PSNR is '
+    'close to the PSNR of unaligned images.',
     'ten': 'The numbers of Table 4 are means of ten evaluations.',
     'unstable': 'The paper calls the training of Net0* unstable and gives no numbers.',
 }
@@ -95,7 +96,7 @@ _TEST_SETS = {
 
 
 def paper_table(number: int) -> List[PaperRow]:
-    """Return the rows of a table in the order of the paper, for Table 2 by data set.
+    """Return the rows of a table in the order of the paper. Table 2 is sorted by data set.
 
     Args:
         number: Number of the table, 1 to 4.
@@ -135,8 +136,8 @@ def paper_row(config: str, dataset: str) -> Optional[PaperRow]:
         dataset: Test set as in :class:`PaperRow`; see :func:`paper_dataset`.
 
     Returns:
-        The row of Table 1, 2 or 4, or None if there is no row. There is no row either if the paper
-        trained on another data set than the config.
+        The row of Table 1, 2 or 4; None if there is no row, or if the paper trained on another data
+        set than the config.
 
     Examples:
         >>> from mmspd.evaluation.paper_tables import paper_baseline, paper_row
@@ -182,13 +183,13 @@ def paper_seconds(recipe: str) -> Optional[Tuple[float, float]]:
 
 
 def paper_baseline(row: PaperRow) -> Optional[PaperRow]:
-    """Find the row of the baseline, which lacks the prior and in Table 3 also other modules.
+    """Find the row of the baseline, which lacks the prior or, in Table 3, other modules.
 
     Args:
         row: A row of the paper.
 
     Returns:
-        The row of the baseline, or None.
+        The row of the baseline, or None if the row has no baseline.
     """
     key = (row.dataset, row.baseline)
     return next((r for r in paper_table(row.table) if (r.dataset, r.method) == key), None)
@@ -251,7 +252,7 @@ def beside_paper(result: Result) -> Optional[str]:
         result: Result of a test run.
 
     Returns:
-        A table and footnotes, or None if the paper has no such row or no such metric.
+        A table and footnotes; None if the paper has no such row, or no metric of the result.
     """
     row = paper_row_of(result)
     if row is None:
@@ -259,7 +260,7 @@ def beside_paper(result: Result) -> Optional[str]:
     lines = []
     for name, value in result.metrics.items():
         info, paper = result.metric_info.get(name), paper_value(row, name)
-        # a metric of another library with this name may differ; it has no MetricInfo
+        # a metric of another library has no MetricInfo and may differ despite its name
         if info is not None and paper is not None and value is not None:
             texts = info.text(value), info.text(paper), info.text(value - paper, '+')
             lines.append((name, *texts))
@@ -275,8 +276,9 @@ def table_with(number: int, results: Mapping[str, Result]) -> str:
 
     Args:
         number: Number of the table, 1 to 4.
-        results: Results by label. Each result is placed below the row of its recipe and data set,
-            or below the last row of its data set. Footnotes name the results without a place.
+        results: A dict from labels to results. Each result is placed below the row of its recipe
+            and data set, or below the last row of its data set. Footnotes name the results without
+            a place.
 
     Returns:
         A table and footnotes.
@@ -306,7 +308,7 @@ def table_with(number: int, results: Mapping[str, Result]) -> str:
 
 
 def _measured_row(label: str, result: Result, beside: PaperRow) -> PaperRow:
-    """Convert a result to a row with the SSIM convention of a row of the paper."""
+    """Convert a result to a table row, with the SSIM convention of the paper's row ``beside``."""
     metrics = result.metrics
     return PaperRow(
         beside.table,
@@ -319,7 +321,7 @@ def _measured_row(label: str, result: Result, beside: PaperRow) -> PaperRow:
 
 
 def _ssim_of(row: PaperRow) -> str:
-    """Return the metric with the SSIM convention that fits a row best."""
+    """Return the SSIM metric whose convention fits a row of the paper best."""
     return 'SSIM-2d' if 'ssim-2d' in row.notes else 'SSIM-matlab'
 
 

@@ -28,7 +28,7 @@ def make_provenance(runner: Any) -> Dict[str, Any]:
         runner: MMEngine's runner, with its test loop.
 
     Returns:
-        Plain values for JSON. ``protocol`` is ``'custom'`` if the config has no protocol.
+        A dict of plain values for JSON. ``protocol`` is ``'custom'`` if the config has no protocol.
     """
     config = runner.cfg
     model = unwrap(runner.model)
@@ -97,14 +97,14 @@ def metric_info_of(metrics: Sequence[Any]) -> Dict[str, MetricInfo]:
         metrics: Metrics of an evaluator.
 
     Returns:
-        A :class:`MetricInfo` by the name of each value.
+        A dict from the name of each value to its :class:`MetricInfo`.
     """
     image_metrics = [metric for metric in metrics if isinstance(metric, ImageMetric)]
     return {name: info for metric in image_metrics for name, info in metric.info.items()}
 
 
 def _version_of(package: str) -> Optional[str]:
-    """Return the version of a package by its import name, or None if it is not installed."""
+    """Return the version of the package with an import name, or None if it is not installed."""
     version = getattr(sys.modules.get(package), '__version__', None)
     try:
         return version or importlib.metadata.version(package)

@@ -1,4 +1,4 @@
-"""The result of a test run as a file."""
+"""Save and load the result of a test run."""
 
 import csv
 import io
@@ -27,10 +27,10 @@ class Result:
     Args:
         provenance: Everything on which the numbers depend: ``protocol`` (a name), ``dataset`` (a
             dict), ``checkpoint`` with its hash, self-ensemble, rounding, versions of libraries, ...
-        metrics: Means over the images by name.
-        metric_info: Directions, digits and units of the values by name.
-        images: For each image, a dict with its ``key``, its values by the names in ``metrics`` and,
-            if measured, its severity. A value that is not finite is ``None`` in the file.
+        metrics: A dict from the names of metrics to means over the images.
+        metric_info: A dict from the name of each value to its direction, digits and unit.
+        images: A dict per image, with its ``key``, its value of each metric and, if measured, its
+            severity. A value that is not finite is ``None`` in the file.
         severity: Groups of images by severity; see :mod:`mmspd.evaluation.severity_report`.
 
     Examples:
@@ -102,7 +102,7 @@ class Result:
 
 
 def _without_infinities(value: Any) -> Any:
-    """Replace infinite numbers and NaN, which JSON lacks, by ``None``."""
+    """Replace infinite numbers and NaN, which JSON lacks, with ``None``."""
     if isinstance(value, dict):
         return {key: _without_infinities(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

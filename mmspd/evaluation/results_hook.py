@@ -26,7 +26,7 @@ PICTURES = 'images'
 
 @HOOKS.register_module()
 class ResultsHook(Hook):
-    """Saves the result of a test run in a folder, and logs it by blur severity.
+    """Saves the result of a test run in a folder, and logs the metrics by blur severity.
 
     The folder contains:
 
@@ -34,8 +34,8 @@ class ResultsHook(Hook):
       provenance, which is everything on which the numbers depend;
     * ``per_image.csv``: the table of the images;
     * ``severity.png``: the gain by severity;
-    * ``images/<key of the pair>.png`` with ``save_images``: the restored images in 8 bits, clamped
-      and rounded as for the metrics.
+    * ``images/<key of the pair>.png``, if ``save_images`` is set: the restored images in 8 bits,
+      clamped and rounded as for the metrics.
 
     Args:
         out_dir: The folder, created if it is missing. The default is
@@ -92,8 +92,8 @@ class ResultsHook(Hook):
         for sample in outputs or ():
             if 'key' not in sample.metainfo:
                 raise UserError(
-                    "--out needs a key for every image; add meta_keys=['key'] to PackInputs in "
-                    'test_dataloader.dataset.pipeline.'
+                    "An image has no key, which --out uses as its name; add meta_keys=['key'] to "
+                    'PackInputs in test_dataloader.dataset.pipeline.'
                 )
             image = sample.output.pred_img.detach().clamp(0, 255).round().to(torch.uint8)
             _, png = cv2.imencode('.png', image.permute(1, 2, 0).cpu().numpy())
@@ -104,7 +104,7 @@ class ResultsHook(Hook):
 
         Args:
             runner: MMEngine's runner.
-            metrics: The means by name.
+            metrics: A dict from names to means.
 
         Raises:
             UserError: A file cannot be written.
@@ -176,6 +176,6 @@ def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, An
 
 
 def _infos(dataset: Any) -> List[Dict[str, Any]]:
-    """Return the information of a data set about its images, without reading them."""
+    """Return the information about each image of a data set, without reading the images."""
     get_info = getattr(dataset, 'get_data_info', None)
     return [get_info(index) for index in range(len(dataset))] if get_info else []

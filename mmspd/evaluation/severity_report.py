@@ -19,9 +19,9 @@ from mmspd.utils.tables import text_table
 
 __all__ = ['group_by_severity', 'images_by_severity', 'plot_severity', 'severity_table']
 
-#: Values of an image, a patch or a group, by name.
+#: A dict from names to the values of an image, a patch or a group.
 Values = Dict[str, Any]
-#: The groups of each grouping, with ``name``, ``count`` and the means of the metrics.
+#: A dict from each grouping to its groups, with ``name``, ``count`` and the means of the metrics.
 Groups = Dict[str, List[Values]]
 
 _PSNR_EDGES = (32, 29, 26, 23, 20)  # dB
@@ -42,21 +42,22 @@ def group_by_severity(images: Sequence[Values]) -> Groups:
     omitted.
 
     * ``input PSNR``: the PSNR of the blurry image, in steps of 3 dB.
-    * ``blur extent``: the measured extent as a share of the image size, see
-      :data:`mmspd.utils.severity.SEVERITIES`, or ``unknown`` if it cannot be measured.
+    * ``blur extent``: the severity of the measured extent, see
+      :data:`mmspd.utils.severity.SEVERITIES`, or ``unknown`` if the extent cannot be measured.
     * ``record``: the severity that was recorded when the blur was made.
-    * ``patches by input PSNR``: patches of the images instead of images, with PSNR only.
+    * ``patches by input PSNR``: patches of the images, grouped by the PSNR of the blurry patch. The
+      only metric is PSNR.
 
     Args:
         images: The values of all metrics for each image, including those of
             ``mmspd.BlurSeverity``. ``None`` stands for an infinite number, as in a saved result. A
-            saved result has no ``_patches``.
+            saved result has no ``_patches``, so it has no grouping of patches.
 
     Returns:
-        For each grouping, the groups that are not empty. A group has ``name``, ``count``, the mean
-        of every metric, and ``<metric>-gain`` over ``<metric>-input``. ``identical`` is the number
-        of images that equal their sharp images, if there are any. Values that are not finite are
-        excluded from the means.
+        A dict from each grouping to its groups that are not empty. A group has ``name``, ``count``,
+        the mean of every metric, ``<metric>-gain`` over ``<metric>-input`` and, if there are any,
+        ``identical``, the number of images that equal their sharp images. Values that are not
+        finite are excluded from the means.
 
     Examples:
         >>> from mmspd.evaluation.severity_report import group_by_severity
@@ -86,7 +87,7 @@ def images_by_severity(images: Sequence[Values]) -> Dict[str, Dict[str, List[Val
         images: The values of all metrics for each image.
 
     Returns:
-        For each grouping, the images of each group by its name.
+        A dict from each grouping to a dict from the names of its groups to their images.
     """
     recorded = ((image['severity'], image) for image in images if image.get('severity'))
     groupings = {
@@ -111,7 +112,7 @@ def severity_table(groups: Groups, metric_info: Mapping[str, MetricInfo]) -> str
     def text(name: str, value: Optional[float]) -> str:
         if value is None or isinstance(value, int):
             return '-' if value is None else str(value)
-        # a gain that group_by_severity() has computed has the info of its metric
+        # a gain that group_by_severity() computed has no info, so the info of its metric is used
         info = metric_info.get(name) or metric_info[name.removesuffix('-gain')]
         return info.text(value)
 
@@ -136,8 +137,8 @@ def plot_severity(
     """Draw a metric by severity as bars, with one panel per grouping.
 
     Args:
-        results: Groups of :func:`group_by_severity` by the label of their result. The bars of
-            several results are drawn side by side.
+        results: A dict from the label of each result to its groups of :func:`group_by_severity`.
+            The bars of several results are drawn side by side.
         path: The PNG file to write.
         metric: Metric to draw.
         info: Info of the metric.
@@ -221,7 +222,7 @@ def _patches_of(image: Values) -> Iterable[Values]:
 
 
 def _by_input_psnr(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
-    """Yield the group by input PSNR of each image, and the image."""
+    """For each image, yield the name of its group by input PSNR and the image."""
     for image in images:
         if 'PSNR-input' in image:
             value = math.inf if image['PSNR-input'] is None else image['PSNR-input']
@@ -229,7 +230,7 @@ def _by_input_psnr(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
 
 
 def _by_extent(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
-    """Yield the group by blur extent of each image, and the image."""
+    """For each image, yield the name of its group by blur extent and the image."""
     for image in images:
         if 'blur-extent' in image:
             extent = image['blur-extent']
@@ -237,7 +238,7 @@ def _by_extent(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
 
 
 def _sort(members: Iterable[Tuple[str, Values]], order: Iterable[str]) -> Dict[str, List[Values]]:
-    """Collect the members of each group. Known groups come first, in order."""
+    """Sort the members into groups. The groups in ``order`` come first, in this order."""
     groups: Dict[str, List[Values]] = {name: [] for name in order}
     for name, member in members:
         groups.setdefault(name, []).append(member)
@@ -245,7 +246,7 @@ def _sort(members: Iterable[Tuple[str, Values]], order: Iterable[str]) -> Dict[s
 
 
 def _means(group: List[Values]) -> Values:
-    """Average the finite values of each metric, and count the images without error."""
+    """Average the finite values of each metric, and count the images that equal the sharp ones."""
     means = {}
     for name in dict.fromkeys(name for member in group for name in member):
         finite = [member[name] for member in group if _is_finite(member.get(name))]

@@ -109,7 +109,7 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
         'config', help='config file, or its name in configs/spd, e.g. mimounet_sp_gopro'
     )
     parser.add_argument(
-        'weights', help='checkpoint of tools/train.py, or weights that the authors published'
+        'weights', help='checkpoint of tools/train.py, or published weights of the restorer'
     )
     parser.add_argument(
         '--device', help='device, e.g. cpu or cuda:1 (default: the accelerator if there is one)'
@@ -181,7 +181,7 @@ def _unknown_name(error: KeyError) -> Optional[str]:
     name, kind = match.groups()
 
     def similarity(known: str) -> float:
-        # ignore the scope and the case, so that the right name is found for all kinds of typos
+        # ignore the scope and the case, so that typos in them do not hide a similar name
         first, second = (full.rpartition('.')[2].lower() for full in (known, name))
         return difflib.SequenceMatcher(None, first, second).ratio()
 

@@ -19,7 +19,7 @@ def has_accelerator() -> bool:
 
 
 def check_device(device: Union[str, torch.device]) -> torch.device:
-    """Return a device after a check that this machine has it.
+    """Check that this machine has a device, and return the device.
 
     Args:
         device: Device or its name, such as ``'cpu'`` or ``'cuda:1'``.
@@ -37,7 +37,7 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
     """
     try:
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch is built without it
+    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch lacks this type
         reason = str(error).splitlines()[0]
         raise UserError(
             f"The device '{device}' cannot be used ({reason}); choose another device."

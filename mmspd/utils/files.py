@@ -1,4 +1,4 @@
-"""Write files atomically: a file is complete or does not exist."""
+"""Write files atomically, so that no file is incomplete."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ _PREFIX = '.mmspd-tmp.'
 
 @contextmanager
 def atomic_path(path: Union[str, Path], size: Optional[int] = None) -> Iterator[Path]:
-    """Yield a temporary path; at the end of the ``with`` block, its file replaces ``path``.
+    """Yield a temporary path. At the end of the ``with`` block, the file there replaces ``path``.
 
     The temporary file is in the same folder. It is flushed to the disk before it is renamed. If the
     block raises an error, or the process is killed, the old file is unchanged.
@@ -65,7 +65,7 @@ def write_bytes(path: Union[str, Path], data: bytes) -> None:
 
     Args:
         path: File to write.
-        data: Its content.
+        data: Content of the file.
 
     Raises:
         UserError: The disk is full, or the file cannot be written.
@@ -79,7 +79,7 @@ def write_text(path: Union[str, Path], text: str) -> None:
 
     Args:
         path: File to write.
-        text: Its content.
+        text: Content of the file.
 
     Raises:
         UserError: The disk is full, or the file cannot be written.
@@ -109,7 +109,7 @@ def _failure(error: OSError, path: Path, size: Optional[int]) -> str:
     free = shutil.disk_usage(path.parent).free
     return (
         f"No disk space is left to write '{path}' ({needed}{free} bytes are free); free some space "
-        'and run the command again (a training with --resume).'
+        'and run the command again (a training run with --resume).'
     )
 
 

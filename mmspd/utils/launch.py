@@ -20,9 +20,9 @@ __all__ = [
     'read_config',
 ]
 
-# Keys that the Runner reads from the config, but not as arguments of its constructor. Two of its
-# keys are missing here on purpose. MMEngine's activation_checkpointing silently loses gradients.
-# compile compiles the whole training step, including the optimizer and the log.
+# Keys of the config that MMEngine's Runner reads and that are not arguments of its constructor. Two
+# such keys are missing on purpose: activation_checkpointing silently loses gradients, and compile
+# compiles the whole training step, including the optimizer and the log.
 _RUNNER_KEYS = ('custom_imports', 'efficient_conv_bn_eval', 'model_wrapper_cfg', 'sync_bn')
 
 
@@ -68,7 +68,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_file(path: str, what: str) -> str:
-    """Return a path after a check that it is a file.
+    """Check that a path is a file, and return it.
 
     Args:
         path: The path.
@@ -78,7 +78,7 @@ def check_file(path: str, what: str) -> str:
         ``path``, unchanged.
 
     Raises:
-        UserError: The path is not a file. The message has similar names from its folder.
+        UserError: The path is not a file. The message suggests similar names from its folder.
     """
     file = Path(path)
     if file.is_file():
@@ -96,7 +96,7 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
 
     Args:
         path: The config file.
-        options: Values by dotted key.
+        options: A dict from dotted keys to values.
 
     Returns:
         The config with the options.
@@ -129,7 +129,7 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
 
     Args:
         config: Config to change, in place.
-        options: Values by dotted key.
+        options: A dict from dotted keys to values.
         path: File of the config, for error messages.
 
     Raises:
@@ -150,7 +150,7 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
         config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError) as error:
         raise UserError(
-            f'--cfg-options does not fit {path} ({error}); check the spelling of its keys.'
+            f'--cfg-options does not fit {path} ({error}); check the spelling of the keys.'
         ) from error
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if (config.get(loader) or {}).get('num_workers') == 0:
@@ -161,8 +161,8 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
 def prepare_config(args: argparse.Namespace) -> Config:
     """Build the config of the Runner from the common arguments.
 
-    The work folder is ``--work-dir``, or else that of the config, or else
-    ``work_dirs/<config's name>``. It is created.
+    The work folder is ``--work-dir``, or else the ``work_dir`` of the config, or else
+    ``work_dirs/<name of the config>``. The folder is created.
 
     Args:
         args: Arguments that a parser with :func:`add_common_arguments` returned.

@@ -20,7 +20,7 @@ WORKER_KILLED = 'A worker process was killed, probably for lack of memory; use f
 
 #: Argument of a function that runs in worker processes.
 Job = TypeVar('Job')
-#: Result of such a function.
+#: Result of a function that runs in worker processes.
 Result = TypeVar('Result')
 
 
@@ -29,8 +29,8 @@ def map_in_processes(
 ) -> Iterator[Result]:
     """Yield ``function(job)`` for each job, in the order of the jobs.
 
-    The worker processes use one thread each. They end when their parent process ends, even if it is
-    killed. After an error, or if the caller stops early, no more jobs are started.
+    The worker processes use one thread each. They end when their parent process ends, even if the
+    parent is killed. After an error, or if the caller stops early, no more jobs are started.
 
     Args:
         function: Function at the top level of a module. The classes of the jobs and the results
@@ -67,8 +67,8 @@ def map_in_processes(
 def clean_pool(workers: int) -> ProcessPoolExecutor:
     """Create a pool of processes that do not inherit the memory or accelerator of this process.
 
-    The worker processes use one thread each. They end when their parent process ends, even if it is
-    killed.
+    The worker processes use one thread each. They end when their parent process ends, even if the
+    parent is killed.
 
     Args:
         workers: Number of worker processes.
@@ -81,14 +81,14 @@ def clean_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _start() -> None:
-    """Initialize a worker process: one thread, and an end together with the parent."""
+    """Initialize a worker process: use one thread, and end when the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C also reaches the parent, which handles it
     cv2.setNumThreads(0)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Wait until the parent ends, then exit; an idle worker would not notice the end."""
+    """Exit when the parent ends, because an idle worker would not notice the end."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # this is a worker
     parent.join()

@@ -6,7 +6,7 @@ from mmspd.errors import UserError
 
 __all__ = ['PRECISIONS', 'autocast']
 
-#: Number formats by name.
+#: A dict from names to number formats.
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
@@ -14,7 +14,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return a context in which a network computes in a precision.
 
     The weights stay in float32; the context converts each weight once. The image also stays in
-    float32, and so does the sum of the image and the last layer that most restorers compute.
+    float32. Most restorers add the image to the output of the last layer; this sum is in float32.
 
     Args:
         device: Device of the network.

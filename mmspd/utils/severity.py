@@ -27,7 +27,7 @@ _ABOVE = 0.12  # a kernel pixel belongs to the path if it is above this share of
 _PART = 0.2  # ... and if its connected part has this share of the weight of the heaviest part
 _GAMMA = 2.2
 _LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
-_DIRECTIONS = np.arange(16) * np.pi / 16  # the largest width is within 0.5 % of the diameter
+_DIRECTIONS = np.arange(16) * np.pi / 16  # their largest width is within 0.5 % of the diameter
 
 
 def severity_of(extent: float, size: Tuple[int, int]) -> str:
@@ -53,19 +53,19 @@ def measure_extent(blurry: np.ndarray, sharp: np.ndarray) -> float:
     """Measure the extent of the blur of a photo with the help of its sharp counterpart.
 
     For each textured patch, a Wiener filter (regularized least squares) in linear light estimates
-    the kernel that turns the sharp patch into the blurry patch. It assumes no model of the motion.
-    A shift or a change of brightness does not count as blur. The extent of a patch is the diameter
-    of its kernel, corrected for the width that the estimate adds. The extent of the photo is the
-    median over its patches, so small moving objects hardly change it. If a point rests most of the
-    time, the faint rest of its path may be missed.
+    the kernel that turns the sharp patch into the blurry patch. The filter assumes no model of the
+    motion. A shift or a change of brightness does not count as blur. The extent of a patch is the
+    diameter of its kernel, corrected for the width that the estimate adds. The extent of the photo
+    is the median over its patches, so small moving objects hardly change it. If a point stays in
+    one place most of the time, the faint remainder of its path may be missed.
 
     Args:
         blurry: Blurry photo ``(H, W, 3)``, RGB, uint8.
         sharp: Sharp photo of the same shape, RGB, uint8.
 
     Returns:
-        The diameter of the path of a point, in pixels. NaN if it cannot be measured: the photos
-        have too little texture, or no blur turns the sharp photo into the blurry one.
+        The diameter of the path of a point, in pixels. NaN if the photos have too little texture,
+        or if no blur turns the sharp photo into the blurry one.
 
     Raises:
         UserError: The photos are not uint8 RGB, or their sizes differ.
@@ -123,7 +123,7 @@ def _extent(blurry: np.ndarray, sharp: np.ndarray, window: np.ndarray) -> Option
 
     Returns:
         The extent in pixels; ``None`` if the patch has too little texture; NaN if no kernel
-        explains it.
+        explains the blurry patch.
     """
     blurry, sharp = (
         (patch - np.average(patch, weights=window)) * window for patch in (blurry, sharp)
@@ -143,7 +143,7 @@ def _extent(blurry: np.ndarray, sharp: np.ndarray, window: np.ndarray) -> Option
     # the kernel is periodic in the patch, so a kernel larger than half of the patch is not reliable
     if extent > len(window) / 2:
         return math.nan
-    # the estimate for a photo without blur; it gives the width that the estimate adds
+    # the estimate for a photo without blur, whose diameter is the width that the estimate adds
     unblurred = np.fft.fftshift(np.fft.irfft2(power / regularized, sharp.shape))
     return math.sqrt(max(0, extent**2 - _diameter(_path(unblurred)) ** 2))
 

@@ -1,1 +1,1 @@
-"""Weights of other projects: safe reading, recognition, conversion and strict loading."""
+"""Read, recognize, convert and strictly load the weights of other projects."""

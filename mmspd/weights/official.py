@@ -1,4 +1,4 @@
-"""Official weights of restorers: reading, renaming and strict loading."""
+"""Read official weights of restorers, rename them and load them strictly."""
 
 import re
 from pathlib import Path
@@ -28,9 +28,9 @@ def load_official(restorer: nn.Module, source: str, key: str = 'load_official') 
 
     Args:
         restorer: The network itself, without a prior.
-        source: A weights file from the authors (or written by
-            ``tools/model_converters/official2mmspd.py``), its http(s) address, or a folder if the
-            restorer is published as several files.
+        source: A weights file, its http(s) address, or a folder if the restorer is published as
+            several files. The file is from the authors or from
+            ``tools/model_converters/official2mmspd.py``.
         key: The config key or argument with the source, for error messages.
 
     Returns:
@@ -68,7 +68,7 @@ def read_official(source: str, key: str) -> State:
         key: The config key or argument with the source, for error messages.
 
     Returns:
-        The weights by name.
+        The state dict.
 
     Raises:
         UserError: The weights are missing or unreadable.
@@ -83,8 +83,8 @@ def read_official(source: str, key: str) -> State:
     lacking = [f'{part}.pkl' for part in family.parts if part not in files]
     if lacking:
         raise UserError(
-            f'{key}: {source} is a folder without {", ".join(lacking)}; give the folder with all '
-            f'{len(family.parts)} files of {family.title}, or the file of another restorer.'
+            f'{key}: the folder {source} lacks {", ".join(lacking)}; use a folder with all '
+            f'{len(family.parts)} files of {family.title}, or set {key} to a single weights file.'
         )
     return {
         f'{part}.{name}': value
@@ -103,7 +103,7 @@ def official_names(content: Any, path: str) -> State:
         path: The file, for error messages.
 
     Returns:
-        The weights by name.
+        The state dict.
 
     Raises:
         UserError: The checkpoint contains no weights.
@@ -118,9 +118,9 @@ def official_names(content: Any, path: str) -> State:
 def fit_official(restorer: nn.Module, state: State, source: str, key: str) -> State:
     """Convert published weights to a state dict that loads strictly into a restorer.
 
-    A weight that the restorer shares between layers (the PReLU of MPRNet and MSSNet) has many
-    names. The file may contain all or some of these names. If the restorer is only the first stage,
-    the weights of later stages are dropped.
+    A weight that the restorer shares between layers, such as the PReLU of MPRNet and MSSNet, has
+    many names. The file may contain all or some of these names. If the restorer has only the first
+    stage, the weights of later stages are dropped.
 
     Args:
         restorer: The network.
@@ -148,7 +148,7 @@ def fit_official(restorer: nn.Module, state: State, source: str, key: str) -> St
     family = find_family(own)
     if family is not None and family.later_stages:
         is_later = re.compile(family.later_stages).match
-        if not any(map(is_later, own)):  # the restorer is only the first stage
+        if not any(map(is_later, own)):  # the restorer has only the first stage
             fitting = {name: v for name, v in fitting.items() if not is_later(name)}
     faults = describe_faults(fitting, own)
     if faults:
@@ -161,7 +161,7 @@ def fit_official(restorer: nn.Module, state: State, source: str, key: str) -> St
 
 
 def _aliases(own: State, state: State, source: str, key: str) -> State:
-    """Return values for all names of each shared weight, from the names in ``state``."""
+    """Return the value of each shared weight for all its names, from any name in ``state``."""
     names_of: Dict[int, List[str]] = {}
     for name, tensor in own.items():
         names_of.setdefault(id(tensor), []).append(name)
@@ -173,8 +173,8 @@ def _aliases(own: State, state: State, source: str, key: str) -> State:
         value = state[given[0]]
         if not all(torch.equal(value, state[name]) for name in given):
             raise UserError(
-                f'{key}: {source} has different values for {given[0]} and {given[-1]}, but they '
-                f'are one weight of {_title(own, "the restorer")}; use the file of the authors.'
+                f'{key}: {source} has different values for {given[0]} and {given[-1]}, which are '
+                f'one weight of {_title(own, "the restorer")}; use the file of the authors.'
             )
         filled.update(dict.fromkeys(names, value))
     return filled
@@ -227,7 +227,7 @@ def check_fit(given: State, expected: State, source: str, config: str) -> None:
     if faults:
         raise UserError(
             f'{source} does not fit the model of {config}: {", ".join(faults)}; use the config '
-            'of its training, which is in its work folder.'
+            'in the work folder of the training run.'
         )
 
 
@@ -240,15 +240,15 @@ def _advise(state: State, expected: str) -> str:
     """Return the fix for a state dict that does not fit the expected restorer."""
     match = recognize(state)
     if match is not None and match.title == expected:
-        return f'use an unmodified file of {expected}, because this one was changed'
+        return f'use an unmodified file of {expected}, because this file was changed'
     if match is not None:
-        return f'use weights of {expected}, because these look like {match.title}'
+        return f'use weights of {expected}, because these weights look like {match.title}'
     if any(name.startswith(('generator.', 'restorer.')) for name in state):
         return 'use load_from for this file, because it is a checkpoint of tools/train.py'
     for family in families():
         # the marks of a part, without the part's name
         if family.parts and any(mark.partition('.')[2] in state for mark in family.marks):
             files = f'{len(family.parts)} files of {family.title}'
-            return f'give the folder with all {files}, because this is one of them'
-    unknown = f'these are of an unknown restorer (first tensor: {next(iter(state))})'
+            return f'give the folder with all {files}, because this file is only one of them'
+    unknown = f'these weights are of an unknown restorer (first tensor: {next(iter(state))})'
     return f'use weights of {expected}, because {unknown}'

@@ -1,4 +1,4 @@
-"""Published restorers, recognized by the names and shapes of their weights.
+"""Recognize published restorers from the names and shapes of their weights.
 
 Each restorer's module registers a :class:`Family` with the facts about its published weights.
 """
@@ -32,7 +32,7 @@ class Recognized(NamedTuple):
 
     Attributes:
         name: Name of the restorer for the converter, for example ``mimounetplus``.
-        title: Name in texts, for example ``MIMO-UNet+``.
+        title: Name in messages, for example ``MIMO-UNet+``.
         cfg: A config that builds the restorer.
     """
 
@@ -46,8 +46,9 @@ class Published(NamedTuple):
 
     Attributes:
         name: Name for the converter, for example ``mimounetplus``.
-        title: Name in texts, for example ``MIMO-UNet+``.
-        sizes: The constructor's arguments that :attr:`Family.sizes` reads from its weights.
+        title: Name in messages, for example ``MIMO-UNet+``.
+        sizes: Arguments of the constructor for this size, as :attr:`Family.sizes` reads them from
+            the published weights.
     """
 
     name: str
@@ -60,13 +61,15 @@ class Family(NamedTuple):
 
     Attributes:
         type: Registered name of the class.
-        title: Name of the class in texts.
-        marks: Names of convolution weights that every member has. No other family has all of them.
-        sizes: Reads the constructor's arguments from a state dict with these marks.
-        published: The published sizes, the usual size first.
-        parts: Names of the files if the weights are a folder of several files. Each file contains
-            the state dict of the child with that name.
-        later_stages: Pattern of the weights that a restorer of only the first stage does not use.
+        title: Name of the class in messages.
+        marks: Names of convolution weights that all restorers of this family have. Choose names
+            that no other family has together.
+        sizes: Function that reads the constructor's arguments from a state dict of this family.
+        published: The published sizes. List the usual size first.
+        parts: Names of the files, without the suffix ``.pkl``, if the weights are published as
+            several files. Each file contains the state dict of the child module with its name.
+        later_stages: Regular expression for the names of the weights that a restorer with only the
+            first stage does not use.
     """
 
     type: str
@@ -116,7 +119,7 @@ def families() -> List[Family]:
 
 
 def published_names() -> List[str]:
-    """Return the names of the published restorers for the converter.
+    """Return the converter's names for the published restorers.
 
     Returns:
         The names in alphabetical order.
@@ -158,7 +161,8 @@ def find_family(state: State) -> Optional[Family]:
         state: Weights under the official names.
 
     Returns:
-        The family with all its marks in the state dict, or ``None``.
+        The family whose :attr:`Family.marks` are all in the state dict, or ``None`` if there is
+        none.
     """
     for family in families():
         if all(mark in state and state[mark].dim() == 4 for mark in family.marks):
@@ -173,8 +177,7 @@ def recognize(state: State) -> Optional[Recognized]:
         state: Weights under the official names, without wrappers and prefixes.
 
     Returns:
-        The restorer with the size of the weights, published or not; ``None`` for an unknown
-        restorer.
+        The restorer and its size, which may be unpublished; ``None`` if the restorer is unknown.
 
     Examples:
         >>> from mmspd.models.restorers import MIMOUNet
@@ -196,5 +199,5 @@ def recognize(state: State) -> Optional[Recognized]:
 
 
 def _agreement(published: Arguments, sizes: Arguments) -> Tuple[bool, int]:
-    """Rank a published size: an equal one first, then by the number of equal arguments."""
+    """Rank a published size: an exact match first, then by the number of equal arguments."""
     return published == sizes, sum(published.get(key) == value for key, value in sizes.items())

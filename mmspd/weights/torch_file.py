@@ -20,7 +20,8 @@ STREAM = (
     b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # older: five pickles; the first is a magic number
 )
 STREAM_PICKLES = 5
-# The errors in which versions of PyTorch name a class that the safe loader does not allow.
+# Finds the name of the refused class in an error of the safe loader. Versions of PyTorch write
+# different errors.
 _NOT_ALLOWED = re.compile(
     r'(?:GLOBAL|[Uu]nsupported class|unrecognized function <?function) `?([\w.]+)'
 )
@@ -61,7 +62,7 @@ def unreadable(path: Union[str, Path], key: str, error: Exception) -> UserError:
         error: The exception that was raised when the file was read.
 
     Returns:
-        The error to raise instead.
+        The error to raise instead of ``error``.
     """
     if isinstance(error, (PermissionError, FileNotFoundError, IsADirectoryError)):
         fault = str(error.strerror).lower()
@@ -73,9 +74,9 @@ def unreadable(path: Union[str, Path], key: str, error: Exception) -> UserError:
 
 
 def _explain(path: Path, error: Exception) -> Tuple[str, str]:
-    """Return why a file cannot be read, and the fix."""
+    """Return the reason why a file cannot be read, and the fix."""
     if tarfile.is_tarfile(path):
-        reason = "it is a tar file, PyTorch's first format or an archive"
+        reason = "it is a tar file (PyTorch's first format, or an archive)"
         return reason, f'unpack it, or {_AS_TENSORS}'
     with path.open('rb') as file:
         start = file.read(64)

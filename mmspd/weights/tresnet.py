@@ -1,4 +1,4 @@
-"""Conversion of TResNet weights by ASL and TResNet (Alibaba MIIL) for timm."""
+"""Convert TResNet weights of the ASL and TResNet repositories (Alibaba MIIL) for timm."""
 
 from typing import Dict, NamedTuple
 
@@ -8,7 +8,7 @@ from mmspd.errors import UserError
 
 __all__ = ['ConvertedTResNet', 'asl_tresnet_to_timm', 'is_inplace_abn']
 
-WIDTHS = {64: 'tresnet_m', 76: 'tresnet_l', 83: 'tresnet_xl'}  # by the channels of the stem
+WIDTHS = {64: 'tresnet_m', 76: 'tresnet_l', 83: 'tresnet_xl'}  # from stem channels to name
 
 
 class ConvertedTResNet(NamedTuple):
@@ -16,7 +16,7 @@ class ConvertedTResNet(NamedTuple):
 
     Attributes:
         name: Name of the model in timm.
-        state: Weights of its body.
+        state: Weights of the model without its classifier.
     """
 
     name: str
@@ -24,7 +24,7 @@ class ConvertedTResNet(NamedTuple):
 
 
 def is_inplace_abn(state: Dict[str, Tensor]) -> bool:
-    """Tell whether weights belong to a TResNet with InPlaceABN in the layout of its authors.
+    """Tell whether weights have the layout of TResNet's authors, who use InPlaceABN.
 
     Args:
         state: The weights.
@@ -36,11 +36,12 @@ def is_inplace_abn(state: Dict[str, Tensor]) -> bool:
 
 
 def asl_tresnet_to_timm(state: Dict[str, Tensor]) -> ConvertedTResNet:
-    """Convert the body of a TResNet to timm's names and plain gammas.
+    """Convert the body of a TResNet to timm's tensor names and ordinary batch normalization.
 
-    InPlaceABN uses ``|gamma| + 1e-5``. A batch normalization with the raw gamma would flip the sign
-    of every channel with a negative gamma. timm's own filter does the conversion. The classifier is
-    dropped: ASL's has a bottleneck that timm lacks, and the features do not need it.
+    InPlaceABN multiplies by ``|gamma| + 1e-5``. Ordinary batch normalization with the stored gamma
+    would flip the sign of every channel with a negative gamma. timm's own filter does the
+    conversion. The classifier is dropped, because ASL's classifier has a bottleneck that timm
+    lacks, and the features do not need a classifier.
 
     Args:
         state: Weights in the layout of the TResNet and ASL repositories, without prefixes.
@@ -52,19 +53,18 @@ def asl_tresnet_to_timm(state: Dict[str, Tensor]) -> ConvertedTResNet:
         UserError: The weights belong to another network, or already have timm's layout.
     """
     if 'body.conv1.conv.weight' in state:
-        raise UserError(
-            "The weights already have timm's layout; set MMSPD_TEACHER to the file itself."
-        )
+        raise UserError("The weights already have timm's layout; set MMSPD_TEACHER to this file.")
     if 'body.conv1.0.weight' not in state:
         raise UserError(
             f'{next(iter(state))!r} is not a tensor of a TResNet; use a checkpoint of ASL, such as '
             'Open_ImagesV6_TRresNet_L_448.pth.'
         )
     channels = state['body.conv1.0.weight'].shape[0]
-    if channels not in WIDTHS or 'body.layer1.0.conv3.0.weight' in state:
+    blocks = 'bottleneck' if 'body.layer1.0.conv3.0.weight' in state else 'basic'
+    if channels not in WIDTHS or blocks == 'bottleneck':
         raise UserError(
-            f'A TResNet with {channels} channels in its stem and these blocks is unknown; use a '
-            f'checkpoint of {", ".join(WIDTHS.values())}.'
+            f'A TResNet with {channels} channels in its stem and {blocks} blocks in its first '
+            f'stage is unknown; use a checkpoint of {", ".join(WIDTHS.values())}.'
         )
     from timm.models.tresnet import checkpoint_filter_fn  # optional: only timm's teachers need it
 

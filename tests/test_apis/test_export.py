@@ -105,7 +105,7 @@ def test_network_that_branches_on_the_size_is_refused(tmp_path):
         def forward(self, img):
             return img * 2 if img.shape[-1] == 229 else img
 
-    message = 'cannot be exported for images of any size .*; try --pad-to'
+    message = 'cannot be exported for variable image sizes .*; set --pad-to'
     with pytest.raises(UserError, match=message):
         export_network(Deciding(), tmp_path / 'network.pt2', {})
 

@@ -164,7 +164,7 @@ def test_lack_of_memory_is_a_user_error(inferencer, monkeypatch):
         raise RuntimeError('DefaultCPUAllocator: not enough memory: you tried to allocate')
 
     monkeypatch.setattr(module, 'restore_images', full)
-    with pytest.raises(UserError, match='not enough memory for 32x24 pixels'):
+    with pytest.raises(UserError, match='32x24 pixels need more memory than is available'):
         inferencer(photo())
 
 
@@ -236,7 +236,7 @@ def test_devices_that_do_not_exist(config, device):
     ('change', 'message'),
     [
         (float('nan'), 'has values that are not finite; check'),
-        (3.0, r'is far from its input \(a change by 3.00 of the full range\); check'),
+        (3.0, r'is far from its input \(a local mean changed by 3.00 of the full range\); check'),
         (None, None),  # one bright column
     ],
 )

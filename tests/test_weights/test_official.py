@@ -144,7 +144,7 @@ def test_another_restorers_file_is_refused_by_name(other, tmp_path):
     for kind in SMALL.keys() - {other}:
         message = refusal(network(kind), path)
         assert f'{path} does not fit ' in message
-        assert message.partition('these look like ')[2].startswith(FAMILIES[other].title)
+        assert message.partition('these weights look like ')[2].startswith(FAMILIES[other].title)
 
 
 def test_official_titles_in_a_mismatch(tmp_path):
@@ -153,7 +153,9 @@ def test_official_titles_in_a_mismatch(tmp_path):
     torch.save({key: torch.zeros(value.shape) for key, value in plus.items()}, tmp_path / 'w.pth')
     message = refusal(build_model(usual_size('mimounet')), tmp_path / 'w.pth')
     assert 'does not fit MIMO-UNet: 288 unexpected (Encoder.0.layers.8.main.0.main.0' in message
-    assert message.endswith('; use weights of MIMO-UNet, because these look like MIMO-UNet+.')
+    assert message.endswith(
+        '; use weights of MIMO-UNet, because these weights look like MIMO-UNet+.'
+    )
 
 
 def test_missing_changed_and_unexpected_tensors(tmp_path):
@@ -195,7 +197,7 @@ def test_folder_that_lacks_a_file_of_dmphn(tmp_path):
     folder = publish(DMPHN, network(DMPHN).state_dict(), tmp_path / 'files')
     (folder / 'decoder_lv2.pkl').unlink()
     message = refusal(network(DMPHN, seed=1), folder)
-    assert f'{folder} is a folder without decoder_lv2.pkl; give' in message
+    assert f'the folder {folder} lacks decoder_lv2.pkl; use' in message
 
 
 def test_address_is_downloaded_once(tmp_path, monkeypatch):

@@ -41,18 +41,18 @@ class AlignedScores(NamedTuple):
 def aligned_scores(restored: np.ndarray, sharp: np.ndarray) -> AlignedScores:
     """Compute PSNR and SSIM after fitting the brightness and a homography.
 
-    The brightness of the restored image is scaled to the sharp image by least squares. Then the
-    restored image is warped by the homography with the highest correlation
-    (``cv2.findTransformECC``). Pixels that it does not cover are excluded. The scores differ by
+    The brightness of the restored image is scaled to that of the sharp image with least squares.
+    Then the restored image is warped with the homography that has the highest correlation
+    (``cv2.findTransformECC``). Pixels outside the warped image are excluded. The PSNR differs by
     about 0.01 dB between versions of OpenCV.
 
     Args:
         restored: RGB, uint8, shape (H, W, 3), both sides at least 11.
-        sharp: RGB, uint8, same shape.
+        sharp: RGB, uint8, shape of ``restored``.
 
     Returns:
-        The scores. If the search does not converge, or ends outside the image, they are scores
-        without warping.
+        The scores. If the search for the homography does not converge or ends outside the image,
+        the restored image is not warped.
 
     Raises:
         UserError: The images are smaller than the window of SSIM.
@@ -91,7 +91,7 @@ def _find_homography(image: np.ndarray, target: np.ndarray) -> Tuple[np.ndarray,
     """Find the homography from the target to the image.
 
     Returns:
-        The homography, and False; or the identity, and True if the search fails.
+        The homography and False, or the identity and True if the search fails.
     """
     gray = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (target, image)]
     start = np.eye(3, dtype=np.float32)
@@ -110,7 +110,7 @@ def _warp(image: np.ndarray, homography: np.ndarray) -> Tuple[np.ndarray, np.nda
     """Warp an image.
 
     Returns:
-        The warped image, and a mask (H, W, 1) that is 1 for pixels from inside the image.
+        The warped image, and a mask (H, W, 1) that is 1 where a pixel comes from inside the image.
     """
     size = image.shape[1::-1]
     warped = cv2.warpPerspective(
@@ -210,7 +210,7 @@ class RealBlurAligned(ImageMetric):
             size: Number of images in the data set.
 
         Returns:
-            The means by name.
+            A dict from names to means.
 
         Raises:
             UserError: A worker process was killed.
@@ -227,7 +227,7 @@ class RealBlurAligned(ImageMetric):
             results: Values of each image.
 
         Returns:
-            The means by name, and the number of images in ``aligned-failed``.
+            A dict from names to means. ``aligned-failed`` is the number of failures.
         """
         means = super().average(results)
         failed = [result['key'] for result in results if result['aligned-failed']]
@@ -240,14 +240,14 @@ class RealBlurAligned(ImageMetric):
         return means
 
     def _take_results(self, keep: int) -> None:
-        """Take the oldest results until at most ``keep`` images are waiting."""
+        """Wait for the oldest results until at most ``keep`` images are left."""
         while len(self._waiting) > keep:
             result, future = self._waiting.popleft()
             result.update(zip(self.info, future.result()))
 
     @contextmanager
     def _stop_on_error(self) -> Iterator[None]:
-        """Stop the worker processes after an error, and explain a killed worker process."""
+        """Stop the worker processes after an error. Explain the error if a process was killed."""
         try:
             yield
         except BaseException as error:

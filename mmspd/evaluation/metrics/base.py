@@ -59,22 +59,24 @@ class ImageMetric(BaseMetric):
     """Base class of metrics that measure each image in 8-bit RGB and average over the images.
 
     The predictions are clamped and rounded first, so the metric measures the image that is saved.
-    The metric works in MMEngine's loops and evaluator, distributed or not. The samples are those of
-    MMagic: the restored image is ``output.pred_img``, the sharp image ``gt_img`` and the blurry
-    image ``input``. All are BGR of shape (3, H, W) in [0, 255]; the metadata about the channel
-    order are ignored.
+    The metric works in MMEngine's loops and evaluator, distributed or not. The samples have
+    MMagic's form: the restored image is ``output.pred_img``, the sharp image is ``gt_img``, and the
+    blurry image is ``input``. The images are BGR of shape (3, H, W) in [0, 255]. Metadata about the
+    channel order is ignored.
 
-    A subclass describes each of its values in :attr:`info`. A value ``NAME-input`` belongs to the
-    blurry image; reports by severity then also show ``NAME-gain``.
+    A subclass describes each of its values in :attr:`info`. If a subclass measures ``NAME`` on the
+    restored image and ``NAME-input`` on the blurry image, reports by severity also show
+    ``NAME-gain``.
 
     Args:
         collect_device: Device that collects the results of all ranks, ``'cpu'`` or ``'gpu'``.
         prefix: Prefix of the names of the results, as in ``prefix/PSNR``.
 
     Attributes:
-        info: A :class:`MetricInfo` for every measured or reported value, by its name.
+        info: A dict from the name of every measured or reported value to its :class:`MetricInfo`.
         per_image: Values of the last evaluation, in the order of the data set: for each image a
-            dict of its ``key`` and the values of :meth:`measure`. Only the main process has it.
+            dict of its ``key`` and the values of :meth:`measure`. Only the main process has this
+            list.
 
     Examples:
         >>> import torch
@@ -89,7 +91,7 @@ class ImageMetric(BaseMetric):
         {'brightness': 100.0}
     """
 
-    # With None, MMEngine would warn. An empty prefix does not change the names.
+    # MMEngine would warn about None. An empty prefix does not change the names.
     default_prefix = ''
 
     info: Mapping[str, MetricInfo] = {}
@@ -114,8 +116,8 @@ class ImageMetric(BaseMetric):
             for name, value in values.items():
                 if isinstance(value, Real) and name not in self.info:
                     raise UserError(
-                        f"{type(self).__name__}.info lacks '{name}', a value of the metric; add "
-                        f"'{name}': MetricInfo(higher_is_better=True) to it, or False or None."
+                        f"{type(self).__name__}.info lacks '{name}', which the metric measures; "
+                        f"add '{name}': MetricInfo(higher_is_better=True), or False or None."
                     )
             self.results.append({'key': key_of(sample), **values})
 
@@ -127,7 +129,7 @@ class ImageMetric(BaseMetric):
             sample: A data sample as a dict.
 
         Returns:
-            Values by their names in the report.
+            A dict from the names in the report to the values.
         """
 
     def compute_metrics(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
@@ -137,19 +139,19 @@ class ImageMetric(BaseMetric):
             results: Values of each image.
 
         Returns:
-            The means by name.
+            A dict from names to means.
         """
         self.per_image = results
         return self.average(results)
 
     def average(self, results: List[Dict[str, Any]]) -> Dict[str, float]:
-        """Average over the images with :func:`finite_mean`.
+        """Average each value over the images with :func:`finite_mean`.
 
         Args:
             results: Values of each image as in :attr:`per_image`, for at least one image.
 
         Returns:
-            The means by name.
+            A dict from names to means.
         """
         names = [name for name in results[0] if name != 'key']
         return {name: finite_mean([result[name] for result in results]) for name in names}
@@ -195,7 +197,7 @@ class ImageMetric(BaseMetric):
             name: ``'pred_img'`` or ``'input'``.
 
         Returns:
-            Two images, RGB, uint8, shape (H, W, 3).
+            The image and the sharp image, RGB, uint8, shape (H, W, 3).
 
         Raises:
             UserError: An image is missing, or the sizes differ.

@@ -24,7 +24,7 @@ class PSNR(ImageMetric):
 
     Args:
         report_input: Also report ``PSNR-input`` of the blurry images, and ``PSNR-gain``, the mean
-            difference of ``PSNR`` and ``PSNR-input``.
+            of ``PSNR`` minus ``PSNR-input``.
         **common: Arguments of :class:`ImageMetric`.
 
     Examples:
@@ -56,7 +56,7 @@ class PSNR(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            Values in dB by name.
+            A dict from names to values in dB.
         """
         names = {'PSNR': 'pred_img'}
         if self.report_input:
@@ -74,7 +74,7 @@ class PSNR(ImageMetric):
             results: Values of each image.
 
         Returns:
-            The means by name.
+            A dict from names to means.
         """
         means = super().average(results)
         identical = sum(np.isinf(result['PSNR']) for result in results)
@@ -91,8 +91,9 @@ class PSNR(ImageMetric):
 class SSIM(ImageMetric):
     """``SSIM-2d`` or ``SSIM-matlab`` on RGB rounded to 8 bits, averaged over the images.
 
-    The name contains the convention, because the 3-D convention of most published tables returns
-    higher values for the same images. To report both, list the metric twice.
+    The name states the convention, because ``SSIM-matlab`` (3-D), which most published tables use,
+    gives higher values than ``SSIM-2d`` for the same images. To report both conventions, list the
+    metric twice.
 
     Args:
         mode: ``'2d'`` measures each channel separately
@@ -127,6 +128,6 @@ class SSIM(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            The SSIM by name.
+            A dict from the name to the SSIM.
         """
         return {f'SSIM-{self.mode}': _MODES[self.mode](*self.image_pair(sample, 'pred_img'))}

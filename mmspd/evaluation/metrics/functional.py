@@ -19,7 +19,7 @@ _WINDOW = cv2.getGaussianKernel(SSIM_TAPS, SSIM_SIGMA, cv2.CV_64F)
 
 
 def to_uint8_rgb(image: np.ndarray) -> np.ndarray:
-    """Convert an image of a MMagic sample to the 8-bit image that is saved.
+    """Convert an image of an MMagic sample to the 8-bit image that is saved.
 
     Args:
         image: BGR, shape (3, H, W), about [0, 255], any real type.
@@ -45,7 +45,7 @@ def ssim_2d(first: np.ndarray, second: np.ndarray) -> float:
 
     Args:
         first: Image of type uint8, shape (H, W, 3), both sides at least 11.
-        second: Image of type uint8, same shape.
+        second: Image of the type and shape of ``first``.
 
     Returns:
         The mean SSIM over the windows inside the image, at most 1.
@@ -73,7 +73,7 @@ def ssim_map_2d(first: np.ndarray, second: np.ndarray, peak: float = 255.0) -> n
 
     Args:
         first: Image of any real type, shape (H, W, 3), both sides at least 11.
-        second: Image of any real type, same shape.
+        second: Image of any real type and the shape of ``first``.
         peak: Value of white.
 
     Returns:
@@ -95,13 +95,13 @@ def ssim_map_2d(first: np.ndarray, second: np.ndarray, peak: float = 255.0) -> n
 def ssim_matlab(first: np.ndarray, second: np.ndarray) -> float:
     """Compute the structural similarity like MATLAB's ``ssim`` on an H x W x 3 array.
 
-    MATLAB treats the array as a volume. Its window is 11 x 11 x 11, and all three axes, including
-    the channels, are extended by their border values. Most published deblurring tables use this
+    MATLAB treats the array as a volume. The window is 11 x 11 x 11. All three axes, including the
+    channels, are padded with their border values. Most published deblurring tables use this
     convention. The values are higher than those of :func:`ssim_2d` on the same images.
 
     Args:
         first: Image of type uint8, shape (H, W, 3), both sides at least 11.
-        second: Image of type uint8, same shape.
+        second: Image of the type and shape of ``first``.
 
     Returns:
         The mean SSIM over all voxels, at most 1.

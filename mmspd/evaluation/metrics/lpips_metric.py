@@ -14,7 +14,7 @@ from mmspd.weights.loading import load_renamed
 
 __all__ = ['LPIPS']
 
-#: For each backbone: the name of torchvision's weights, and the smallest side for its pooling.
+#: For each backbone: the name of torchvision's weights, and the smallest side that it can pool.
 _BACKBONES = {'alex': ('AlexNet_Weights', 31), 'vgg': ('VGG16_Weights', 16)}
 
 
@@ -23,7 +23,7 @@ class LPIPS(ImageMetric):
     """``LPIPS-alex-v0.1`` or ``LPIPS-vgg-v0.1``, averaged over the images. Lower is better.
 
     The network of the ``lpips`` package takes the whole image, rounded to 8 bits, on the device of
-    the model. The name contains the backbone, because the backbones return different values.
+    the model. The name of the metric states the backbone, because backbones give different values.
 
     Args:
         net: Backbone, ``'alex'`` or ``'vgg'``.
@@ -33,7 +33,7 @@ class LPIPS(ImageMetric):
         **common: Arguments of :class:`ImageMetric`.
 
     Raises:
-        UserError: The backbone is unknown. At the first image: its weights cannot be read or
+        UserError: The backbone is unknown. At the first image: the weights cannot be read or
             downloaded, the weights do not fit, or the image is too small.
 
     Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual
@@ -64,7 +64,7 @@ class LPIPS(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            The LPIPS by name.
+            A dict from the name to the LPIPS.
 
         Raises:
             UserError: The image is too small, or the weights cannot be loaded.

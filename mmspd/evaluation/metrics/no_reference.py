@@ -17,14 +17,16 @@ _NIQE_BLOCK = 96  # side of the blocks of NIQE in pixels
 
 
 class NoReferenceMetric(ImageMetric):
-    """Base class of metrics that need no sharp image, averaged over the measurable images.
+    """Base class of metrics that need no sharp image.
+
+    The mean covers the images that can be measured.
 
     Args:
         report_input: Also report the mean of the blurry images, as ``NAME-input``.
         **common: Arguments of :class:`ImageMetric`.
     """
 
-    #: Name in the report and in :attr:`info`. :attr:`info` also has the name with ``-input``.
+    #: Name in the report. Define :attr:`info` for this name and for the name with ``-input``.
     name = ''
 
     def __init__(self, report_input: bool = False, **common: Any) -> None:
@@ -49,7 +51,7 @@ class NoReferenceMetric(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            Values by name. ``None`` stands for an image that cannot be measured.
+            A dict from names to values. ``None`` stands for an image that cannot be measured.
         """
         values = {self.name: self.judge(self.image(sample, 'pred_img'))}
         if self.report_input:
@@ -63,7 +65,7 @@ class NoReferenceMetric(ImageMetric):
             results: Values of each image.
 
         Returns:
-            The means by name. A mean without any measured image is NaN.
+            A dict from names to means. A mean is NaN if no image was measured.
         """
         means = super().average(results)
         for name in means:
@@ -80,8 +82,8 @@ class NoReferenceMetric(ImageMetric):
 class BlurEffect(NoReferenceMetric):
     """``blur-effect``, averaged over the images. Lower is sharper.
 
-    The metric blurs the image again and measures the detail that is kept. It returns 0 for a sharp
-    image and at most 1. Noise and ringing count as sharpness.
+    The metric blurs the image again and measures the detail that remains. The value is between 0
+    (sharp) and 1 (blurry). Noise and ringing count as sharpness.
 
     Args:
         report_input: Also report ``blur-effect-input``, the mean of the blurry images.
@@ -125,9 +127,9 @@ class BlurEffect(NoReferenceMetric):
 class NIQE(NoReferenceMetric):
     """``NIQE``, averaged over the images. Lower is better.
 
-    The metric compares the statistics of an image with those of natural photos. It is MMagic's
-    implementation on the luma of YCbCr, which agrees with BasicSR's and MATLAB's. An image needs
-    two blocks of 96x96 pixels with structure.
+    The metric compares the statistics of an image with those of natural photos. MMagic computes it
+    on the luma (Y of YCbCr). The values agree with those of BasicSR and MATLAB. An image needs at
+    least two blocks of 96x96 pixels with structure.
 
     Args:
         report_input: Also report ``NIQE-input``, the mean of the blurry images.
@@ -162,7 +164,7 @@ class NIQE(NoReferenceMetric):
             image: RGB, uint8, shape (H, W, 3).
 
         Returns:
-            NIQE, or ``None`` if the image has not enough blocks with structure.
+            NIQE, or ``None`` if the image has too few blocks with structure.
         """
         if min(image.shape[:2]) < _NIQE_BLOCK:
             return None

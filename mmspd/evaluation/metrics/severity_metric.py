@@ -1,4 +1,4 @@
-"""Measured blur severity for MMEngine's loops."""
+"""Measure the blur severity in MMEngine's loops."""
 
 import math
 from typing import Any, Dict, List
@@ -20,15 +20,16 @@ _PATCH = 128
 class BlurSeverity(ImageMetric):
     """``blur-extent``, the extent of the blur in pixels, averaged over the images.
 
-    The mean describes the data, not the model. The values of each image are used by
-    :func:`mmspd.evaluation.severity_report.group_by_severity` to group the other metrics:
+    The mean describes the data, not the model.
+    :func:`mmspd.evaluation.severity_report.group_by_severity` uses these values of each image to
+    group the other metrics:
 
-    * ``blur-extent`` in pixels, ``None`` if it cannot be measured on the pair;
+    * ``blur-extent`` in pixels, ``None`` if the extent cannot be measured on the pair;
     * ``PSNR-input`` in dB;
     * ``severity``, the recorded severity, if it is among the ``meta_keys`` of ``PackInputs``;
     * ``size``, height and width;
-    * ``_patches``, the ``PSNR`` and ``PSNR-input`` of equal patches in dB. They are used for
-      grouping only and are not saved.
+    * ``_patches``, the ``PSNR`` and ``PSNR-input`` in dB of patches of equal size. These values are
+      only used for grouping and are not saved.
 
     Args:
         **common: Arguments of :class:`ImageMetric`.
@@ -56,7 +57,7 @@ class BlurSeverity(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            The values in the list above.
+            The values that the docstring of the class lists.
         """
         blurry, sharp = self.image_pair(sample, 'input')
         restored, _ = self.image_pair(sample, 'pred_img')
@@ -79,7 +80,7 @@ class BlurSeverity(ImageMetric):
             results: Values of each image.
 
         Returns:
-            The mean of ``blur-extent``, NaN if no extent is known.
+            A dict with the mean of ``blur-extent``, which is NaN if no extent is known.
         """
         return {'blur-extent': finite_mean([result['blur-extent'] for result in results])}
 

@@ -109,9 +109,7 @@ def test_one_missing_tensor_is_refused(tmp_path):
     state = teacher().backbone.state_dict()
     del state['layer2.0.conv1.weight']
     torch.save(state, tmp_path / 'w.pth')
-    with pytest.raises(
-        ValueError, match=r'1 of its .* tensors are missing .*layer2.0.conv1.weight'
-    ):
+    with pytest.raises(ValueError, match=r'1 of .* tensors are missing .*layer2.0.conv1.weight'):
         teacher(str(tmp_path / 'w.pth'))
 
 
