@@ -20,7 +20,7 @@ extensions = [
     'sphinx_copybutton',
     'sphinxcontrib.mermaid',
 ]
-exclude_patterns = ['_build', 'results/**']
+exclude_patterns = ['_build']
 
 html_theme = 'furo'
 html_title = f'mmspd {release}'
@@ -41,6 +41,7 @@ apidoc_modules = [
 # a package documents its own members; the names that it imports are documented at their home
 autodoc_default_options = {'ignore-module-all': True}
 autodoc_typehints = 'description'
+autodoc_typehints_description_target = 'documented'
 autodoc_member_order = 'bysource'
 # every reference to mmspd's own objects must resolve
 nitpicky = True
@@ -52,10 +53,16 @@ napoleon_use_ivar = True
 
 def link_repository_pages(app, docname, source):
     """Turn links to pages outside of the manual into downloads, as MyST does for other files."""
-    pattern = r'\[([^\]]+)\]\(((?:\.\./|results/)[^)#]+\.md)(?:#[^)]*)?\)'
+    pattern = r'\[([^\]]+)\]\((\.\./[^)#]+\.md)(?:#[^)]*)?\)'
     source[0] = re.sub(pattern, r'{download}`\1 <\2>`', source[0])
 
 
+def skip_tuple_fields(app, what, name, obj, skip, options):
+    """Leave out the fields of named tuples, whose classes describe them."""
+    return True if (obj.__doc__ or '').startswith('Alias for field number') else None
+
+
 def setup(app):
-    """Register the link conversion with Sphinx."""
+    """Register the functions above with Sphinx."""
     app.connect('source-read', link_repository_pages)
+    app.connect('autodoc-skip-member', skip_tuple_fields)

@@ -40,6 +40,7 @@ test_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, packed='
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
+auto_scale_lr = dict(base_batch_size=8)
 param_scheduler = dict(
     _delete_=True,
     type='mmengine.CosineAnnealingLR',
