@@ -13,17 +13,18 @@ __all__ = ['PairedFolderDataset']
 
 @DATASETS.register_module()
 class PairedFolderDataset(PairedImageDataset):
-    """Pairs of ``<data_root>/<blur_dir>/NAME`` and ``<data_root>/<sharp_dir>/NAME``.
+    """Reads the pairs ``<data_root>/<blur_dir>/NAME`` and ``<data_root>/<sharp_dir>/NAME``.
 
-    Two images form a pair if their names without suffix are equal. A name may contain sub-folders.
-    The folders ``input`` and ``target`` are used by MPRNet, NAFNet and Restormer; MIMO-UNet uses
-    ``blur`` and ``sharp``.
+    Two images form a pair if their names without suffix are equal. ``NAME`` may contain
+    sub-folders. MPRNet, NAFNet and Restormer use the folders ``input`` and ``target``; MIMO-UNet
+    uses ``blur`` and ``sharp``.
 
     Args:
-        data_root: Folder that contains both folders.
-        blur_dir: Folder of the blurry images, relative to ``data_root`` or to the split.
-        sharp_dir: Folder of the sharp images, relative to ``data_root`` or to the split.
-        split: Sub-folder of ``data_root`` that contains both folders; empty for none.
+        data_root: Folder of the data set.
+        blur_dir: Folder of the blurry images, relative to ``<data_root>/<split>``.
+        sharp_dir: Folder of the sharp images, relative to ``<data_root>/<split>``.
+        split: Sub-folder of ``data_root`` that contains ``blur_dir`` and ``sharp_dir``; ``''`` if
+            ``data_root`` itself contains them.
         **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:

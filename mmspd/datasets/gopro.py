@@ -14,7 +14,7 @@ __all__ = ['GoProDataset']
 
 @DATASETS.register_module()
 class GoProDataset(PairedImageDataset):
-    """GOPRO_Large, or any other data in the same layout.
+    """Reads the pairs of GOPRO_Large, or of other data in the layout of GOPRO_Large.
 
     The layout is ``<data_root>/<split>/<sequence>/{blur,blur_gamma,sharp}/NNNNNN.png``. The key of
     a pair is ``<sequence>/NNNNNN``.
@@ -27,7 +27,7 @@ class GoProDataset(PairedImageDataset):
         split: ``'train'``, ``'test'`` or another folder of ``data_root``.
         blur_key: ``'blur'`` or ``'blur_gamma'``. ``'blur'`` is the average of the frames' pixel
             values; nearly all published results use it. ``'blur_gamma'`` is the average in linear
-            light; DeepDeblur uses it. Results on the two cannot be compared.
+            light; DeepDeblur uses it. Do not compare results on ``'blur'`` and ``'blur_gamma'``.
         **common: Arguments of :class:`PairedImageDataset`. The default of ``records`` is the
             file ``records.jsonl`` of the split, if that file exists.
 
@@ -106,6 +106,6 @@ class GoProDataset(PairedImageDataset):
         return pairs
 
     def find_records(self) -> Optional[Path]:
-        """Return the file ``records``, or ``records.jsonl`` of the split if it exists."""
+        """Return the file ``records``, else ``records.jsonl`` of the split, else ``None``."""
         default = Path(self.data_root, self.split, RECORDS_NAME).expanduser()
         return super().find_records() or (default if default.is_file() else None)

@@ -13,11 +13,12 @@ __all__ = ['HIDEDataset']
 
 @DATASETS.register_module()
 class HIDEDataset(PairedImageDataset):
-    """HIDE, with blurry images below ``<data_root>/<split>`` and sharp ones in ``<data_root>/GT``.
+    """Reads the pairs of HIDE.
 
-    The test split has 2025 images in two folders, close-ups and long shots. A blurry image and its
-    sharp image have the same file name. The key of a pair is ``<folder>/<name>``, so results can be
-    separated into close-ups and long shots.
+    The blurry images are below ``<data_root>/<split>``, the sharp images in ``<data_root>/GT``. A
+    blurry image and its sharp image have the same file name. The test split has 2025 blurry images
+    in two folders, close-ups and long shots. The key of a pair is ``<folder>/<name>``, so that
+    results on close-ups and long shots can be separated.
 
     Source: Shen et al., "Human-aware Motion Deblurring", ICCV 2019.
 

@@ -29,7 +29,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 
 
 class ColorError(UserError):
-    """Reports an image that is gray, has an alpha channel or more than 8 bits per channel."""
+    """Reports an image that is gray, has an alpha channel, or has more than 8 bits per channel."""
 
 
 def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray:
@@ -39,15 +39,16 @@ def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray
 
     Args:
         path: An image file.
-        convert: Convert other images instead of raising :class:`ColorError`: repeat a gray channel
-            three times, drop an alpha channel, round 16 bits to 8 bits (65535 becomes 255).
+        convert: Whether to convert other images instead of raising :class:`ColorError`. A gray
+            channel is repeated three times, an alpha channel is dropped, and 16 bits are rounded to
+            8 bits (65535 becomes 255).
 
     Returns:
         RGB, uint8, shape ``(H, W, 3)``, C-contiguous, writable.
 
     Raises:
         UserError: The file is missing or unreadable.
-        ColorError: The image is gray, has an alpha channel or more than 8 bits per channel.
+        ColorError: The image is gray, has an alpha channel, or has more than 8 bits per channel.
 
     Examples:
         >>> import tempfile
@@ -74,8 +75,8 @@ def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray
     image = cv2.imdecode(data, flags) if data.size else None
     if image is None:
         raise UserError(
-            f"Cannot decode '{path}' ({data.size} bytes), a damaged file or not an image; "
-            'copy it again or remove it.'
+            f"Cannot decode '{path}' ({data.size} bytes), because it is damaged or not an image; "
+            'copy the file again or remove it.'
         )
     if convert:
         image = _to_8_bit_color(image)
@@ -112,7 +113,7 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
         path: An image file.
 
     Returns:
-        ``(H, W)`` in pixels, the size of the array that :func:`read_rgb` returns.
+        ``(H, W)`` in pixels, as in the array that :func:`read_rgb` returns.
 
     Raises:
         UserError: The file is missing or not an image.
@@ -122,7 +123,8 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
             return upright_size(image)
     except UnidentifiedImageError as error:
         raise UserError(
-            f"Cannot decode '{path}', a damaged file or not an image; copy it again or remove it."
+            f"Cannot decode '{path}', because it is damaged or not an image; copy the file again "
+            'or remove it.'
         ) from error
     except OSError as error:
         raise UserError(
@@ -138,9 +140,9 @@ def upright_size(image: Image.Image) -> Tuple[int, int]:
         image: An opened image file.
 
     Returns:
-        ``(H, W)`` in pixels, the size of the array that :func:`read_rgb` returns.
+        ``(H, W)`` in pixels, as in the array that :func:`read_rgb` returns.
     """
-    # read_rgb rotates JPEG files only; orientations 5 to 8 swap height and width
+    # read_rgb applies the orientation only to JPEG files; values 5 to 8 swap height and width
     turned = image.format in ('JPEG', 'MPO') and image.getexif().get(_ORIENTATION, 1) > 4
     return image.size if turned else image.size[::-1]
 

@@ -17,10 +17,10 @@ _GOPRO_BLURS = ('blur', 'blur_gamma')
 _SPLIT_NAMES = ('train', 'val', 'valid', 'validation', 'test')
 _REALBLUR_LIST = re.compile(r'RealBlur_([JR])_(\w+)_list\.txt')
 _KNOWN = (
-    'arrange it as <split>/<sequence>/{blur,blur_gamma,sharp} (GoPro), as GT and {train,test} '
-    '(HIDE), with RealBlur_{J,R}_{train,test}_list.txt and the listed folders (RealBlur), or as a '
-    'folder of blurry images (input, blur, blurry, lq) next to a folder of sharp images (target, '
-    'sharp, gt), at the top or in each split'
+    'arrange the data as <split>/<sequence>/{blur,blur_gamma,sharp} (GoPro), as GT and '
+    '{train,test} (HIDE), as RealBlur_{J,R}_{train,test}_list.txt and the listed folders '
+    '(RealBlur), or as a folder of blurry images (input, blur, blurry, lq) next to a folder of '
+    'sharp images (target, sharp, gt), at the top or in each split'
 )
 
 
@@ -41,17 +41,17 @@ class DatasetSplit(NamedTuple):
 def recognize(root: Path) -> List[DatasetSplit]:
     """Recognize the data set in a folder by the names of its folders and list files.
 
-    No image is opened. The known layouts are GOPRO_Large (also synthesized data, also a single
-    split), HIDE, RealBlur, and pairs of folders: flat (``<split>/{blur,sharp}/*.png``), with
-    sub-folders (``<split>/{blur,sharp}/<sequence>/*.png``) or without splits
-    (``{input,target}/*.png``).
+    No image is opened. The known layouts are GOPRO_Large (this includes synthesized data and a
+    folder with only one split), HIDE, RealBlur, and pairs of folders. Pairs of folders may be flat
+    (``<split>/{blur,sharp}/*.png``), have sub-folders
+    (``<split>/{blur,sharp}/<sequence>/*.png``) or have no splits (``{input,target}/*.png``).
 
     Args:
         root: Folder of the data set.
 
     Returns:
         The splits, at least one. A GoPro split with two blur folders gives two entries. A RealBlur
-        folder with both subsets gives an entry for each list.
+        folder gives an entry for each list file.
 
     Raises:
         UserError: The folder does not exist or its layout is unknown.
@@ -78,7 +78,7 @@ def recognize(root: Path) -> List[DatasetSplit]:
 
 
 def _find(root: Path) -> List[DatasetSplit]:
-    """Try the layouts, the least ambiguous first."""
+    """Try the layouts in turn, starting with the least ambiguous layout."""
     return _realblur(root) or _hide(root) or _folder_pairs(root) or _gopro(root)
 
 

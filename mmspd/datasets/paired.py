@@ -29,7 +29,7 @@ class Pair(NamedTuple):
         blur: File of the blurry image.
         sharp: File of the sharp image.
         severity: Recorded severity of the blur; ``None`` if it is not recorded.
-        place: Location of the pixels in a pack; ``None`` if the files are read.
+        place: Location of the pixels in a pack; ``None`` if the image files are read.
     """
 
     key: str
@@ -49,18 +49,19 @@ class PairedImageDataset(BaseDataset):
     An index from :class:`~mmspd.datasets.samplers.SeededSampler` seeds ``random``, ``numpy.random``
     and torch with (seed, epoch, draw) while the sample is made. The random states are restored
     afterwards. Therefore a sample does not depend on the number of workers, on restarts or on
-    other samples. A plain ``int`` index uses the random state of its process.
+    other samples. With a plain ``int`` index, a sample uses the current random states.
 
     Args:
         data_root: Folder of the data set.
-        records: File with the severity of each pair, one JSON object with ``key`` and ``severity``
-            per line; ``None`` for no records.
+        records: File with the recorded severities, or ``None``. Each line is a JSON object with the
+            ``key`` and the ``severity`` of a pair.
         packed: ``'raw'``, ``None`` or ``''`` to read the image files. Otherwise a pack made by
             ``tools/dataset_converters/pack.py``, or the folder that contains the pack under its
-            default name. The samples are identical. ``data_root`` need not exist then.
-        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline``; ``indices``, the number of
-            first pairs to keep (of last pairs if negative) or a list of pairs; ``test_mode``;
-            ``lazy_init``, which delays the scan of the folder until the first use.
+            default name. A pack gives the same samples as the image files. With a pack,
+            ``data_root`` need not exist.
+        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline``, ``test_mode``, ``indices``
+            (``n`` selects the first n pairs, ``-n`` the last n pairs, a list the pairs at these
+            indices) and ``lazy_init`` (``True`` delays the scan of the folder until the first use).
 
     Raises:
         UserError: A folder is missing or empty, an image has no partner, ``indices`` is empty,
@@ -80,7 +81,7 @@ class PairedImageDataset(BaseDataset):
 
     #: Environment variable that the configs use for ``data_root``.
     ROOT_VARIABLE = ''
-    #: Name of the layout. With the values of ``CHOICES`` it identifies the pairs of a pack.
+    #: Name of the layout. The layout and the values of ``CHOICES`` identify the pairs of a pack.
     LAYOUT = ''
     #: Names of the attributes that select the pairs within ``data_root``.
     CHOICES: Tuple[str, ...] = ()
@@ -104,14 +105,14 @@ class PairedImageDataset(BaseDataset):
         """Return the pairs below ``data_root``, in a fixed order."""
 
     def choices(self) -> Dict[str, str]:
-        """Return the layout and the arguments that select these pairs, without empty values."""
+        """Return a dict with the layout and the non-empty arguments that select the pairs."""
         layout = self.LAYOUT or type(self).__name__
         choices = {name: getattr(self, name) for name in self.CHOICES}
         return {'layout': layout, **{name: value for name, value in choices.items() if value}}
 
     @property
     def is_official_set(self) -> bool:
-        """Whether the number of pairs equals the number of the official split."""
+        """Whether the number of pairs equals the number of pairs in the official split."""
         return len(self) == self.OFFICIAL_PAIRS.get(getattr(self, 'split', ''))
 
     @property
@@ -134,7 +135,7 @@ class PairedImageDataset(BaseDataset):
         return '_'.join(self.choices().values()).replace('/', '-')
 
     def find_records(self) -> Optional[Path]:
-        """Return the path of the file ``records``, or ``None``."""
+        """Return the path of the file ``records``, or ``None`` if there are no records."""
         return Path(self.records).expanduser() if self.records else None
 
     def list_pairs(self) -> List[Pair]:
@@ -149,8 +150,9 @@ class PairedImageDataset(BaseDataset):
         if severities and severities.keys().isdisjoint(pair.key for pair in pairs):
             raise UserError(
                 f"The records in '{records}' belong to other pairs (first record "
-                f"'{next(iter(severities))}', first pair '{pairs[0].key}'); correct records in "
-                'the config or make them again with tools/analysis/severity.py.'
+                f"'{next(iter(severities))}', first pair '{pairs[0].key}'); set records in the "
+                'config to the file of this data set, or make this file with '
+                'tools/analysis/severity.py.'
             )
         return [pair._replace(severity=severities.get(pair.key, pair.severity)) for pair in pairs]
 
@@ -195,8 +197,9 @@ class PairedImageDataset(BaseDataset):
         pack = read_pack(path)
         if pack.choices != self.choices():
             raise UserError(
-                f"The pack '{path}' holds {pack.choices}, but the config selects "
-                f'{self.choices()}; set packed to the right pack or to the folder of the packs.'
+                f"The pack '{path}' contains {pack.choices}, but the config selects "
+                f'{self.choices()}; set packed to the folder that contains the pack of this '
+                'selection.'
             )
         root, pairs = Path(self.data_root).expanduser(), pack.pairs
         # two folders may have equal choices, so compare the file sizes of three pairs
@@ -307,7 +310,7 @@ class PairedImageDataset(BaseDataset):
 
 
 def _own_pixels(results: Any) -> None:
-    """Replace read-only images by copies: a pack must not be written or shared with a tensor."""
+    """Replace read-only images with copies, because no tensor may share memory with a pack."""
     for key in ('img', 'gt') if isinstance(results, dict) else ():
         image = results.get(key)
         if isinstance(image, np.ndarray) and not image.flags.writeable:
@@ -315,12 +318,12 @@ def _own_pixels(results: Any) -> None:
 
 
 def match_pairs(blur_dir: Path, sharp_dir: Path, prefix: str = '') -> List[Pair]:
-    """Pair the images of two folders that have equal relative names without suffix.
+    """Pair the images of two folders. Partners have equal relative paths without suffix.
 
     Args:
         blur_dir: Existing folder of blurry images, searched at any depth.
         sharp_dir: Existing folder of sharp images, searched at any depth.
-        prefix: Text in front of the name in the key.
+        prefix: Text before the name in each key.
 
     Returns:
         The pairs, sorted by name.

@@ -14,15 +14,15 @@ __all__ = ['PhotoFolderDataset']
 
 @DATASETS.register_module()
 class PhotoFolderDataset(BaseDataset):
-    """Blurry photos at any depth below a folder, for testing only.
+    """Reads blurry photos at any depth below a folder, for testing only.
 
     The pipeline receives a dict with ``img_path``, ``key`` (the path relative to the folder,
     without suffix) and ``sample_idx``. There is no ``gt_path``.
 
     Args:
         data_root: Folder of the photos.
-        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline`` (its first step is
-            :class:`LoadPhoto`), ``indices`` or ``lazy_init``.
+        **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline`` (the first step
+            must be :class:`LoadPhoto`), ``indices`` and ``lazy_init``.
 
     Raises:
         UserError: The folder is missing or has no photo, or two photos differ only in their

@@ -25,11 +25,10 @@ def _check_stages(name: str, sizes: Sequence[int], milestones: Sequence[int]) ->
 class ProgressiveCrop(BaseTransform):
     """MMagic's ``PairedRandomCrop`` with a crop size that changes at given epochs.
 
-    The epoch comes from the indices of :class:`~mmspd.datasets.samplers.SeededSampler`, so use
-    that sampler.
+    Use :class:`~mmspd.datasets.samplers.SeededSampler`, because its indices contain the epoch.
 
     Args:
-        gt_patch_size: Side of the crop in pixels, one for each stage.
+        gt_patch_size: Side of the crop in pixels, one value for each stage.
         milestones: Epochs, counted from 0, at which the next stage starts. Strictly increasing.
 
     Raises:
@@ -57,7 +56,7 @@ class ProgressiveCrop(BaseTransform):
 
     @property
     def gt_patch_size(self) -> int:
-        """The largest crop in pixels; images must not be smaller."""
+        """Side of the largest crop in pixels; images must not be smaller."""
         return max(crop.gt_patch_size for crop in self.crops)
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:

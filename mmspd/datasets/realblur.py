@@ -12,7 +12,7 @@ __all__ = ['RealBlurDataset']
 
 @DATASETS.register_module()
 class RealBlurDataset(PairedImageDataset):
-    """RealBlur-J or RealBlur-R, read from the list files of the data set.
+    """Reads the pairs of RealBlur-J or RealBlur-R from the list files of the data set.
 
     Each line of ``<data_root>/RealBlur_<subset>_<split>_list.txt`` names a sharp and a blurry
     image, relative to ``data_root``. The lists have 3758 pairs for training and 980 for testing.

@@ -1,4 +1,4 @@
-"""Samplers that seed every sample, so that workers and restarts do not change it."""
+"""Samplers that seed every sample, so that workers and restarts do not change the samples."""
 
 import random
 from collections import Counter
@@ -22,17 +22,17 @@ UNKNOWN = 'unknown'
 class SampleIndex(int):
     """An index into a dataset that also carries the seed, the epoch and the draw of the sample.
 
-    A persistent worker does not know the current epoch, so the index carries it. MMEngine's
+    The index carries the epoch because a persistent worker has no other access to it. MMEngine's
     wrappers compute the index into the inner dataset with ``%`` (RepeatDataset) and ``-``
-    (ConcatDataset). Both operators keep ``seed``, ``epoch`` and ``draw``, so repetitions of an
-    image within an epoch get different crops.
+    (ConcatDataset). Both operators keep ``seed``, ``epoch`` and ``draw``. Therefore repetitions of
+    an image within an epoch get different crops.
 
     Args:
         index: Index into the dataset.
         seed: Seed of the run, at least 0.
         epoch: Current epoch, at least 0.
         draw: Number that is unique within the epoch. SeededSampler uses the index into the
-            outermost dataset, SeveritySampler the position in the epoch.
+            outermost dataset. SeveritySampler uses the position in the epoch.
 
     Examples:
         >>> from mmspd.datasets import SampleIndex
@@ -65,9 +65,9 @@ class SampleIndex(int):
 def seeded(*entropy: int) -> Iterator[None]:
     """Seed ``random``, ``numpy.random`` and torch's CPU generator within a ``with`` block.
 
-    The old states are restored at the end. Equal entropy gives equal random numbers in any process,
-    different entropy gives independent ones (``numpy.random.SeedSequence``). The CUDA generators
-    are not changed.
+    The old states are restored at the end. Equal entropy gives equal random numbers in any process.
+    Different entropy gives independent random numbers (``numpy.random.SeedSequence``). The CUDA
+    generators are not changed.
 
     Args:
         entropy: Integers of at least 0 that identify the sample: seed, epoch, draw.
@@ -97,11 +97,11 @@ def seeded(*entropy: int) -> Iterator[None]:
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(DefaultSampler):
-    """MMEngine's DefaultSampler that yields :class:`SampleIndex` instead of ``int``.
+    """Yields :class:`SampleIndex` instead of the ``int`` of MMEngine's DefaultSampler.
 
     The order, the sharding over ranks and the arguments (``dataset``, ``shuffle``, ``seed``,
-    ``round_up``) are unchanged. ``seed`` and ``epoch`` are read when iteration starts, so assign
-    ``sampler.seed`` or call ``set_epoch`` before.
+    ``round_up``) are those of DefaultSampler. Set ``sampler.seed`` and call ``set_epoch`` before
+    the iteration starts.
 
     Examples:
         >>> from mmspd.datasets import SeededSampler
@@ -122,18 +122,19 @@ class SeveritySampler(SeededSampler):
     """Draws images of some severities more often than images of other severities.
 
     An epoch has as many images as the dataset, in random order. An image of weight w is drawn
-    w / (mean weight) times per epoch on average; in one epoch this number is randomly rounded down
-    or up. Equal weights draw every image once. The order depends only on the seed and the epoch.
-    The images are split over the ranks as in MMEngine's DefaultSampler.
+    w / (mean weight) times per epoch on average. In each epoch, this number is randomly rounded
+    down or up. With equal weights, every image is drawn once. The order depends only on the
+    weights, the seed and the epoch. The images are split over the ranks as in MMEngine's
+    DefaultSampler.
 
-    The severities are the recorded ones (``records`` of
+    The sampler uses recorded severities (``records`` of
     :class:`~mmspd.datasets.paired.PairedImageDataset`). The dataset may be inside MMEngine's
     RepeatDataset or ConcatDataset.
 
     Args:
         dataset: The dataset. Passed by the runner.
-        weights: Weight of an image by its severity, at least 0. The key ``'unknown'`` stands for
-            images without a record.
+        weights: A dict from each severity to the weight of its images, at least 0. The key
+            ``'unknown'`` stands for images without a recorded severity.
         seed: Seed of the run. Passed by the runner.
         round_up: Whether every rank gets the same number of images.
 
@@ -183,10 +184,10 @@ def shares_of(weights: Mapping[str, float]) -> Dict[str, float]:
     """Normalize the weights of the severities to a sum of 1.
 
     Args:
-        weights: Weight by severity, at least 0.
+        weights: A dict from severity to weight, at least 0.
 
     Returns:
-        Share by severity.
+        A dict from severity to share.
 
     Raises:
         UserError: A severity is unknown, a weight is negative, or no weight is positive.
@@ -236,7 +237,8 @@ def _check_severities(severities: List[str], shares: Mapping[str, float]) -> Non
     if missing:
         raise UserError(
             f"The weights of SeveritySampler lack '{missing[0]}', the severity of "
-            f'{counts[missing[0]]} of {len(severities)} pairs; add it, with weight 0 to skip them.'
+            f"{counts[missing[0]]} of {len(severities)} pairs; add '{missing[0]}' to the "
+            'weights (0 skips these pairs).'
         )
     if not any(shares[name] for name in counts):
         raise UserError(

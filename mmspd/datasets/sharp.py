@@ -19,16 +19,16 @@ _BLUR_NOTHING = {
 
 @DATASETS.register_module()
 class SharpFolderDataset(PairedImageDataset):
-    """Sharp photos at any depth below a folder, blurred by the pipeline.
+    """Reads sharp photos at any depth below a folder; the pipeline blurs them.
 
-    Both files of a pair are the photo. The pipeline needs
+    Each photo is both the blurry and the sharp image of its pair. The pipeline needs
     :class:`~mmspd.datasets.transforms.synthesis.SynthesizeBlur`, which makes the blurry image.
 
     Args:
         data_root: Folder of the photos.
-        only_in: Use only photos in folders of this name; empty for all. ``'sharp'`` selects the
-            sharp frames of GOPRO_Large.
-        split: Use only photos in this folder of ``data_root``; empty for all.
+        only_in: Use only photos in folders of this name; ``''`` for all photos. ``'sharp'`` selects
+            the sharp frames of GOPRO_Large.
+        split: Use only photos in this folder of ``data_root``; ``''`` for all photos.
         **common: Arguments of :class:`PairedImageDataset`.
 
     Raises:

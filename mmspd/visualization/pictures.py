@@ -76,18 +76,18 @@ def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
 def gain_window(
     before: np.ndarray, after: np.ndarray, sharp: Optional[np.ndarray], size: int
 ) -> Tuple[slice, slice]:
-    """Find the square in which one restored image improves most on another.
+    """Find the square in which ``after`` improves most on ``before``.
 
     Args:
         before: Restored image ``(H, W, 3)``, uint8.
-        after: Restored image of the same shape, expected to be better.
-        sharp: Sharp image of the same shape. The gain is the decrease of the squared error to this
-            image. Without a sharp image, the result is the square in which the two images differ
-            most.
+        after: Restored image of the same shape, expected to be better than ``before``.
+        sharp: Sharp image of the same shape. The improvement is the decrease of the squared error
+            relative to this image. Without a sharp image, the result is the square in which the two
+            restored images differ most.
         size: Side of the square in pixels. It must not be larger than the image.
 
     Returns:
-        Rows and columns of the square.
+        The rows and the columns of the square, as slices.
 
     Examples:
         >>> import numpy as np

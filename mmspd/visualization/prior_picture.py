@@ -21,7 +21,8 @@ DPI = 100
 PANEL, SCALE, BAR, TITLE, GAP = 3.2, 0.72, 0.1, 0.32, 0.06
 FLATTEST, TALLEST = 0.3, 1.8  # limits of the height of a panel divided by its width
 SPREAD = 2.5  # the colors span this many standard deviations on each side of gray
-NO_SIGNAL = 1e-3  # components of less than this share of the largest variance are drawn faint
+# components whose variance is less than this share of the largest variance are drawn faint
+NO_SIGNAL = 1e-3
 LEAST_SPAN = 1e-3  # smallest span of mu - 1 and sigma; before training both are 0 everywhere
 
 
@@ -29,8 +30,8 @@ class Panel(NamedTuple):
     """A map or an image, and how to show it.
 
     Attributes:
-        name: Name of its file, without suffix.
-        title: Text above it.
+        name: Name of the file of the panel, without suffix.
+        title: Text above the panel.
         pixels: Colors ``(h, w, 3)``, RGB, uint8, or values ``(h, w)``.
         stride: Number of image pixels per pixel of the panel, in each direction.
         colors: Name of the Matplotlib colormap for values; ``None`` for colors.
@@ -51,12 +52,12 @@ Row = List[Optional[Panel]]
 class Palette:
     """Colors that have the same meaning in the pictures of several images.
 
-    The colors of features are their three principal components over all images: red, green and
-    blue, with equal variance. The components of each kind and level of features are rotated so that
-    the colors come as close as possible to those of the finest f_pri. The student uses the
-    components of the teacher, so equal colors mean equal features.
+    Red, green and blue are the first three principal components of the features over all images,
+    scaled to equal variance. The components are computed for each kind and level of features, and
+    are rotated so that the colors are as close as possible to the colors of the finest f_pri. The
+    student uses the components of the teacher, so equal features have equal colors.
 
-    Each seam has its own spans of mu and sigma. They are the same for all images.
+    Each seam has its own color scales for mu and sigma. All images share these scales.
 
     Args:
         views: Views of the images to compare. They must come from one model. Either all or none of
@@ -120,7 +121,7 @@ class Palette:
         return rows
 
     def _features(self, view: PriorView, field: str, symbol: str) -> Row:
-        """Return the panels of the features of all levels; class maps for a segmentation prior."""
+        """Return a panel of the features of each level; a class map for a segmentation prior."""
         row: Row = []
         for index, level in enumerate(view.levels):
             features = getattr(level, field)
@@ -157,7 +158,8 @@ class _Components:
 
     Args:
         samples: Features ``(N, C)`` that define the components.
-        reference: Colors ``(N, 3)``; the components are rotated to come close to them.
+        reference: Colors ``(N, 3)``. The components are rotated to be close to these colors;
+            ``None`` for no rotation.
     """
 
     def __init__(self, samples: np.ndarray, reference: Optional[np.ndarray]) -> None:
@@ -174,7 +176,7 @@ class _Components:
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Return the components ``(N, 3)`` of features ``(N, C)``.
 
-        Over the samples, each component has mean 0 and variance 1.
+        Over the samples, each component has mean 0 and variance 1, or less if its signal is faint.
         """
         return (features - self.mean) @ self.axes
 
@@ -187,7 +189,7 @@ def _as_rows(features: np.ndarray) -> np.ndarray:
 def _pool(views: Sequence[PriorView], field: str, index: int) -> np.ndarray:
     """Collect features ``(N, C)`` of all images, averaged to the size of the coarsest level.
 
-    At this size, all levels have the same number of samples, and the number is small.
+    At this size, the number of samples is small, and it is equal for all levels.
     """
     pooled = []
     for view in views:

@@ -24,12 +24,12 @@ class LevelView(NamedTuple):
 
     Attributes:
         stride: Number of image pixels per pixel of the maps, in each direction.
-        prior: Prior f_pri, ``(C, h, w)``; for an image-level prior, the probabilities of the
-            classes.
+        prior: Prior f_pri, ``(C, h, w)``; for a segmentation prior, the probabilities or the
+            one-hot maps of the classes.
         aggregated: Aggregated prior M_pri, ``(C, h, w)``, the input of the seams of this level;
             ``None`` if no seam uses this level.
-        student: Features ``(T, h, w)`` that the prior loss compares with the teacher: the output of
-            the head, or the probabilities of the classes.
+        student: Features ``(T, h, w)`` to compare with the teacher: the output of the head, or the
+            probabilities of the classes.
         teacher: Features f_gt of the teacher, ``(T, h, w)``.
         similarity: Cosine similarity ``(h, w)`` of student and teacher over the channels, in
             [-1, 1].
@@ -75,7 +75,7 @@ class PriorView(NamedTuple):
         restored: Result of the model, ``(H, W, 3)``, RGB, uint8.
         sharp: Sharp image ``(H, W, 3)``, RGB, uint8; ``None`` if it was not given.
         levels: Levels of the prior, fine to coarse.
-        seams: Seams by name. Only seams whose fusion is SAT are included.
+        seams: A dict from the name of each seam with SAT fusion to its view.
         classes: Number of classes if the prior is a segmentation map, else ``None``.
         notes: Reasons for missing parts, one sentence each.
     """
@@ -92,7 +92,7 @@ class PriorView(NamedTuple):
         """Compute the PSNR of the blurry image and of the restored image.
 
         Returns:
-            Both values in dB; ``None`` without a sharp image.
+            The PSNR of the blurry and of the restored image in dB; ``None`` without a sharp image.
         """
         if self.sharp is None:
             return None
@@ -102,10 +102,10 @@ class PriorView(NamedTuple):
         """Summarize the view in numbers that can be written as JSON.
 
         Returns:
-            A dict. ``psnr`` has the keys ``blurry`` and ``restored``; it is missing without a sharp
-            image. ``levels`` is a list with the ``stride`` and, if there is a teacher, the mean
-            ``similarity`` of each level. ``seams`` has an entry per seam, with the ``level`` (1 is
-            the finest) and the numbers of :class:`SeamView`.
+            A dict. ``psnr`` has the keys ``blurry`` and ``restored``; without a sharp image, there
+            is no ``psnr``. ``levels`` is a list with a dict for each level: the ``stride`` and, if
+            the view has it, the mean ``similarity``. ``seams`` is a dict from the name of each seam
+            to its ``level`` (1 is the finest) and the other numbers of :class:`SeamView`.
         """
         numbers: Dict[str, Any] = {}
         values = self.psnr()
@@ -129,14 +129,14 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
 
     Args:
         model: A :class:`~mmspd.models.deblurrer.SemanticPriorDeblurrer` in evaluation mode, or
-            another model whose ``generator`` is guided.
+            another model whose ``generator`` is a guided restorer.
         blurry: Blurry image ``(1, 3, H, W)``, RGB, [0, 1], of any size, on the device of the model.
         sharp: Sharp image of the same shape. If it is given and the model has a teacher, the
             teacher is built and the prior is compared with the teacher's features.
 
     Returns:
-        Maps and numbers. :class:`~mmspd.visualization.prior_picture.Palette` and
-        :func:`~mmspd.visualization.prior_picture.draw_rows` draw them.
+        The maps and numbers. :class:`~mmspd.visualization.prior_picture.Palette` and
+        :func:`~mmspd.visualization.prior_picture.draw_rows` draw the maps.
 
     Raises:
         UserError: The model has no guided generator, the weights of the teacher are not available,
@@ -174,7 +174,7 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
     aggregated = generator.embedding.aggregate(guidance)
 
     def cut(feature: Tensor, stride: int) -> Tensor:
-        """Return the part of a map that covers the image, without its padding."""
+        """Return the part of a map that covers the image without the padding."""
         part = crop_to(feature, height, width, stride)[0].float().cpu()
         if not part.isfinite().all():
             raise UserError(

@@ -17,18 +17,18 @@ __all__ = ['PriorViewHook']
 
 @HOOKS.register_module()
 class PriorViewHook(Hook):
-    """Draws the prior, and its effect, of some validation images.
+    """Draws the prior of some validation images, and the effect of the prior.
 
-    The pictures go to the visualizer of the run. By default it writes them to TensorBoard and to
-    the folder ``vis_data/vis_image`` of the run. With ``EMAHook``, the pictures show the averaged
-    weights, like the validation. Only the main process draws pictures.
+    The visualizer of the run gets the pictures. By default, it writes them to TensorBoard and to
+    the folder ``vis_data/vis_image`` of the run. With ``EMAHook``, the pictures and the validation
+    use the averaged weights. Only the main process draws pictures.
 
     Enable the hook with ``default_hooks = dict(prior_view=dict(type='mmspd.PriorViewHook'))``.
 
     Args:
         interval: Draw at every ``interval``-th validation.
-        num_images: Number of images. They are spread evenly over the images that the main process
-            validates. The pictures of one validation share their colors.
+        num_images: Number of images, spread evenly over the batches of the main process. In the
+            pictures of one validation, equal colors have the same meaning.
 
     Raises:
         UserError: An argument is less than 1.
@@ -50,7 +50,7 @@ class PriorViewHook(Hook):
         self._views: List[Tuple[str, PriorView]] = []
 
     def before_val_epoch(self, runner: Any) -> None:
-        """Count the validations, and forget the views of the previous one."""
+        """Count the validations, and delete the views of the previous validation."""
         self._validations += 1
         self._views = []
 
@@ -61,7 +61,10 @@ class PriorViewHook(Hook):
         data_batch: Optional[Any] = None,
         outputs: Optional[Sequence[Any]] = None,
     ) -> None:
-        """Compute the prior of the first image of some batches, with the validated weights."""
+        """Compute the prior of the first image of some batches.
+
+        The model uses the weights that are being validated.
+        """
         if not is_main_process() or self._validations % self.interval or not outputs:
             return
         length = len(runner.val_dataloader)

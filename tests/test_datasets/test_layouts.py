@@ -89,7 +89,7 @@ def test_an_unknown_folder_is_described(make, tmp_path):
     root = make('set/train/A/blur/1.png', 'set/train/A/sharp/1.png', 'photos/1.png')
     with pytest.raises(ValueError, match=r"\(it holds photos, set\); use '.*set'\."):
         recognize(root)
-    with pytest.raises(ValueError, match=r'it holds 1\.png\); arrange it as <split>/<seq'):
+    with pytest.raises(ValueError, match=r'it holds 1\.png\); arrange the data as <split>/<seq'):
         recognize(root / 'photos')
     with pytest.raises(ValueError, match='absent. does not exist; correct the path'):
         recognize(tmp_path / 'absent')

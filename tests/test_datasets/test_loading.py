@@ -75,7 +75,7 @@ def test_refuses_an_unreadable_file(pair):
     with pytest.raises(UserError, match=r"Cannot decode '.*target/a\.png' \(100 bytes\)"):
         load(pair['root'])
     path.write_bytes(b'')
-    with pytest.raises(UserError, match=r'\(0 bytes\), a damaged file'):
+    with pytest.raises(UserError, match=r'\(0 bytes\), because it is damaged'):
         load(pair['root'])
     path.unlink()
     with pytest.raises(UserError, match=r"Cannot read the image '.*target/a\.png' \(No such file"):

@@ -190,7 +190,7 @@ def test_a_file_is_no_pack(root, tmp_path):
 
 
 def test_wrong_data_is_not_read_by_mistake(root, pack, tmp_path, write_image):
-    with pytest.raises(UserError, match=r"holds \{'layout': 'pairs', .*selects .*'hide'"):
+    with pytest.raises(UserError, match=r"contains \{'layout': 'pairs', .*selects .*'hide'"):
         HIDEDataset(str(root), packed=str(pack))
     # another folder with the same layout and choices
     other = tmp_path / 'other'
@@ -224,7 +224,7 @@ def test_a_pack_that_is_replaced_during_a_run_is_noticed(root, pack, write_image
         (
             'index.json',
             lambda data: data[:-1],
-            r"bad' is a damaged pack or no pack \(Expect.*; make it",
+            r"bad' is a damaged pack or no pack \(Expect.*; make the",
         ),
         ('index.json', lambda data: b'{"images": []}', r"damaged pack or no pack \('pairs'\)"),
         ('pixels.npy', lambda data: data[:-1], r'is a damaged pack or no pack \(mmap length'),
@@ -233,7 +233,7 @@ def test_a_pack_that_is_replaced_during_a_run_is_noticed(root, pack, write_image
         (
             'index.json',
             lambda data: data.replace(b'"height": 33', b'"height": 34'),
-            r'the index needs \d+ of uint8; make it again',
+            r'the index needs \d+ uint8 values; make the pack again',
         ),
     ],
 )

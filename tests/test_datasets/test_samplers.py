@@ -206,7 +206,10 @@ class TestSeveritySampler:
                 dict(mild=0, moderate=0, severe=0, unknown=1),
                 'are 0 for all pairs; give a positive weight to mild or',
             ),
-            (dict(mild=1, severe=1), "lack 'moderate', the severity of 2 of 6 pairs; add it"),
+            (
+                dict(mild=1, severe=1),
+                "lack 'moderate', the severity of 2 of 6 pairs; add 'moderate'",
+            ),
         ],
     )
     def test_bad_weights_are_refused(self, recorded, weights, message):

@@ -146,7 +146,7 @@ def test_folders_that_make_no_sense(photos, tmp_path):
         synthesize_folder(tmp_path / 'empty', tmp_path / 'out', PLAN)
     with pytest.raises(UserError, match=r"photos '.*absent' does not exist"):
         synthesize_folder(tmp_path / 'absent', tmp_path / 'out', PLAN)
-    with pytest.raises(UserError, match='lies in the folder of the photos'):
+    with pytest.raises(UserError, match='is inside the folder of the photos'):
         synthesize_folder(photos, photos / 'out', PLAN)
     with pytest.raises(UserError, match='One photo cannot be split'):
         synthesize_folder(photos / 'trip', tmp_path / 'out', PLAN)

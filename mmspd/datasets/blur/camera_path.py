@@ -10,7 +10,7 @@ __all__ = ['Motion', 'grid_points', 'path_extents', 'random_motion', 'sub_frame_
 #: Number of instants of a random motion.
 TIME_STEPS = 256
 
-#: Directions in which the width of a path is measured. The error of the diameter is below 0.5 %.
+#: Number of directions in which a path is measured. The error of its diameter is below 0.5 %.
 _DIRECTIONS = 16
 
 
@@ -75,8 +75,7 @@ class Motion:
         """Interpolate the motion at other instants.
 
         Args:
-            times: Instants in [0, 1], 0 and 1 for the start and the end of the exposure, shape
-                ``(T',)``.
+            times: Instants, shape ``(T',)``. 0 is the start of the exposure, 1 is the end.
 
         Returns:
             The motion at these instants.
@@ -167,7 +166,8 @@ def random_motion(
     drift = np.array([np.cos(direction), np.sin(direction)])
     offset = np.cumsum(drift + tremor * _smooth_noise(rng, 2), axis=0)
     turn, zoom = np.cumsum(_smooth_noise(rng, 2), axis=0).T
-    # rotation and zoom as shares of the displacement at the mean distance from the center
+    # at the mean distance from the center, rotation and zoom move a point by these shares of the
+    # length of the shift
     distance = np.linalg.norm(points - center, axis=1).mean()
     turn_share, zoom_share = rng.uniform(0, 0.6), rng.uniform(0, 0.3)
     motion = Motion(
@@ -188,12 +188,12 @@ def sub_frame_times(
     """Place sub-frames along a path, close enough to avoid visible ghosts.
 
     The path is cut into pieces of equal length. Each piece has a sub-frame in its middle. The
-    weight of the sub-frame is the time that the motion spends in the piece. So the number of
-    sub-frames depends on the length of the path, not on the speed.
+    weight of a sub-frame is the time that the motion spends in its piece. The number of sub-frames
+    depends on the length of the path, but not on the speed of the motion.
 
     Args:
-        step_lengths: Distance between consecutive instants in pixels, shape ``(T - 1,)``, with a
-            positive sum.
+        step_lengths: Length of the step from each instant to the next in pixels, shape
+            ``(T - 1,)``. The sum must be positive.
         max_step: Maximum distance between two sub-frames, in pixels.
         at_least: Minimum number of sub-frames.
 
@@ -216,7 +216,7 @@ def sub_frame_times(
 
 
 def _smooth_noise(rng: np.random.Generator, channels: int) -> np.ndarray:
-    """Draw smooth Gaussian noise with deviation 1 and random bandwidth, shape ``(T, channels)``."""
+    """Draw smooth Gaussian noise of variance 1 and random bandwidth, shape ``(T, channels)``."""
     sigma = TIME_STEPS * rng.uniform(0.04, 0.2)
     taps = np.arange(-TIME_STEPS, TIME_STEPS + 1)
     window = np.exp(-0.5 * (taps / sigma) ** 2)

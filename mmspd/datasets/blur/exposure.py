@@ -43,7 +43,7 @@ class Box(NamedTuple):
         return self.bottom - self.top, self.right - self.left
 
     def points(self, count: int) -> np.ndarray:
-        """Return a regular grid of points ``(x, y)`` with corners, shape ``(count ** 2, 2)``."""
+        """Return a grid of points ``(x, y)`` including the corners, shape ``(count ** 2, 2)``."""
         return grid_points(self.size, count) + (self.left, self.top)
 
     def within(self, other: 'Box') -> 'Box':
@@ -58,7 +58,7 @@ class Box(NamedTuple):
         return Box(*np.maximum(low, 0), *np.minimum(high, last) + 1)
 
     def of(self, image: np.ndarray, left: int = 0, top: int = 0) -> np.ndarray:
-        """Return the box as a view of an image with first pixel ``(left, top)``."""
+        """Return a view of the box in an image whose first pixel is ``(left, top)``."""
         return image[self.top - top : self.bottom - top, self.left - left : self.right - left]
 
 
@@ -82,7 +82,10 @@ class MovingRegion:
     def random(
         cls, rng: np.random.Generator, size: Tuple[int, int], extent: float
     ) -> 'MovingRegion':
-        """Draw a region of an ``(H, W)`` image, with 0.5 to 1.5 times the extent of the camera."""
+        """Draw a random region of an ``(H, W)`` image and its motion.
+
+        The extent of this motion is 0.5 to 1.5 times ``extent``, the extent of the camera motion.
+        """
         center = rng.uniform(0.15, 0.85, 2) * (size[1], size[0])
         radii = rng.uniform(0.1, 0.25, 2) * min(size)
         turn = rng.uniform(0, np.pi)
@@ -92,11 +95,11 @@ class MovingRegion:
 
     @property
     def corners(self) -> np.ndarray:
-        """Corners ``(x, y)`` of a bounding box, shape ``(4, 2)``."""
+        """Corners ``(x, y)`` of a square that contains the region, shape ``(4, 2)``."""
         return _corners(self.center, self.radii)
 
     def mask(self, box: Box) -> np.ndarray:
-        """Return the mask over a box, 1 inside and 0 outside, float32, shape ``(H, W)``."""
+        """Return the mask of the region (1 inside, 0 outside) in a box, float32, ``(H, W)``."""
         y, x = np.mgrid[box.top : box.bottom, box.left : box.right]
         x, y = x - self.center[0], y - self.center[1]
         along = (x * np.cos(self.turn) + y * np.sin(self.turn)) / self.radii[0]
@@ -106,12 +109,12 @@ class MovingRegion:
 
 
 class Exposure:
-    """Computes the mean light of a box of the image over all sub-frames.
+    """Averages the light of all sub-frames in a box of the image.
 
     Args:
         camera: Motion of the camera.
         regions: Regions that move in front of the camera.
-        box: The box to expose.
+        box: Box of the image to compute.
         size: ``(H, W)`` of the image in pixels.
 
     Attributes:
@@ -153,12 +156,12 @@ class Exposure:
         """Average the sub-frames.
 
         Args:
-            light: Linear light of the box ``seen`` of the sharp image, float32, ``(H, W, 3)``.
+            light: Linear light of the sharp image in the box ``seen``, float32, ``(H, W, 3)``.
 
         Returns:
-            Mean light of the box, float32, shape ``(H, W, 3)``.
+            Mean light in ``box``, float32, shape ``(H, W, 3)``.
         """
-        # OpenCV warps four channels twice as fast as three; the fourth is the mask of a region
+        # OpenCV warps four channels twice as fast as three; channel 4 is the mask of a region
         light = cv2.cvtColor(light, cv2.COLOR_RGB2RGBA)
         moving = []
         for region, matrices, box in self._moving:
@@ -176,7 +179,10 @@ class Exposure:
         return total[..., :3]
 
     def _warp(self, image: np.ndarray, matrix: np.ndarray, box: Box) -> np.ndarray:
-        """Sample an image of the box ``seen`` at the pixels of ``box`` moved by ``matrix``."""
+        """Move the pixel positions of ``box`` with ``matrix``, and sample an image there.
+
+        The image covers the box ``seen``.
+        """
         shifted = matrix[:2].copy()
         shifted[:, 2] += matrix[:2, :2] @ box[:2] - self.seen[:2]
         return cv2.warpAffine(
@@ -189,7 +195,7 @@ class Exposure:
 
 
 def _corners(center: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Return corners ``(x, y)`` around an ellipse at any angle, shape ``(4, 2)``."""
+    """Return the corners of a square that contains the ellipse at any angle, shape ``(4, 2)``."""
     return center + 1.125 * radii.max() * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
 
 
@@ -199,5 +205,5 @@ def _moved(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _steps(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return the longest step of any point between instants in pixels, shape ``(T - 1,)``."""
+    """Return the longest step of any point to the next instant, in pixels, shape ``(T - 1,)``."""
     return np.linalg.norm(np.diff(_moved(matrices, points), axis=0), axis=2).max(axis=1)

@@ -18,7 +18,7 @@ from mmspd.utils.parallel import map_in_processes
 
 __all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder']
 
-#: Written to a sequence when it is complete. A repeated run skips the sequence.
+#: Written to the folder of a complete sequence. A repeated run skips this sequence.
 _DONE_NAME = 'record.json'
 _SETTINGS_NAME = 'settings.json'
 
@@ -28,12 +28,12 @@ class FolderPlan:
     """Settings of :func:`synthesize_folder`.
 
     Args:
-        specs: Blurs, at least one. Each pair gets one of them.
+        specs: Settings of one or more blurs. Each pair gets one of these blurs.
         per_image: Pairs per photo, at least 1.
         train_share: Share of the photos for ``train``, in [0, 1]. The rest is for ``test``.
         seed: Seed of the split and of all blurs, at least 0.
-        in_turn: Whether the pairs of a photo use the blurs in turn. Otherwise each pair draws one
-            at random.
+        in_turn: Whether the pairs of a photo use the blurs in turn. Otherwise each pair draws a
+            blur at random.
 
     Raises:
         UserError: A value is out of its range.
@@ -74,24 +74,23 @@ def synthesize_folder(
     """Make blurry and sharp pairs from every photo below a folder, in the layout of GOPRO_Large.
 
     The pairs of ``<source>/a/b.jpg`` are ``<out>/<split>/a__b/{blur,sharp}/NNNNNN.png``.
-    ``<out>/<split>/records.jsonl`` has the blur of each pair. A pair depends on the seed and on the
-    name of its photo, not on the number of workers. All pairs of a photo are in the same split. A
-    repeated call makes only missing pairs. The photos are not modified.
+    ``<out>/<split>/records.jsonl`` describes the blur of each pair. The random numbers of a pair
+    depend on the seed and on the name of its photo, but not on the number of workers. All pairs of
+    a photo are in one split. A repeated call makes only missing pairs. The photos are not modified.
 
     Args:
         source: Folder of sharp photos, searched at any depth.
-        out: Output folder. It may contain the result of the same plan and photos.
+        out: Output folder: new, empty, or the result of a run with equal settings and photos.
         plan: Settings of the blurs, the split and the seed.
         workers: Number of worker processes; 0 uses this process.
         skip_unusable: Whether to skip unusable photos instead of raising an error.
 
     Returns:
-        Numbers of pairs as ``train`` and ``test``, and the number of unusable photos as
-        ``skipped``.
+        A dict: the numbers of pairs (``train``, ``test``) and of unusable photos (``skipped``).
 
     Raises:
-        UserError: There is no photo, a photo is unusable, ``out`` contains other files or lies in
-            ``source``, or the disk is full.
+        UserError: There is no usable photo, a photo is unusable and ``skip_unusable`` is not set,
+            ``out`` contains other files or is inside ``source``, or the disk is full.
 
     Examples:
         >>> import tempfile
@@ -115,20 +114,23 @@ def synthesize_folder(
     outcomes = tqdm(map_in_processes(_run, jobs, workers), total=len(jobs), unit='pair')
     unusable = [sentence for sentence in outcomes if sentence]
     if unusable and (len(unusable) == len(jobs) or not skip_unusable):
+        fix = 'give other photos'
+        if len(unusable) < len(jobs):
+            fix = 'remove these photos or give --skip-unusable'
         raise UserError(
-            f'{len(unusable)} of {len(jobs)} photos are unusable; remove them or give '
-            f'--skip-unusable. The first: {unusable[0]}'
+            f'{len(unusable)} of {len(jobs)} photos are unusable; {fix}. The first: {unusable[0]}'
         )
     return {**_write_records(jobs, out), 'skipped': len(unusable)}
 
 
 def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
-    """Return the photos by the names of their sequences."""
+    """Return a dict from the name of each sequence to its photo."""
     if not source.is_dir():
         raise UserError(f"The folder of sharp photos '{source}' does not exist; correct the path.")
     if source.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError(
-            f"The output folder '{out}' lies in the folder of the photos; choose another folder."
+            f"The output folder '{out}' is inside the folder of the photos '{source}'; choose an "
+            'output folder outside of it.'
         )
     stems = images_by_stem(source)
     if not stems:
@@ -144,12 +146,12 @@ def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
 
 
 def _name_number(name: str) -> int:
-    """Hash a name to a number that is the same on every platform."""
+    """Convert a name to a hash number that does not depend on the platform."""
     return int.from_bytes(hashlib.sha256(name.encode('utf-8')).digest()[:8], 'big')
 
 
 def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
-    """Split the photos into train and test, in an order given by the seed and the names."""
+    """Split the photos into train and test. The seed and the names determine the split."""
     names = sorted(photos, key=lambda name: _name_number(f'{plan.seed}/{name}'))
     count = round(len(names) * plan.train_share)
     if 0 < plan.train_share < 1:
@@ -167,23 +169,24 @@ def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
 
 
 def claim_folder(out: Path, settings: str) -> None:
-    """Write the settings to an output folder, or check that they are the same.
+    """Write the settings to an output folder, or check that they equal the settings in it.
 
-    Two results in one folder could put the same photo into train and test.
+    If data sets with different settings were mixed in one folder, one photo could be in both train
+    and test.
 
     Args:
-        out: Output folder. It may be absent, empty, or contain a result of the same settings.
-        settings: Text with all settings that the result depends on.
+        out: Output folder: new, empty, or the result of a run with equal settings.
+        settings: Text with all settings that change the result.
 
     Raises:
-        UserError: The folder contains other files or a result of other settings.
+        UserError: The folder contains other files, or a result with different settings.
     """
     path = out / _SETTINGS_NAME
     if path.is_file():
         if path.read_text('utf-8') != settings:
             raise UserError(
-                f"'{out}' was made with other settings or photos (see its {path.name}); choose "
-                'another output folder or delete this one.'
+                f"'{out}' was made with other settings or photos (see '{path}'); choose another "
+                'output folder or delete this folder.'
             )
     elif out.is_dir() and any(out.iterdir()):
         raise UserError(
@@ -225,7 +228,7 @@ def _run(job: _Job) -> Optional[str]:
 
 
 def _write_records(jobs: Sequence[_Job], out: Path) -> Dict[str, int]:
-    """Write the records of each split to one file; return the number of pairs by split."""
+    """Write the records of each split to a file; return the number of pairs of each split."""
     by_split: Dict[str, List[Dict[str, Any]]] = {'train': [], 'test': []}
     for job in jobs:
         done = job.folder / _DONE_NAME

@@ -30,11 +30,11 @@ class BlurSpec:
         severity: ``'mild'``, ``'moderate'`` or ``'severe'``
             (:data:`~mmspd.utils.severity.SEVERITIES`), or a range of the extent in pixels, at least
             1. The extent is the mean diameter of the paths of the image points.
-        kind: ``'trajectory'``: a shaken camera; the blur varies over the image by rotation and
-            zoom. ``'panning'``: a camera that turns evenly; the blur is the same horizontal line
-            everywhere.
-        moving_regions: Maximum number of soft-edged regions with separate motions. Positive only
-            with ``'trajectory'``.
+        kind: ``'trajectory'``: the camera shakes; rotation and zoom make the blur vary over the
+            image. ``'panning'``: the camera turns evenly; the blur of every point is the same
+            horizontal line.
+        moving_regions: Maximum number of soft-edged regions with separate motions. Must be 0 if
+            ``kind`` is ``'panning'``.
         noise: Range of the standard deviation of Gaussian noise, as a share of white, at least 0.
         highlight_gain: Range of the factor that brightens clipped highlights before averaging, at
             least 1. Above 1, moving highlights leave bright streaks.
@@ -80,16 +80,16 @@ class BlurRecord:
     """Properties of a synthesized blur.
 
     Attributes:
-        severity: The severity of the spec. For a spec in pixels, the severity of that extent at the
-            size of the photo.
+        severity: The severity of the spec. If the spec gives a range in pixels, the severity of
+            the drawn extent for the size of the photo.
         kind: Kind of the blur, as in :class:`BlurSpec`.
         extent: Mean diameter of the paths of the points in the result, in pixels. Only the camera
             motion counts, not the moving regions.
-        extent_max: Maximum diameter of these paths, in pixels.
+        extent_max: Maximum diameter of the same paths, in pixels.
         sub_frames: Number of averaged sub-frames.
         moving_regions: Number of moving regions.
         noise: Standard deviation of the noise, as a share of white.
-        highlight_gain: Factor of the clipped highlights.
+        highlight_gain: Factor that brightened the clipped highlights.
     """
 
     severity: str
@@ -108,19 +108,19 @@ def synthesize_blur(
     """Blur a sharp photo, or a box of it, with a random camera motion.
 
     Sub-frames at most a pixel apart are averaged in linear light (gamma 2.2). The weight of a
-    sub-frame is the time that the camera spends there. Then noise is added, and the values are
-    rounded and clipped to 8 bits. The mean displacement is 0, so the sharp photo is aligned with
-    the result. Borders are reflected. A moving region is
-    blended over the photo with its soft edge. The background behind it is unknown, so the uncovered
-    area shows the photo without this motion.
+    sub-frame is the time that the camera spends at its position. Then noise is added, and the
+    values are rounded and clipped to 8 bits. The mean displacement is 0, so the sharp photo is
+    aligned with the result. Borders are reflected. A moving region is blended over the photo with a
+    soft edge. The background behind the region is unknown. The area that the region uncovers
+    therefore shows the photo without the motion of the region.
 
-    With ``box``, only that box is computed, with the motions of the whole photo. The time depends
-    only on the size of the box. The result differs from the box of the whole result only in its
-    noise and in the positions of the sub-frames.
+    With ``box``, the motions are those of the whole photo, but only the box is computed. The time
+    depends only on the size of the box. The result differs from the same box of a blurred whole
+    photo only in the noise and in the positions of the sub-frames.
 
     Args:
         sharp: RGB, uint8, shape ``(H, W, 3)``, sides of at least ``MIN_SIDE``. Not modified.
-        rng: Source of randomness. The same state gives the same result.
+        rng: Source of randomness. Equal states give equal results.
         spec: Settings of the blur. The severity applies to the whole photo.
         box: Box to compute; ``None`` for the whole photo.
 
@@ -175,7 +175,7 @@ def synthesize_blur(
 
 
 def panning_kernel(length: float) -> np.ndarray:
-    """Return the weights of a uniform, centered line.
+    """Return the kernel of a panning blur: the weights of a uniform, centered line.
 
     Args:
         length: Length in pixels, at least 1. A partly covered pixel at an end has the weight of the
@@ -211,7 +211,7 @@ def _check_photo(photo: np.ndarray) -> None:
 
 
 def _extent_range(spec: BlurSpec, size: Tuple[int, int]) -> Tuple[float, float]:
-    """Return the range of the extent in pixels, at least 1 (:func:`panning_kernel`)."""
+    """Return the range of the extent in pixels. :func:`panning_kernel` needs at least 1."""
     if not isinstance(spec.severity, str):
         return spec.severity
     low, high = (share * np.sqrt(size[0] * size[1]) for share in SEVERITIES[spec.severity])

@@ -60,7 +60,7 @@ class Report:
             counts = f'{plural(faults, FAULT)} and {plural(warnings, WARNING)}'
             return f'{counts}; fix the faults before you use this data.'
         if warnings:
-            return f'No fault and {plural(warnings, WARNING)}; check them before you use this data.'
+            return f'{plural(warnings, WARNING)}, no fault; look at the data before you use it.'
         return f'No problem was found in {plural(total, "pair")} ({extent}).'
 
     def text(self) -> str:
@@ -80,9 +80,8 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     """Check a data set or a pack. No file is changed.
 
     Args:
-        root: Folder of a data set in a layout that
-            :func:`~mmspd.datasets.layouts.recognize` knows, or of a pack. Only the checksums of a
-            pack are checked.
+        root: Folder of a data set or of a pack. :func:`~mmspd.datasets.layouts.recognize` lists
+            the layouts of data sets. For a pack, only the checksums are checked.
         workers: Number of processes that read images; 0 uses this process.
         quick: Whether to check only names, counts and image headers.
         crop: Side of the training crop in pixels. Smaller images give a warning.
@@ -104,7 +103,7 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
         ...         write_png(Path(root, name), np.zeros((32, 32, 3), np.uint8))
         ...     report = check_data(Path(root), quick=True, crop=32)
         >>> report.findings[0].text, report.exit_code
-        ('1 blurry image has no sharp one', 3)
+        ('1 blurry image has no sharp image', 3)
     """
     if (root / PIXELS).is_file():
         return _check_pack(root, quick)
@@ -127,7 +126,7 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
 
 
 def _check_pack(path: Path, quick: bool) -> Report:
-    """Check the checksums of a pack. The images themselves are checked in the data set."""
+    """Check only the checksums of a pack. For all checks, check the data set itself."""
     try:
         pack = read_pack(path)
         pairs = {path.name: len(pack.pairs)}
@@ -141,7 +140,7 @@ def _check_pack(path: Path, quick: bool) -> Report:
 
 
 def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[PairFacts]]:
-    """Read the pairs of all parts, in order."""
+    """Read the pairs of all parts, and return the facts for each part, in order."""
     jobs = [
         (pair, (part.relative(pair.blur), part.relative(pair.sharp)))
         for part in parts
@@ -153,7 +152,7 @@ def _examine_all(parts: Sequence[Part], workers: int, quick: bool) -> List[List[
 
 
 def _examine(quick: bool, job: Tuple[Pair, Tuple[str, str]]) -> PairFacts:
-    """Read both images of a pair, and compare them if both are readable and of one size."""
+    """Read both images of a pair. Compare the images if both are readable and equal in size."""
     pair, names = job
     blurry, sharp = (examine_image(path, quick) for path in (pair.blur, pair.sharp))
     images = blurry[0], sharp[0]

@@ -11,10 +11,11 @@ from mmspd.datasets.doctor.measures import EXPONENTS, DetailMeasures, PairMeasur
 
 __all__ = ['find_in_blur_folders', 'find_in_content']
 
-# Calibrated on 60 pairs of REDS, the 32 pairs of Levin et al. and 528 synthesized pairs of every
-# severity. Whole images: sharpness up to 0.95, relation from 14.7, excess up to 1.6. Crops of 160
-# pixels: sharpness up to 1.05, relation from 5.8, excess up to 1.6 (except one of 618). Unrelated
-# images: relation up to 3.2 (whole images) and 3.7 (crops).
+# The thresholds were calibrated on 60 pairs of REDS, the 32 pairs of Levin et al. and 528
+# synthesized pairs of every severity. In whole images, the sharpness was at most 0.95, the relation
+# at least 14.7 and the excess at most 1.6. In crops of 160 pixels, the sharpness was at most 1.05,
+# the relation at least 5.8 and the excess at most 1.6 (except in one of 618 crops). The relation of
+# unrelated images was at most 3.2 in whole images and 3.7 in crops.
 _SHARPER = 1.1
 _UNRELATED = 4.5
 _EXCESS = 2.0
@@ -22,9 +23,9 @@ _EXCESS = 2.0
 _MEDIAN_EXCESS = 1.0
 _SHIFT = 0.5  # median shift in pixels that counts as a displacement
 _SIGMAS = 5.0
-_MIN_PAIRS = 8  # minimum for findings about the whole data set
+_MIN_PAIRS = 8  # minimum number of pairs for findings about the whole data set
 _AGREEMENT = 0.8  # share of the pairs that must indicate the same kind of average
-_SIGN_SIGMAS = 3.0  # required majority, in standard deviations of a fair coin
+_SIGN_SIGMAS = 3.0  # required majority, in standard deviations of as many coin tosses
 
 
 def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
@@ -32,7 +33,7 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
 
     Args:
         part: The part.
-        facts: Facts about all its pairs.
+        facts: Facts about all pairs of the part.
 
     Returns:
         The findings.
@@ -51,7 +52,7 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
     if len(unrelated) > len(related):
         return findings  # too few pairs are left for the other checks
     findings += [*_exchanged(part, related), *_misaligned(part, related)]
-    # RealBlur is not an average of frames, and wrong pairs would mislead the check
+    # the blurry images of RealBlur are not averages of frames; faulty pairs would falsify the check
     if part.layout != 'realblur' and not any(finding.level == FAULT for finding in findings):
         findings += _which_average(part, measured)
     if len(judged) < len(measured) / 2:
@@ -72,21 +73,19 @@ def _exchanged(part: Part, judged: Mapping[str, DetailMeasures]) -> Iterator[Fin
     if np.median(list(sharpness.values())) > 1:
         more = [value for value in sharpness.values() if value > 1]
         text = (
-            f'blurry and sharp are exchanged: in {len(more)} of {len(judged)} pairs the sharp '
-            'image is the blurrier one'
+            f'the blurry and sharp images are exchanged: in {len(more)} of {len(judged)} pairs the '
+            'sharp image is blurrier than the blurry image'
         )
         yield Finding(FAULT, 'exchanged', part.name, text, 'exchange the two folders')
     elif wrong:
-        verbs = (
-            'has the blurrier image as the sharp one',
-            'have the blurrier image as the sharp one',
-        )
-        cure = 'look at the images and exchange them, or remove the pair'
+        end = 'a sharp image that is blurrier than the blurry image'
+        verbs = f'has {end}', f'have {end}'
+        cure = 'look at the images, and exchange the two images or remove the pair'
         yield pairs_finding('exchanged', part.name, verbs, cure, wrong, len(judged))
 
 
 def _misaligned(part: Part, related: Mapping[str, DetailMeasures]) -> Iterator[Finding]:
-    """Find images that are displaced by more than blur explains."""
+    """Find pairs whose images are displaced by more than blur explains."""
     if not related:
         return
     excess = np.array([pair.excess for pair in related.values()])
@@ -124,9 +123,10 @@ def _misaligned(part: Part, related: Mapping[str, DetailMeasures]) -> Iterator[F
 def _which_average(part: Part, measured: Sequence[PairMeasures]) -> Iterator[Finding]:
     """Find out how the frames were averaged, and compare the result with the folder's name.
 
-    Averaging v ** p keeps the mean of v ** p. The exponent p is 1 for pixel values and 2.2 for
-    linear light. At p = 1.6, between the two, the mean of the blurry image is lower than the mean
-    of the sharp image for the first and higher for the second.
+    An average of pixel values v keeps the mean of v. An average in linear light keeps the mean of
+    v ** 2.2. The mean of v ** 1.6 tells the two averages apart: in the blurry image, it is lower
+    than in the sharp image after an average of pixel values, and higher after an average in linear
+    light.
     """
     values = np.array([pair.brightening for pair in measured])
     if not len(values):
@@ -140,15 +140,17 @@ def _which_average(part: Part, measured: Sequence[PairMeasures]) -> Iterator[Fin
         )
         yield Finding(NOTE, 'average', part.name, text)
         return
-    kind = 'averages in linear light (as blur_gamma of GoPro)'
+    kind = "averages in linear light (like GoPro's blur_gamma)"
     if not linear:
-        kind = 'averages of pixel values (as blur of GoPro)'
-    text = f'the blurry images are {kind}, by the brightness of {agree} of {total} pairs'
+        kind = "averages of pixel values (like GoPro's blur)"
+    text = f'the blurry images are {kind}, judged from the brightness of {agree} of {total} pairs'
     kept = np.flatnonzero(np.diff(np.sign(values.mean(0))))
     if len(kept) == 1:
-        text += f', best exponent {EXPONENTS[kept[0]]:.1f}'
+        text += f' (best exponent {EXPONENTS[kept[0]]:.1f})'
     if part.is_gopro and part.dataset.blur_key == ('blur' if linear else 'blur_gamma'):
-        cure = 'unpack the data set again, because results on the two kinds cannot be compared'
+        cure = (
+            'unpack the data set again, because results on blur and blur_gamma cannot be compared'
+        )
         yield Finding(WARNING, 'average', part.name, text, cure)
     else:
         yield Finding(NOTE, 'average', part.name, text)
@@ -180,13 +182,13 @@ def find_in_blur_folders(
     ]
     same = tuple(key for key, equal, _ in both if equal)
     if same:
-        text = f'{len(same)} of {len(both)} images are equal to the images of blur'
+        text = f'{len(same)} of {len(both)} images are equal to the images in blur'
         return [Finding(FAULT, 'blur_folders', part.name, text, 'unpack the data set again', same)]
     brighter = sum(larger for _, _, larger in both)
     if len(both) >= _MIN_PAIRS and brighter < (1 - _AGREEMENT) * len(both):
         text = (
             f'blur and blur_gamma are exchanged: in {len(both) - brighter} of {len(both)} frames '
-            'blur is brighter, but an average in linear light should be brighter'
+            'blur is brighter than blur_gamma, but blur_gamma should be brighter'
         )
-        return [Finding(FAULT, 'blur_folders', part.name, text, 'exchange the folders')]
+        return [Finding(FAULT, 'blur_folders', part.name, text, 'exchange the two folders')]
     return []

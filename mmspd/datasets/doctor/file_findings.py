@@ -32,7 +32,7 @@ def find_in_files(part: Part, facts: Sequence[PairFacts], crop: int) -> List[Fin
 
     Args:
         part: The part.
-        facts: Facts about all its pairs.
+        facts: Facts about all pairs of the part.
         crop: Side of the training crop in pixels.
 
     Returns:
@@ -47,7 +47,7 @@ def find_in_files(part: Part, facts: Sequence[PairFacts], crop: int) -> List[Fin
 
 
 def _files(facts: Sequence[PairFacts]) -> Dict[str, ImageFacts]:
-    """Return the facts about all images by file name; an image of several pairs counts once."""
+    """Return a dict from file name to facts. An image of several pairs has only one entry."""
     return {name: image for pair in facts for name, image in zip(pair.names, pair.images)}
 
 
@@ -55,7 +55,8 @@ def _unreadable(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
     """Find files that cannot be decoded."""
     bad = [f'{name}: {image.problem}' for name, image in _files(facts).items() if image.problem]
     if bad:
-        text, cure = plural(len(bad), 'file', 'cannot be read'), 'copy it again or remove the pair'
+        text = plural(len(bad), 'file', 'cannot be read')
+        cure = 'copy each file again or remove its pair'
         yield Finding(FAULT, 'unreadable', part.name, text, cure, tuple(bad))
 
 
@@ -77,7 +78,7 @@ def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
 
 
 def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Finding]:
-    """Find pairs of two sizes and images smaller than the crop; note a range of sizes."""
+    """Find pairs of images of unequal size, images smaller than the crop, and mixed sizes."""
     sizes: Dict[str, Tuple[int, int]] = {}
     differing = []
     for pair in facts:
@@ -89,7 +90,7 @@ def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Findin
             values = pair.names[0], *blurry, pair.names[1], *sharp
             differing.append('{} is {}x{}, {} is {}x{}'.format(*values))
     if differing:
-        text = plural(len(differing), 'pair', 'differs in size', 'differ in size')
+        text = plural(len(differing), 'pair', 'has', 'have') + ' images of unequal size'
         cure = 'take both images of a pair from one source'
         yield Finding(FAULT, 'size', part.name, text, cure, tuple(differing))
     small = tuple(key for key, size in sizes.items() if min(size) < crop)
@@ -98,7 +99,7 @@ def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Findin
             plural(len(small), 'pair', 'is', 'are')
             + f' smaller than the training crop of {crop} pixels'
         )
-        cure = 'lower gt_patch_size in the pipeline or remove the pair'
+        cure = 'lower gt_patch_size in the pipeline or remove such pairs'
         yield Finding(WARNING, 'small', part.name, text, cure, small)
     different = sorted(set(sizes.values()), key=lambda size: (size[0] * size[1], size))
     if len(different) > 1:
@@ -121,7 +122,7 @@ def _duplicates(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
         if digests[0] and digests[0] == digests[1]:
             unblurred.append(pair.key)
     if unblurred:
-        text = plural(len(unblurred), 'blurry image', 'is', 'are') + ' equal to the sharp one'
+        text = plural(len(unblurred), 'blurry image', 'is', 'are') + ' equal to the sharp image'
         cure = 'remove the pair or copy the blurry image again'
         yield Finding(WARNING, 'unblurred', part.name, text, cure, tuple(unblurred))
     twice = tuple(' = '.join(names) for names in blurry.values() if len(names) > 1)
@@ -159,6 +160,9 @@ def find_leakage(parts: Sequence[Tuple[Part, Sequence[PairFacts]]]) -> List[Find
         )
         if leaked:
             text = plural(len(leaked), 'image', 'is', 'are') + ' also in the training data'
-            cure = 'remove the images from one of the two, because such results are invalid'
+            cure = (
+                'remove these images from this part or from the training data, because a test on '
+                'training images is invalid'
+            )
             findings.append(Finding(FAULT, 'leakage', part.name, text, cure, leaked))
     return findings

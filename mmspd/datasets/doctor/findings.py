@@ -8,7 +8,7 @@ __all__ = ['FAULT', 'NOTE', 'WARNING', 'Finding', 'pairs_finding', 'plural']
 FAULT, WARNING, NOTE = 'fault', 'warning', 'note'
 
 _SHOWN_NAMES = 3
-#: Share of odd pairs from which the finding is a fault, not a warning.
+#: If at least this share of the pairs is odd, the finding is a fault, otherwise a warning.
 _MANY = 0.1
 
 
@@ -54,7 +54,7 @@ def plural(number: int, noun: str, one: str = '', many: str = '') -> str:
         number: The number.
         noun: The noun in the singular; the plural adds an s.
         one: The rest of the phrase for 1.
-        many: The rest of the phrase for other numbers; by default as for 1.
+        many: The rest of the phrase for other numbers; ``''`` to use ``one``.
 
     Returns:
         The phrase.
@@ -71,12 +71,12 @@ def plural(number: int, noun: str, one: str = '', many: str = '') -> str:
 def pairs_finding(
     check: str, part: str, verbs: Tuple[str, ...], cure: str, names: Sequence[str], judged: int
 ) -> Finding:
-    """Return the finding for odd pairs: a fault from a tenth of the pairs on, else a warning.
+    """Return the finding for odd pairs: a fault for at least 10 % of the pairs, else a warning.
 
     Args:
         check: Name of the check.
         part: Part of the data set.
-        verbs: The rest of the sentence '1 pair ...' and of the sentence '2 pairs ...'.
+        verbs: The end of the sentence '1 of 9 compared pairs ...', and of '2 of 9 compared ...'.
         cure: The fix.
         names: Keys of the odd pairs.
         judged: Number of compared pairs.
@@ -85,5 +85,5 @@ def pairs_finding(
         The finding.
     """
     level = FAULT if len(names) >= _MANY * judged else WARNING
-    text = f'{plural(len(names), "pair", *verbs)}, of {judged} compared'
+    text = f'{len(names)} of {plural(judged, "compared pair")} {verbs[len(names) > 1]}'
     return Finding(level, check, part, text, cure, tuple(names))

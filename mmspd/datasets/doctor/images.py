@@ -25,7 +25,7 @@ class ImageFacts(NamedTuple):
         kind: ``'gray'``, ``'alpha'`` or ``'16-bit'``; ``''`` for 8-bit color.
         size: Width and height in pixels after the EXIF orientation is applied; ``None`` if the
             file is unreadable.
-        digest: Hash of the pixels; ``None`` if they were not read.
+        digest: Hash of the pixels; ``None`` if the pixels were not read.
     """
 
     problem: str = ''
@@ -59,8 +59,8 @@ def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndar
 def _ask_pillow(path: Path, whole: bool) -> ImageFacts:
     """Read the header with Pillow, and check that the file is complete.
 
-    OpenCV may decode a truncated file without an error. A PNG file has checksums, so verifying them
-    is enough. Files of other formats are decoded.
+    OpenCV may decode a truncated file without an error. The checksums of a PNG file show whether
+    it is complete. Files of other formats are decoded.
     """
     try:
         with warnings.catch_warnings():

@@ -18,9 +18,9 @@ from mmspd.registry import DATASETS
 __all__ = ['Part', 'take_inventory']
 
 _GOPRO_SEQUENCE = re.compile(r'(GOPR\d{4})_\d{2}_\d{2}')
-#: Frames of the GoPro test sequences that do not have 100.
+#: Number of frames of the GoPro test sequences that do not have 100 frames.
 _GOPRO_TEST = {'GOPR0410': 134, 'GOPR0862': 77}
-#: Similar names are searched for this many files only, because the search is slow.
+#: Maximum number of files for which similar names are searched, because the search is slow.
 _SUGGESTIONS = 50
 
 
@@ -58,7 +58,7 @@ class Part:
 
     @property
     def is_training(self) -> bool:
-        """Whether the part is for training. A folder without splits may be, so it counts too."""
+        """Whether the part may be for training. A folder without splits counts as training data."""
         return not self.split or self.split.startswith('train')
 
     @property
@@ -69,7 +69,7 @@ class Part:
         return all(_GOPRO_SEQUENCE.fullmatch(pair.key.split('/')[0]) for pair in self.pairs)
 
     def relative(self, path: Path) -> str:
-        """Return a path relative to the data set, or unchanged if the file is elsewhere."""
+        """Return a path relative to ``root``, or the path itself if the file is elsewhere."""
         return (path.relative_to(self.root) if self.root in path.parents else path).as_posix()
 
 
@@ -85,7 +85,7 @@ def take_inventory(split: DatasetSplit) -> Tuple[Part, List[Finding]]:
     dataset = DATASETS.build(dict(split.dataset, lazy_init=True))
     part, findings = Part(split.layout, split.split, dataset, []), []
     try:
-        # use the search of training first; the searches below only explain its errors
+        # find the pairs in the same way as training; _search only explains an error
         part.pairs.extend(dataset.find_pairs())
     except UserError as error:
         findings = _search(part, str(error))
@@ -116,7 +116,7 @@ def _search_list(part: Part) -> List[Finding]:
 
 
 def _by_name(files: Iterable[Path]) -> Dict[str, Path]:
-    """Return the files by their paths without suffix."""
+    """Return a dict from the path without suffix to the file."""
     return {file.with_suffix('').as_posix(): file for file in files}
 
 
@@ -126,8 +126,8 @@ def _search_folders(part: Part) -> List[Finding]:
     part.pairs.extend(Pair(key, blurry[key], sharp[key]) for key in blurry if key in sharp)
     findings = []
     for words, files, partners in (
-        (('blurry image', 'has no sharp one', 'have no sharp one'), blurry, sharp),
-        (('sharp image', 'has no blurry one', 'have no blurry one'), sharp, blurry),
+        (('blurry image', 'has no sharp image', 'have no sharp image'), blurry, sharp),
+        (('sharp image', 'has no blurry image', 'have no blurry image'), sharp, blurry),
     ):
         unpaired = {key: path for key, path in files.items() if key not in partners}
         candidates = {key: path for key, path in partners.items() if key not in files}
@@ -138,7 +138,7 @@ def _search_folders(part: Part) -> List[Finding]:
 def _partner_finding(
     part: Part, words: Sequence[str], unpaired: Dict[str, Path], candidates: Dict[str, Path]
 ) -> List[Finding]:
-    """Return the finding for files without partners, with a similar name for each file."""
+    """Return the finding for files without partners; suggest a similar name for each file."""
     if not unpaired:
         return []
     by_folder: Dict[str, Dict[str, Path]] = defaultdict(dict)
@@ -148,16 +148,17 @@ def _partner_finding(
     names: List[str] = []
     for key, path in unpaired.items():
         folder, _, name = key.rpartition('/')
-        nearby = {**by_folder[''], **by_folder[folder]}  # HIDE has one folder of sharp images
+        nearby = {**by_folder[''], **by_folder[folder]}  # HIDE: sharp images have no folder
         near = difflib.get_close_matches(name, nearby, 1, 0.8) if len(names) < _SUGGESTIONS else ()
         hint = f", did you mean '{part.relative(nearby[near[0]])}'?" if near else ''
         names.append(part.relative(path) + hint)
-    cure = 'rename it, add the partner of the same name, or remove it'
+    cure = 'rename the file, add a partner of the same name, or remove the file'
     text = plural(len(unpaired), *words)
     return [Finding(FAULT, 'partner', part.name, text, cure, tuple(names))]
 
 
-#: Blurry images and sharp images by key, and further sharp images by name (HIDE).
+#: Dicts from key to blurry image, from key to sharp image, and, for HIDE, from name to sharp image
+#: without a blurry image.
 Lists = Tuple[Dict[str, Path], Dict[str, Path], Dict[str, Path]]
 
 
@@ -211,7 +212,7 @@ def _count(part: Part) -> List[Finding]:
             'count',
             part.name,
             f'{plural(len(part.pairs), "pair")}, but the official split has {expected}',
-            'unpack the data set again, because results on a part of it cannot be compared',
+            'unpack the data set again, because published results use all pairs of the split',
             odd,
         )
     ]

@@ -7,14 +7,14 @@ import numpy as np
 
 __all__ = ['EXPONENTS', 'DetailMeasures', 'PairMeasures', 'measure_pair']
 
-#: Exponents at which brightness is compared: 1 for pixel values, 2.2 for linear light.
+#: Exponents for the comparison of brightness: 1 for pixel values, 2.2 for linear light.
 EXPONENTS = np.linspace(0.4, 4, 37)
 
 _POWERS = (np.arange(256) / 255) ** EXPONENTS[:, None]  # (exponents, 256)
 _LONG_SIDE = 640  # larger images are reduced; relevant blurs and shifts remain visible
-_MIN_SIDE = 160  # unrelated smaller images are too often similar
+_MIN_SIDE = 160  # smaller unrelated images are too often similar
 _MIN_TEXTURE = 0.02  # standard deviation of the details; smoother images cannot be aligned
-_DETAIL = 8.0  # sigma of the high-pass filter for details, in reduced pixels
+_DETAIL = 8.0  # sigma of the high-pass filter for details, in pixels of the reduced image
 _REGULARIZATION = 0.01  # share of the mean power of the spectrum
 _SUPPORT = 0.25  # share of the peak of the kernel; smaller values are noise
 
@@ -25,7 +25,8 @@ class DetailMeasures(NamedTuple):
     Attributes:
         sharpness: Gradient energy of the blurry image, divided by the energy of the sharp image.
         shift: Displacement ``(x, y)`` of the blurry image relative to the sharp image, in pixels.
-        excess: Length of the shift, divided by 1 + the spread of the kernel, in reduced pixels.
+        excess: Length of the shift / (1 + spread of the kernel), with both in pixels of the images
+            after their reduction to at most 640 pixels.
         relation: Evidence that both images show the same scene; see :func:`measure_pair`.
     """
 
@@ -49,13 +50,14 @@ class PairMeasures(NamedTuple):
 
 
 def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
-    """Compare a blurry image with its sharp one.
+    """Compare a blurry image with its sharp image.
 
     A regularized division of the spectra estimates the kernel that maps the details of the sharper
-    image to those of the other image. The centroid of the kernel is the shift. Blur alone keeps the
-    centroid within the spread of the kernel. For unrelated images the kernel is noise without a
-    peak. The relation is the height of the peak, divided by the standard deviation of the kernel
-    and multiplied by the maximum of the normalized cross-correlation.
+    image to the details of the other image. The shift is the centroid of the kernel. If the images
+    are blurred but not displaced, the centroid is within the spread of the kernel. For unrelated
+    images, the kernel is noise without a peak. The relation is the height of the peak, divided by
+    the standard deviation of the absolute kernel, times the maximum of the normalized
+    cross-correlation.
 
     Args:
         blurry: RGB, uint8, shape ``(H, W, 3)``.

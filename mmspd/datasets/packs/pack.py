@@ -1,8 +1,8 @@
 """Packs: the decoded images of a split, read through a memory map.
 
-A pack is a folder of two files. ``pixels.npy`` is a flat uint8 array. Each image is a slice of it
-with shape ``(H, W, 3)``, RGB. ``index.json`` has the fields of :class:`Pack`, with the offset, the
-checksum and the source file of each image.
+A pack is a folder of two files. ``pixels.npy`` is a flat uint8 array that contains all images, each
+as RGB values in the order ``(H, W, 3)``. ``index.json`` contains the fields of :class:`Pack`, with
+the offset, the checksum and the source file of each image.
 """
 
 import json
@@ -20,7 +20,7 @@ __all__ = ['INDEX', 'PIXELS', 'Pack', 'PackedImage', 'PackedPair', 'PairPlace', 
 
 PIXELS, INDEX = 'pixels.npy', 'index.json'
 
-_FIX = 'make it again with tools/dataset_converters/pack.py'
+_FIX = 'make the pack again with tools/dataset_converters/pack.py'
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PackedImage:
         file: Path of the image file, relative to the folder of the data set.
         size: Size of the image file in bytes.
         mtime_ns: Modification time of the image file, in nanoseconds.
-        offset: Index of the first value of the image in the array of the pack.
+        offset: Index of the first value of the image in ``pixels.npy``.
         checksum: CRC-32 of the pixels; 0 until the pack is written.
     """
 
@@ -67,15 +67,15 @@ class PackedPair:
 
 
 class PairPlace(NamedTuple):
-    """The location of a pair in a pack. It is small, so that samples can carry it.
+    """The location of a pair in a pack. It is small, because each sample contains one.
 
     Attributes:
         path: Folder of the pack.
         modified: Modification time of ``pixels.npy``, in nanoseconds.
         height: Height in pixels.
         width: Width in pixels.
-        blur: Index of the first value of the blurry image.
-        sharp: Index of the first value of the sharp image.
+        blur: Index of the first value of the blurry image in ``pixels.npy``.
+        sharp: Index of the first value of the sharp image in ``pixels.npy``.
     """
 
     path: str
@@ -89,8 +89,8 @@ class PairPlace(NamedTuple):
         """Return the blurry and the sharp image as views of the memory map.
 
         Returns:
-            Two arrays, RGB, uint8, shape ``(H, W, 3)``, read-only. Pixels are read on access. The
-            file stays mapped in this process.
+            Two read-only arrays, RGB, uint8, shape ``(H, W, 3)``. Pixels are read from the disk on
+            access. The file stays mapped until the process ends.
 
         Raises:
             UserError: The pack was removed or replaced after the dataset had opened it.
@@ -202,7 +202,7 @@ def read_pack(path: Path) -> Pack:
     if pixels.dtype != np.uint8 or pixels.shape != (pack.nbytes,):
         raise UserError(
             f"'{path / PIXELS}' has {pixels.dtype} values of shape {pixels.shape}, but the index "
-            f'needs {pack.nbytes} of uint8; {_FIX}.'
+            f'needs {pack.nbytes} uint8 values; {_FIX}.'
         )
     return pack
 
@@ -214,7 +214,7 @@ def _unreadable(path: Path, error: OSError) -> UserError:
 
 @lru_cache(maxsize=16)
 def _map_pixels(path: str, modified: int) -> np.ndarray:
-    """Map a pack into memory, once per process; all processes share its pages."""
+    """Map the pixels of a pack once per process; all processes share the memory pages."""
     file = Path(path, PIXELS)
     if not file.is_file() or file.stat().st_mtime_ns != modified:
         raise UserError(

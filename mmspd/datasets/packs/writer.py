@@ -30,7 +30,8 @@ from mmspd.version import __version__
 
 __all__ = ['plan_pack', 'write_pack']
 
-#: Exists while a pack is written: the plan, then a line [number, checksums] per finished pair.
+#: File with the plan and a line ``[number, checksums]`` for each finished pair. The file is deleted
+#: when the pack is complete.
 _JOURNAL = 'journal.jsonl'
 
 
@@ -47,8 +48,8 @@ def plan_pack(dataset: PairedImageDataset, folder: Path, to_rgb: bool = False) -
         otherwise the plan of a new pack.
 
     Raises:
-        UserError: An image cannot be read, the images of a pair differ in size, or the name is
-            used by the pack of another folder.
+        UserError: An image cannot be read, the images of a pair differ in size, or the pack of
+            another data set already has this name.
     """
     root, path = Path(dataset.data_root).expanduser(), folder / dataset.pack_name
     pairs: List[PackedPair] = []
@@ -71,17 +72,17 @@ def plan_pack(dataset: PairedImageDataset, folder: Path, to_rgb: bool = False) -
     if existing.source != plan.source:
         raise UserError(
             f"'{path}' is the pack of another folder, '{existing.source}'; choose another output "
-            'folder or delete that pack.'
+            'folder or delete this pack.'
         )
     return plan
 
 
 def write_pack(plan: Pack, workers: int = 0) -> None:
-    """Write and verify a pack. Continue an interrupted run of the same plan.
+    """Write and verify a pack, or continue an interrupted run with an equal plan.
 
-    The pack gets its name after all checksums have been verified. An error removes the unfinished
-    pack. A killed run leaves the folder ``NAME.part``. The next run continues it, or starts again
-    if an image file or a setting has changed.
+    The images are written to the folder ``NAME.part``. This folder is renamed to ``NAME`` after all
+    checksums have been verified. An error deletes the folder. A killed run leaves it, and the next
+    run continues in it, or starts again if an image file or a setting has changed.
 
     Args:
         plan: The plan.
@@ -112,11 +113,12 @@ def write_pack(plan: Pack, workers: int = 0) -> None:
         part.path.mkdir(parents=True, exist_ok=True)
         with open(part.path / _JOURNAL, 'a+', encoding='ascii') as journal:
             try:
-                # workers of a killed packer do not inherit this lock
+                # worker processes do not inherit this lock, so a killed run releases it
                 fcntl.lockf(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError(
-                    f"'{plan.path}' is being written by another process; wait until it ends."
+                    f"'{plan.path}' is being written by another process; wait until that process "
+                    'ends.'
                 ) from error
             try:
                 checksums = _resume(part, journal)
@@ -136,7 +138,7 @@ def _plan_pair(root: Path, pair: Pair, offset: int) -> PackedPair:
     """Plan a pair, without checksums."""
     images: List[PackedImage] = []
     sizes = {}
-    for file in dict.fromkeys((pair.blur, pair.sharp)):  # equal for sharp photos
+    for file in dict.fromkeys((pair.blur, pair.sharp)):  # one file for a sharp photo
         height, width = read_size(file)
         name, status = os.path.relpath(file, root), file.stat()
         sizes[f"'{name}' is {width}x{height}"] = height, width
@@ -168,7 +170,10 @@ def _refuse(errors: Sequence[UserError], pairs: int) -> None:
 
 
 def _resume(part: Pack, journal: TextIO) -> Dict[int, List[int]]:
-    """Return the checksums of the finished pairs by number, or reserve the disk space."""
+    """Return a dict from the number of each finished pair to its checksums.
+
+    If there is no unfinished pack of the same plan, start a new pack and reserve its disk space.
+    """
     journal.seek(0)
     text = journal.read()
     lines = text.split('\n')[:-1]  # ignore an incomplete last line
@@ -186,7 +191,7 @@ def _resume(part: Pack, journal: TextIO) -> Dict[int, List[int]]:
 
 
 def _fill(part: Pack, journal: TextIO, checksums: Dict[int, List[int]], workers: int) -> None:
-    """Decode the remaining pairs and add their checksums."""
+    """Decode the unfinished pairs and add their checksums to ``checksums``."""
     numbers = [number for number in range(len(part.pairs)) if number not in checksums]
     decode = partial(_decode, part.path, Path(part.source), part.to_rgb)
     results = map_in_processes(decode, [part.pairs[number] for number in numbers], workers)
@@ -202,7 +207,7 @@ def _fill(part: Pack, journal: TextIO, checksums: Dict[int, List[int]], workers:
 
 
 def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[List[int], UserError]:
-    """Decode a pair into the array; return its checksums, or the error of an unusable image."""
+    """Write the pixels of a pair; return their checksums, or the error of an unusable image."""
     start, checksums = np.load(part / PIXELS, mmap_mode='r').offset, []
     with open(part / PIXELS, 'r+b') as file:
         for image in pair.images:
@@ -215,7 +220,7 @@ def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[Lis
             if (height, width) != (pair.height, pair.width):
                 return UserError(
                     f"'{path}' is {width}x{height} pixels, but its header says "
-                    f'{pair.width}x{pair.height}; copy it again or remove the pair.'
+                    f'{pair.width}x{pair.height}; copy the file again or remove the pair.'
                 )
             file.seek(start + image.offset)
             file.write(pixels.data)
@@ -232,7 +237,7 @@ def _finish(part: Pack, checksums: Dict[int, List[int]], path: Path) -> None:
     write_text(part.path / INDEX, replace(part, pairs=pairs).to_json())
     with open(part.path / PIXELS, 'rb') as file:
         os.fsync(file.fileno())
-        # drop the page cache, so that the check reads the disk
+        # drop the page cache, so that verify() reads the pixels from the disk
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     damaged = read_pack(part.path).verify()
     if damaged:

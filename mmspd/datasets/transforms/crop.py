@@ -11,7 +11,7 @@ from mmspd.registry import TRANSFORMS
 
 __all__ = ['SevereCrop', 'crop_severity', 'random_boxes']
 
-_LINES = 32  # lines of a crop that are compared
+_LINES = 32  # rows of a crop that are compared
 
 
 @TRANSFORMS.register_module()
@@ -26,8 +26,8 @@ class SevereCrop(BaseTransform):
         gt_patch_size: Side of the crop in pixels.
         candidates: Number of crops to choose from, at least 1. With 1 the crop is uniformly random.
         preference: Exponent of the severity, at least 0. With 0 the crop is uniformly random. With
-            2 the probability is about proportional to the extent of the blur. Larger values prefer
-            severe blur more.
+            2 the probability is roughly proportional to the extent of the blur. Larger values make
+            severely blurred crops more probable.
 
     Raises:
         UserError: A value is out of its range, or an image is smaller than the crop.
@@ -74,23 +74,23 @@ def crop_severity(blurry: np.ndarray, sharp: np.ndarray) -> float:
     """Estimate the severity of the blur of a crop.
 
     The severity is the mean absolute error of the blurry image, divided by the mean absolute
-    difference between neighboring pixels of the sharp image. Both are measured on some lines of the
-    crop. On natural photos the severity grows about with the square root of the extent of the blur,
-    from 0.2 at 2 pixels to 0.7 at 16 pixels.
+    difference between neighboring pixels of the sharp image. The error and the difference are
+    measured on some rows of the crop. On natural photos the severity grows roughly as the square
+    root of the extent of the blur, from 0.2 at 2 pixels to 0.7 at 16 pixels.
 
     Args:
         blurry: RGB, uint8, shape ``(H, W, 3)``.
         sharp: RGB, uint8, shape ``(H, W, 3)``.
 
     Returns:
-        A positive number without unit.
+        A positive, dimensionless number.
     """
     every = max(len(sharp) // _LINES, 1)
     lines = sharp[:-1:every].astype(np.int16)
     below = sharp[1::every]
     error = np.abs(blurry[:-1:every] - lines).mean()
     texture = np.abs(np.diff(lines, axis=1)).mean() + np.abs(below - lines).mean()
-    # both offsets are about the noise of a good photo, so flat areas get a low severity
+    # the offsets 0.1 and 2 are close to the noise of a good photo; flat areas get a low severity
     return float((error + 0.1) / (texture + 2))
 
 

@@ -75,7 +75,7 @@ class LoadImagePair(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadPhoto(BaseTransform):
-    """Loads only ``img``, a photo without a sharp image, like :class:`LoadImagePair`.
+    """Loads a photo without a sharp image as ``img``, like :class:`LoadImagePair`.
 
     Raises:
         UserError: The file cannot be read or is not 8-bit color.
@@ -110,7 +110,7 @@ class LoadPhoto(BaseTransform):
 
 def _add_image(results: Dict[str, Any], key: str, image: np.ndarray) -> None:
     """Add an image and the keys about it that MMagic needs."""
-    # the workers already run in parallel; OpenCV threads in each would compete for the cores
+    # the workers already run in parallel; additional OpenCV threads would compete for the cores
     if cv2.getNumThreads() > 1:
         cv2.setNumThreads(0)
     results[key] = image

@@ -25,14 +25,15 @@ class SynthesizeBlur(BaseTransform):
     of the whole photo, so do not crop before this transform. An existing ``img`` is replaced. The
     randomness comes from ``numpy.random``, which the dataset seeds for each sample and epoch.
 
-    Sets ``img`` and ``gt`` to new RGB uint8 arrays of shape ``(crop, crop, 3)``, ``severity`` to a
-    name and ``blur_extent`` to the mean diameter of the paths of the points in the crop, in pixels.
+    Sets ``img`` and ``gt`` to new RGB uint8 arrays of shape ``(crop, crop, 3)``, and ``severity``
+    to the name of the severity. Sets ``blur_extent`` to the mean diameter of the paths of the
+    points in the crop, in pixels.
 
     Args:
         gt_patch_size: Side of the crop in pixels; 0 blurs the whole photo (for validation).
         severities: Weight of each severity, at least 0. Each sample draws one severity. Default:
             equal weights.
-        extent: Range of the extent in pixels, in place of ``severities``.
+        extent: Range of the extent of the blur in pixels. It replaces ``severities``.
         **spec: Arguments of :class:`~mmspd.datasets.blur.synthesis.BlurSpec`: ``kind``,
             ``moving_regions``, ``noise`` and ``highlight_gain``.
 

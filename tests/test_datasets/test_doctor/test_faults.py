@@ -31,7 +31,7 @@ def test_a_healthy_set_is_found_healthy(healthy):
     assert report.verdict == 'No problem was found in 22 pairs (all images read).'
     text = report.text()
     assert 'train/blur: the blurry images are averages of pixel values' in text
-    assert 'by the brightness of 12 of 12 pairs, best exponent ' in text
+    assert 'judged from the brightness of 12 of 12 pairs (best exponent ' in text
 
 
 BLUR, SHARP = 'train/blur/003.png', 'train/sharp/003.png'
@@ -80,16 +80,16 @@ FAULTS = {
     'flipped_bit': (flip_a_bit, r'1 file cannot be read \(train/blur/003.png: damaged'),
     'empty_file': (
         lambda root: (root / BLUR).write_bytes(b''),
-        r'1 file cannot be read \(train/blur/003.png: empty\); copy it again',
+        r'1 file cannot be read \(train/blur/003.png: empty\); copy each file again',
     ),
     'no_image': (lambda root: (root / BLUR).write_text('<html>'), r'003.png: not an image\)'),
     'renamed': (
         lambda root: (root / SHARP).rename(root / 'train/sharp/003_.png'),
-        r"no sharp one \(train/blur/003.png, did you mean 'train/sharp/003_.png'\?\); rename it",
+        r"no sharp image \(train/blur/003.png, did you mean 'train/sharp/003_.png'\?\); rename the",
     ),
     'empty_folder': (
         lambda root: empty([root / 'train/sharp']),
-        r'12 blurry images have no sharp one \(train/blur/000.png, .*, \.\.\.\)',
+        r'12 blurry images have no sharp image \(train/blur/000.png, .*, \.\.\.\)',
     ),
     'both_empty': (
         lambda root: empty([root / 'train/sharp', root / 'train/blur']),
@@ -98,7 +98,8 @@ FAULTS = {
     'two_suffixes': (copy(BLUR, 'train/blur/003.bmp'), 'differ only in their suffix; remove one'),
     'two_sizes': (
         write_as(lambda image: image[:-4]),
-        r'1 pair differs in size \(train/blur/003.png is 168x164, train/sharp/003.png is 168x168\)',
+        r'1 pair has images of unequal size '
+        r'\(train/blur/003.png is 168x164, train/sharp/003.png is 168x168\)',
     ),
     'gray': (
         write_as(lambda image: cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)),
@@ -118,7 +119,7 @@ FAULTS = {
     ),
     'folders_exchanged': (
         lambda root: exchange(root / 'train/blur', root / 'train/sharp'),
-        'blurry and sharp are exchanged: in 12 of 12 pairs the sharp image is the blurrier one',
+        'sharp images are exchanged: in 12 of 12 pairs the sharp image is blurrier than the',
     ),
     'all_displaced': (
         lambda root: displace(root, (0, 2)),
@@ -131,20 +132,20 @@ WARNINGS = {
         copy(BLUR, 'train/blur/004.png'),
         r'1 blurry image is present more than once \(train/blur/003.png = train/blur/004.png\)',
     ),
-    'unblurred': (copy(SHARP, BLUR), r'1 blurry image is equal to the sharp one \(003\)'),
+    'unblurred': (copy(SHARP, BLUR), r'1 blurry image is equal to the sharp image \(003\)'),
     'images_exchanged': (
         exchange_images,
-        r'1 pair has the blurrier image as the sharp one, of 12 compared \(003\)',
+        r'1 of 12 compared pairs has a sharp image that is blurrier than the blurry image \(003\)',
     ),
     'one_displaced': (
         lambda root: displace(root, (9, -8), [3]),
-        r'1 pair is displaced by more than blur explains, of 12 compared \(003 by \(8, -9\)\)',
+        r'1 of 12 compared pairs is displaced by more than blur explains \(003 by \(8, -9\)\)',
     ),
     'unrelated': (
         lambda root: write(root / SHARP, texture(99)),
-        r'1 pair seems to show two scenes, of 12 compared \(003\)',
+        r'1 of 12 compared pairs seems to show two scenes \(003\)',
     ),
-    'black': (write_as(np.zeros_like), '1 pair seems to show two scenes'),
+    'black': (write_as(np.zeros_like), '1 of 12 compared pairs seems to show two scenes'),
 }
 
 

@@ -53,7 +53,10 @@ def test_gopro_blur_folders(gopro, monkeypatch):
     assert '_gamma: the blurry images are averages in linear light' in report.text()
     exchange(folder / 'blur', folder / 'blur_gamma')
     text = check(gopro).text()
-    assert 'blur and blur_gamma are exchanged: in 10 of 10 frames blur is brighter' in text
+    assert (
+        'blur and blur_gamma are exchanged: in 10 of 10 frames blur is brighter than blur_gamma'
+        in text
+    )
     assert re.search(
         r'warning  test/\*/blur: the blurry images are averages in linear light .*; unpack', text
     )
@@ -84,7 +87,7 @@ def test_gopro_sequence_without_folder_and_similar_names(gopro):
         test / 'GOPR0396_11_00' / 'sharp' / '00003.png'
     )
     text = check(gopro, quick=True).text()
-    assert re.search(r'fault    test/\*/blur: 11 sharp images have no blurry one', text)
+    assert re.search(r'fault    test/\*/blur: 11 sharp images have no blurry image', text)
     # the similar name is from the same sequence
     assert "000003.png, did you mean 'test/GOPR0396_11_00/sharp/00003.png'?" in text
 
