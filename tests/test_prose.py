@@ -79,6 +79,8 @@ def faults_of_entry(section, name, description):
         return 'no "name: description"'
     if re.match('[a-z]', description):
         return 'no capital letter'
+    if name is None and re.match(r'[^`:.]+: ', description):
+        return 'Sphinx reads the words before the colon as a type'
     if not description.endswith(('.', '.)', '``', ':')):
         return 'no full stop'
     return ''

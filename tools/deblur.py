@@ -89,7 +89,7 @@ def main(argv: List[str]) -> int:
         argv: Command-line arguments.
 
     Returns:
-        Exit code: 1 if a file could not be restored, else 0.
+        The exit code, 1 if a file could not be restored, else 0.
     """
     args = parse_args(argv)
     from mmspd.apis import DeblurInferencer  # imported here, so that --help is fast

@@ -32,7 +32,7 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, st
 _MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 
 _ORIENTATION = 274  # the EXIF and TIFF tag
-#: For each EXIF orientation: whether to mirror the stored pixels from left to right, and the number
+#: For each EXIF orientation, whether to mirror the stored pixels from left to right, and the number
 #: of quarter turns to the left that follow to make the photo upright.
 _UPRIGHT = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3)}
 _UPRIGHT[8] = (False, 1)

@@ -17,7 +17,7 @@ from mmspd.errors import UserError
 
 __all__ = ['RAW', 'Pair', 'PairedImageDataset', 'match_pairs']
 
-#: Value of ``packed`` that means: read the image files, not a pack.
+#: Value of ``packed`` for reading the image files instead of a pack.
 RAW = 'raw'
 
 

@@ -51,8 +51,8 @@ def describe_machine(device: torch.device) -> Dict[str, Any]:
         device: Device that the measurements use.
 
     Returns:
-        Names and numbers that can be written as JSON: the processor, threads, versions and, if
-        ``device`` is an accelerator, its name.
+        The processor, threads, versions and, if ``device`` is an accelerator, its name, as values
+        that can be written as JSON.
     """
     description: Dict[str, Any] = dict(
         device=device.type,

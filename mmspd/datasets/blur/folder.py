@@ -86,7 +86,7 @@ def synthesize_folder(
         skip_unusable: Whether to skip unusable photos instead of raising an error.
 
     Returns:
-        A dict: the numbers of pairs (``train``, ``test``) and of unusable photos (``skipped``).
+        A dict of the numbers of pairs (``train``, ``test``) and of unusable photos (``skipped``).
 
     Raises:
         UserError: There is no usable photo, a photo is unusable and ``skip_unusable`` is not set,

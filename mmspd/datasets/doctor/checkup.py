@@ -45,7 +45,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of ``check.py``: 3 with faults, 2 with warnings only, otherwise 0."""
+        """Exit code of ``check.py``, 3 with faults, 2 with warnings only, otherwise 0."""
         return max((_EXIT_CODES[finding.level] for finding in self.findings), default=0)
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 
 __all__ = ['EXPONENTS', 'DetailMeasures', 'PairMeasures', 'measure_pair']
 
-#: Exponents for the comparison of brightness: 1 for pixel values, 2.2 for linear light.
+#: Exponents for the comparison of brightness, 1 for pixel values, 2.2 for linear light.
 EXPONENTS = np.linspace(0.4, 4, 37)
 
 _POWERS = (np.arange(256) / 255) ** EXPONENTS[:, None]  # (exponents, 256)

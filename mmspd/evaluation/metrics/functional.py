@@ -10,7 +10,7 @@ from mmspd.utils.psnr import psnr
 
 __all__ = ['psnr', 'ssim_2d', 'ssim_map_2d', 'ssim_matlab', 'to_uint8_rgb']
 
-#: Wang et al.: an 11-tap Gaussian window with standard deviation 1.5, K1 = 0.01, K2 = 0.03.
+#: The 11-tap Gaussian window and the constants of Wang et al. (2004).
 SSIM_TAPS = 11
 SSIM_SIGMA = 1.5
 SSIM_K1 = 0.01

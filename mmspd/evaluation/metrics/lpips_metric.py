@@ -14,7 +14,7 @@ from mmspd.weights.loading import load_renamed
 
 __all__ = ['LPIPS']
 
-#: For each backbone: the name of torchvision's weights, and the smallest side that it can pool.
+#: For each backbone, the name of torchvision's weights, and the smallest side that it can pool.
 _BACKBONES = {'alex': ('AlexNet_Weights', 31), 'vgg': ('VGG16_Weights', 16)}
 
 
