@@ -1,8 +1,8 @@
 """Repairs that let the OpenMMLab packages run with current PyTorch and NumPy.
 
-The last release of MMagic is from January 2024 and the last one of MMEngine is 0.10.7. Each
-repair names the upstream fault and applies only where the fault exists. Older or fixed versions
-are not modified. :func:`apply` runs when ``mmspd`` is imported.
+MMagic's last release is 1.2.0 (January 2024); MMEngine's last release is 0.10.7. Each repair names
+the upstream fault and is applied only where the fault exists. Older or fixed versions are not
+modified. :func:`apply` runs when ``mmspd`` is imported.
 """
 
 import importlib.util
@@ -36,9 +36,9 @@ def apply() -> None:
 def add_mmcv_ext_placeholder() -> bool:
     """Make ``mmcv.ops`` importable with mmcv-lite, which has no compiled operators.
 
-    Upstream fault: MMagic 1.2.0 imports ``mmcv.ops``, and ``mmcv.ops`` imports ``mmcv._ext`` at
-    once. No deblurring model uses a compiled operator. The placeholder has every attribute; a call
-    of an attribute raises :class:`NotImplementedError`.
+    Upstream fault: MMagic 1.2.0 imports ``mmcv.ops``, which imports ``mmcv._ext`` immediately. No
+    deblurring model uses a compiled operator. The placeholder has an operator of every name, and
+    each operator raises :class:`NotImplementedError` when it is called.
 
     Returns:
         True if the placeholder is installed. A compiled mmcv is never replaced.
@@ -59,7 +59,7 @@ class _MissingOps(ModuleType):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, doc='Placeholder: this mmcv has no compiled operators.')
-        # Without a loader, mmcv's check_ops_exist() still returns False.
+        # Set no loader, so that mmcv's check_ops_exist() still returns False.
         self.__spec__ = ModuleSpec(name, loader=None)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -94,10 +94,10 @@ def allow_runner_checkpoints() -> None:
     Upstream fault: MMEngine 0.10.7 calls ``torch.load`` without ``weights_only``. PyTorch 2.6
     changed its default to True. The checkpoints contain log histories, which the safe loader
     refuses, so ``resume`` fails. This repair adds the few harmless types of these histories to the
-    allow-list. The safe loader stays on.
+    allow-list. The safe loader remains active.
 
-    Before PyTorch 2.6 this repair is not needed. There MMEngine unpickles the whole file, so load
-    only files from a trusted source.
+    Before PyTorch 2.6 this repair is not needed, because MMEngine unpickles the whole file. With
+    these versions of PyTorch, load only files from a trusted source.
     """
     import torch
 
@@ -116,7 +116,7 @@ def _runner_checkpoint_globals() -> List[SafeGlobal]:
         (_history_statistics, 'builtins.getattr'),
         np.ndarray,
         np.dtype,
-        # The file may come from a machine with the other major version of NumPy.
+        # The file may have been saved with the other major version of NumPy (1 or 2).
         *((reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
         *((scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
         *{type(np.dtype(code)) for code in '?bBhHiIlLqQefd'},
@@ -124,11 +124,11 @@ def _runner_checkpoint_globals() -> List[SafeGlobal]:
 
 
 def _history_statistics(owner: Any, name: str) -> Any:
-    """Replace ``getattr`` in checkpoints, which only log histories use.
+    """Replace ``getattr`` while a checkpoint is loaded; only log histories need it.
 
-    ``HistoryBuffer`` pickles its table of statistics through ``builtins.getattr``; the statistics
-    are its own methods. The real ``getattr`` on the allow-list would let a malicious file read any
-    attribute of any object.
+    The statistics of ``HistoryBuffer`` are methods. Their table is pickled through
+    ``builtins.getattr``. With the real ``getattr`` on the allow-list, a malicious file could read
+    any attribute of any object.
 
     Raises:
         pickle.UnpicklingError: The attribute is not one of the four statistics of
@@ -138,16 +138,20 @@ def _history_statistics(owner: Any, name: str) -> Any:
 
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError(f'A checkpoint may not read the attribute {name!r} of {owner!r}.')
+    raise pickle.UnpicklingError(
+        f'The checkpoint reads the attribute {name!r} of {owner!r}, which is not allowed; use a '
+        'checkpoint from a trusted source.'
+    )
 
 
 def let_nafnet_compile() -> None:
     """Let ``torch.compile(fullgraph=True)`` trace MMagic's NAFNet.
 
     Upstream fault: ``LayerNorm2d`` of MMagic 1.2.0 (and of the official NAFNet) is an autograd
-    function that reads ``ctx.saved_variables``. This breaks the graph at every block. During
-    tracing this repair uses the same formula in plain tensor operations. Eager execution keeps the
-    original. The repair applies at once, or as soon as NAFNet is imported.
+    function that reads ``ctx.saved_variables``. This breaks the graph at every block. The repair
+    computes the same formula with plain tensor operations during tracing. Eager execution still
+    runs the original function. The repair is applied immediately if NAFNet has been imported, and
+    otherwise when NAFNet is imported.
     """
     if _NAFNET_NORM in sys.modules:
         _make_traceable(sys.modules[_NAFNET_NORM])
@@ -174,7 +178,7 @@ class _NAFNetFinder(MetaPathFinder):
 
 
 def _make_traceable(module: Any) -> None:
-    """Give the module's ``LayerNorm2d`` a second form for compilers."""
+    """Let ``LayerNorm2d`` use plain tensor operations while ``torch.compile`` traces it."""
     import torch
 
     original = module.LayerNorm2d.forward

@@ -1,7 +1,7 @@
 """The registries of mmspd, children of MMEngine's root registries with the scope ``mmspd``.
 
 ``MODELS.build(dict(type='mmspd.MIMOUNet'))`` works right after ``import mmspd``. At the first
-look-up, a registry imports the folders in its ``locations``.
+look-up, a registry imports the subpackages in its ``locations``.
 """
 
 import importlib
@@ -71,7 +71,7 @@ def build_model(cfg: Union[dict, nn.Module], **defaults: Any) -> Any:
         return cfg
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise UserError(f'A component config is {cfg!r}; write it as dict(type=...).')
-    # MMEngine finds the types of a sibling project only after the import of its registry.
+    # MMEngine finds the types of a sibling project only after that project's registry is imported.
     scope = cfg.get('_scope_') or str(cfg['type']).rpartition('.')[0]
     if scope in SIBLINGS:
         import_sibling(scope)

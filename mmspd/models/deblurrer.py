@@ -30,8 +30,8 @@ TO_UNIT_RANGE = dict(type='mmagic.DataPreprocessor', mean=[0.0] * 3, std=[255.0]
 class SemanticPriorDeblurrer(BaseEditModel):
     r"""Trains and tests a restorer, with or without a semantic prior.
 
-    The training loss (Eq. 7) is the sum of the restoration losses. With a teacher, the distillation
-    loss of the prior is added.
+    The training loss (Eq. 7) is the sum of the restoration losses, plus the distillation loss of
+    the prior if there is a teacher.
 
     .. math:: L = L_1 + \alpha L_{vgg} + \beta L_{prior}
 
@@ -40,32 +40,36 @@ class SemanticPriorDeblurrer(BaseEditModel):
 
     Args:
         generator: Config of a restorer, or of a :class:`SemanticGuided` restorer.
-        losses: Configs of the restoration losses by log name, for example
+        losses: A dict from the log name of each restoration loss to its config, for example
             ``dict(loss_pix=dict(type='mmagic.L1Loss'))``. Each name must contain ``loss``.
-        teacher: Config of the teacher F_P, for example ``mmspd.FeatureTeacher``. It must contain
-            ``channels``. The teacher is built when training starts. It is never built for testing
-            and no checkpoint contains it.
-        prior_loss: Config of the distillation loss. It is required with ``teacher``, and only then.
-        teacher_sees: The teacher's input. ``'sharp'``: the sharp image. ``'blurry'``: the blurry
-            image that the student sees. ``'blurry'`` is a control experiment: the student then
-            learns the teacher's task, but no details that the blur removed.
-        multi_scale_targets: Method that reduces the sharp image: ``'bilinear'`` as in MIMO-UNet, or
-            another key of :data:`~mmspd.models.layers.multi_scale_targets.MULTI_SCALE_TARGETS`.
+        teacher: Config of the teacher F_P, for example ``mmspd.FeatureTeacher``. The config must
+            contain ``channels``. The teacher is built when training starts. It is never built for
+            testing, and it is not saved in checkpoints.
+        prior_loss: Config of the distillation loss. Set it if and only if ``teacher`` is set.
+        teacher_sees: The teacher's input: ``'sharp'`` for the sharp image, ``'blurry'`` for the
+            blurry image, which is also the student's input. ``'blurry'`` is for a control
+            experiment, in which the student learns the teacher's task, but no details that the
+            blur removed.
+        multi_scale_targets: Method that resizes the sharp image to the size of each output:
+            ``'bilinear'`` as in MIMO-UNet, or another key of
+            :data:`~mmspd.models.layers.multi_scale_targets.MULTI_SCALE_TARGETS`.
         channels_last: Use the channels-last memory format for generator, teacher and images.
         compile: ``True`` or a dict of arguments for ``torch.compile``. The generator and the
             teacher are compiled for training (:class:`~mmspd.models.layers.compilation.Compiled`),
-            but not for validation and testing, because these images have other sizes.
+            but not for validation and testing, because the images there have other sizes.
         load_official: Weights published by the restorer's authors, from which training starts: a
             file, an http(s) address, or for DMPHN a folder. They are loaded strictly into the
-            restorer, with or without a prior. They are not read for testing. A loaded or resumed
-            checkpoint replaces them.
-        train_cfg: Not used; present because MMagic's models have it.
-        test_cfg: Options for validation and testing: ``tile``, ``self_ensemble`` and ``precision``
-            as in :func:`~mmspd.models.tiling.restore.restore_images`, and ``compile`` as the
-            argument above, for the first eight image sizes. Published results are not tiled.
-        init_cfg: Initialization config of MMEngine.
-        data_preprocessor: Config of the data preprocessor; MMagic's, with output range [0, 1], by
-            default.
+            restorer, whether or not the generator has a prior. They are not read for testing. A
+            loaded or resumed checkpoint replaces them.
+        train_cfg: Not used; present because MMagic's models have this argument.
+        test_cfg: A dict of options for validation and testing. ``tile``, ``self_ensemble`` and
+            ``precision`` have the same meaning as in
+            :func:`~mmspd.models.tiling.restore.restore_images`. ``compile`` takes the same values
+            as the argument ``compile``; only the first eight image sizes are compiled. Published
+            results are not tiled.
+        init_cfg: MMEngine's initialization config.
+        data_preprocessor: Config of the data preprocessor. The default is MMagic's preprocessor
+            with the output range [0, 1].
 
     Raises:
         UserError: An argument is invalid, or the components do not fit together.
@@ -101,7 +105,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         init_cfg: Optional[dict] = None,
         data_preprocessor: Union[Dict[str, Any], nn.Module] = TO_UNIT_RANGE,
     ) -> None:
-        # Skip BaseEditModel's __init__: it supports only one pixel_loss and one output.
+        # Skip BaseEditModel's __init__, which supports only one pixel_loss and one output.
         BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
@@ -123,7 +127,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if unnamed:
             raise UserError(
                 f"model.losses has the key {unnamed[0]!r} without 'loss', so MMEngine would not "
-                f'optimize it; rename it to loss_{unnamed[0]}.'
+                f'optimize this loss; rename the key to loss_{unnamed[0]}.'
             )
         self.official_weights = load_official
         self.losses = ModuleDict({name: build_model(cfg) for name, cfg in losses.items()})
@@ -151,11 +155,12 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if not hasattr(self.generator, 'prior'):
             raise UserError(
                 'model.teacher is set, but model.generator is a plain restorer without a prior; '
-                'wrap it in mmspd.SemanticGuided, or remove teacher and prior_loss.'
+                'wrap the restorer in mmspd.SemanticGuided, or remove teacher and prior_loss.'
             )
         if 'channels' not in teacher:
             raise UserError(
-                'model.teacher has no channels; add channels=(...), the channels of its levels.'
+                'model.teacher has no channels; add channels=(...) with one number for each '
+                'feature level.'
             )
         self.prior_loss = build_model(
             prior_loss,
@@ -182,8 +187,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if tuple(strides) != tuple(self.generator.prior.strides):
             raise UserError(
                 f'The teacher has the strides {tuple(strides)}, but the prior has '
-                f'{tuple(self.generator.prior.strides)}; change teacher.scale (for a '
-                'SegmapTeacher: teacher.strides) or prior.extractor.strides.'
+                f'{tuple(self.generator.prior.strides)}; set prior.extractor.strides='
+                f'{tuple(strides)}, or change teacher.scale (for a SegmapTeacher, teacher.strides).'
             )
 
     def _load_official_weights(self, source: str) -> None:
@@ -203,7 +208,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             **kwargs: Arguments for the generator.
 
         Returns:
-            Restored images ``(N, 3, H, W)``, RGB, about [0, 1], float32.
+            Restored images ``(N, 3, H, W)``, RGB, float32. Values may slightly exceed [0, 1].
         """
         inputs = inputs.contiguous(memory_format=self.memory_format)
         return as_list(self.generator(inputs, **kwargs))[-1].float()
@@ -243,14 +248,15 @@ class SemanticPriorDeblurrer(BaseEditModel):
             **kwargs: Arguments for the generator.
 
         Returns:
-            The losses by name. MMEngine optimizes their sum.
+            A dict from the name of each loss to its value, a scalar. MMEngine optimizes the sum of
+            the losses.
         """
         inputs = inputs.contiguous(memory_format=self.memory_format)
         sharp = data_samples.gt_img
         if self.prior_loss is None:
             outputs = as_list(self._compiled_generator(self.generator, inputs, **kwargs))
             return self._restoration_losses(outputs, sharp)
-        # Run the teacher first: its temporary memory is free again when the generator runs.
+        # Run the teacher first, so that its temporary memory is free when the generator runs.
         features = self.teacher_features(inputs, sharp)
         forward = self.generator.forward_with_prior
         outputs, prior = self._compiled_generator(forward, inputs, **kwargs)
@@ -268,8 +274,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
     def teacher_features(self, blurry: Tensor, sharp: Tensor) -> Tuple[Tensor, ...]:
         """Extract the teacher's features; the first call builds the teacher.
 
-        The images are padded like the images of the prior, so that the features have the sizes of
-        the prior at any image size. The teacher is compiled in training mode only.
+        The images are padded in the same way as the input of the prior branch, so that each feature
+        map has the size of the prior at its level. The compiled teacher runs in training mode only.
 
         Args:
             blurry: Blurry images ``(N, 3, H, W)``, RGB, [0, 1]; the teacher's input with
@@ -277,7 +283,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             sharp: Sharp images ``(N, 3, H, W)``, RGB, [0, 1]; the teacher's input otherwise.
 
         Returns:
-            The levels f_gt^1 ... f_gt^L, fine to coarse, ``(N, C_i, H_i, W_i)``.
+            The levels f_gt^1 ... f_gt^L, fine to coarse, each ``(N, C_i, H_i, W_i)``.
 
         Raises:
             UserError: The model has no teacher, or the teacher's weights are missing.
@@ -291,21 +297,21 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if not self.training:
             return teacher(img)
         features = self._compiled_teacher(teacher, img)
-        if self._compiled_teacher.reuses_memory:  # the generator runs next
+        if self._compiled_teacher.reuses_memory:  # the generator would overwrite the features
             features = tuple(feature.clone() for feature in features)
         return features
 
     @torch.no_grad()
     def prior_distance(self, blurry: Tensor, sharp: Tensor) -> Tensor:
-        """Compute the distance of the prior to the teacher's features.
+        """Compute the distance between the prior and the teacher's features.
 
         Args:
             blurry: Blurry images ``(N, 3, H, W)``, RGB, [0, 1].
             sharp: Sharp images ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            The prior loss of Eq. 7 as a scalar, multiplied by beta. If the loss normalizes the
-            teacher's features, then eval mode uses their running averages.
+            The prior loss of Eq. 7 as a scalar, multiplied by beta. In evaluation mode, a loss
+            that normalizes the teacher's features uses the running averages of these features.
 
         Raises:
             UserError: The model has no teacher.

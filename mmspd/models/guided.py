@@ -35,7 +35,7 @@ def as_list(outputs: Union[Tensor, Sequence[Tensor]]) -> List[Tensor]:
 
 @MODELS.register_module()
 class SemanticGuided(BaseModule):
-    """Guides a restorer with a semantic prior; this is the network for inference.
+    """Guides a restorer with a semantic prior; inference needs no other network.
 
     Official weights of the restorer load strictly into the child ``restorer``. Before training, the
     output equals the output of the plain restorer exactly (with ``ConcatFusion``, up to rounding).
@@ -43,26 +43,28 @@ class SemanticGuided(BaseModule):
     Args:
         restorer: Config or module. A restorer with the argument ``fuse`` in its ``forward`` defines
             its own seams. Any other restorer is wrapped in :class:`~mmspd.models.seams.HookSeams`;
-            its seams are then the inputs of the modules in ``seams``.
+            its seams are then the inputs of the modules that ``seams`` names.
         seams: Names of the seams, or ``dict(name=..., level=...)``. ``level`` is the level of the
-            prior, 0 for the finest. By default it is the rank of the seam's stride: the finest seam
-            gets the finest level. In a restorer of several U-Nets, the rank counts within the U-Net
-            of the seam (the restorer's ``seam_groups``). ``None`` uses all seams of the restorer.
+            prior, 0 for the finest. The default level is the rank of the seam's stride: the finest
+            seam gets the finest level. In a restorer of several U-Nets, seams are ranked only among
+            the seams of their own U-Net (``seam_groups``). ``None`` uses all seams of the restorer.
         prior: Config of the prior branch, ``mmspd.SPL`` or ``mmspd.SegmapSPL``.
         embedding: Config of the embedding layer, ``mmspd.SPE``. Its channels and strides are read
             from the restorer and the prior.
         outputs: ``'all'`` returns every output of the restorer, ``'last'`` only the full-resolution
-            image. The models of MMagic need ``'last'``.
+            image. MMagic's models need ``'last'``.
         with_cp: Recompute the activations of restorer, prior branch and embedding in the backward
             pass to save memory. Batch normalizations in the extractor F_S then update their running
             statistics twice per step.
         with_embedding_cp: Recompute only the activations of the embedding during training. This
-            saves a third of the memory that the prior adds to a step and adds 1 to 4 % to its time.
+            saves a third of the memory that the prior adds to a training step. The step takes 1 to
+            4 % longer.
         detach_prior: Stop the gradient of the restoration losses at the prior. The prior branch
-            then learns from the teacher only.
+            then learns only from the teacher.
 
     Attributes:
-        multiple: The image is padded to a multiple of this size for the prior branch.
+        multiple: For the prior branch, the height and width of the image are padded to multiples of
+            this number of pixels.
 
     Raises:
         UserError: A seam does not exist, never runs, runs more than once, or needs a level that the
@@ -136,8 +138,8 @@ class SemanticGuided(BaseModule):
             img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1], of any size that the restorer accepts.
 
         Returns:
-            The outputs of the restorer as a list; the last one is ``(N, 3, H, W)``. With
-            ``outputs='last'``, only the last one.
+            A list of the restorer's outputs; the last output is ``(N, 3, H, W)``. With
+            ``outputs='last'``, only the last output, as a tensor.
         """
         outputs = self.forward_with_prior(img)[0]
         return outputs[-1] if self.outputs == 'last' else outputs
@@ -149,8 +151,8 @@ class SemanticGuided(BaseModule):
             img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            All outputs of the restorer, and the prior f_pri^1 ... f_pri^L, fine to coarse, of the
-            image padded to :attr:`multiple`.
+            A list of the restorer's outputs, and a list of the levels f_pri^1 ... f_pri^L of the
+            prior, fine to coarse. The prior is computed from the image padded to :attr:`multiple`.
         """
         prior = self.compute_prior(img)
         return self.restore_with_prior(img, prior), prior
@@ -162,7 +164,8 @@ class SemanticGuided(BaseModule):
             img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            The levels f_pri^1 ... f_pri^L, fine to coarse, of the image padded to :attr:`multiple`.
+            The levels f_pri^1 ... f_pri^L, fine to coarse, computed from the image padded to
+            :attr:`multiple`.
         """
         return checkpointed(self.with_cp, self.prior, pad_to_multiple(img, self.multiple))
 
@@ -170,9 +173,10 @@ class SemanticGuided(BaseModule):
         """Restore an image with a prior that was computed before.
 
         Args:
-            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1]; or a crop of an image whose top left
-                corner lies at multiples of :attr:`multiple`.
-            prior: The result of :meth:`compute_prior`; for a crop, the same crop of each level.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1], or a crop of the image. The top left
+                corner of a crop must be at multiples of :attr:`multiple`.
+            prior: The result of :meth:`compute_prior` for the image. For a crop, each level must be
+                cropped to the same region.
 
         Returns:
             All outputs of the restorer, the full-resolution result last.
@@ -222,10 +226,10 @@ def _assign_levels(
     num_levels: int,
     groups: Sequence[Sequence[str]],
 ) -> Dict[str, SeamSpec]:
-    """Assign a level of the prior to each seam: the configured one, or the rank of its stride.
+    """Assign a level of the prior to each seam: the configured level, or the rank of its stride.
 
-    The rank counts the used seams in the group of the seam. A seam outside of all groups is ranked
-    among all seams.
+    A seam is ranked among the used seams of its group. A seam outside of all groups is ranked among
+    all used seams.
     """
     specs = {}
     for name, seam in seams.items():

@@ -1,8 +1,9 @@
 """Seams: the named places in a restorer where the prior enters.
 
-A restorer of mmspd has the signature ``forward(img, fuse=no_fuse)``. At each seam it calls ``fuse``
-(a :class:`FuseFn`) with the name of the seam and the decoder feature, after its own skip fusion.
-:class:`HookSeams` adds this signature to other restorers. Only this module uses forward hooks.
+A restorer of mmspd has the signature ``forward(img, fuse=no_fuse)``. At each seam, the restorer
+adds its own skip connection first. Then it calls ``fuse`` (a :class:`FuseFn`) with the name of the
+seam and the decoder feature. :class:`HookSeams` adds this signature to other restorers. Only this
+module uses forward hooks.
 """
 
 import difflib
@@ -41,7 +42,7 @@ class FuseFn(Protocol):
 
 
 def no_fuse(seam: str, dec: Tensor) -> Tensor:
-    """Return the decoder feature unchanged: the restorer without a prior."""
+    """Return the decoder feature unchanged, so that a restorer runs without a prior."""
     return dec
 
 
@@ -61,7 +62,7 @@ class Probe(NamedTuple):
     """The seams and the size multiple of a restorer.
 
     Attributes:
-        seams: Channels and stride of each seam by its name.
+        seams: A dict from the name of each seam to its channels and stride.
         multiple: The restorer pads its input to a multiple of this size; 1 if it does not pad.
     """
 
@@ -77,17 +78,17 @@ class _Recorder:
 
     def __call__(self, seam: str, dec: Tensor) -> Tensor:
         if not isinstance(dec, Tensor) or dec.dim() != 4:
-            value = tuple(dec.shape) if isinstance(dec, Tensor) else type(dec).__name__
+            shape = f'a tensor of shape {tuple(dec.shape)}' if isinstance(dec, Tensor) else ''
             raise UserError(
-                f'Seam {seam!r} carries {value}, not an (N, C, H, W) feature map; choose a module '
-                'with a feature map as its first input.'
+                f'The input at seam {seam!r} is {shape or type(dec).__name__}, not an (N, C, H, W) '
+                'feature map; choose a module with a feature map as its first input.'
             )
         self.shapes.setdefault(seam, []).append(dec.shape)
         return dec
 
 
 def takes_fuse(restorer: nn.Module) -> bool:
-    """Tell whether a restorer defines its own seams, with a ``fuse`` argument in its ``forward``.
+    """Return whether a restorer defines its own seams, with a ``fuse`` argument in ``forward``.
 
     Args:
         restorer: A restorer module.
@@ -99,7 +100,7 @@ def takes_fuse(restorer: nn.Module) -> bool:
 
 
 def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]]:
-    """Run a square image on the meta device and return the shapes at every seam."""
+    """Run a restorer on a square meta image and return the shapes of the features at each seam."""
     recorder = _Recorder()
     with shapes_only(restorer):
         restorer(torch.empty(1, 3, side, side, device='meta'), fuse=recorder)
@@ -109,7 +110,7 @@ def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]
 def _size_multiple(restorer: nn.Module, seams: Dict[str, Seam]) -> int:
     """Return the multiple to which the restorer pads its input, or 1 if it does not pad.
 
-    A restorer of another project may refuse the odd probe size. Then the result is 1.
+    The result is also 1 if the restorer rejects a probe image of an odd size.
     """
     try:
         odd = _record_shapes(restorer, PROBE_SIDE + 1)
@@ -120,7 +121,7 @@ def _size_multiple(restorer: nn.Module, seams: Dict[str, Seam]) -> int:
 
 
 def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> Probe:
-    """Find the channels and strides at the seams of a restorer, without real computation.
+    """Find the channels and strides at the seams of a restorer, without computing any values.
 
     The restorer runs on the meta device with an image of 128x128 pixels.
 
@@ -129,8 +130,8 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
         names: Names of the seams to return; ``None`` for all seams.
 
     Returns:
-        The seams by name, in the order of ``names`` (or of execution), and the size multiple to
-        which the restorer pads its input (1 if it does not pad).
+        The seams in the order of ``names`` (for ``None``, in the order of execution), and the size
+        multiple to which the restorer pads its input (1 if it does not pad).
 
     Raises:
         UserError: A seam does not exist, never runs, or runs more than once in a forward pass.
@@ -160,8 +161,8 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
         if name not in usable:
             raise UserError(
                 f'Seam {name!r} of {type(restorer).__name__} runs {len(shapes[name])} times in one '
-                f'forward pass, but must run once; use a seam that runs once: '
-                f'{", ".join(usable) or "none"}.'
+                f'forward pass, but must run once; use a seam that runs once (available: '
+                f'{", ".join(usable) or "none"}).'
             )
     seams = {name: Seam(shapes[name][0][1], PROBE_SIDE // shapes[name][0][-2]) for name in names}
     return Probe(seams, _size_multiple(restorer, seams))
@@ -171,7 +172,7 @@ class _Inject:
     """The forward pre-hook of one seam: passes the module's first input through ``fuse``."""
 
     def __init__(self, owner: 'HookSeams', seam: str) -> None:
-        # A tuple keeps the owner out of nn.Module's children, and a deep copy gets its own owner.
+        # In a deep copy of the owner, the copied hook refers to the copied owner.
         self.owner = (owner,)
         self.seam = seam
 
@@ -180,7 +181,7 @@ class _Inject:
         if owner._fuse is None:
             raise RuntimeError(
                 f'Seam {self.seam!r} ran outside HookSeams.forward; apply activation checkpointing '
-                'to HookSeams (with_cp=True), not to the restorer inside it.'
+                'to HookSeams (with_cp=True), not to the wrapped restorer.'
             )
         return (owner._fuse(self.seam, inputs[0]), *inputs[1:])
 
@@ -189,14 +190,14 @@ class _Inject:
 class HookSeams(BaseModule):
     """Adds ``forward(img, fuse=no_fuse)`` to a restorer that does not define seams.
 
-    A seam is the first input of a module of the restorer. Its name is the name of the module. The
-    keys of the state dict are those of the bare restorer. Without ``fuse`` the output equals the
-    output of the bare restorer.
+    A seam is the first input of a module of the restorer. The name of the seam is the name of the
+    module. The state dict has the same keys as the state dict of the bare restorer. Without
+    ``fuse``, the output equals the output of the bare restorer.
 
     Args:
         restorer: Config or module that maps ``(N, 3, H, W)`` to ``(N, 3, H, W)`` or to a list of
             images.
-        seams: Names of the modules.
+        seams: Names of the modules whose first inputs are the seams.
         with_cp: Recompute the activations in the backward pass to save memory.
 
     Attributes:
@@ -278,14 +279,14 @@ class HookSeams(BaseModule):
 
 
 def _strip_prefix(module: nn.Module, state: dict, prefix: str, metadata: dict) -> None:
-    """Rename the parameters in a state dict to the names of the bare restorer."""
+    """Rename the parameters in a state dict to their names in the bare restorer."""
     inner = prefix + 'restorer.'
     for key in [key for key in state if key.startswith(inner)]:
         state[prefix + key[len(inner) :]] = state.pop(key)
 
 
 def _add_prefix(module: nn.Module, state: dict, prefix: str, *_: object) -> None:
-    """Undo :func:`_strip_prefix` when a state dict is loaded."""
+    """Undo :func:`_strip_prefix` before a state dict is loaded."""
     restorer = cast(HookSeams, module).restorer
     own = [name for name in restorer.state_dict() if prefix + name in state]
     for name in own:
@@ -293,7 +294,7 @@ def _add_prefix(module: nn.Module, state: dict, prefix: str, *_: object) -> None
 
 
 def _usable_modules(owner: HookSeams, most: int = 16) -> List[str]:
-    """List shallow modules that run exactly once on a feature map, the last one first.
+    """List modules of the top two levels that run exactly once on a feature map, last to first.
 
     Returns:
         Phrases such as ``decoders.1 (stride 4)``.

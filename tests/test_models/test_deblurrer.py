@@ -193,7 +193,10 @@ def test_autocast_trains(pair):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(losses=dict(pix=dict(type='mmagic.L1Loss'))), "key 'pix' .*; rename it to loss_pix"),
+        (
+            dict(losses=dict(pix=dict(type='mmagic.L1Loss'))),
+            "key 'pix' .*rename the key to loss_pix",
+        ),
         (
             dict(multi_scale_targets='lanczos'),
             "model.multi_scale_targets='lanczos' is unknown; use one of bilinear",

@@ -110,7 +110,7 @@ def test_a_seam_without_a_feature_map_is_refused():
             tokens = self.attend(x.flatten(2).transpose(1, 2))
             return tokens.transpose(1, 2).reshape(x.shape)
 
-    with pytest.raises(ValueError, match=r"'attend' carries .*, not an \(N, C, H, W\) feature map"):
+    with pytest.raises(ValueError, match=r"'attend' is .*, not an \(N, C, H, W\) feature map"):
         HookSeams(Tokens(), ['attend'])
 
 

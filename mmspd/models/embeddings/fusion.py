@@ -1,8 +1,8 @@
 """Fusion of an aggregated prior and a decoder feature: SAT (Eq. 6) and the alternatives of Table 4.
 
-Each fusion starts as the identity. A prior that is added to a trained restorer does not change its
-output before training: SAT and AddFusion exactly, ConcatFusion up to the rounding of its
-convolution.
+Each fusion starts as the identity. So a new prior leaves the output of a trained restorer unchanged
+until training starts. With SAT and AddFusion the output is exactly equal; with ConcatFusion it is
+equal up to the rounding of the convolution.
 """
 
 from typing import Tuple
@@ -19,8 +19,9 @@ __all__ = ['SAT', 'AddFusion', 'ConcatFusion']
 def _resample(x: Tensor, scale: float, like: Tensor) -> Tensor:
     """Resize a map at the prior's resolution to the size and type of a decoder feature.
 
-    Both grids start at the top left corner of the image. The prior may be padded more at the right
-    and bottom. So the scale is exact and the surplus is cut off.
+    Both maps start at the top left corner of the image, but the prior may be padded more at the
+    right and bottom. Therefore the map is resized by the exact ratio of the strides, and the rows
+    and columns beyond the decoder feature are cut off.
     """
     if scale != 1:
         x = F.interpolate(x, scale_factor=scale, mode='bilinear', align_corners=False)
@@ -38,9 +39,10 @@ def _zero(conv: nn.Conv2d) -> nn.Conv2d:
 def _conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
     """Make a block of conv3x3, leaky ReLU and conv3x3; the last convolution starts at zero.
 
-    The prior grows during training. With a plain ReLU, nearly all hidden units soon returned zero,
-    and the fusion ignored the prior. The paper does not give an activation. The slope 0.1 is taken
-    from the spatial feature transform (Wang et al., CVPR 2018), which resembles the paper's SAT.
+    The values of the prior grow during training. With a plain ReLU, nearly all hidden units soon
+    returned zero, and the fusion ignored the prior. The paper does not name an activation. The
+    slope 0.1 is taken from the spatial feature transform (Wang et al., CVPR 2018), which resembles
+    the paper's SAT.
     """
     return nn.Sequential(
         nn.Conv2d(in_channels, in_channels, 3, padding=1),
@@ -58,8 +60,8 @@ class SAT(nn.Module):
         \mu = 1 + up(\delta(M_{pri})), \quad \sigma = up(\sigma(M_{pri}))
 
     delta and sigma are convolution blocks at the prior's resolution. Their last layers start at
-    zero, so mu is exactly 1 and sigma exactly 0 at any size and precision. An enlarged bias of 1
-    would not be exact.
+    zero, so before training mu is exactly 1 and sigma exactly 0 at any size and precision. If delta
+    started with a bias of 1 instead, mu would not be exactly 1 after the enlargement.
 
     Args:
         prior_channels: Channels of M_pri.
@@ -93,7 +95,7 @@ class SAT(nn.Module):
             The feature f_sa ``(N, C, H, W)``.
         """
         change, sigma = self.modulation(prior)
-        # Two passes at full resolution; 1 + change is never computed, so it is never rounded.
+        # Two passes at full resolution. The sum 1 + change is never computed, so it never rounds.
         shifted = dec + _resample(sigma, self.scale, dec)
         return shifted.addcmul_(_resample(change, self.scale, dec), dec)
 
@@ -104,7 +106,8 @@ class SAT(nn.Module):
             prior: M_pri ``(N, C_p, H_p, W_p)``.
 
         Returns:
-            The maps mu - 1 and sigma, each ``(N, C, H_p, W_p)``; zeros have no effect.
+            The maps mu - 1 and sigma, each ``(N, C, H_p, W_p)``. Where both maps are zero, the
+            decoder feature does not change.
         """
         return self.delta(prior), self.sigma(prior)
 

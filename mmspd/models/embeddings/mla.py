@@ -16,7 +16,7 @@ __all__ = ['MLA']
 class MLA(nn.Module):
     r"""Multi-level aggregation: merges all levels of the prior into one level (Eq. 5).
 
-    The other levels are resized to the size of level i.
+    For the aggregation into level i, the other levels are resized to the size of level i.
 
     .. math::
         M_{pri}^i = conv(cat(f_{pri}^i, f_{pri}^t)) \otimes f_{pri}^i + f_{pri}^i,
@@ -56,7 +56,7 @@ class MLA(nn.Module):
             prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
 
         Returns:
-            M_pri of this level, ``(N, C_i, H_i, W_i)``.
+            The aggregated prior M_pri of level i, ``(N, C_i, H_i, W_i)``.
         """
         own = prior[self.level]
         others = [

@@ -34,16 +34,17 @@ class SPE(nn.Module):
     """Semantic prior embedding: aggregates the prior and fuses it at every seam.
 
     Args:
-        seams: Channels, stride and prior level of every seam by name. Do not write them in a
-            config; :class:`~mmspd.models.guided.SemanticGuided` reads them from the restorer.
-        prior_channels: Channels of the levels of the prior; also set by ``SemanticGuided``.
-        prior_strides: Strides of the levels of the prior; also set by ``SemanticGuided``.
-        mla: Config of the multi-level aggregation. ``None`` uses each level alone (Net1-4 of the
-            paper's Table 4).
+        seams: A dict from the name of each seam to its channels, stride and prior level. Do not
+            write ``seams``, ``prior_channels`` and ``prior_strides`` in a config, because
+            :class:`~mmspd.models.guided.SemanticGuided` sets them.
+        prior_channels: Channels of the levels of the prior.
+        prior_strides: Strides of the levels of the prior.
+        mla: Config of the multi-level aggregation. With ``None``, a seam gets its level of the
+            prior without the other levels (Net1-4 of the paper's Table 4).
         fusion: Config of the fusion, ``mmspd.SAT``, ``mmspd.AddFusion`` or ``mmspd.ConcatFusion``.
 
     Attributes:
-        levels: Index of the prior's level by the name of the seam.
+        levels: A dict from the name of each seam to the index of its level of the prior.
 
     Examples:
         >>> import torch
@@ -93,8 +94,8 @@ class SPE(nn.Module):
             prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
 
         Returns:
-            A function for :meth:`Restorer.forward`. At a seam that is not in :attr:`levels` it
-            returns the decoder feature unchanged.
+            The ``fuse`` function for :meth:`Restorer.forward`. At a seam that is not in
+            :attr:`levels`, this function returns the decoder feature unchanged.
         """
         return partial(self._fuse, self.aggregate(prior))
 
@@ -105,7 +106,7 @@ class SPE(nn.Module):
             prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``, fine to coarse.
 
         Returns:
-            M_pri by the index of the level, each ``(N, C_i, H_i, W_i)``.
+            A dict from the index of each of these levels to its M_pri, ``(N, C_i, H_i, W_i)``.
         """
         levels = sorted(set(self.levels.values()))
         if self.mla is None:
@@ -117,7 +118,7 @@ class SPE(nn.Module):
     ) -> Iterator[Tuple[str, Tuple[Tensor, Tensor]]]:
         """Compute mu - 1 and sigma of each seam, for visualization.
 
-        Only one seam is computed at a time, because the maps are large.
+        The maps are computed for one seam at a time, because they are large.
 
         Args:
             aggregated: The result of :meth:`aggregate`.

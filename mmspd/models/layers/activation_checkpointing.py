@@ -12,8 +12,8 @@ def checkpointed(with_cp: bool, function: Callable[..., Any], *inputs: Any) -> A
     """Call a function and, on request, recompute its activations in the backward pass.
 
     Args:
-        with_cp: Recompute the activations: less memory, more time. Without gradient recording this
-            has no effect.
+        with_cp: Recompute the activations, which needs less memory and more time. This has no
+            effect while gradients are not recorded.
         function: A module or a function of tensors.
         inputs: The arguments of the function.
 

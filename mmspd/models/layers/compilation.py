@@ -13,8 +13,8 @@ __all__ = ['Compiled']
 class Compiled:
     """Calls a function and, on request, compiles it at the first call.
 
-    The compiled program is not part of any module: state dict keys do not change. Deep copies and
-    pickles keep only the options and compile again.
+    The compiled program is not part of any module, so the keys of state dicts do not change. A deep
+    copy or pickle contains only the options, so its first call compiles again.
 
     Args:
         options: Arguments of ``torch.compile``. ``True`` means ``dict(dynamic=False)``: one program
@@ -46,7 +46,7 @@ class Compiled:
 
     @property
     def reuses_memory(self) -> bool:
-        """Whether the next call of any such function overwrites a result (CUDA graphs)."""
+        """Whether the next call of any compiled function overwrites a result (CUDA graphs)."""
         if self.options is False:
             return False
         return (
@@ -59,7 +59,7 @@ class Compiled:
         """Call the function.
 
         Args:
-            function: The function. It must be the same function in every call.
+            function: The function. Pass the same function in every call.
             args: Its positional arguments.
             kwargs: Its keyword arguments.
 
@@ -85,7 +85,7 @@ class Compiled:
         except TorchDynamoException as error:
             cause = ' '.join(str(error).split('\n')[:2])
             raise UserError(
-                f'PyTorch cannot compile here ({cause}); install a C++ compiler if it is missing, '
+                f'PyTorch cannot compile here ({cause}); install a C++ compiler if there is none, '
                 'or turn compilation off (model.compile, --compile).'
             ) from error
 

@@ -20,7 +20,7 @@ class FeatureSpec(NamedTuple):
 
     Attributes:
         channels: Channels of each level, fine to coarse.
-        strides: Stride of each level on the image before it is enlarged by ``scale``.
+        strides: Stride of each level, relative to the image before the enlargement by ``scale``.
     """
 
     channels: Tuple[int, ...]
@@ -28,12 +28,12 @@ class FeatureSpec(NamedTuple):
 
 
 class FeatureNet(BaseModule):
-    """Backbone with its own input scale and normalization.
+    """Backbone that enlarges and normalizes its input image.
 
     Args:
         backbone: Config of an mmpretrain, mmseg or timm backbone that returns the feature levels,
             fine to coarse. Use a timm backbone through ``mmpretrain.TIMMBackbone``.
-        weights: File, URL or mmengine scheme (``torchvision://resnet50``), loaded strictly;
+        weights: File, URL or MMEngine scheme (``torchvision://resnet50``), loaded strictly;
             ``'timm'`` lets timm download its own weights; ``'random'`` loads no weights.
         mean: RGB mean in 0..255, as in the project's data preprocessor.
         std: RGB standard deviation in 0..255.
@@ -96,16 +96,16 @@ class FeatureNet(BaseModule):
     def unused_parameters(self, side: int = 256) -> Set[str]:
         """Find the trainable parameters that no feature level depends on.
 
-        Many backbones keep the stages behind the last feature level.
+        Many backbones contain stages after the last feature level.
 
         Args:
             side: Side of the square test image in pixels.
 
         Returns:
-            The names of these parameters.
+            The names of the unused parameters.
         """
         with shapes_only(self, grad=True):
-            # not self(...): the forward pass of a subclass may turn gradients off
+            # do not call self(...), because the forward pass of a subclass may turn gradients off
             features = FeatureNet.forward(self, torch.empty(2, 3, side, side, device='meta'))
             trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
             total = torch.stack([feature.sum() for feature in features]).sum()
@@ -120,9 +120,9 @@ class FeatureNet(BaseModule):
                 parameter.requires_grad_(False)
 
     def cut_unused(self) -> None:
-        """Delete the last stages of ``nn.Sequential`` modules that no feature level depends on.
+        """Delete the trailing stages that no feature level depends on from every ``nn.Sequential``.
 
-        timm's EfficientNets would run these stages.
+        Otherwise timm's EfficientNets would compute these stages in every forward pass.
         """
         unused = self.unused_parameters()
         names = {parameter: name for name, parameter in self.named_parameters()}
@@ -162,7 +162,7 @@ class FeatureNet(BaseModule):
 def _from_scratch(backbone: Dict[str, Any]) -> Dict[str, Any]:
     """Return a backbone config after checking that the backbone loads no weights itself.
 
-    Such a load would not be strict.
+    Weights that a backbone loads itself would not be loaded strictly.
     """
     for part in backbone.values():
         if isinstance(part, dict):
@@ -170,6 +170,6 @@ def _from_scratch(backbone: Dict[str, Any]) -> Dict[str, Any]:
     if backbone.get('init_cfg') or backbone.get('pretrained') or backbone.get('checkpoint_path'):
         raise UserError(
             'A teacher or extractor backbone must not load weights itself (init_cfg, pretrained, '
-            "checkpoint_path); set weights='...' beside backbone=dict(...) instead."
+            "checkpoint_path); remove this key and set weights='...' beside backbone=dict(...)."
         )
     return backbone

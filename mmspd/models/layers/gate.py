@@ -16,10 +16,10 @@ def check_gate(gate: Optional[str]) -> Optional[str]:
         gate: ``None`` or ``'sigmoid'``.
 
     Returns:
-        The same value.
+        The value of ``gate``.
 
     Raises:
-        UserError: It is neither ``None`` nor ``'sigmoid'``.
+        UserError: ``gate`` is neither ``None`` nor ``'sigmoid'``.
     """
     if gate not in (None, 'sigmoid'):
         raise UserError(f"gate={gate!r} is unknown; use None or 'sigmoid'.")

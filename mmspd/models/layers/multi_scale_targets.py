@@ -30,17 +30,17 @@ def _bilinear(align_corners: bool, sharp: Tensor, outputs: Sequence[Tensor]) -> 
 
 
 def gaussian(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
-    """Halve the sharp image repeatedly by :func:`gaussian_half`, as DeepDeblur does.
+    """Halve the sharp image repeatedly with :func:`gaussian_half`, as DeepDeblur does.
 
     Args:
         sharp: ``(N, C, H, W)``, any range.
         outputs: The outputs of a restorer. Only their heights and widths are read.
 
     Returns:
-        One target per output, of the same height and width.
+        One target per output, of the height and width of this output.
 
     Raises:
-        UserError: The size of an output cannot be reached by halving.
+        UserError: Halving the sharp image does not produce the size of an output.
     """
     levels = [sharp]
     smallest = min(output.shape[-2] * output.shape[-1] for output in outputs)
@@ -61,7 +61,7 @@ def gaussian(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
 def gaussian_half(img: Tensor) -> Tensor:
     """Halve an image like one step of scikit-image's ``pyramid_gaussian``.
 
-    The image is filtered by a Gaussian of sigma 2/3 and then resampled linearly. At the borders
+    The image is filtered with a Gaussian of sigma 2/3 and then resampled linearly. At the borders
     the image is mirrored, with the edge pixels repeated. The filter is a sum of shifted images
     instead of a convolution, because autocast would reduce the precision of a convolution.
 
@@ -96,9 +96,9 @@ def _smooth(img: Tensor, dim: int) -> Tensor:
     return smooth
 
 
-#: Functions that make multi-scale targets, by name.
+#: A dict from the name of a method to the function that makes multi-scale targets.
 MULTI_SCALE_TARGETS: Dict[str, MultiScaleTargets] = {
-    # as in MIMO-UNet: at 1/4, a pixel is the mean of the center 2x2 of a 4x4 block
+    # as in MIMO-UNet: at 1/4 resolution, a pixel is the mean of the 2x2 center of a 4x4 block
     'bilinear': partial(_bilinear, False),
     # with aligned corner pixels, as in MSSNet
     'bilinear_corners': partial(_bilinear, True),

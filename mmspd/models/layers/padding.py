@@ -12,7 +12,7 @@ def round_up(size: int, multiple: int) -> int:
 
 
 def _is_exporting() -> bool:
-    """Return whether a graph is being exported, which would freeze branches on the image size."""
+    """Return whether a graph is being exported; it would freeze branches on the image size."""
     is_exporting = getattr(torch.compiler, 'is_exporting', None)
     return torch.jit.is_tracing() or (is_exporting is not None and is_exporting())
 
@@ -20,8 +20,8 @@ def _is_exporting() -> bool:
 def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
     """Return the index of the source row of each padded row.
 
-    The index is mirrored at the last row and then clamped. The clamp replicates row 0 if the
-    padding is not smaller than the side; plain reflection padding rejects such sizes.
+    The index is mirrored at the last row and then clamped. If the padding is not smaller than the
+    image, the clamp repeats row 0. Plain reflection padding rejects such sizes.
     """
     index = torch.arange(padded, device=device)
     return ((size - 1) - (index - (size - 1)).abs()).clamp(min=0)
@@ -30,16 +30,16 @@ def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
 def pad_to_multiple(img: Tensor, multiple: int) -> Tensor:
     """Pad an image at the right and bottom until both sides are multiples of ``multiple``.
 
-    The padding reflects the image as far as it reaches and then replicates, so any size from one
-    pixel up works. An exported graph has no branch on the image size.
+    The padding mirrors the image until the image is used up and then repeats the first row or
+    column, so any size from one pixel up works. An exported graph has no branch on the image size.
 
     Args:
         img: ``(N, C, H, W)``.
         multiple: The number that divides both padded sides.
 
     Returns:
-        ``(N, C, H', W')``, where ``H'`` and ``W'`` are rounded up. ``img`` itself if it needs no
-        padding.
+        ``(N, C, H', W')``, where ``H'`` and ``W'`` are H and W rounded up. If the image needs no
+        padding, ``img`` itself is returned.
 
     Examples:
         >>> import torch
@@ -61,7 +61,8 @@ def pad_to_multiple(img: Tensor, multiple: int) -> Tensor:
 def pad_to(img: Tensor, height: int, width: int) -> Tensor:
     """Pad an image at the right and bottom to a given size.
 
-    The padding reflects the image as far as it reaches and then replicates.
+    The padding mirrors the image until the image is used up and then repeats the first row or
+    column.
 
     Args:
         img: ``(N, C, H, W)``.
@@ -76,13 +77,13 @@ def pad_to(img: Tensor, height: int, width: int) -> Tensor:
 
 
 def crop_to(img: Tensor, height: int, width: int, scale: int = 1) -> Tensor:
-    """Crop an output at ``1/scale`` of the padded size back to the size of the image.
+    """Crop a padded output at ``1/scale`` of the resolution to the size before the padding.
 
     Args:
         img: ``(N, C, H' / scale, W' / scale)``.
         height: Height of the image before padding, at full resolution.
         width: Width of the image before padding, at full resolution.
-        scale: Side of a pixel of ``img`` in pixels of the full resolution.
+        scale: Side of a pixel of ``img``, measured in pixels at full resolution.
 
     Returns:
         ``(N, C, ceil(height / scale), ceil(width / scale))``.

@@ -15,10 +15,10 @@ def check_form(form: str) -> str:
         form: ``'probability'`` or ``'onehot'``.
 
     Returns:
-        The same value.
+        The value of ``form``.
 
     Raises:
-        UserError: It is neither ``'probability'`` nor ``'onehot'``.
+        UserError: ``form`` is neither ``'probability'`` nor ``'onehot'``.
     """
     if form not in ('probability', 'onehot'):
         raise UserError(f"form={form!r} is unknown; use 'probability' or 'onehot'.")

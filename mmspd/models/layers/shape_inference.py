@@ -17,10 +17,10 @@ def shapes_only(module: nn.Module, grad: bool = False) -> Iterator[None]:
     """Put the tensors of a network on the meta device inside a ``with`` block.
 
     On the meta device, tensors have shapes but no values. The network is not copied. At the end of
-    the block its tensors and the attributes of its modules are restored, including attributes that
-    a forward pass has set (a mean moved to the device of the image, a pooling size taken from the
-    first image). ``torch.func.functional_call`` would leave meta tensors in such attributes, and
-    also in a module that is used at two places of a network.
+    the block, the network's tensors and the attributes of its modules are restored. This includes
+    attributes that a forward pass has set, such as a mean moved to the device of the image, or a
+    pooling size taken from the first image. ``torch.func.functional_call`` would leave meta tensors
+    in such attributes, and also in a module that is used at two places of a network.
 
     Args:
         module: The network.
@@ -63,7 +63,7 @@ def shapes_only(module: nn.Module, grad: bool = False) -> Iterator[None]:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Tracks the tensors that operations create until they are freed."""
+    """Tracks each tensor that an operation creates, until the tensor is freed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,12 +89,12 @@ class _LiveBytes(TorchDispatchMode):
 
 
 def peak_memory(module: nn.Module, forward: Callable[[], Any]) -> int:
-    """Estimate the peak memory of a forward pass, without the weights.
+    """Estimate the peak memory that a forward pass needs in addition to the weights.
 
     The estimate counts every tensor from its creation to its last use, and the working copies of
-    convolutions. The network does not compute any values. Measured on the CPU in float32 (nine
-    networks, 0.2 to 2 GB), the resident memory of a real run was 0.8 to 1.3 times the estimate,
-    because allocators keep some of the freed memory.
+    convolutions. The network does not compute any values. On the CPU in float32, the resident
+    memory of real runs was 0.8 to 1.3 times the estimate (nine networks, 0.2 to 2 GB), because
+    allocators keep some of the freed memory.
 
     Args:
         module: The network.

@@ -11,9 +11,10 @@ __all__ = ['TrainingOnly']
 class TrainingOnly:
     """Holds a frozen network that is built at its first use.
 
-    The network is not a child of the module that holds this object. It is therefore missing from
-    ``parameters()``, state dicts, EMA copies (a deep copy returns the same holder) and the buckets
-    of DDP. A pickle contains the function that builds the network, but not the network.
+    The network is not a child of the module that holds this object. Therefore ``parameters()``,
+    state dicts, EMA copies and the buckets of DDP do not contain the network. A deep copy of the
+    holder is the holder itself. A pickle contains the function that builds the network, but not the
+    network.
 
     Args:
         build: Picklable function (or ``functools.partial``) that returns the network with its

@@ -19,7 +19,8 @@ class EdgeLoss(nn.Module):
 
     with :math:`\Delta(x) = x - G(up(G(x)))`. G is a 5x5 Gaussian with replicated borders. ``up``
     multiplies every second pixel by four and sets the other pixels to zero. The filter is linear,
-    so it runs once, on the difference. It always runs in float32, also under autocast.
+    so it runs only once, on the difference of the images. It always runs in float32, also under
+    autocast.
 
     Args:
         eps: Epsilon of the square root; official 1e-3.
@@ -40,7 +41,7 @@ class EdgeLoss(nn.Module):
         self.eps = eps
         self.loss_weight = loss_weight
         taps = torch.tensor(BINOMIAL)
-        # The buffer moves to the model's device; no checkpoint contains it.
+        # A non-persistent buffer moves to the model's device, but is not saved in checkpoints.
         self.register_buffer('kernel', torch.outer(taps, taps)[None, None], persistent=False)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ _EPS = 1e-5
 class FeatureNorm(nn.Module):
     """Normalizes every channel of features that need no gradient.
 
-    In training mode it uses the mean and variance over the images of all ranks. So two ranks with
-    two images each give the same result as one rank with four images. In eval mode it uses running
+    Training mode uses the mean and variance over the images of all ranks. So two ranks with two
+    images each give the same result as one rank with four images. Evaluation mode uses running
     averages.
 
     A BatchNorm is not used here, because MMEngine's ``sync_bn`` would replace it. The replacement
@@ -61,7 +61,7 @@ class FeatureNorm(nn.Module):
         return (features - _as_map(mean)) * _as_map((var + _EPS).rsqrt())
 
     def undo(self, features: Tensor) -> Tensor:
-        """Scale normalized features back with the running averages.
+        """Undo the normalization with the running averages.
 
         Args:
             features: Normalized features ``(N, C, H, W)``.
@@ -76,7 +76,7 @@ class FeatureNorm(nn.Module):
 def _moments_of_all_ranks(features: Tensor, group: Optional[Any]) -> Tuple[Tensor, Tensor, Tensor]:
     """Return the mean and variance of every channel over all ranks, and the number of pixels."""
     pixels = (0, 2, 3)
-    # new_full fills on the device; a copy from the host would synchronize.
+    # Use new_full, which fills the tensor on the device; a copy from the host would synchronize.
     count = features.new_full((1,), features[:, 0].numel())
     sums = torch.cat([features.sum(pixels), count])
     all_reduce(sums, group=group)

@@ -14,13 +14,13 @@ class FrequencyLoss(nn.Module):
 
     .. math:: mean | [Re, Im](F(pred)) - [Re, Im](F(target)) |
 
-    F is the full, unnormalized 2-D Fourier transform. MIMO-UNet and MSSNet compute the same value
-    with the old ``torch.rfft(x, 2, onesided=False)``. The complex modulus would be pi/2 times
-    larger.
+    F is the full, unnormalized 2-D Fourier transform. MIMO-UNet and MSSNet compute this value
+    with the old ``torch.rfft(x, 2, onesided=False)``. With the complex modulus instead, the loss
+    would be about pi/2 times as large.
 
     The transform is linear and the spectrum of a real image is symmetric. So the loss computes only
-    half of the spectrum of the difference and counts the inner columns twice. It always runs in
-    float32, because half precision overflows.
+    half of the spectrum of the difference and counts the inner columns twice. The loss always runs
+    in float32, because half precision overflows.
 
     Args:
         loss_weight: Factor of the loss; official 0.1 with an L1 loss of weight 1.

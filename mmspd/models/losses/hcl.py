@@ -14,9 +14,9 @@ __all__ = ['HCLLoss', 'PriorDistillationLoss']
 
 
 def _pools(difference: Tensor, factors: Sequence[int]) -> List[Tensor]:
-    """Return average pools of a map for the factors that fit.
+    """Return the map after average pooling by each factor that does not exceed its size.
 
-    Factor 1 returns the map itself, because autograd would store a copy.
+    For factor 1, the map itself is returned, because autograd would store a copy of a pooled map.
     """
     side = min(difference.shape[-2:])
     fitting = [factor for factor in factors if factor <= side]
@@ -30,7 +30,7 @@ def _mse(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor:
 
 
 def _literal(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor:
-    """Compute Eq. 2 as printed: the sum of the Euclidean norms per image, divided by W H."""
+    """Compute Eq. 2 as printed for each image, and average over the images."""
     difference = student - teacher
     height, width = difference.shape[-2:]
     pooled = _pools(difference, factors)
@@ -60,9 +60,10 @@ class HCLLoss(nn.Module):
     .. math::
         \frac{1}{WH} \sum_k \| avg^k(m) - avg^k(f_{gt}) \|_2
 
-    The paper's text calls the loss a "mean-square-error in multi-scale space". The printed equation
-    grows with the batch size, and the level with the most channels dominates 16 to 1. So the
-    default follows the text.
+    The paper's text calls the loss a "mean-square-error in multi-scale space", and the default
+    follows the text. The value of the printed equation grows with the batch size, and it weights
+    the levels unequally: if all levels have equal errors per element, the coarsest level of
+    TResNet-L (1216 channels) counts 16 times as much as the finest level (76 channels).
 
     Args:
         factors: Pooling factors k. A factor larger than the map is skipped.
@@ -111,9 +112,9 @@ class HCLLoss(nn.Module):
             raise UserError(
                 f'The prior has the shape {tuple(student.shape)}, but the teacher has '
                 f'{tuple(teacher.shape)}; set prior.extractor.strides to the strides of the '
-                'teacher (after its scale).'
+                "teacher's features, relative to the image before the enlargement by teacher.scale."
             )
-        # In 16 bits, the squares would lose the small differences late in training.
+        # Use float32, because 16-bit squares would lose the small differences late in training.
         student, teacher = student.float(), teacher.float()
         if self.reading == 'reviewkd':
             return _reviewkd(student, teacher)
@@ -131,19 +132,18 @@ class PriorDistillationLoss(nn.Module):
     .. math::
         L_{prior} = \frac{1}{L} \sum_i HCL(head_i(f_{pri}^i), norm_i(f_{gt}^i))
 
-    ``head_i`` is a 1x1 convolution to the channels of the teacher. Only this loss uses it; the
-    guidance of the restorer is the feature before it. ``norm_i`` is not in the paper, see
-    ``normalize``.
+    ``head_i`` is a 1x1 convolution to the channels of the teacher. Only this loss uses ``head_i``;
+    the restorer gets f_pri without it. ``norm_i`` is not in the paper, see ``normalize``.
 
     Args:
-        prior_channels: Channels of the levels of the prior. The deblurrer sets them; do not write
-            them in a config.
-        teacher_channels: Channels of the levels of the teacher; also set by the deblurrer.
+        prior_channels: Channels of the levels of the prior. Do not write ``prior_channels`` and
+            ``teacher_channels`` in a config, because the deblurrer sets them.
+        teacher_channels: Channels of the levels of the teacher.
         normalize: Normalize every channel of the teacher's features to mean 0 and variance 1
             (:class:`~mmspd.models.losses.feature_norm.FeatureNorm`). Each level and channel then
             has the same weight, regardless of its scale. ``False`` compares the features directly,
-            as Eq. 4 is printed. A prior at the scale of the teacher's features drives the
-            modulation of the decoder out of its range, see ``projects/prior_study/RESULTS.md``.
+            as printed in Eq. 4. The prior then takes the scale of the teacher's features, and the
+            modulation of the decoder becomes too large; see ``projects/prior_study/RESULTS.md``.
         hcl: Config of the loss of one level.
         loss_weight: Beta of Eq. 7.
 
@@ -175,7 +175,8 @@ class PriorDistillationLoss(nn.Module):
         if len(prior_channels) != len(teacher_channels):
             raise UserError(
                 f'The prior has {len(prior_channels)} levels, but teacher.channels has '
-                f'{len(teacher_channels)}; make the numbers equal.'
+                f'{len(teacher_channels)}; use a teacher with {len(prior_channels)} levels, or '
+                'change prior.extractor.'
             )
         self.loss_weight = loss_weight
         self.hcl = build_model(hcl)

@@ -23,9 +23,9 @@ class SegmapDistillationLoss(nn.Module):
     contain probabilities or one-hot classes. The loss always runs in float32, also under autocast.
 
     Args:
-        prior_channels: Channels of the levels of the prior. The deblurrer sets them; do not write
-            them in a config.
-        teacher_channels: Channels of the levels of the teacher; also set by the deblurrer.
+        prior_channels: Channels of the levels of the prior. Do not write ``prior_channels`` and
+            ``teacher_channels`` in a config, because the deblurrer sets them.
+        teacher_channels: Channels of the levels of the teacher.
         loss_weight: Beta of Eq. 7.
 
     Raises:
@@ -73,8 +73,7 @@ class SegmapDistillationLoss(nn.Module):
             if own.shape != target.shape:
                 raise UserError(
                     f'The prior has the shape {tuple(own.shape)}, but the teacher has '
-                    f'{tuple(target.shape)}; set prior.extractor.strides to the strides of the '
-                    'teacher.'
+                    f'{tuple(target.shape)}; set prior.extractor.strides to teacher.strides.'
                 )
         # The mean over many pixels needs more precision than 16 bits.
         levels = [

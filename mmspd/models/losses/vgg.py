@@ -34,8 +34,8 @@ class VGGLoss(BaseModule):
     """Mean squared error between the VGG features of two images (Eq. 8).
 
     The paper's VGG_{3,3} is the network of DeblurGAN: VGG-19 up to the third convolution of the
-    third block, before its ReLU. The network is built when training starts, and no state dict
-    contains it.
+    third block, before the ReLU. The network is built when training starts. State dicts do not
+    contain it.
 
     Args:
         weights: ``'torchvision'`` downloads the weights when training starts; or a file in

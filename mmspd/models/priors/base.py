@@ -37,13 +37,13 @@ class PriorBranch(BaseModule):
     def guidance(self, prior: Sequence[Tensor]) -> Sequence[Tensor]:
         """Convert the prior into the guidance for the embedding layer.
 
-        The distillation loss gets the prior itself.
+        The distillation loss gets the prior without this conversion.
 
         Args:
             prior: The result of :meth:`forward`.
 
         Returns:
-            Maps of the same shapes; in the base class the prior itself.
+            Maps of the same shapes as the prior. The base class returns the prior itself.
         """
         return prior
 

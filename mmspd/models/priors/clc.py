@@ -16,7 +16,7 @@ __all__ = ['CLC']
 class CLC(nn.Module):
     r"""Cross-level connection: adds the semantics of the next deeper level to each level (Eq. 3).
 
-    The levels i = 1 ... L run from fine to coarse; m are the raw features.
+    The levels i = 1 ... L run from fine to coarse; m^i are the features of the extractor F_S.
 
     .. math::
         f_{att}^i = conv(cat(m^i, m_\uparrow^{i+1})), \quad
@@ -24,13 +24,13 @@ class CLC(nn.Module):
         f_{pri}^L = m^L
 
     The arrow is a 1x1 convolution to the channels of m^i and a bilinear enlargement to its size.
-    The convolution runs first, at the lower resolution. The result is the same, because both
-    operations commute, and the cost is a quarter.
+    The convolution runs first, at the lower resolution, where it costs a quarter. The order does
+    not change the result.
 
     Args:
         channels: Channels of m^1 ... m^L.
         gate: Activation of the attention map: ``None`` as in the equation, or ``'sigmoid'`` as in
-            the module of ReviewKD (the paper's reference [30]) that inspired CLC.
+            ReviewKD (the paper's reference [30]), whose attention module inspired CLC.
 
     Raises:
         UserError: ``gate`` is unknown.

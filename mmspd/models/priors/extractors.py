@@ -32,14 +32,14 @@ class ConvExtractor(nn.Module):
     """A light residual encoder that is trained from scratch.
 
     Each level is a strided 3x3 convolution and residual blocks. The default costs 2.4 GMAC at
-    256x256. ``width=128, num_blocks=(4, 6, 8)`` approximates the run time that follows from the
-    paper's table.
+    256x256. ``width=128, num_blocks=(4, 6, 8)`` approximates the run time that can be derived from
+    the paper's table.
 
     Args:
         width: Channels of every level.
-        strides: Strides of the levels with respect to the image, fine to coarse. Each must be a
-            multiple of the one before. The default 2/4/8 fits a teacher with features at 4/8/16
-            that sees the image enlarged by 2.
+        strides: Strides of the levels with respect to the image, fine to coarse. Each stride must
+            be a multiple of the previous stride. The default 2/4/8 fits a teacher with features at
+            strides 4/8/16 whose input image is enlarged by 2.
         num_blocks: Residual blocks of each level.
 
     Attributes:
@@ -48,7 +48,7 @@ class ConvExtractor(nn.Module):
 
     Raises:
         UserError: ``strides`` and ``num_blocks`` have different lengths, or a stride is not a
-            multiple of the one before.
+            multiple of the previous stride.
 
     Examples:
         >>> import torch
@@ -79,7 +79,7 @@ class ConvExtractor(nn.Module):
             if rest or step < 1:
                 raise UserError(
                     f'ConvExtractor has strides={self.strides}; make each stride a multiple of the '
-                    'one before it.'
+                    'previous stride.'
                 )
             head = _strided(in_channels, width, step)
             self.levels.append(nn.Sequential(*head, *[_Residual(width) for _ in range(blocks)]))
@@ -114,26 +114,27 @@ def _strided(in_channels: int, width: int, step: int) -> List[nn.Module]:
 class BackboneExtractor(BaseModule):
     """An mmpretrain, mmseg or timm backbone as F_S, from scratch or from pretrained weights.
 
-    With the teacher's backbone, weights, normalization and scale, the backbone starts as a copy of
-    the teacher's, but sees the blurry image. The weights are loaded when training starts
-    (``init_weights``). They are not read for testing, because the checkpoint contains them.
+    If ``backbone``, ``weights``, ``mean``, ``std`` and ``scale`` equal those of the teacher, the
+    backbone starts as a copy of the teacher's backbone. Its input is still the blurry image. The
+    weights are loaded when training starts (``init_weights``). They are not read for testing,
+    because the checkpoint contains them.
 
     Args:
-        backbone: Config of the backbone; it returns its levels fine to coarse.
-        weights: Source of the weights as in
+        backbone: Config of a backbone that returns the feature levels, fine to coarse.
+        weights: Source of the weights, in the same forms as in
             :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`; ``'random'`` trains
             from scratch.
         width: Channels of every level after a 1x1 convolution.
         mean: RGB mean in 0..255 for the normalization.
         std: RGB standard deviation in 0..255 for the normalization.
-        scale: Factor by which the image is enlarged for the backbone.
+        scale: Factor by which the image is enlarged before the backbone.
 
     Attributes:
         channels: Channels of the levels, all ``width``.
         strides: Strides of the levels with respect to the image.
 
     Raises:
-        UserError: The config of the backbone loads weights itself.
+        UserError: The config of the backbone lets the backbone load weights itself.
 
     Examples:
         >>> import torch

@@ -20,17 +20,17 @@ CONV_EXTRACTOR = dict(type='mmspd.ConvExtractor')
 class SegmapSPL(PriorBranch):
     """The image-level prior (section 3.1.1): a segmentation network for blurry images.
 
-    A 1x1 convolution classifies each level of the extractor. The map is the sum of the scores at
-    the finest level. The prior contains this map at the stride of every level, as
-    log-probabilities: a coarser pixel holds the mean probability of the pixels that it covers. The
-    guidance of the restorer holds probabilities or the most likely class.
+    A 1x1 convolution computes class scores from each level of the extractor. The scores are
+    enlarged to the finest level and added up to a segmentation map. The prior contains this map at
+    the stride of every level, as log-probabilities. At a coarser level, each pixel is the mean
+    probability of the pixels that it covers. The guidance of the restorer contains probabilities or
+    the most likely class.
 
     Args:
         num_classes: Number of classes of the teacher.
         extractor: Config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
-        form: Form of the guidance, ``'probability'`` or ``'onehot'``. The most likely class has no
-            gradient; ``'onehot'`` uses the gradient of the probabilities instead
-            (straight-through).
+        form: Form of the guidance, ``'probability'`` or ``'onehot'``. A one-hot map has no
+            gradient, so ``'onehot'`` uses the gradient of the probabilities (straight-through).
 
     Attributes:
         channels: ``num_classes``, once per level.
@@ -63,8 +63,8 @@ class SegmapSPL(PriorBranch):
         self.channels = (num_classes,) * len(self.strides)
         if any(stride % self.strides[0] for stride in self.strides):
             raise UserError(
-                f'SegmapSPL has an extractor with strides {tuple(self.strides)}; use strides that '
-                'are multiples of the finest in prior.extractor.'
+                f'The extractor of SegmapSPL has the strides {tuple(self.strides)}; set '
+                f'prior.extractor.strides to multiples of the finest stride, {self.strides[0]}.'
             )
         self.factors = tuple(stride // self.strides[0] for stride in self.strides)
         self.classifiers = nn.ModuleList(
@@ -79,7 +79,8 @@ class SegmapSPL(PriorBranch):
                 :attr:`multiple`.
 
         Returns:
-            Log-probabilities ``(N, num_classes, H / stride_i, W / stride_i)``, fine to coarse.
+            Log-probabilities of each level, ``(N, num_classes, H / stride_i, W / stride_i)``, fine
+            to coarse.
         """
         finest, *others = [
             classify(feature) for classify, feature in zip(self.classifiers, self.extractor(img))
@@ -98,7 +99,8 @@ class SegmapSPL(PriorBranch):
             prior: The result of :meth:`forward`.
 
         Returns:
-            Probabilities; or zeros and ones with the gradient of the probabilities.
+            Probabilities; with ``form='onehot'``, zeros and ones with the gradient of the
+            probabilities.
         """
         soft = [level.exp() for level in prior]
         if self.form == 'probability':

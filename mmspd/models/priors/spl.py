@@ -19,11 +19,13 @@ class SPL(PriorBranch):
 
     Args:
         extractor: Config of F_S, ``mmspd.ConvExtractor`` or ``mmspd.BackboneExtractor``.
-        clc: Config of the cross-level connection. With ``None`` the prior is m itself, and its
-            distillation follows Eq. 2 instead of Eq. 4 (Net1-3 and Net5 of the paper's Table 4).
+        clc: Config of the cross-level connection. With ``None``, the prior is the feature m of the
+            extractor, and the distillation follows Eq. 2 instead of Eq. 4 (Net1-3 and Net5 of the
+            paper's Table 4).
         normalize: Normalize the guidance: the channels of every pixel get mean 0 and variance 1.
             The restorer then does not depend on the scale of the teacher's features. The
-            distillation loss still compares the prior itself. This option is not in the paper.
+            distillation loss still compares the prior before this normalization. This option is not
+            in the paper.
 
     Attributes:
         channels: Channels of the levels of the prior, fine to coarse.
@@ -72,7 +74,7 @@ class SPL(PriorBranch):
             prior: The result of :meth:`forward`.
 
         Returns:
-            Maps of the same shapes.
+            Maps of the same shapes as the prior.
         """
         return [_normalize(level) for level in prior] if self.normalize else prior
 

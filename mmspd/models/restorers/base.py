@@ -19,7 +19,7 @@ def check_outputs(outputs: str) -> str:
         outputs: ``'all'`` or ``'last'``.
 
     Returns:
-        The same value.
+        The value of ``outputs``.
 
     Raises:
         UserError: ``outputs`` is neither ``'all'`` nor ``'last'``.
@@ -36,14 +36,14 @@ class Restorer(nn.Module):
 
     Args:
         outputs: ``'all'`` returns every output as a list, the full-resolution result last.
-            ``'last'`` returns only the last output as a tensor, as the generators of MMagic do.
+            ``'last'`` returns only the last output as a tensor, as MMagic's generators do.
         with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Attributes:
         multiple: The image is padded so that its height and width are multiples of this size.
         seams: Names of the seams, coarse to fine.
-        seam_groups: For a restorer of several U-Nets, the names of the seams of each. Every U-Net
-            gets all levels of the prior. Empty for a single U-Net.
+        seam_groups: Names of the seams of each U-Net, for a restorer of several U-Nets; empty for a
+            single U-Net. Every U-Net gets all levels of the prior.
 
     Raises:
         UserError: ``outputs`` is unknown.
@@ -66,8 +66,8 @@ class Restorer(nn.Module):
             fuse: Function that is called at every seam; see :class:`~mmspd.models.seams.FuseFn`.
 
         Returns:
-            A list of images, coarse to fine or first stage to last; the last one is
-            ``(N, 3, H, W)``. With ``outputs='last'``, only the last one.
+            A list of images, coarse to fine or first stage to last; the last image is
+            ``(N, 3, H, W)``. With ``outputs='last'``, only the last image, as a tensor.
         """
         height, width = img.shape[-2:]
         padded = pad_to_multiple(img, self.multiple)

@@ -60,7 +60,7 @@ class ResBlock(nn.Module):
 
 
 class ConvPair(nn.Sequential):
-    """The residual block of DeepDeblur and DMPHN, with the state-dict names ``0`` and ``2``.
+    """Residual block of DeepDeblur and DMPHN; the convolutions have the names ``0`` and ``2``.
 
     Args:
         channels: Channels of the input and the output.

@@ -37,24 +37,24 @@ def _enlarger() -> nn.Sequential:
 
 @MODELS.register_module()
 class DeepDeblur(Restorer):
-    """Multi-scale residual network; state-dict names and numerics of the official PyTorch code.
+    """Multi-scale residual network with the state-dict names and numerics of the official code.
 
-    The defaults are the published network (11.7 M parameters). ``DeepDeblur(num_res=6)`` is the
-    paper's network (3.7 M). Each level of a Gaussian pyramid of the input has its own network. The
-    coarsest runs first. Each next network gets its level of the pyramid and the enlarged result.
-    The networks compute on 0..255 minus 127.5, because their biases do not scale. The input is not
-    added to an output. The training targets must be a Gaussian pyramid too:
-    ``model.multi_scale_targets='gaussian'``.
+    The official code is the PyTorch version. The defaults are the published network (11.7 M
+    parameters). ``DeepDeblur(num_res=6)`` is the paper's network (3.7 M). Each level of a Gaussian
+    pyramid of the input has its own network. The network of the coarsest level runs first. Each
+    following network gets its level of the pyramid and the enlarged result of the network before.
+    The networks compute on values of 0..255 minus 127.5, because the trained biases fit only this
+    range. The input is not added to the outputs. The training targets must be a Gaussian pyramid
+    too: ``model.multi_scale_targets='gaussian'``.
 
-    There is no decoder, so each network gets the prior of its resolution halfway through its
-    residual blocks. The seams are ``scale2`` (stride 4), ``scale1`` and ``scale0`` (full
-    resolution).
+    DeepDeblur has no decoder, so each network gets the prior halfway through its residual blocks.
+    The seams are ``scale2`` (stride 4), ``scale1`` and ``scale0`` (full resolution).
 
     Args:
         base: Channels; official 64.
         num_res: Residual blocks of each network; official 19.
-        outputs: ``'all'`` returns the three scales, 1/4, 1/2 and full resolution; ``'last'`` only
-            the last.
+        outputs: ``'all'`` returns the images at 1/4, 1/2 and full resolution; ``'last'`` returns
+            only the full-resolution image.
         with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Raises:
@@ -80,7 +80,7 @@ class DeepDeblur(Restorer):
         self.body_models = nn.ModuleList(
             _scale_net(3 if scale == coarsest else 6, base, num_res) for scale in range(NUM_SCALES)
         )
-        # The key is the scale of the enlarged output; scale 0, the full resolution, has none.
+        # The key is the scale whose output is enlarged. Scale 0 has full resolution already.
         self.conv_end_models = nn.ModuleDict(
             {str(scale): _enlarger() for scale in range(1, NUM_SCALES)}
         )
@@ -103,7 +103,7 @@ class DeepDeblur(Restorer):
         z, results = shifted[-1], []
         for scale in reversed(range(NUM_SCALES)):
             z = self._restore_scale(scale, z, fuse)  # (N, 3, H / 2^scale, W / 2^scale)
-            # Convert to the image's type first: the sum with 127.5 loses bits in half precision.
+            # Convert to the image's type before the sum, which would lose bits in half precision.
             results.append((z.to(img.dtype) + 127.5) / 255)
             if scale > 0:
                 z = torch.cat([shifted[scale - 1], self.conv_end_models[str(scale)](z)], dim=1)
@@ -125,7 +125,7 @@ def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
     """Read the arguments of the constructor from a state dict."""
     num_res = (
         count_modules(state, r'body_models\.\d\.body\.(\d+)') - 2
-    )  # two of them are convolutions
+    )  # two of the modules are convolutions
     return dict(base=state['body_models.0.body.0.weight'].shape[0], num_res=num_res)
 
 

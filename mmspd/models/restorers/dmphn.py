@@ -1,4 +1,7 @@
-"""DMPHN (Zhang et al., "Deep Stacked Hierarchical Multi-patch Network", CVPR 2019), 1-2-4."""
+"""DMPHN in the 1-2-4 form.
+
+Source: Zhang et al., "Deep Stacked Hierarchical Multi-patch Network", CVPR 2019.
+"""
 
 from collections import OrderedDict
 from typing import List
@@ -14,7 +17,7 @@ from mmspd.weights.published import Family, Published, register_family
 
 __all__ = ['DMPHN']
 
-# The seam before each of these layers of the decoder.
+# A dict from the name of a decoder layer to the name of the seam before this layer.
 SEAM_BEFORE = {'layer13': 'dec3', 'layer17': 'dec2', 'layer21': 'dec1'}
 
 
@@ -64,17 +67,18 @@ def _decoder(base: int) -> nn.Sequential:
 class DMPHN(Restorer):
     """Multi-patch hierarchy (1-2-4) with the state-dict names and numerics of the official code.
 
-    There are three pairs of encoder and decoder. Level 3 restores the four quarters of the image,
-    level 2 the upper and the lower half, level 1 the whole image. Each level passes its residual
-    image and its features to the next level. The result is the output of level 1; the input is not
-    added. The patches of a level run as one batch. This equals a loop over patches, because the
-    network has no operations across the batch. 5.4 M parameters.
+    The network has 5.4 M parameters in three pairs of encoder and decoder. Level 3 restores the
+    four quarters of the image, level 2 the upper and the lower half, level 1 the whole image. Level
+    3 passes its residual image and its features to level 2, and level 2 passes its own to level 1.
+    The result is the output of level 1; the input is not added. The patches of a level run as one
+    batch. The result equals the result of a loop over patches, because the network has no
+    operations across the batch.
 
-    The children have the names of the six official files, ``encoder_lv1`` ... ``decoder_lv3``, and
-    each file contains the state dict of its child.
+    Each of the six official files (``encoder_lv1`` ... ``decoder_lv3``) contains the state dict of
+    the child with the same name.
 
-    The seams are the inputs of the three scales of the decoder of level 1, which decodes the whole
-    image: ``dec3`` (stride 4), ``dec2`` and ``dec1``. DMPHN has no skips.
+    The seams are in the decoder of level 1, which decodes the whole image. They are the inputs of
+    its three scales: ``dec3`` (stride 4), ``dec2`` and ``dec1``. DMPHN has no skips.
 
     Args:
         base: Channels at full resolution; official 32.
@@ -125,7 +129,7 @@ class DMPHN(Restorer):
         residual = self._through(self.decoder_lv2, feature2)  # (N, 3, H, W)
         feature1 = self._through(self.encoder_lv1, whole + residual) + feature2
         sharp = self._through(self.decoder_lv1, feature1, fuse)
-        # Convert to the image's type first, because the sum with 0.5 loses bits in half precision.
+        # Convert to the image's type before the sum, which would lose bits in half precision.
         return [sharp.to(img.dtype) + 0.5]
 
     def _through(self, layers: nn.Sequential, x: Tensor, fuse: FuseFn = no_fuse) -> Tensor:
@@ -133,7 +137,7 @@ class DMPHN(Restorer):
         for name, layer in layers.named_children():
             if name in SEAM_BEFORE:
                 x = fuse(SEAM_BEFORE[name], x)
-            # Do not checkpoint a single convolution: the next block stores the result anyway.
+            # Do not checkpoint a single convolution: the next block stores its result anyway.
             x = self.checkpointed(layer, x) if isinstance(layer, ConvPair) else layer(x)
         return x
 

@@ -74,10 +74,11 @@ class AFF(nn.Module):
 
 
 def _nearest(x: Tensor, scale: float) -> Tensor:
-    """Resize by nearest neighbor, the mode of every resize inside the official network.
+    """Resize with nearest-neighbor interpolation, as every resize in the official network.
 
-    The result has the type of ``x``. Autocast on CUDA makes it float32. That takes twice the
-    memory for the features of all levels at full resolution, and copied values are not more exact.
+    The result has the type of ``x``. By default, autocast on CUDA would return float32. This would
+    double the memory of the features of all levels at full resolution, without more precision,
+    because the values are only copied.
     """
     if x.is_cuda and torch.is_autocast_enabled():
         with torch.autocast(x.device.type, enabled=False):
@@ -90,19 +91,19 @@ class MIMOUNet(Restorer):
     """Multi-input multi-output U-Net with the state-dict names and numerics of the official code.
 
     The defaults are MIMO-UNet (6.8 M parameters). ``MIMOUNet(num_res=20, dropout=0.1)`` is
-    MIMO-UNet+ (16.1 M). The inputs of the lower scales are nearest-neighbor halvings. Each output
-    adds the input of its scale.
+    MIMO-UNet+ (16.1 M). The input of each lower scale is the image, halved once or twice with
+    nearest-neighbor interpolation. The input of a scale is added to the output of this scale.
 
     The seams are the inputs of the three decoder blocks: ``dec3`` (stride 4), ``dec2`` and
-    ``dec1``. ``Convs`` concatenates and reduces the skips; each seam is after ``Convs``. So all
-    layers of official weights are used.
+    ``dec1``. ``dec2`` and ``dec1`` come after ``Convs``, which reduces the concatenated decoder
+    feature and skip. So all layers of official weights are used.
 
     Args:
         base: Channels at full resolution; official 32.
         num_res: Residual blocks per level in the encoder, and as many in the decoder.
         dropout: Probability that a channel of the two fused skips is dropped in training.
-        outputs: ``'all'`` returns the three scales, 1/4, 1/2 and full resolution; ``'last'`` only
-            the last.
+        outputs: ``'all'`` returns the images at 1/4, 1/2 and full resolution; ``'last'`` returns
+            only the full-resolution image.
         with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Raises:

@@ -26,7 +26,7 @@ __all__ = ['MPRNet']
 
 
 class ImageHead(nn.Module):
-    """Computes the image of a stage: a residual from its feature plus the blurry input.
+    """Computes the image of a stage: the blurry image plus a residual from the stage's feature.
 
     Args:
         channels: Channels of the feature.
@@ -83,7 +83,7 @@ class ORB(nn.Module):
         channels: Channels of the input and the output.
         num_cab: Number of attention blocks.
         act: The PReLU that the whole restorer shares.
-        reduction: Reduction of the channel attention.
+        reduction: Ratio of the channels to the hidden channels of the channel attention.
     """
 
     def __init__(self, channels: int, num_cab: int, act: nn.PReLU, reduction: int) -> None:
@@ -102,9 +102,9 @@ class ORSNet(nn.Module):
     Args:
         widths: Channels of the levels of the U-Net, fine to coarse.
         channels: Channels of the subnetwork.
-        num_cab: Number of attention blocks in each of its three parts.
+        num_cab: Number of attention blocks in each of the three parts of the subnetwork.
         act: The PReLU that the whole restorer shares.
-        reduction: Reduction of the channel attention.
+        reduction: Ratio of the channels to the hidden channels of the channel attention.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ORSNet(nn.Module):
             self.add_module(f'orb{level}', ORB(channels, num_cab, act, reduction))
         fine, middle, coarse = widths
         for part in ('enc', 'dec'):
-            # Official numbers: up_enc1 enlarges level 2 of the U-Net, up_enc2 level 3.
+            # The official numbers are one too low: up_enc1 enlarges level 2, up_enc2 level 3.
             self.add_module(f'up_{part}1', resample(middle, fine, 2))
             two_steps = nn.Sequential(resample(coarse, middle, 2), resample(middle, fine, 2))
             self.add_module(f'up_{part}2', two_steps)
@@ -132,8 +132,8 @@ class ORSNet(nn.Module):
 
         Args:
             x: Feature ``(N, C, H, W)``.
-            checkpointed: Runs a block, as :meth:`Restorer.checkpointed`.
-            previous: Features of the U-Net of the stage before.
+            checkpointed: Function that runs a block, such as :meth:`Restorer.checkpointed`.
+            previous: Features of the previous stage's U-Net.
 
         Returns:
             A feature ``(N, C, H, W)``.
@@ -149,18 +149,20 @@ class ORSNet(nn.Module):
 
 @MODELS.register_module()
 class MPRNet(Restorer):
-    """Multi-stage progressive restoration; state-dict names and numerics of the official code.
+    """Multi-stage network with the state-dict names and numerics of the official code.
 
     Stage 1 encodes each quadrant of the image and decodes the top and the bottom half. Stage 2
     encodes the halves and decodes the whole image. Stage 3 works at full resolution. The patches
-    run as one batch. This equals the official loop over patches, because the network has no
-    operations across the batch. ``num_stages=1`` is the paper's "stage 1 model". Its state dict is
-    the part of the official state dict that computes the first image; ``sam12.conv2`` is its head.
+    run as one batch. The result equals the result of the official loop over patches, because the
+    network has no operations across the batch. ``num_stages=1`` is the paper's "stage 1 model". Its
+    state dict is the part of the official state dict that computes the first image;
+    ``sam12.conv2`` is the output layer.
 
-    The seams are ``stage1.dec3`` (stride 4, without a skip), ``stage1.dec2`` and ``stage1.dec1``
-    after the skip sums, and the same for ``stage2``. At a seam of stage 1 the halves are joined
-    before ``fuse`` and cut after it. So ``fuse`` gets the whole image and each seam runs once.
-    Without a prior, joining and cutting do not change a value.
+    The seams of stage 1 are ``stage1.dec3`` (stride 4, without a skip), and ``stage1.dec2`` and
+    ``stage1.dec1`` after the skip sums. Stage 2 has the corresponding seams ``stage2.dec3`` ...
+    ``stage2.dec1``. At a seam of stage 1, the halves are joined before ``fuse`` and cut after it.
+    So ``fuse`` gets the feature of the whole image, and each seam runs once. Without a prior,
+    joining and cutting do not change any value.
 
     Args:
         base: Channels of the U-Nets at full resolution; official 96.
@@ -170,10 +172,11 @@ class MPRNet(Restorer):
         reduction: Ratio of the channels to the hidden channels of the channel attention; official
             4.
         num_stages: 3, or 1 for the first stage only.
-        split_patches: Cut the image as the official code does. With ``False`` every stage gets the
-            whole image, so there are no borders between patches; the same weights fit.
-        outputs: ``'all'`` returns the images of all stages, first to last; ``'last'`` only the
-            last.
+        split_patches: Cut the image as the official code does. With ``False``, every stage gets the
+            whole image, so there are no borders between patches. Both settings use the same
+            weights.
+        outputs: ``'all'`` returns the images of all stages, first to last; ``'last'`` returns only
+            the image of the last stage.
         with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Raises:
@@ -273,12 +276,12 @@ class MPRNet(Restorer):
         return [self._join(image1, ROWS), image2, self.tail(x) + img]
 
     def _fuse_whole(self, fuse: FuseFn, level: str, dec: Tensor) -> Tensor:
-        """Fuse the prior of the whole image into a feature of stage 1, which is cut in halves."""
+        """Join the halves of a feature of stage 1, fuse the prior into it, and cut it again."""
         return self._cut(fuse(f'stage1.{level}', self._join(dec, ROWS)), ROWS)
 
 
 def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
-    """Read the arguments of the constructor from a state dict of three stages or of one."""
+    """Read the arguments of the constructor from a state dict of three stages or one stage."""
     base = state['shallow_feat1.0.weight'].shape[0]
     growth = state['stage1_encoder.down12.down.1.weight'].shape[0] - base
     narrow = state['shallow_feat1.1.CA.conv_du.0.weight'].shape[0]

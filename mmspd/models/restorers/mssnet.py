@@ -31,7 +31,7 @@ def _double(x: Tensor) -> Tensor:
 
 
 class ShuffleTail(nn.Module):
-    """Converts a feature to an image of twice its size, with a convolution and a pixel shuffle.
+    """Converts a feature to an image of twice the size by a convolution and a pixel shuffle.
 
     Args:
         channels: Channels of the feature.
@@ -50,30 +50,31 @@ class ShuffleTail(nn.Module):
 class MSSNet(Restorer):
     """Multi-scale-stage network with the state-dict names and numerics of the official code.
 
-    It has six U-Nets: one at scale 1, two at scale 2, three at scale 3. Scale 1 gets the half-size
-    image and scale 2 the full image, both after a pixel unshuffle, so they work at strides 4 and 2.
-    Scale 3 works at full resolution. The half-size image is resized bilinearly with aligned
-    corners. Its training target must be resized in the same way
+    The network has six U-Nets: one at scale 1, two at scale 2, three at scale 3. Scale 1 gets the
+    half-size image and scale 2 the full image. A pixel unshuffle follows, so scales 1 and 2 work at
+    strides 4 and 2. Scale 3 works at full resolution. The half-size image is resized bilinearly
+    with aligned corners. The training target of scale 1 must be resized in the same way
     (``multi_scale_targets='bilinear_corners'``).
 
-    The input of a U-Net is the finest decoder feature of the U-Net before. Cross-stage fusion adds
-    all its encoder and decoder features. At the next scale these features are enlarged, and the
-    input is fused with the shallow feature of the new scale.
+    The input of a U-Net is the finest decoder feature of the previous U-Net. Cross-stage fusion
+    adds all encoder and decoder features of the previous U-Net to the encoder. From one scale to
+    the next, these features are enlarged, and the input is fused with the shallow feature of the
+    new scale.
 
     The defaults are MSSNet (15.6 M parameters). ``MSSNet(20, 40, 40)`` is MSSNet-small (6.8 M) and
     ``MSSNet(80, 50, 50)`` is MSSNet-large (28.2 M).
 
-    The seams are ``dec3``, ``dec2`` and ``dec1`` of every U-Net, after the name of its decoder:
-    ``D1_1.dec3`` (stride 16) ... ``D3_3.dec1`` (stride 1). ``dec3`` has no skip; the others are
-    after the skip sums. Each U-Net gets all levels of the prior.
+    Every U-Net has the seams ``dec3``, ``dec2`` and ``dec1``, prefixed with the name of its
+    decoder: ``D1_1.dec3`` (stride 16) ... ``D3_3.dec1`` (stride 1). ``dec3`` has no skip; ``dec2``
+    and ``dec1`` come after the skip sums. Each U-Net gets all levels of the prior.
 
     Args:
         base: Channels of the U-Nets at their finest level.
         growth: Channels that the middle level has in addition to ``base``.
         coarse_growth: Channels that the coarsest level has in addition to the middle level.
         num_unets: Number of U-Nets at scales 1, 2 and 3; official (1, 2, 3).
-        outputs: ``'all'`` returns the image of every U-Net, the first at half size, the others at
-            full size; ``'last'`` only the last.
+        outputs: ``'all'`` returns the image of every U-Net, at half size for scale 1 and at full
+            size for scales 2 and 3; ``'last'`` returns only the image of the last U-Net.
         with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Raises:
@@ -137,7 +138,8 @@ class MSSNet(Restorer):
             fuse: Function that is called at every seam.
 
         Returns:
-            The images of the U-Nets, first to last: half-size at scale 1, then full-size.
+            The images of the U-Nets, first to last: half size at scale 1, full size at scales 2
+            and 3.
         """
         half = F.interpolate(img, scale_factor=0.5, mode='bilinear', align_corners=True)
         outputs: List[Tensor] = []
@@ -160,7 +162,7 @@ class MSSNet(Restorer):
     def _to_next_scale(
         self, scale: int, shallow: Tensor, previous: StageFeatures
     ) -> Tuple[Tensor, StageFeatures]:
-        """Fuse the previous scale into the shallow feature, and enlarge all its features."""
+        """Return the input of the next U-Net and the enlarged features of the previous scale."""
         names = ('up_scale1_feat', 'fusion12') if scale == 2 else ('up_scale2_feat', 'fusion23')
         up, fusion = (getattr(self, name) for name in names)
         x = fusion(torch.cat([shallow, up(previous.dec[0])], dim=1))

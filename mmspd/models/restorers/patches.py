@@ -8,7 +8,7 @@ ROWS, COLUMNS = -2, -1
 
 
 def split(x: Tensor, dim: int) -> Tensor:
-    """Cut images in two along an axis and stack the halves as a batch, all first halves first.
+    """Cut images in two along an axis and make a batch of all first, then all second halves.
 
     A network without operations across the batch then gives the same result as a loop over patches.
 

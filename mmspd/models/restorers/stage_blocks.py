@@ -98,7 +98,7 @@ class StageBlock(nn.Module):
     Args:
         channels: Channels of the input and the output.
         act: The PReLU that the whole restorer shares.
-        reduction: Reduction of the channel attention; ``None`` for no channel attention.
+        reduction: ``reduction`` of :class:`ChannelAttention`; ``None`` for no channel attention.
     """
 
     def __init__(self, channels: int, act: nn.PReLU, reduction: Optional[int] = None) -> None:
@@ -124,12 +124,12 @@ class _Stage(nn.Module):
 
 
 class StageEncoder(_Stage):
-    """Encoder of a U-Net with three levels; each level halves the size of the one before.
+    """Encoder of a U-Net with three levels; each level halves the size of the previous level.
 
     Args:
         widths: Channels of the levels, fine to coarse.
         act: The PReLU that the whole restorer shares.
-        reduction: Reduction of the channel attention; ``None`` for no channel attention.
+        reduction: ``reduction`` of :class:`ChannelAttention`; ``None`` for no channel attention.
         csff: Whether :meth:`forward` fuses the features of an earlier U-Net (cross-stage feature
             fusion).
     """
@@ -156,8 +156,9 @@ class StageEncoder(_Stage):
 
         Args:
             x: Feature at the finest level, ``(N, C, H, W)``.
-            checkpointed: Runs a block, as :meth:`Restorer.checkpointed`.
-            previous: Features of the earlier U-Net, of the same sizes as the features of this one.
+            checkpointed: Function that runs a block, such as :meth:`Restorer.checkpointed`.
+            previous: Features of the earlier U-Net, of the same sizes as the features of this
+                U-Net.
 
         Returns:
             Features of the levels, fine to coarse, at strides 1, 2 and 4 of the input.
@@ -173,12 +174,12 @@ class StageEncoder(_Stage):
 
 
 class StageDecoder(_Stage):
-    """Decoder of a U-Net; each skip runs through a block and is added.
+    """Decoder of a U-Net; each skip feature runs through a block before it is added.
 
     Args:
         widths: Channels of the levels, fine to coarse.
         act: The PReLU that the whole restorer shares.
-        reduction: Reduction of the channel attention; ``None`` for no channel attention.
+        reduction: ``reduction`` of :class:`ChannelAttention`; ``None`` for no channel attention.
     """
 
     def __init__(
@@ -197,7 +198,7 @@ class StageDecoder(_Stage):
 
         Args:
             features: Features of the levels, fine to coarse.
-            checkpointed: Runs a block, as :meth:`Restorer.checkpointed`.
+            checkpointed: Function that runs a block, such as :meth:`Restorer.checkpointed`.
             fuse: Function that is called at every level, coarse to fine, after the skip sum.
 
         Returns:

@@ -16,12 +16,12 @@ __all__ = ['UNet']
 class UNet(Restorer):
     """Residual U-Net of three levels with additive skips.
 
-    The paper calls its network "the simplest UNet" (its reference [17]). It specifies only three
-    levels and the skip sum ``f_de + f_en`` of Eq. 6. The widths and depths here are chosen so that
-    the cost fits the paper's run time: 4.9 M parameters and 45 GMAC at 256x256.
+    The paper calls its network "the simplest UNet" (its reference [17]). The paper specifies only
+    three levels and the skip sum ``f_de + f_en`` of Eq. 6. The widths and depths here are chosen so
+    that the cost fits the paper's run time: 4.9 M parameters and 45 GMAC at 256x256.
 
-    The seams are ``dec3`` (the bottleneck at stride 4, without a skip), ``dec2`` and ``dec1``. Each
-    is right after the skip sum.
+    The seams are ``dec3`` (the bottleneck at stride 4, without a skip), ``dec2`` and ``dec1``.
+    ``dec2`` and ``dec1`` come directly after the skip sums.
 
     Args:
         base: Channels at full resolution; the levels have ``base``, ``2 base`` and ``4 base``.

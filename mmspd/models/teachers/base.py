@@ -18,7 +18,7 @@ class Teacher(FeatureNet):
 
     Attributes:
         channels: Channels of the levels, fine to coarse.
-        strides: Strides of the levels on the image before it is enlarged by ``scale``.
+        strides: Strides of the levels, relative to the image before the enlargement by ``scale``.
         dtype: Compute dtype, or ``None`` for the dtype of the surrounding autocast.
     """
 
@@ -27,13 +27,13 @@ class Teacher(FeatureNet):
     def load_and_freeze(self, channels: Sequence[int], dtype: Optional[str] = None) -> None:
         """Read the levels, load the weights and freeze the network.
 
-        A constructor calls this method last.
+        Call this method at the end of the constructor.
 
         Args:
             channels: Channels of the levels, as stated in the config.
-            dtype: Compute dtype, one of ``mmspd.utils.precision.PRECISIONS``. With a 16-bit
-                dtype, convolution and linear weights are stored in it. ``None`` uses the dtype of
-                the surrounding autocast.
+            dtype: Compute dtype, one of ``mmspd.utils.precision.PRECISIONS``. The weights of
+                convolutions and linear layers are also stored in this dtype. ``None`` uses the
+                dtype of the surrounding autocast.
 
         Raises:
             UserError: The weights cannot be read or downloaded, the weights do not fit the network,
@@ -47,14 +47,14 @@ class Teacher(FeatureNet):
         self.channels, self.strides = self.spec()
         if self.channels != tuple(channels):
             raise UserError(
-                f'teacher.channels={tuple(channels)} but its network returns {self.channels}; '
-                'set teacher.channels to these.'
+                f"teacher.channels is {tuple(channels)}, but the teacher's network returns "
+                f'{self.channels} channels; set teacher.channels={self.channels}.'
             )
         self.load_weights()
         self.requires_grad_(False)
         if dtype is not None:
             self.dtype = getattr(torch, dtype)
-            # autocast would cast the weights of these layers in every step
+            # convert these weights once, because autocast would convert them in every step
             for part in self.modules():
                 if isinstance(part, (nn.Conv2d, nn.Linear)):
                     part.to(self.dtype)

@@ -1,6 +1,7 @@
 """ESPNetv2, a light segmentation network, implemented from its paper.
 
-The parameters have the same names as in the weight files of its authors, which load strictly.
+The parameters have the same names as in the weight files of the authors, so these files load
+strictly.
 
 Source: Mehta et al., "ESPNetv2: A Light-weight, Power Efficient, and General Purpose Convolutional
 Neural Network", CVPR 2019.
@@ -73,7 +74,8 @@ class _Dilated(nn.Module):
 def _dilations(receptive_field: int) -> List[int]:
     """Return the dilations of the branches.
 
-    They are 1, 2, 3 and 4. A dilation that exceeds the receptive field is replaced by 1.
+    The dilations are 1, 2, 3 and 4. A dilation is replaced by 1 if the dilated kernel would exceed
+    the receptive field.
     """
     rates = range(1, BRANCHES + 1)
     return sorted(rate if 2 * rate + 1 <= receptive_field else 1 for rate in rates)
@@ -113,7 +115,7 @@ class _EESP(nn.Module):
 
 
 class _StridedEESP(nn.Module):
-    """Halves a feature by a strided EESP and average pooling, and adds a projection of the image.
+    """Halves a feature with a strided EESP and average pooling, and adds the projected image.
 
     The outputs of the EESP and of the pooling are concatenated.
     """
@@ -187,7 +189,7 @@ class ESPNetv2Backbone(BaseModule):
     Args:
         width_multiplier: The factor s of the paper. Its largest network has 2.0.
         out_indices: Levels to return. Levels 0, 1, 2 and 3 have strides 2, 4, 8 and 16. Levels
-            deeper than the last one are not built.
+            deeper than the deepest returned level are not built.
 
     Raises:
         UserError: ``out_indices`` is empty or names an unknown level.
@@ -226,7 +228,10 @@ class ESPNetv2Backbone(BaseModule):
 
 
 def _named(name: str, *layers: nn.Module) -> nn.Sequential:
-    """Put layers into a named submodule, because the published decoder weights have this name."""
+    """Put layers into a submodule with this name.
+
+    The names of the published decoder weights contain this name.
+    """
     return nn.Sequential(OrderedDict({name: nn.Sequential(*layers)}))
 
 
@@ -281,9 +286,9 @@ class _PyramidPool(nn.Module):
 
 
 class _SkipProjection(nn.Module):
-    """Projects an encoder feature to the channels of the decoder and applies channel weights.
+    """Projects an encoder feature to the channels of the decoder and weights these channels.
 
-    The weights are computed from the global average of the feature.
+    The weights are computed from the global average of the encoder feature.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

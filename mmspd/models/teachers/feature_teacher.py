@@ -19,20 +19,22 @@ class FeatureTeacher(Teacher):
             fine to coarse. Use a timm backbone through ``mmpretrain.TIMMBackbone``.
         channels: Channels of these levels. The config states them because the distillation heads
             are built before the teacher.
-        weights: File, URL or mmengine scheme (``torchvision://resnet50``). ``'timm'`` lets timm
+        weights: File, URL or MMEngine scheme (``torchvision://resnet50``). ``'timm'`` lets timm
             download its own weights; ``'random'`` loads no weights. Loading is strict: one missing
             tensor is an error.
         mean: RGB mean in 0..255, as in the project's data preprocessor.
         std: RGB standard deviation in 0..255.
-        scale: Factor by which the sharp image is enlarged first. With 2, features at strides 4, 8
-            and 16 get strides 2, 4 and 8 on the crop.
-        dtype: Compute dtype of the teacher, independent of the other networks: ``'float32'``,
-            ``'bfloat16'`` or ``'float16'``. ``None`` uses the dtype of the surrounding autocast.
+        scale: Factor by which the sharp image is enlarged before the backbone. With 2, features at
+            strides 4, 8 and 16 have strides 2, 4 and 8 relative to the image before the
+            enlargement.
+        dtype: Compute dtype of the teacher, independent of the dtype of the other networks:
+            ``'float32'``, ``'bfloat16'`` or ``'float16'``. ``None`` uses the dtype of the
+            surrounding autocast.
             The distillation loss is always computed in float32.
 
     Attributes:
         channels: Channels of the levels, fine to coarse.
-        strides: Strides of the levels on the image before it is enlarged by ``scale``.
+        strides: Strides of the levels, relative to the image before the enlargement by ``scale``.
 
     Raises:
         UserError: The weights cannot be read or downloaded, the weights do not fit the backbone, or

@@ -17,17 +17,18 @@ __all__ = ['SegmapTeacher']
 class SegmapTeacher(Teacher):
     """Frozen segmentor that turns the sharp image into a segmentation map (section 3.1.1).
 
-    The segmentation map is reduced to the strides of the prior. Each cell holds the mean class
-    probabilities of its pixels, or 1 for the class with the largest mean and 0 for the others.
+    The segmentation map is reduced to the strides of the prior. With ``form='probability'``, each
+    cell contains the mean class probabilities of its pixels. With ``form='onehot'``, it contains 1
+    for the class with the largest mean probability and 0 for the other classes.
 
     Args:
-        segmentor: Config of an mmseg segmentor (its types are looked up in the scope of mmseg), or
-            of a network that returns logits ``(N, classes, H, W)``, such as ``mmspd.ESPNetv2``.
-        channels: The number of classes, once per level. The config states it because the
+        segmentor: Config of an mmseg segmentor, whose types need no prefix ``mmseg.``, or of a
+            network that returns logits ``(N, classes, H, W)``, such as ``mmspd.ESPNetv2``.
+        channels: The number of classes, repeated for each level. The config states it because the
             distillation loss is built before the teacher.
         weights: Checkpoint of the segmentor, loaded strictly. The same forms are valid as in
             :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`.
-        strides: Strides of the prior on the image, fine to coarse.
+        strides: Strides of the prior with respect to the image, fine to coarse.
         mean: RGB mean in 0..255, as in the data preprocessor of the segmentor.
         std: RGB standard deviation in 0..255.
         scale: Factor by which the sharp image is enlarged before the segmentor.
@@ -37,12 +38,12 @@ class SegmapTeacher(Teacher):
 
     Attributes:
         channels: Channels of the levels, fine to coarse.
-        strides: Strides of the levels on the image before it is enlarged by ``scale``.
+        strides: Strides of the levels, relative to the image before the enlargement by ``scale``.
 
     Raises:
         UserError: The weights cannot be read or downloaded, the weights do not fit the segmentor,
-            ``channels`` differs from the classes of the segmentor, or the segmentor has one output
-            channel only.
+            ``channels`` differs from the number of classes of the segmentor, or the segmentor has
+            only one output channel.
 
     Examples:
         >>> import torch
@@ -85,8 +86,8 @@ class SegmapTeacher(Teacher):
             img: ``(N, 3, H, W)``, RGB, [0, 1]. Both sides are multiples of the largest stride.
 
         Returns:
-            One float32 map ``(N, classes, H / s_i, W / s_i)`` per level, fine to coarse. The
-            classes of a cell sum to 1.
+            One float32 map ``(N, classes, H / s_i, W / s_i)`` per level, fine to coarse. In each
+            cell, the values of all classes sum to 1.
         """
         with self.precision(img.device):
             probability = self._logits(self.prepare(img)).float().softmax(dim=1)

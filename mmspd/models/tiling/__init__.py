@@ -1,8 +1,9 @@
-"""Restore images of any size within a memory budget, by overlapping tiles that are blended.
+"""Restore images of any size within a memory budget, with overlapping tiles that are blended.
 
-The restorer runs tile by tile. The tiles of a guided restorer take crops of the prior of the whole
-image. If that prior exceeds the memory, the prior of each tile is computed from the tile and a
-margin around it. The margin is large enough that a convolutional F_S returns the same prior.
+The restorer runs tile by tile. For a guided restorer, the prior of the whole image is computed
+first, and each tile gets a crop of this prior. If the prior of the whole image is too large for the
+memory, the prior of each tile is computed from the tile and a margin around it. The margin is large
+enough that a convolutional F_S returns the same values as for the whole image.
 """
 
 from mmspd.models.tiling.network import TileNetwork

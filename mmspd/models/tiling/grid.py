@@ -13,8 +13,8 @@ class Span(NamedTuple):
     """A range of pixels along an axis.
 
     Attributes:
-        start: First pixel.
-        stop: The pixel behind the last one.
+        start: The first pixel of the range.
+        stop: The first pixel after the range.
     """
 
     start: int
@@ -22,19 +22,19 @@ class Span(NamedTuple):
 
 
 def spans(length: int, tile: int, overlap: int, multiple: int, shrink: bool = True) -> List[Span]:
-    """Cover an axis by the smallest number of overlapping tiles.
+    """Cover an axis with the smallest number of overlapping tiles.
 
     Args:
         length: Length of the axis in pixels.
         tile: Largest length of a tile, a multiple of ``multiple``.
-        overlap: Smallest overlap of neighbors, a multiple of ``multiple`` and below ``tile``.
+        overlap: Smallest overlap of neighbors, a multiple of ``multiple`` and less than ``tile``.
         multiple: Tiles start at multiples of this number.
         shrink: Make the tiles as short as their number allows. Otherwise the tiles are ``tile``
             pixels long and overlap more.
 
     Returns:
-        The tiles in order. All tiles have the same length, a multiple of ``multiple``. Only the
-        last tile, which ends at ``length``, may be shorter, by less than ``multiple``.
+        The tiles in order. The last tile ends at ``length``. All tiles have one length, a multiple
+        of ``multiple``, but the last tile may be shorter by less than ``multiple``.
 
     Examples:
         >>> from mmspd.models.tiling.grid import spans
@@ -54,8 +54,8 @@ def fades(tiles: List[Span]) -> List[np.ndarray]:
     """Compute the blending weights of the tiles.
 
     The weights of all tiles sum to one at every pixel of the axis. Neighbors are blended over their
-    overlap. At most two tiles have a positive weight at a pixel. If three tiles cover a pixel, the
-    outer one has weight zero.
+    overlap. At most two tiles have a positive weight at a pixel. If three tiles cover a pixel, only
+    the middle tile has a positive weight.
 
     Args:
         tiles: The tiles that :func:`spans` returned.

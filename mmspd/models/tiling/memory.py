@@ -8,8 +8,9 @@ import torch
 
 __all__ = ['free_memory', 'held_memory']
 
-# Files with the limit, the use and the statistics, and the key of the reclaimable file cache in the
-# statistics. The first entry is for version 2 of Linux control groups, the second for version 1.
+# For each version of Linux control groups: the files with the memory limit, the memory in use and
+# the statistics, and the key of the reclaimable file cache in the statistics. The first entry is
+# for version 2, the second for version 1.
 _CGROUPS = (
     ('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
     (
@@ -24,14 +25,15 @@ _CGROUPS = (
 def free_memory(device: torch.device, cgroups: Path = Path('/sys/fs/cgroup')) -> int:
     """Return the memory that a process can still allocate on a device.
 
-    On the CPU, and on accelerators that share its memory, the limit of a container counts too.
+    On the CPU, and on accelerators that share the memory of the CPU, the limit of a container
+    counts too.
 
     Args:
         device: The device.
         cgroups: Folder where the system writes the limits of a container.
 
     Returns:
-        Bytes.
+        Free memory in bytes.
     """
     backend = _own_memory(device)
     if backend is None:
@@ -47,10 +49,10 @@ def held_memory(device: torch.device) -> int:
     """Return the memory that this process uses on a device.
 
     Args:
-        device: The device. On the CPU, the resident set counts.
+        device: The device.
 
     Returns:
-        Bytes.
+        Used memory in bytes; on the CPU, the resident set size.
     """
     backend = _own_memory(device)
     if backend is None:
@@ -65,7 +67,7 @@ def _own_memory(device: torch.device) -> Optional[Any]:
 
 
 def _left_in_container(cgroups: Path) -> Optional[int]:
-    """Return the bytes left of the limit of a container, or None if there is no limit."""
+    """Return the free bytes below the limit of a container, or None if there is no limit."""
     for limit, used, statistics, cache in _CGROUPS:
         if not (cgroups / limit).is_file():
             continue

@@ -1,4 +1,4 @@
-"""Run a generator on parts of an image, and estimate the memory that it needs."""
+"""Run a generator on parts of an image, and estimate the memory that the generator needs."""
 
 import math
 import weakref
@@ -17,18 +17,18 @@ from mmspd.models.tiling.grid import Span
 __all__ = ['TileNetwork']
 
 MULTIPLE = 64  # default for networks that do not state the multiple of their strides
-# Margin in pixels around a tile, used to compute the prior of the tile alone. The receptive field
-# of ConvExtractor reaches 151 pixels by default and 207 with num_blocks=(4, 6, 8). That of
-# EfficientNet-Lite0 on the image at twice its size reaches 96. For these the prior equals the prior
-# of the whole image. Backbones that pool over the image (squeeze and excitation) pool over the tile
-# and the margin instead.
+# Margin in pixels around a tile whose prior is computed without the rest of the image. The
+# receptive field of ConvExtractor reaches 151 pixels by default, and 207 with num_blocks=(4, 6, 8).
+# The receptive field of EfficientNet-Lite0 on the image at twice its size reaches 96 pixels. With
+# these extractors, the prior of a tile equals a crop of the prior of the whole image. Backbones
+# that pool over the image (squeeze and excitation) pool over the tile and the margin instead.
 SURROUNDINGS = 256
 # Memory that an allocator keeps beyond the live tensors; see peak_memory for the measurement.
 KEPT_FACTOR, KEPT_BYTES = 1.25, 128 * 2**20
 
 
-#: The multiple that a network accepts and the memory of the tile sizes counted so far. The cache
-#: avoids a new estimate for every photo of a folder.
+#: For each network: the multiple that it accepts, and the memory estimates of the tile sizes so
+#: far. This cache avoids a new estimate for every photo of a folder.
 _MEASURED: 'weakref.WeakKeyDictionary[nn.Module, Tuple[int, Dict[Tuple[Any, ...], int]]]' = (
     weakref.WeakKeyDictionary()
 )
@@ -38,14 +38,16 @@ class TileNetwork:
     """Runs a generator on tiles and estimates the memory it needs.
 
     Args:
-        model: A model with a ``generator``, or a generator, in evaluation mode and on its device.
+        model: A model with a ``generator``, or a generator. It must be in evaluation mode and
+            already on the device to use.
         compiled: Compile the restorer once for each tile size. ``True`` uses CUDA graphs on an
-            accelerator. The prior is never compiled: it takes the whole image, and it is a small
-            part of the work.
+            accelerator. The prior branch is never compiled, because it runs on the whole image and
+            is a small part of the work.
 
     Attributes:
         multiple: Tiles start at multiples of this number of pixels.
-        surroundings: Margin in pixels around a tile for its own prior, 0 without a prior.
+        surroundings: Margin in pixels around a tile that computes its own prior; 0 for a generator
+            without a prior.
 
     Examples:
         >>> import torch
@@ -69,7 +71,7 @@ class TileNetwork:
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
-            # CUDA graphs overwrite a result at the next call; restore_images() copies it before
+            # CUDA graphs overwrite a result at the next call; restore_images() copies it earlier
             mode = None if self.device.type == 'cpu' else 'reduce-overhead'
             compiled = Compiled(compiled and dict(dynamic=False, mode=mode))
         self._compiled = compiled
@@ -103,8 +105,8 @@ class TileNetwork:
             prior: Prior of the part. With ``None``, the prior of ``img`` is computed and cropped.
 
         Returns:
-            ``(N, 3, h, w)``, the sizes of ``rows`` and ``columns`` rounded up to a multiple that
-            the restorer accepts.
+            The restored part ``(N, 3, h, w)``. h and w are the lengths of ``rows`` and ``columns``,
+            rounded up to a multiple that the restorer accepts.
         """
         if self.guided and prior is None:
             prior = self.crop(self.compute_prior(img), rows, columns)
@@ -137,7 +139,7 @@ class TileNetwork:
             columns: Columns of the part. They start at a multiple of :attr:`multiple`.
 
         Returns:
-            The levels of the prior of the part, whose size is rounded up to :attr:`multiple`.
+            The cropped levels. The size of the part is rounded up to :attr:`multiple`.
         """
         (top, left), strides = (rows.start, columns.start), self.generator.prior.strides
         bottom = top + round_up(rows.stop - top, self.multiple)
@@ -155,11 +157,11 @@ class TileNetwork:
         Args:
             size: Height and width of the image.
             tile: Height and width of the tile.
-            whole_prior: The tile takes its prior from the prior of the whole image. The estimate
+            whole_prior: Whether the tile gets a crop of the prior of the whole image. The estimate
                 does not include the prior of the whole image.
 
         Returns:
-            Bytes.
+            The estimate in bytes.
         """
         margin = 0 if whole_prior else 2 * self.surroundings
         around = tuple(min(length, side + margin) for length, side in zip(size, tile))
@@ -174,14 +176,14 @@ class TileNetwork:
         return self._cost((*around, *tile, whole_prior), forward)
 
     def prior_cost(self, height: int, width: int) -> int:
-        """Estimate the memory of computing the prior of an image in float32.
+        """Estimate the memory that computing the prior of an image needs in float32.
 
         Args:
             height: Height of the image.
             width: Width of the image.
 
         Returns:
-            Bytes.
+            The estimate in bytes.
         """
 
         def forward() -> None:
@@ -197,7 +199,7 @@ class TileNetwork:
             width: Width of the image.
 
         Returns:
-            Bytes.
+            The size in bytes.
         """
         return 4 * sum(math.prod(shape) for shape in self.prior_shapes(height, width))
 
@@ -225,20 +227,20 @@ class TileNetwork:
 
 
 def _restore(generator: Any, img: Tensor, prior: Optional[Sequence[Tensor]]) -> Tensor:
-    """Restore images, with their prior if the generator is guided."""
+    """Restore images, with a given prior if the generator is guided."""
     outputs = generator(img) if prior is None else generator.restore_with_prior(img, prior)
     return as_list(outputs)[-1]
 
 
 def _accepted_multiple(generator: nn.Module) -> int:
-    """Find the multiple that a restorer requires of both sides; 1 if it pads images itself."""
+    """Find the multiple that both sides of an image must have; 1 if the restorer pads images."""
     restorer = getattr(generator, 'restorer', generator)
     if isinstance(restorer, Restorer):
         return 1
     for multiple in (1, 2, 4, 8, 16, 32):
         try:
             with shapes_only(restorer):
-                # some restorers fail on tiny images, which reflection padding cannot pad
+                # some restorers reject tiny images, because reflection padding cannot pad them
                 for side in (multiple, 128 + multiple):
                     restorer(torch.empty(1, 3, side, side, device='meta'))
         except (RuntimeError, ValueError, AssertionError):

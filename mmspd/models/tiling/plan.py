@@ -1,4 +1,4 @@
-"""Choose the tiles of an image by the free memory."""
+"""Choose tiles of an image that fit into the free memory."""
 
 from typing import List, NamedTuple, Tuple, Union
 
@@ -9,7 +9,7 @@ from mmspd.models.tiling.network import TileNetwork
 
 __all__ = ['Plan', 'choose_tiles']
 
-SMALLEST_TILE = 384  # smallest choice of 'auto', because smaller tiles lack context
+SMALLEST_TILE = 384  # 'auto' does not choose smaller tiles, because they lack context
 
 
 class Plan(NamedTuple):
@@ -18,7 +18,7 @@ class Plan(NamedTuple):
     Attributes:
         rows: Rows of the tiles.
         columns: Columns of the tiles.
-        whole_prior: Whether the tiles take crops of the prior of the whole image.
+        whole_prior: Whether the tiles get crops of the prior of the whole image.
         batch: Number of tiles that are restored at a time.
     """
 
@@ -112,7 +112,8 @@ def choose_tiles(
     if missing > 0:
         raise UserError(
             f'The smallest automatic tiles ({smallest} pixels) need {missing / 2**20:.0f} MiB more '
-            'memory than available; raise memory_budget by this amount or set a smaller tile.'
+            'memory than available; raise memory_budget by this amount, or set tile to a number '
+            f'below {smallest}.'
         )
     fitting, too_large = smallest, longest
     while too_large - fitting > max(net.multiple, fitting // 16):

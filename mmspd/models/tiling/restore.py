@@ -23,7 +23,10 @@ FREE_SHARE = 0.7  # share of the free memory that is the default budget
 
 
 class _View(NamedTuple):
-    """Images in one orientation. Parts of them can be read."""
+    """A view of the images in one orientation.
+
+    :meth:`part` flips and rotates only the requested part.
+    """
 
     images: Tensor
     orientation: Orientation
@@ -64,12 +67,13 @@ def restore_images(
     (MPRNet with ``split_patches=False``).
 
     Args:
-        model: A ``SemanticPriorDeblurrer``, another model with a ``generator``, or a generator, in
-            evaluation mode and on its device. To compile the restorer, pass one of these as a
-            :class:`~mmspd.models.tiling.network.TileNetwork`. If ``tile`` is a number, a compiled
-            network pads smaller images to this size, so it is compiled once.
-        images: Blurry images ``(N, 3, H, W)``, RGB, [0, 1], on any device. Images on the CPU may
-            exceed the memory of the device of the model.
+        model: A ``SemanticPriorDeblurrer``, another model with a ``generator``, or a generator. It
+            must be in evaluation mode and already on the device to use. To compile the restorer,
+            wrap the model in a :class:`~mmspd.models.tiling.network.TileNetwork`. If ``tile`` is a
+            number, a compiled network pads smaller images to this size, so it is compiled only
+            once.
+        images: Blurry images ``(N, 3, H, W)``, RGB, [0, 1], on any device. Images on the CPU may be
+            larger than the memory of the model's device.
         tile: Largest side of the tiles in pixels. ``'auto'`` chooses the whole image if it fits
             into the budget, and otherwise the largest tiles that fit. ``None`` or 0 restores all
             images at once, without tiles. Tiled images are restored one after the other.
@@ -77,12 +81,12 @@ def restore_images(
             overlap. The default is 128, or a quarter of ``tile`` if that is less.
         memory_budget: Largest memory in bytes that this process may use on the device of the model,
             including the weights. The default is the memory in use plus 70 % of the free memory.
-        self_ensemble: Average the results of all eight flips and quarter turns of the image, at
-            eight times the cost. Each orientation has its own prior.
+        self_ensemble: Average the results of all eight flips and quarter turns of the image, which
+            takes eight times as long. The prior is computed again for each orientation.
         precision: One of ``mmspd.utils.precision.PRECISIONS``. ``None`` uses the dtype of the
             surrounding autocast.
         batch: Largest number of tiles that are restored at a time. If the prior of the whole image
-            exceeds the memory, the tiles are restored one by one.
+            is too large for the memory, the tiles are restored one by one.
         progress: Function that is called after each tile with the number of finished tiles and the
             number of all tiles.
 
@@ -147,7 +151,7 @@ def restore_images(
 def _check_tiles(
     tile: Union[str, int, None], overlap: Optional[int], multiple: int
 ) -> Tuple[Union[str, int, None], int]:
-    """Check both sizes and round them to the multiple of the network.
+    """Check ``tile`` and ``overlap``, and round them to the multiple of the network.
 
     Returns:
         The side of the tiles (``None`` without tiles) and the overlap.
@@ -165,7 +169,8 @@ def _check_tiles(
         overlap = min(OVERLAP, tile // 4) if isinstance(tile, int) else OVERLAP
     largest = tile // 2 if isinstance(tile, int) else overlap + multiple
     if not 0 <= overlap <= round_up(overlap, multiple) <= largest:
-        raise UserError(f'overlap={overlap} is invalid; use 0 to half the size of a tile.')
+        most = f'to {largest // multiple * multiple}' if isinstance(tile, int) else 'or more'
+        raise UserError(f'overlap={overlap} is invalid; use 0 {most} pixels.')
     return tile, round_up(overlap, multiple)
 
 
@@ -191,7 +196,7 @@ def _explain_out_of_memory() -> Iterator[None]:
 def _restored_tiles(
     net: TileNetwork, view: _View, plan: Plan
 ) -> Iterator[Tuple[Span, Span, Tensor]]:
-    """Restore the tiles of a view, and yield their rows, columns and weighted pixels.
+    """Restore the tiles of a view, and yield the rows, columns and weighted pixels of each tile.
 
     A single tile has the weight 1 everywhere, so its weights are not computed.
     """
@@ -213,7 +218,7 @@ def _restored_tiles(
 
 
 def _batches(plan: Plan) -> Iterator[List[Tuple[Span, Span]]]:
-    """Group tiles of one size. The last tile of a row or column may be smaller."""
+    """Yield groups of tiles of one size; the last tile of a row or column may be smaller."""
 
     def size(place: Tuple[Span, Span]) -> List[int]:
         return [stop - start for start, stop in place]
@@ -247,10 +252,10 @@ def _restore_tiles(
 def _load_tile(
     net: TileNetwork, view: _View, rows: Span, columns: Span, prior: Optional[List[Tensor]]
 ) -> Tuple[Tensor, Span, Span, Optional[List[Tensor]]]:
-    """Load a tile and its prior. Without a prior of the image, load the tile and its margin.
+    """Load a tile and crop its prior; if ``prior`` is None, load the tile with a margin around it.
 
     Returns:
-        An image, the rows and columns of the tile in this image, and the prior or None.
+        An image, the rows and columns of the tile in this image, and the prior of the tile or None.
     """
     margin = net.surroundings if prior is None else 0
     height, width = view.size
@@ -262,10 +267,10 @@ def _load_tile(
 
 
 def _widen(span: Span, length: int, margin: int) -> Tuple[Span, Span]:
-    """Widen a span by a margin within an axis.
+    """Widen a span by a margin at both ends, but not beyond the axis.
 
     Returns:
-        The wide span, and the position of the original span in it.
+        The wide span, and the position of the original span in the wide span.
     """
     wide = Span(max(0, span.start - margin), min(length, span.stop + margin))
     return wide, Span(span.start - wide.start, span.stop - wide.start)

@@ -57,7 +57,7 @@ def test_different_classes_and_shapes_are_refused():
         ValueError, match=r'\(3, 3\) classes at its levels, but teacher.channels has \(4, 4\)'
     ):
         loss(teacher_channels=(4, 4))
-    with pytest.raises(ValueError, match='set prior.extractor.strides to the strides'):
+    with pytest.raises(ValueError, match='set prior.extractor.strides to teacher.strides'):
         loss()(maps(0), [t[..., :-1] for t in maps(1)])
 
 

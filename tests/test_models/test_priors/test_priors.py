@@ -52,7 +52,7 @@ def test_conv_extractor_levels(strides):
     ('kwargs', 'message'),
     [
         (dict(strides=(2, 4), num_blocks=(1, 1, 1)), 'has 2 strides but 3 num_blocks'),
-        (dict(strides=(2, 3, 8)), 'make each stride a multiple of the one before it'),
+        (dict(strides=(2, 3, 8)), 'make each stride a multiple of the previous stride'),
     ],
 )
 def test_conv_extractor_refuses(kwargs, message):

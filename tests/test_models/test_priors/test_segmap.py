@@ -97,7 +97,7 @@ def test_wrong_arguments_are_refused():
         branch(form='hard')
     uneven = build_model(EXTRACTOR)
     uneven.strides = (2, 3, 6)  # as a custom extractor could have
-    with pytest.raises(ValueError, match=r'strides \(2, 3, 6\); use strides that'):
+    with pytest.raises(ValueError, match=r'strides \(2, 3, 6\); set prior\.extractor\.strides'):
         branch(extractor=uneven)
 
 

@@ -59,7 +59,7 @@ def test_normalization_and_scale():
 
 
 def test_wrong_channels_are_refused():
-    with pytest.raises(ValueError, match=r'channels=\(64, 128\) but its network returns \(64, 12'):
+    with pytest.raises(ValueError, match=r'set teacher\.channels=\(64, 128, 256\)'):
         teacher(channels=(64, 128))
 
 

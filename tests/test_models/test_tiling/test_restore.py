@@ -259,7 +259,7 @@ def test_a_restorer_that_rejects_tiny_images_gets_larger_ones():
         (dict(precision='int8'), "precision='int8' is unknown; use float32, bfloat16, float16"),
         (dict(tile='small'), "tile='small' is invalid; use 'auto', 0 .* at least 8 pixels"),
         (dict(tile=-64), 'tile=-64 is invalid'),
-        (dict(tile=64, overlap=40), 'overlap=40 is invalid; use 0 to half the size of a tile'),
+        (dict(tile=64, overlap=40), 'overlap=40 is invalid; use 0 to 32 pixels'),
         (dict(overlap=-1), 'overlap=-1 is invalid'),
         (dict(batch=0), 'batch=0 is invalid; use 1 or more'),
         (dict(memory_budget=10**6), r'tiles \(384 pixels\) need \d+ MiB more memory'),
