@@ -138,7 +138,7 @@ class MSSNet(Restorer):
             fuse: Function that is called at every seam.
 
         Returns:
-            The images of the U-Nets, first to last: half size at scale 1, full size at scales 2
+            The images of the U-Nets, first to last, half size at scale 1, full size at scales 2
             and 3.
         """
         half = F.interpolate(img, scale_factor=0.5, mode='bilinear', align_corners=True)
