@@ -1,8 +1,8 @@
 # The base of every recipe. The hooks of mmspd are in default_hooks, a dict that merges with the
-# dict of a child config. custom_hooks is a list, and a child config replaces it. It is free for
-# your own hooks, for example EMAHook.
+# dict of a child config. A child config replaces the list custom_hooks, so use this list for your
+# own hooks, for example EMAHook.
 default_scope = 'mmagic'
-# importing mmspd repairs MMagic, so import it before any part of MMagic is built
+# importing mmspd repairs MMagic, so import mmspd before any part of MMagic is built
 custom_imports = dict(imports=['mmspd'], allow_failed_imports=False)
 
 load_from = None
@@ -16,9 +16,9 @@ env_cfg = dict(
 )
 
 default_hooks = dict(
-    # the hook of MMEngine waits for the device in every iteration
+    # MMEngine's RuntimeInfoHook waits for the device in every iteration
     runtime_info=dict(type='mmspd.RuntimeInfoHook'),
-    # the timer of MMagic fails in MMEngine's ValLoop
+    # MMagic's timer fails in MMEngine's ValLoop
     timer=dict(type='mmengine.IterTimerHook'),
     logger=dict(type='mmengine.LoggerHook', interval=100),
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),

@@ -1,6 +1,6 @@
 # Base of the recipes with a pretrained extractor F_S and without a teacher. F_S is
 # EfficientNet-Lite0 up to stride 16 with ImageNet weights, trained together with the restorer. The
-# head of teachers/efficientnet_lite0.py has the commands that make the weights file.
+# comment in teachers/efficientnet_lite0.py has the commands that make the weights file.
 _base_ = ['./semantic_prior.py', './teachers/efficientnet_lite0.py']
 
 pretrained = dict(

@@ -19,7 +19,7 @@ prior_loss = dict(
     type='mmspd.PriorDistillationLoss',
     hcl=dict(type='mmspd.HCLLoss', factors=(1, 2, 4), reading='mse'),
     loss_weight=0.1,
-    # without it the prior learns the scale of the features, which costs quality
-    # (projects/prior_study/RESULTS.md)
+    # without normalization, the prior learns the scale of the teacher's features, which reduces
+    # the PSNR (projects/prior_study/RESULTS.md)
     normalize=True,
 )

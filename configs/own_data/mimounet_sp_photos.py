@@ -1,5 +1,5 @@
 # Train the recipe of the first base on your own sharp photos: SHARP_ROOT/{train,test}. Every epoch
-# blurs the photos differently. The crops and flips are those of own_photos.py.
+# blurs the photos differently. own_photos.py defines the crops and flips.
 # For another restorer, copy this file and change the first base. NAFNet wraps its dataset in
 # RepeatDataset, so use dataset=dict(dataset=_base_.own_photos_train) for training. Restormer is not
 # supported, because its crop size grows but the synthesized crops have one size.

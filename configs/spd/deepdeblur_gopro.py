@@ -1,8 +1,8 @@
 # DeepDeblur with its official recipe: 1000 epochs, batch 16, L1 on 0..255 summed over three scales.
 # Three augmentations are left out: the shuffle of the color channels, the scaling of the HSV
 # saturation by 0.5 to 1.5, and the noise on the blurry image, whose sigma in gray levels is twice
-# a normal number. The official recipe trains on blur_gamma of GoPro; this one trains on blur, as
-# the recipes of all restorers do.
+# a normal number. The official recipe trains on GoPro's blur_gamma; this recipe trains on blur,
+# like the other recipes here.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,5 +1,5 @@
 # DMPHN(1-2-4) with its official recipe: 2400 epochs, batch 2, mean squared error.
-# The loss is that of the final image alone. The only augmentation is the random crop.
+# The loss compares only the final image. The only augmentation is the random crop.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,6 +1,6 @@
 # The first stage of MPRNet, the paper's simple MPRNet.
-# It works on patches like the official code. Set model.generator.split_patches=False to give it
-# the whole image.
+# The network works on patches, as in the official code. To process the whole image at once, set
+# model.generator.split_patches=False.
 _base_ = './mprnet_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,6 +1,7 @@
 # MPRNet with its official recipe: 3000 epochs, 4 GPUs x 4, three epochs of warm-up, cosine.
-# Left out are a small change of the saturation of every third pair, and the reflection padding of
-# images that are smaller than the crop; such images are refused.
+# Two steps of the official recipe are left out: a small change of the saturation of every third
+# pair, and the reflection padding of images that are smaller than the crop. Training refuses such
+# small images.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
@@ -11,7 +12,7 @@ model = dict(
     type='mmspd.SemanticPriorDeblurrer',
     generator=dict(type='mmspd.MPRNet'),
     losses=dict(
-        # MPRNet adds the square of 1e-3; MMagic adds eps itself
+        # MPRNet adds 1e-3 squared under the root; MMagic adds eps without squaring it
         loss_charbonnier=dict(type='mmagic.CharbonnierLoss', eps=1e-6),
         loss_edge=dict(type='mmspd.EdgeLoss', loss_weight=0.05),
     ),

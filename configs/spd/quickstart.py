@@ -1,6 +1,6 @@
 # The quick start: a small MIMO-UNet with a prior distilled from EfficientNet-Lite0.
-# It trains on synthetic panning blur of a few real photos, in minutes on two CPU cores. It shows
-# that all parts work; its results do not compare with the paper.
+# It trains on a few real photos with synthetic panning blur, in minutes on two CPU cores. It shows
+# that all parts work. Do not compare its results with the paper's.
 _base_ = [
     './mimounet_gopro.py',
     '../_base_/semantic_prior.py',

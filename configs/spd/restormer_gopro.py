@@ -1,8 +1,8 @@
 # MMagic's Restormer with the authors' progressive recipe: 300k iterations of 8 GPUs.
-# The crops grow from 128 to 384 pixels, and the batches shrink from 64 to 8. The stages end at
-# 92k, 156k, 204k, 240k, 276k and 300k iterations, which are epochs of the 8 times repeated data
-# set here. The learning rate is for 8 GPUs; with fewer GPUs, set optim_wrapper.accumulative_counts
-# to keep the size of the whole batch.
+# The crops grow from 128 to 384 pixels, and the total batch shrinks from 64 to 8. The stages end at
+# 92k, 156k, 204k, 240k, 276k and 300k iterations. This config counts the stages in epochs of the
+# data set, which is repeated 8 times. The learning rate is for 8 GPUs; with fewer GPUs, set
+# optim_wrapper.accumulative_counts to keep the size of the total batch.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

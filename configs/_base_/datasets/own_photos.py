@@ -1,8 +1,8 @@
 # Your own sharp photos in <SHARP_ROOT>/{train,test}, at any depth, blurred differently in every
-# epoch. The values of severities are weights. In place of severities, extent=(8, 60) gives a range
-# in pixels. For the sharp frames of GOPRO_Large, set SHARP_ROOT to its folder and only_in='sharp'.
-# Validation always uses the same blur. Merge it into the datasets of gopro.py, which define the
-# splits.
+# epoch. The values of severities are weights. To give a range in pixels instead, replace severities
+# with, for example, extent=(8, 60). For the sharp frames of GOPRO_Large, set SHARP_ROOT to its
+# folder and only_in='sharp'. The blur of the validation images never changes. Merge
+# own_photos_train and own_photos_test into the datasets of gopro.py, which define the splits.
 synthesize = dict(
     type='mmspd.SynthesizeBlur',
     severities=dict(mild=1, moderate=1, severe=2),

@@ -1,5 +1,5 @@
-# RealBlur-J with the pipelines of GoPro. Tests align the images, as published results do.
-# Validation during training does not, because the alignment is slow.
+# RealBlur-J with the pipelines of GoPro. Tests align the images, as in published results.
+# Validation during training does not align the images, because the alignment is slow.
 _base_ = ['./gopro.py', './realblur_j_pairs.py']
 
 train_dataloader = dict(dataset=_base_.realblur_j)

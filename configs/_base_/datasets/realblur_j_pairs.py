@@ -1,5 +1,5 @@
 # RealBlur-J as unpacked: <REALBLUR_ROOT> contains the list files and the listed folder.
-# Merge it into the datasets of gopro.py, which define the splits and the pipelines.
+# Merge realblur_j into the datasets of gopro.py, which define the splits and the pipelines.
 _base_ = '../protocols/realblur_aligned.py'
 
 realblur_j = dict(

@@ -1,4 +1,4 @@
-# LPIPS v0.1 with its two usual backbones. Lower is better. Values of the two cannot be compared.
+# LPIPS v0.1 with its two usual backbones. Lower is better. Do not compare values of the two.
 # torchvision downloads the weights at the first use. Files of the same layout also work; see
 # tools/model_converters/lpips_jax2torchvision.py.
 lpips_metrics = [

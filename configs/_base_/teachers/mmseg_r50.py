@@ -1,6 +1,7 @@
 # Backbone of a segmentation network: ResNetV1c-50 of DeepLabV3+ in mmseg. Set MMSPD_TEACHER to a
 # checkpoint of the segmentation network; its keys backbone.* are used. The third stage has stride 2
-# in place of a dilation, so its features have stride 16. The weights have the same shapes.
+# in place of a dilation, so its features have stride 16. The stride does not change the shapes of
+# the weights.
 teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(

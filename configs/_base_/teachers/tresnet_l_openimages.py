@@ -1,5 +1,5 @@
 # The teacher of the paper: TResNet-L trained on OpenImages. Download
-# Open_ImagesV6_TRresNet_L_448.pth of ASL and convert it:
+# Open_ImagesV6_TRresNet_L_448.pth from ASL's repository and convert it:
 #   python tools/model_converters/asl_tresnet2timm.py IN checkpoints/tresnet_l_openimages.pth
 # If the converted file is elsewhere, set MMSPD_TEACHER to it.
 _base_ = './tresnet_l.py'

@@ -1,5 +1,5 @@
 # Fig. 7: the prior is the most likely class of each pixel in a segmentation map.
-# As in the paper, the network that predicts the map is separate: it learns from the teacher alone.
+# As in the paper, the network that predicts the map is separate: only the teacher trains it.
 _base_ = [
     '../unet_gopro.py',
     '../../_base_/semantic_prior.py',
