@@ -48,7 +48,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--self-ensemble',
         action='store_true',
-        help='average the results of the eight flips and quarter turns; takes eight times as long',
+        help='average the results for the eight flips and rotations of each image; takes eight '
+        'times as long',
     )
     parser.add_argument(
         '--precision',
@@ -61,7 +62,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=at_least_one,
         default=1,
         metavar='N',
-        help='number of tiles to restore together; may be faster on accelerators (default: 1)',
+        help='number of tiles to restore at once; may be faster on accelerators (default: 1)',
     )
     parser.add_argument(
         '--compile',
@@ -77,7 +78,7 @@ def _bytes(text: str) -> int:
     match = re.fullmatch(r'(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?', text, re.IGNORECASE)
     if match is None:
         raise argparse.ArgumentTypeError(
-            f'{text!r} is not a number of bytes; write for example 800M or 4G.'
+            f'{text!r} is not a number of bytes; write, for example, 800M or 4G.'
         )
     return int(float(match[1]) * _UNITS[match[2].upper()])
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Launch several processes; dist_train.sh and dist_test.sh call this script:
-#   dist_launch.sh TOOL COUNT <COUNT files> GPUS [more arguments of TOOL]
+# Launch several processes of a tool. dist_train.sh and dist_test.sh call this script:
+#   dist_launch.sh TOOL COUNT FILE... GPUS [more arguments of TOOL]   (COUNT is the number of FILEs)
 set -euo pipefail
 tools="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 tool="$1"

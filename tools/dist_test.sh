@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Evaluate on several devices of one machine, or of several:
+# Evaluate on several devices of one or more machines:
 #   bash tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
-# See dist_train.sh for several machines and machines without accelerators.
+# dist_train.sh describes several machines and machines without accelerators.
 set -euo pipefail
 exec bash "$(dirname "${BASH_SOURCE[0]}")/dist_launch.sh" test.py 2 "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Create or update the environment .venv in the repository:
 #   bash tools/install.sh
-# All packages come from PyPI or the index in the configuration of pip. The script writes to .venv
-# only. Python 3.11 is preferred. To use another (3.9 to 3.12), set PYTHON=/path/to/python.
+# All packages come from PyPI, or from the index in the configuration of pip. The script writes only
+# to .venv. Python 3.11 is preferred. To use another Python (3.9 to 3.12), set PYTHON to its path.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
@@ -21,7 +21,7 @@ version_of() {
 choose_python() {
     local candidate
     if [[ -n "${PYTHON:-}" ]]; then
-        version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON does not start; set it to a Python 3.9 to 3.12."
+        version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON does not start; set PYTHON to the path of a Python 3.9 to 3.12."
         echo "$PYTHON"
         return
     fi
@@ -65,7 +65,7 @@ make_venv() {
     local free_gb
     free_gb="$(df -Pk "$root" | awk 'NR == 2 {print int($4 / 1048576)}')"
     ((free_gb >= needed_gb)) ||
-        fail "$root has $free_gb GB of free space, but the environment needs $needed_gb GB; delete some files."
+        fail "$root has $free_gb GB of free space, but the environment needs $needed_gb GB; delete other files."
     "$python" -m venv "$venv" || fail "$python could not create $venv; delete this folder and try again."
 }
 
@@ -85,7 +85,7 @@ install_by_ranges() {
     step "MMagic and mmcv-lite" "${pip[@]}" --no-deps mmagic==1.2.0 mmcv-lite==2.1.0
 }
 
-# opencv-python needs libGL, and both builds install into one folder. Keep the headless build only.
+# opencv-python needs libGL, and both builds install into one folder. Keep only the headless build.
 leave_headless_opencv_only() {
     if "$venv/bin/python" -m pip show -q opencv-python 2>/dev/null; then
         "$venv/bin/python" -m pip uninstall -y opencv-python opencv-python-headless
@@ -95,7 +95,7 @@ leave_headless_opencv_only() {
     "$venv/bin/python" -c 'import cv2'
 }
 
-# pip settings of the user must not install packages outside of .venv
+# the user's settings of pip must not install packages outside of .venv
 unset PIP_USER PIP_TARGET PIP_PREFIX PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONNOUSERSITE=1
 
@@ -110,7 +110,7 @@ fi
 
 start=$SECONDS
 echo "Installing into $venv (Python $(version_of "$venv/bin/python"), from PyPI)."
-echo "This takes 2 to 10 minutes, mostly for downloads. If nothing has changed, the next run ends at once."
+echo "This takes 2 to 10 minutes, mostly for downloads. The next run ends at once if nothing has changed."
 : >"$venv/install.log"
 rm -f "$venv/mmspd-installed"
 pip=("$venv/bin/python" -m pip install --no-input --progress-bar off)

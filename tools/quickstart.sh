@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Install the project, train and evaluate a small model, and draw pictures of its results:
 #   bash tools/quickstart.sh
-# It needs Python 3.11 (or 3.9 to 3.12) and PyPI. An interrupted run continues at its last
-# checkpoint; a finished run is not trained again. To train again, delete work_dirs/quickstart.
+# It needs Python 3.9 to 3.12 (preferably 3.11) and access to PyPI. The same command continues an
+# interrupted run from its last checkpoint. Finished training is not repeated. To train again,
+# delete work_dirs/quickstart.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
@@ -17,12 +18,12 @@ say "1/5 Environment (2 to 10 minutes the first time, mostly for downloads)"
 bash tools/install.sh
 python="$root/.venv/bin/python"
 
-# these values override the environment of the user
+# these values override the user's environment
 export QUICKSTART_ROOT=data/quickstart
 export MMSPD_TEACHER=checkpoints/tf_efficientnet_lite0.pth
 export PYTHONWARNINGS=ignore
 
-say "2/5 Data: photos from installed packages, blurred like by a panning camera (seconds)"
+say "2/5 Data: photos from installed packages, with the blur of a panning camera (seconds)"
 "$python" tools/quickstart_data.py "$QUICKSTART_ROOT"
 
 say "3/5 Teacher: EfficientNet-Lite0 with the ImageNet weights of its PyPI package (seconds)"

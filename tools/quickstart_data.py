@@ -1,6 +1,6 @@
 """Make the data set of the quick start: real photos with synthetic panning blur.
 
-The photos are part of installed Python packages. Three photos are used for validation only. To
+The photos are part of installed Python packages. Three of them are used only for validation. To
 train on your own photos, use tools/dataset_converters/synthesize_blur.py.
 """
 
@@ -22,7 +22,7 @@ from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 from mmspd.utils.files import write_text
 
-#: Panning blur only, because a small model can learn it in minutes.
+#: Panning blur, because a small model can learn to remove it in minutes.
 BLUR = BlurSpec(severity=(5.0, 11.0), kind='panning', noise=(0.002, 0.002))
 MARGIN = 8  # pixels around a tile that contribute to its blur
 TILE = {'train': 170, 'test': 200}  # approximate side of a tile in pixels
@@ -62,12 +62,12 @@ BUNDLED = (
 
 
 def bundled_photos() -> Iterator[Photo]:
-    """Yield the photos of the installed packages; gray photos become RGB."""
+    """Yield the photos of the installed packages. Gray photos are converted to RGB."""
     for number, (package, name, scale, origin) in enumerate(BUNDLED):
         spec = importlib.util.find_spec(package)
         path = Path(spec.submodule_search_locations[0] if spec else package, name)
         if not path.is_file():
-            raise UserError(f"The installed {package} has no photo '{name}'; run tools/install.sh.")
+            raise UserError(f"The package {package} has no photo '{name}'; run tools/install.sh.")
         image = _resize(read_rgb(path, convert=True), scale)
         split = 'test' if number < 3 else 'train'
         yield Photo(path.stem, split, f'{package}: {origin}', image)
@@ -97,7 +97,7 @@ def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
         rng: Source of randomness.
 
     Returns:
-        The records of the pairs as lines of JSON.
+        One line of JSON per pair: its record.
     """
     folder = out / photo.split / photo.name
     lines: List[str] = []
@@ -133,7 +133,7 @@ def _readme(photos: List[Photo], counts: dict) -> str:
         'tools/quickstart_data.py: horizontal panning blur of '
         f'{BLUR.severity[0]:g}-{BLUR.severity[1]:g} pixels, averaged in linear light, noise of '
         f'{BLUR.noise[0]:g}. No training pair shows a validation photo. The layout is that of '
-        'GOPRO_Large. The blur of each pair is in records.jsonl.\n\n'
+        'GOPRO_Large. records.jsonl describes the blur of each pair.\n\n'
         f'| photo | split | origin |\n|---|---|---|\n{rows}\n'
     )
 

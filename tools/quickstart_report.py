@@ -32,7 +32,7 @@ def read_pairs(config: Config) -> Dict[str, Tuple[Tensor, Tensor]]:
         config: Config with ``val_dataloader``.
 
     Returns:
-        The blurry and the sharp image of each key, ``(1, 3, H, W)``, RGB in [0, 1].
+        A dict from each key to the blurry and the sharp image, ``(1, 3, H, W)``, RGB in [0, 1].
     """
     dataset = DATASETS.build(dict(config.val_dataloader.dataset, pipeline=[]))
     samples = [dataset.get_data_info(index) for index in range(len(dataset))]
@@ -50,7 +50,7 @@ def write_pictures(views: Dict[str, PriorView], folder: Path) -> List[Path]:
         folder: Output folder.
 
     Returns:
-        The written files; the last one, ``overview.png``, has all rows.
+        The written files. The last file, ``overview.png``, shows all images.
     """
     palette = Palette(list(views.values()))
     rows, files = [], []
@@ -82,7 +82,7 @@ def main(argv: List[str]) -> None:
 
     before, after = np.transpose([view.psnr() for view in views.values()])
     gains = after - before
-    # use the same feature norms for both models
+    # use the feature norms of the trained model for both distances
     untrained.prior_loss.norms = trained.prior_loss.norms
     distances = [
         np.mean([model.prior_distance(*pair).item() for pair in pairs.values()])

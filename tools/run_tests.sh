@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install or update the environment (see install.sh) and run the test suite:
 #   bash tools/run_tests.sh [arguments of pytest, with paths relative to the repository]
-# Up to four test files run in parallel, one per core. With -n 0, they run one after the other. The
-# exit code is the exit code of pytest.
+# Up to four test files run in parallel, one per core. With -n 0, the test files run one after the
+# other. The exit code is the exit code of pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/install.sh

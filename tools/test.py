@@ -21,7 +21,7 @@ from mmspd.utils.launch import (
 from mmspd.utils.precision import PRECISIONS
 
 BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
-#: Keys of a config that the file of a data set replaces.
+#: Keys of a config that ``--test-on`` replaces.
 REPLACED = ('test_dataloader', 'test_evaluator', 'protocol')
 MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile', 'tile')
 
@@ -29,8 +29,9 @@ MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile', 'tile
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Evaluate a checkpoint. The result is written to WORK_DIR/results. It has the '
-        'values of every image and their provenance. tools/analysis/compare.py compares results.',
+        description='Evaluate a checkpoint. The result is written to WORK_DIR/results. It contains '
+        'the values of every image and their provenance. To compare results, use '
+        'tools/analysis/compare.py.',
     )
     add_common_arguments(parser)
     parser.add_argument(
@@ -40,7 +41,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--out',
         metavar='FOLDER',
         help='write the result to FOLDER and the restored images to FOLDER/images; with several '
-        'data sets, each has its own folder in FOLDER',
+        'data sets, each data set has a folder in FOLDER',
     )
     parser.add_argument(
         '--test-on',
@@ -55,17 +56,19 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs='+',
         metavar='NAME',
         help='metrics to measure: names of files in configs/_base_/protocols (gopro, '
-        'realblur-aligned, lpips, no-reference), or paths of such files; several are combined',
+        'realblur-aligned, lpips, no-reference), or paths of such files; all named files are '
+        'combined',
     )
     parser.add_argument(
         '--self-ensemble',
         action='store_true',
-        help='average over the eight flips and rotations of each image; takes eight times as long',
+        help='average the results for the eight flips and rotations of each image; takes eight '
+        'times as long',
     )
     parser.add_argument(
         '--precision',
         choices=list(PRECISIONS),
-        help='compute dtype of the network; recorded in the result',
+        help='number format of the computation; the result records it',
     )
     parser.add_argument(
         '--channels-last',
@@ -82,8 +85,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--tile',
         type=tile_argument,
         metavar='PIXELS',
-        help='side of the tiles, or auto, for images that exceed the memory; recorded in the '
-        'result; published results are not tiled',
+        help='side of the tiles, or auto, for images that do not fit in the memory; the result '
+        'records it; published results are not tiled',
     )
     return parser.parse_args(argv)
 
@@ -106,7 +109,7 @@ def find_base(kind: str, name: str) -> Path:
     path = BASES / kind / f'{name.replace("-", "_")}.py'
     if not path.is_file():
         known = ', '.join(sorted(file.stem for file in path.parent.glob('*.py')))
-        raise UserError(f'There is no {name!r} among the {kind} ({known}); use one of these.')
+        raise UserError(f'There is no {name!r} among the {kind}; choose from {known}.')
     return path
 
 
@@ -115,7 +118,7 @@ def use_dataset(config: Config, name: str) -> None:
 
     Args:
         config: The config of the model.
-        name: Name or path of the file of a data set.
+        name: Name or path of a data set file.
 
     Raises:
         UserError: The file does not exist or lacks a key.
@@ -131,11 +134,11 @@ def use_dataset(config: Config, name: str) -> None:
 
 
 def use_protocols(config: Config, names: List[str]) -> None:
-    """Replace the metrics of a config by the metrics of protocols, in place.
+    """Replace the metrics of a config with the metrics of protocols, in place.
 
     Args:
         config: The config.
-        names: Names or paths of the files of protocols.
+        names: Names or paths of protocol files.
 
     Raises:
         UserError: A file does not exist or has no metrics.
@@ -147,14 +150,14 @@ def use_protocols(config: Config, names: List[str]) -> None:
         protocol = read_config(str(path), {})
         if variable not in protocol:
             raise UserError(f'{path} is not a protocol; define {variable} = [...] in it.')
-        # a metric of several protocols is measured once
+        # if several protocols have a metric, it is measured once
         metrics += [metric for metric in protocol[variable] if metric not in metrics]
     config.protocol = '+'.join(path.stem.replace('_', '-') for path in paths)
     config.test_evaluator = dict(type='mmengine.Evaluator', metrics=metrics)
 
 
 def use_model_options(config: Config, args: argparse.Namespace) -> None:
-    """Pass the options of the command line for restoration to the model of a config, in place.
+    """Set the restoration options of the command line in ``config.model``, in place.
 
     Args:
         config: The config.
@@ -169,7 +172,7 @@ def use_model_options(config: Config, args: argparse.Namespace) -> None:
     if config.model.type.rpartition('.')[2] != 'SemanticPriorDeblurrer':
         option = next(iter(chosen)).replace('_', '-')
         raise UserError(
-            f'--{option} needs mmspd.SemanticPriorDeblurrer, but the model of the config is '
+            f'--{option} needs mmspd.SemanticPriorDeblurrer, but model.type is '
             f'{config.model.type}; set model.type to mmspd.SemanticPriorDeblurrer.'
         )
     if chosen.pop('channels_last', False):
@@ -194,7 +197,7 @@ def check_checkpoint(path: str) -> None:
         )
     if Path(path).is_dir():
         raise UserError(
-            f'The checkpoint {path} is a folder; name a file in it, or join the six files of DMPHN '
+            f'The checkpoint {path} is a folder; give a file in it, or join the six files of DMPHN '
             f'with {convert} {path} OUT.pth.'
         )
     check_file(path, 'checkpoint')
@@ -205,7 +208,7 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
 
     Args:
         args: The command line.
-        dataset: Name or path of the file of a data set, or None for the data of the config.
+        dataset: Name or path of a data set file, or None for the data of the config.
 
     Returns:
         The config.
@@ -240,7 +243,7 @@ def main(argv: List[str]) -> None:
         argv: The command-line arguments.
 
     Raises:
-        UserError: An argument, the config or the data are invalid.
+        UserError: An argument, the config or the data is invalid.
     """
     args = parse_args(argv)
     check_checkpoint(args.checkpoint)

@@ -27,7 +27,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate with the batch size, by auto_scale_lr of the config',
+        help="scale the learning rate with the batch size, relative to the config's "
+        'auto_scale_lr.base_batch_size',
     )
     return parser.parse_args(argv)
 
@@ -37,11 +38,12 @@ def prepare_resume(config: Config, checkpoint: str) -> None:
 
     Args:
         config: The config of the run.
-        checkpoint: The file to resume from. ``'auto'`` means the newest checkpoint; a run without
-            a checkpoint starts from the ``load_from`` of the config.
+        checkpoint: The file to resume from. ``'auto'`` means the newest checkpoint. If there is no
+            checkpoint, the run starts from the ``load_from`` of the config.
 
     Raises:
-        UserError: The config has ``load_from`` and another checkpoint hook than this project's.
+        UserError: ``checkpoint`` is ``'auto'``, and the config has ``load_from`` and a checkpoint
+            hook other than ``mmspd.CheckpointHook``.
     """
     config.resume = True
     start, config.load_from = config.get('load_from'), checkpoint
@@ -53,13 +55,14 @@ def prepare_resume(config: Config, checkpoint: str) -> None:
         if hook.type != 'mmspd.CheckpointHook':
             raise UserError(
                 f'--resume with load_from needs mmspd.CheckpointHook, not {hook.type}; name a '
-                'checkpoint after --resume, or change default_hooks.checkpoint.type.'
+                'checkpoint after --resume, or set default_hooks.checkpoint.type to '
+                'mmspd.CheckpointHook.'
             )
         hook.start_from = start
 
 
 def warn_of_batch(config: Config) -> None:
-    """Log a warning if the batch size does not fit the learning rate.
+    """Log a warning if the learning rate is meant for another batch size.
 
     Args:
         config: The config of the run.
@@ -82,7 +85,7 @@ def warn_of_batch(config: Config) -> None:
     elif accumulated > 1:
         fixes.append('a smaller optim_wrapper.accumulative_counts')
     print_log(
-        f'A step has {batch} images, but the learning rate is for {meant}; use '
+        f'A step has {batch} images, but the learning rate is meant for {meant}; use '
         f'{" or ".join(fixes)}.',
         'current',
         logging.WARNING,
@@ -114,7 +117,8 @@ def main(argv: List[str]) -> None:
         if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
             raise UserError(
                 f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}; '
-                'set it to the batch size for which the learning rate was chosen.'
+                'set base_batch_size to the total batch size for which the learning rate was '
+                'chosen.'
             )
         config.auto_scale_lr.enable = True
     # imported here, so that --help is fast

@@ -47,7 +47,7 @@ def main(argv: List[str]) -> None:
         argv: Command-line arguments.
 
     Raises:
-        UserError: A package is missing, or the address is not available.
+        UserError: A package is missing, or the network address is not available.
     """
     args = parse_args(argv)
     try:
@@ -55,9 +55,9 @@ def main(argv: List[str]) -> None:
         import uvicorn
     except ModuleNotFoundError as error:
         raise UserError(
-            f'The page needs the package {error.name}; run pip install starlette uvicorn.'
+            f'The web page needs the package {error.name}; run pip install starlette uvicorn.'
         ) from error
-    try:  # check the address first, because the model takes long to load
+    try:  # check the address first, because loading the model takes long
         address = socket.create_server((args.host, args.port))
     except (OSError, OverflowError) as error:
         raise UserError(
@@ -73,12 +73,12 @@ def main(argv: List[str]) -> None:
         # log_config=None, because uvicorn's logging setup would close the log files of this process
         config = uvicorn.Config(app, log_level='warning', log_config=None)
         server = uvicorn.Server(config)
-        # in another thread, uvicorn does not handle Ctrl-C, so this function can
+        # in another thread, uvicorn does not handle Ctrl-C, so this function can handle it
         serving = threading.Thread(target=server.run, kwargs=dict(sockets=[address]), daemon=True)
         serving.start()
         host, port = address.getsockname()
         print(f'Open http://{host}:{port} in a browser. Press Ctrl-C to stop.', flush=True)
-        # exit at once: a normal exit would wait for the current photo, and no file is being written
+        # exit at once, because a normal exit would wait for the current photo; no file is written
         signal.signal(signal.SIGINT, lambda *_: os._exit(0))
         serving.join()
 

@@ -28,7 +28,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         epilog='The configs of this project read the folder in STUDY_ROOT, by default data/study. '
-        'The command does not modify the photos. It is safe to re-run; existing files are kept.',
+        'The command does not modify the photos. If you repeat it, existing files are kept.',
     )
     parser.add_argument('out', type=Path, help='output folder')
     parser.add_argument(
@@ -37,7 +37,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument('--val', type=Path, required=True, help='folder of photos to validate on')
     for option, text in (
         ('--test', 'folders of photos to test on'),
-        ('--pairs', 'folders of real pairs to test on; they are packed without any change'),
+        ('--pairs', 'folders of real pairs to test on; the pairs are packed without a change'),
     ):
         parser.add_argument(
             option, nargs='+', type=_named, default=[], metavar='NAME=FOLDER', help=text
@@ -53,7 +53,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=float,
         nargs=2,
         metavar=('MIN', 'MAX'),
-        help='range of the blur in pixels, in place of the three severities',
+        help='range of the blur in pixels; replaces the three severities',
     )
     parser.add_argument(
         '--kind',
@@ -70,13 +70,13 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs=2,
         default=(0.0, 0.01),
         metavar=('MIN', 'MAX'),
-        help='range of the standard deviation of the noise; white is 1 (default: 0 0.01)',
+        help='range of the standard deviation of the noise, if white is 1 (default: 0 0.01)',
     )
     parser.add_argument(
         '--per-image',
         type=int,
         default=3,
-        help='pairs per photo; the severities take turns (default: 3)',
+        help='pairs per photo, with the three severities in turn (default: 3)',
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the blur (default: 0)')
     parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
@@ -94,11 +94,11 @@ def _named(text: str) -> Tuple[str, Path]:
 
 
 def reduce_photos(folders: List[Path], out: Path, scale: float) -> None:
-    """Write resized copies of photos and turn portrait photos, so that they fit in one batch."""
+    """Write resized copies of photos, with portrait photos rotated so that all fit in one batch."""
     sources = [(folder, images_by_stem(folder) if folder.is_dir() else {}) for folder in folders]
     for folder, photos in sources:
         if not photos:
-            raise UserError(f"There is no photo in '{folder}'; correct the path.")
+            raise UserError(f"There is no photo in '{folder}'; give a folder of photos.")
     claim_folder(out, json.dumps({'sources': [sorted(p) for _, p in sources], 'scale': scale}))
     for folder, photos in sources:
         for stem, path in photos.items():
@@ -136,7 +136,7 @@ def pack(dataset: Dict[str, Any], folder: Path, workers: int) -> None:
 
 
 def main(argv: List[str]) -> None:
-    """Make the data and print its folders."""
+    """Make the data and print the folders."""
     args = parse_args(argv)
     if not 0 < args.scale <= 1:
         raise UserError(f'--scale is {args.scale}; choose a number above 0 and up to 1.')
@@ -145,7 +145,9 @@ def main(argv: List[str]) -> None:
     names = [name for name, _ in synthesized + args.pairs]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UserError(f"Two sets have the name '{twice[0]}'; give each set another name.")
+        raise UserError(
+            f"Two data sets have the name '{twice[0]}'; give each data set a different name."
+        )
     for number, (name, folders) in enumerate(synthesized):
         root = make_pairs(args, name, folders, args.seed + number)
         (split,) = recognize(root)
@@ -154,7 +156,9 @@ def main(argv: List[str]) -> None:
         splits = recognize(folder)
         if len(splits) > 1:
             held = ', '.join(part.split or '.' for part in splits)
-            raise UserError(f"'{folder}' holds several sets ({held}); give the folder of one set.")
+            raise UserError(
+                f"'{folder}' holds several sets ({held}); give the folder of one of them."
+            )
         pack(splits[0].dataset, args.out / 'packs' / name, args.workers)
 
 

@@ -22,11 +22,11 @@ def main(argv: List[str]) -> None:
     """Measure the priors and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog="R2 is the explained share of the variance of the teacher's features of the sharp "
-        'images. 1 is a perfect fit; 0 is as good as the mean of every channel. The R2 in brackets '
-        "is that of the teacher's own features of the blurry image. R2 is not computed for a "
-        'teacher of random weights. The size is the standard deviation of M_pri. Levels go from '
-        'fine to coarse; seams are in the order of the decoder.',
+        epilog="R2 is the share of the variance of the teacher's features of the sharp images that "
+        'the prior explains. 1 is a perfect fit; 0 is as good as the mean of every channel. The R2 '
+        "in brackets is for the teacher's own features of the blurry image. R2 is not computed for "
+        'a teacher with random weights. The size is the standard deviation of M_pri. Levels are in '
+        'the order from fine to coarse, and seams are in the order of the decoder.',
     )
     parser.add_argument('study', help='file of the study, such as configs/main.py of this project')
     parser.add_argument('results', type=Path, help='output folder of projects/prior_study/run.py')

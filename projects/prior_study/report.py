@@ -24,7 +24,7 @@ def main(argv: List[str]) -> None:
         nargs='+',
         default=['net0'],
         metavar='VARIANT',
-        help='variants to compare with (default: net0)',
+        help='variants with which all variants are compared (default: net0)',
     )
     parser.add_argument(
         '--only',

@@ -39,9 +39,11 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--only', nargs='+', metavar='VARIANT', help='run only these variants (default: all)'
     )
     parser.add_argument(
-        '--seeds', nargs='+', type=int, help="run these seeds (default: the study's seeds)"
+        '--seeds', nargs='+', type=int, help="run only these seeds (default: the study's seeds)"
     )
-    parser.add_argument('--jobs', type=at_least_one, default=2, help='runs at a time (default: 2)')
+    parser.add_argument(
+        '--jobs', type=at_least_one, default=2, help='number of runs at a time (default: 2)'
+    )
     parser.add_argument(
         '--threads', type=at_least_one, default=1, help='CPU threads per run (default: 1)'
     )
@@ -50,12 +52,13 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument(
-        '--minutes', type=float, help='stop after an epoch, before this many minutes are over'
+        '--minutes',
+        type=float,
+        help='time limit in minutes; a run stops after an epoch if the next epoch would exceed the '
+        'limit',
     )
-    limit.add_argument(
-        '--until', type=_clock, metavar='HH:MM', help='stop after an epoch, before this time'
-    )
-    parser.add_argument('--list', action='store_true', help='print the status of the runs')
+    limit.add_argument('--until', type=_clock, metavar='HH:MM', help='time limit as a time of day')
+    parser.add_argument('--list', action='store_true', help='print the status of the runs and exit')
     parser.add_argument('--row', nargs=2, help=argparse.SUPPRESS)  # one run, in this process
     parser.add_argument('--deadline', type=float, default=_FOREVER, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -108,7 +111,7 @@ def run_all(study: Study, rows: List[Row], args: argparse.Namespace) -> Dict[Row
     """Run the rows until the deadline.
 
     Returns:
-        For each run that ended, whether it succeeded.
+        A dict from each run that ended to whether it succeeded.
     """
     waiting, ended = list(rows), {}
     running: List[Tuple[Row, subprocess.Popen]] = []
@@ -135,7 +138,7 @@ def run_all(study: Study, rows: List[Row], args: argparse.Namespace) -> Dict[Row
 
 
 def _next(study: Study, waiting: List[Row], results: Path) -> Optional[Row]:
-    """Return the first run that needs no other run, or whose needed run is done."""
+    """Return the first waiting run that needs no other run, or whose needed run is done."""
     for row in waiting:
         needs = study.variant(row.variant).needs
         if not needs or _is_done(Row(needs, row.seed), results):

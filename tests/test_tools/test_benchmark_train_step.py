@@ -61,5 +61,5 @@ def test_a_variant_with_other_losses_is_not_timed():
 
 
 def test_mistakes_end_in_a_sentence(write_config):
-    with pytest.raises(UserError, match=r'tiny\.py has the model mmagic\.BaseEditModel'):
+    with pytest.raises(UserError, match=r'tiny\.py has model\.type=mmagic\.BaseEditModel'):
         tool.main([write_config("model['type'] = 'mmagic.BaseEditModel'\n"), *TINY])

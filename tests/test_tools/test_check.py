@@ -30,7 +30,7 @@ def test_command_line(tmp_path, capsys):
     assert saved['exit_code'] == 3
     assert saved['findings'][0]['check'] == 'unreadable'
     assert saved['findings'][0]['names'][0].startswith('train/blur/003.png: ')
-    with pytest.raises(UserError, match='lies in the folder of the data set'):
+    with pytest.raises(UserError, match='is in the folder of the data set'):
         main([*arguments, '--json', str(root / 'report.json')])
     assert main([*arguments, '--quick']) == 0
     assert state_of(root) == before

@@ -115,10 +115,13 @@ def test_one_result_is_printed_in_the_papers_table(call_tool, folders):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['plain'], 'There is only one result; add a second one'),
+        (['plain'], 'There is only one result; add a second result'),
         (['plain', 'nothing'], "Cannot read the result '.*nothing'"),
         (['plain', 'guided', '--names', 'a', 'a'], "--names needs 2 different names, not 'a' 'a'"),
-        (['plain', 'guided', '--metric', 'SSIM'], "--metric 'SSIM' is not in all .*; use one of P"),
+        (
+            ['plain', 'guided', '--metric', 'SSIM'],
+            "--metric 'SSIM' is not in all .*; choose from P",
+        ),
         (['plain', 'guided', '--paper-table', '7'], 'no table 7 of results; use 1, 2, 3 or 4'),
     ],
 )

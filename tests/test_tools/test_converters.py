@@ -173,7 +173,7 @@ def test_asl_files_that_are_refused(tmp_path, refusal):
         return refusal('asl_tresnet2timm', asl_file(path, changed), out)
 
     lacking = {k: v for k, v in state.items() if k != 'body.layer4.2.conv3.1.bias'}
-    assert 'does not fit tresnet_m: 1 missing (body.layer4.2.conv3.bn.bias)' in error_of(lacking)
+    assert 'do not fit tresnet_m (1 missing (body.layer4.2.conv3.bn.bias))' in error_of(lacking)
     assert "'fc.weight' is not a tensor of a TResNet" in error_of({'fc.weight': torch.ones(1)})
     converted = asl_tresnet_to_timm(state).state
     assert "already have timm's layout; set MMSPD_TEACHER to this file" in error_of(converted)

@@ -54,7 +54,10 @@ def test_a_second_run_skips_finished_files(setup, tmp_path, capsys):
         ('--tile=big', "'big' is not a tile size; use a number of pixels or auto."),
         ('--tile=-1', "'-1' is not a tile size; use a number of pixels or auto."),
         ('--batch=0', '0 is too small; use 1 or more.'),
-        ('--memory-budget=much', "'much' is not a number of bytes; write for example 800M or 4G."),
+        (
+            '--memory-budget=much',
+            "'much' is not a number of bytes; write, for example, 800M or 4G.",
+        ),
     ],
 )
 def test_wrong_options(capsys, option, message):

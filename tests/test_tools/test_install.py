@@ -53,7 +53,7 @@ def install(checkout, tmp_path, **environment):
 @pytest.mark.parametrize(
     ('script', 'sentence'),
     [
-        (None, 'error: PYTHON={} does not start; set it to a Python 3.9 to 3.12.'),
+        (None, 'error: PYTHON={} does not start; set PYTHON to the path of a Python 3.9 to 3.12.'),
         ('echo 3.8', 'error: {} is Python 3.8, but mmspd needs 3.9 to 3.12; set PYTHON='),
         (
             'case "$2" in *ensurepip*) exit 1;; *) echo 3.11;; esac',

@@ -72,7 +72,7 @@ def test_a_config_names_the_pairs_and_workers_keep_the_records(root, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['{root}', '--split', 'val'], r"holds 0 data sets of the split 'val' \(its splits are"),
+        (['{root}', '--split', 'val'], r"holds 0 data sets of the split 'val' \(existing splits: "),
         (['{root}/train/mild/blur'], 'has an unknown layout'),
         (['{root}/absent.py'], 'does not exist'),
         (['{root}/../config.py', '--split', 'test'], 'has no test_dataloader; set --split'),

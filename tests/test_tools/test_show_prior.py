@@ -113,7 +113,7 @@ def test_photos_that_do_not_fit(save, photos, tmp_path):
     with pytest.raises(UserError, match=r"text.png' is damaged or not an image"):
         main([*model, str(tmp_path / 'text.png')])
     cv2.imwrite(str(tmp_path / 'small.png'), np.zeros((8, 9, 3), np.uint8))
-    with pytest.raises(UserError, match=r"small.png' has 9x8 pixels but '.*00.png' has 32x32"):
+    with pytest.raises(UserError, match=r"small.png' has 9x8 pixels, but '.*00.png' has 32x32"):
         main([*model, photos[0], '--sharp', str(tmp_path / 'small.png')])
 
 

@@ -132,10 +132,13 @@ def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, t
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['--protocol', 'gopor'], r"There is no 'gopor' among the protocols \(gopro, lpips, "),
+        (
+            ['--protocol', 'gopor'],
+            r"There is no 'gopor' among the protocols; choose from gopro, lpips, ",
+        ),
         (['--protocol', 'none.py'], 'The protocols file none.py does not exist'),
         (['--protocol', 'my-own.py'], r'my-own.py is not .*; define my_own_metrics = \[...\]'),
-        (['--test-on', 'hidden'], r"There is no 'hidden' among the datasets \("),
+        (['--test-on', 'hidden'], r"There is no 'hidden' among the datasets; choose from "),
         (['--test-on', 'my-own.py'], 'my-own.py has no test_dataloader; inherit it'),
         (['--test-on', 'gopro', 'a/gopro.py'], '--test-on names gopro twice'),
     ],

@@ -131,7 +131,9 @@ def test_a_batch_size_that_does_not_fit_the_learning_rate(
     )
     code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'work')
     assert code == 0, output
-    message = 'A step has 2 images, but the learning rate is for 8; use --auto-scale-lr or a larger'
+    message = (
+        'A step has 2 images, but the learning rate is meant for 8; use --auto-scale-lr or a larger'
+    )
     assert (message in output) == reported
 
 

@@ -1,4 +1,4 @@
-"""Compare results of tools/test.py with the first one, image by image.
+"""Compare results of tools/test.py with the first result, image by image.
 
 python tools/analysis/compare.py PLAIN GUIDED --names plain guided --out work_dirs/plain_or_guided
 """
@@ -32,11 +32,12 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        'results', nargs='+', type=Path, help='files result.json of tools/test.py, or their folders'
+        'results', nargs='+', type=Path, help='result.json files of tools/test.py, or their folders'
     )
     parser.add_argument('--names', nargs='+', help='labels of the results (default: the recipes)')
     parser.add_argument(
-        '--metric', help='metric for severities and images (default: the first common metric)'
+        '--metric',
+        help='metric for the tables by severity and by image (default: the first common metric)',
     )
     parser.add_argument(
         '--paper-table',
@@ -48,8 +49,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--out',
         type=Path,
         metavar='FOLDER',
-        help='folder for comparison.md, comparison.json, severity.png and pictures of the best and '
-        'worst images; the pictures need results of tools/test.py --out',
+        help='folder for comparison.md, comparison.json, severity.png, and pictures of the best '
+        'and worst images; for pictures, run tools/test.py with --out',
     )
     return parser.parse_args(argv)
 
@@ -62,7 +63,7 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
         names: Labels of the results. With None, the labels are the recipes.
 
     Returns:
-        The results by label.
+        A dict from each label to its result.
 
     Raises:
         UserError: A result cannot be loaded, or the labels are not unique.
@@ -81,10 +82,10 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
 
 
 def choose_metric(name: Optional[str], results: Dict[str, Result]) -> str:
-    """Choose the metric for severities and images.
+    """Choose the metric for the tables by severity and by image.
 
     Args:
-        name: Name of the metric. With None, the first metric of all results is used.
+        name: Name of the metric. With None, the first metric that all results have is used.
         results: The results by label.
 
     Returns:
@@ -96,7 +97,7 @@ def choose_metric(name: Optional[str], results: Dict[str, Result]) -> str:
     metrics = compared_metrics(results)
     if name is not None and name not in metrics:
         raise UserError(
-            f"--metric '{name}' is not in all results; use one of {', '.join(metrics)}."
+            f"--metric '{name}' is not in all results; choose from {', '.join(metrics)}."
         )
     return name or metrics[0]
 
@@ -111,7 +112,7 @@ def write_comparison(
         text: The comparison as Markdown.
         results: The results by label.
         comparisons: The comparisons with the first result.
-        metric: Metric for severities and images.
+        metric: Metric for the tables by severity and by image.
 
     Raises:
         UserError: A file cannot be written.
@@ -132,7 +133,8 @@ def plot_severities(out: Path, results: Dict[str, Result], metric: str) -> None:
     Args:
         out: Folder for the plot.
         results: The results by label.
-        metric: The metric. If it was not measured on the inputs, it is plotted instead of its gain.
+        metric: The metric. If it was not measured on the inputs, its value is plotted instead of
+            its gain.
 
     Raises:
         UserError: The plot cannot be written.
@@ -152,19 +154,22 @@ def find_pictures(paths: List[Path], results: Dict[str, Result]) -> Dict[str, Pa
         results: The results by label.
 
     Returns:
-        A folder for each label, or an empty dict if one is missing.
+        A dict from each label to its folder, or an empty dict if a folder is missing.
     """
     folders = {}
     for path, (label, result) in zip(paths, results.items()):
         name = result.provenance['pictures']
         if name is None:
-            print(f'Pictures are skipped because {label} has no images; test it with --out FOLDER.')
+            print(
+                f'Pictures are skipped because {label} has no images; repeat its test with --out '
+                'FOLDER.'
+            )
             return {}
         folders[label] = (path if path.is_dir() else path.parent) / name
         if not folders[label].is_dir():
             print(
                 f"Pictures are skipped because '{folders[label]}' with the images of {label} is "
-                'missing; test it again with --out FOLDER.'
+                'missing; repeat its test with --out FOLDER.'
             )
             return {}
     return folders
@@ -177,13 +182,13 @@ def write_pictures(
     comparison: Comparison,
     metric: str,
 ) -> None:
-    """Draw the images with the largest gain and the largest loss over the first result.
+    """Draw the images with the largest gains and the largest losses relative to the first result.
 
     Args:
         out: Folder for the pictures.
         folders: Folders of the restored images by label.
         results: The results by label.
-        comparison: Comparison of a result with the first one.
+        comparison: Comparison of a result with the first result.
         metric: Metric for the captions.
 
     Raises:
@@ -209,15 +214,15 @@ def picture_of(
     winner: str,
     metric: str,
 ) -> np.ndarray:
-    """Draw an image, and the crop with the largest gain for each result.
+    """Draw an image and, for each result, the crop with the largest gain.
 
     Args:
         key: Key of the image.
         folders: Folders of the restored images by label.
-        results: The results by label. Each has a column between the blurry and the sharp image.
+        results: The results by label. Their columns are between the blurry and the sharp image.
         loser: Label of the worse result.
         winner: Label of the better result.
-        metric: Metric for the captions, which have the value of the whole image.
+        metric: Metric for the captions. A caption has the value for the whole image.
 
     Returns:
         RGB, uint8, shape (H, W, 3).
@@ -232,7 +237,7 @@ def picture_of(
         values = next(image for image in result.images if image['key'] == key)
         restored[label] = read_rgb(folders[label] / f'{key}.png')
         columns.append((caption(label, values.get(metric)), restored[label]))
-    # the data set may have been moved; then only the restored images are drawn
+    # if the data set has been moved, only the restored images are drawn
     pair = {
         name: read_rgb(values[name], convert=True)
         for name in ('blurry', 'sharp')
@@ -288,7 +293,7 @@ def main(argv: List[str]) -> None:
     if len(results) == 1:
         if not table or args.out is not None:
             raise UserError(
-                'There is only one result; add a second one, or use --paper-table without --out.'
+                'There is only one result; add a second result, or use --paper-table without --out.'
             )
         print(table)
         return

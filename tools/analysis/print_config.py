@@ -11,7 +11,7 @@ from mmspd.utils.launch import add_cfg_options, read_config
 
 
 def main(argv: List[str]) -> None:
-    """Print the whole config; also save it if ``--save`` is given.
+    """Print the merged config and, with ``--save``, save it.
 
     Args:
         argv: Command-line arguments.
@@ -20,7 +20,9 @@ def main(argv: List[str]) -> None:
     parser.add_argument('config', help='config file')
     add_cfg_options(parser)
     parser.add_argument(
-        '--save', metavar='FILE', help='also write the config to this .py, .json or .yml file'
+        '--save',
+        metavar='FILE',
+        help='also write the merged config to this .py, .json or .yml file',
     )
     args = parser.parse_args(argv)
     config = read_config(args.config, args.cfg_options or {})

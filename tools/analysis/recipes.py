@@ -1,6 +1,6 @@
 """Generate the table of recipes in configs/spd/README.md and configs/spd/metafile.yml.
 
-python tools/analysis/recipes.py            # run this after a change of a config
+python tools/analysis/recipes.py            # run this after you change a config
 python tools/analysis/recipes.py --check    # only check that the files are up to date
 """
 
@@ -47,8 +47,8 @@ def describe(path: Path) -> str:
         path: The config file.
 
     Returns:
-        The first sentence of the comment at the top of the file; without a comment, the names of
-        the base configs.
+        The first sentence of the comment at the top of the file. If there is no comment, the names
+        of the base configs.
     """
     text = path.read_text()
     # the pattern ends at indented comment lines, which contain commands
@@ -80,7 +80,7 @@ def generate() -> Dict[Path, str]:
     """Generate the content of the README and of the metafile.
 
     Returns:
-        Texts by path.
+        A dict from the path of each file to its text.
 
     Raises:
         UserError: The README has no markers for the table.
@@ -122,7 +122,7 @@ def generate() -> Dict[Path, str]:
     head, _, rest = readme.read_text().partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not end:
-        raise UserError(f'{readme} has no lines {BEGIN.strip()} and {END.strip()}; add them.')
+        raise UserError(f'{readme} has no lines {BEGIN.strip()} and {END.strip()}; add both lines.')
     metafile = yaml.safe_dump(dict(Collections=[COLLECTION], Models=models), sort_keys=False)
     return {readme: head + BEGIN + table + END + tail, RECIPES / 'metafile.yml': metafile}
 

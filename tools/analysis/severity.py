@@ -1,4 +1,4 @@
-"""Measure the blur severity of the pairs of a data set and save it as records for training.
+"""Measure the blur severity of each pair of a data set and save it as a record for training.
 
 python tools/analysis/severity.py data/GOPRO_Large --split train --out data/gopro_severity.jsonl
 """
@@ -28,17 +28,21 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        epilog="To use the records, set records='FILE' in the dataset of a config and its sampler "
-        'to mmspd.SeveritySampler. The images are not changed.',
+        epilog="To use the records, set records='FILE' in the dataset of a config, and set the "
+        "sampler of the dataset's loader to mmspd.SeveritySampler. The images are not modified.",
     )
     parser.add_argument(
-        'data', help='folder of an unpacked data set (for GoPro: blur, not blur_gamma), or a config'
+        'data',
+        help='folder of an unpacked data set, or a config; in GoPro, blur is measured, not '
+        'blur_gamma',
     )
-    parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='file *.jsonl')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='FILE', help='file to write, *.jsonl'
+    )
     parser.add_argument(
         '--split',
         default='train',
-        help='split of the folder or loader of the config (default: train)',
+        help='split of the folder, or loader of the config (default: train)',
     )
     parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
     return parser.parse_args(argv)
@@ -76,9 +80,9 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
     if len(chosen) != 1:
         names = ', '.join(sorted({repr(part.split) for part in parts}))
         raise UserError(
-            f"'{data}' holds {len(chosen)} data sets of the split '{split}' (its splits are "
+            f"'{data}' holds {len(chosen)} data sets of the split '{split}' (existing splits: "
             f'{names}); '
-            + ('use a config that reads one of them.' if chosen else 'choose another --split.')
+            + ('give a config that reads one of them.' if chosen else 'choose another --split.')
         )
     return chosen[0]
 
@@ -87,7 +91,7 @@ def measure(info: Dict[str, Any]) -> Dict[str, Any]:
     """Measure the blur of a pair.
 
     Args:
-        info: Description of the pair, from a data set.
+        info: Description of the pair from ``get_data_info`` of the data set.
 
     Returns:
         ``key``, ``severity``, ``extent`` in pixels and ``psnr`` of the blurry image in dB. Severity

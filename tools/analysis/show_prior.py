@@ -48,13 +48,14 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config of a guided model')
     parser.add_argument('weights', help='checkpoint of the model')
-    parser.add_argument('photos', nargs='+', metavar='PHOTO', help='blurry photo')
+    parser.add_argument('photos', nargs='+', metavar='PHOTO', help='blurry photos')
     parser.add_argument(
         '--sharp',
         nargs='+',
         default=[],
         metavar='PHOTO',
-        help='sharp photos in the same order; with them, the prior is compared with the teacher',
+        help='sharp photos in the order of the blurry photos; with sharp photos, the prior is '
+        'compared with the teacher',
     )
     parser.add_argument(
         '--out', type=Path, required=True, metavar='DIR', help='folder for the results'
@@ -71,8 +72,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=int,
         default=1024,
         metavar='N',
-        help='reduce larger photos to N pixels on the longer side, which also reduces their blur; '
-        '0 for no reduction (default: 1024)',
+        help='reduce larger photos, and so also their blur, to N pixels on the longer side; 0 for '
+        'no reduction (default: 1024)',
     )
     parser.add_argument(
         '--maps', action='store_true', help='also write each map to a separate file'
@@ -94,16 +95,18 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
         The photos, cropped and reduced.
 
     Raises:
-        UserError: A photo cannot be read, its sharp photo has another size, or it does not contain
-            the crop.
+        UserError: A photo cannot be read, is smaller than the crop, or has a sharp photo of another
+            size.
     """
     if args.sharp and len(args.sharp) != len(args.photos):
         raise UserError(
             f'--sharp has {len(args.sharp)} photos, but PHOTO has {len(args.photos)}; give one '
-            'sharp photo for each blurry one, in the same order.'
+            'sharp photo for each blurry photo, in the same order.'
         )
     if args.max_side < 0:
-        raise UserError(f'--max-side is {args.max_side}; use a number of pixels, or 0.')
+        raise UserError(
+            f'--max-side is {args.max_side}; use a number of pixels, or 0 for no reduction.'
+        )
     stems = [Path(path).stem for path in args.photos]
     photos = []
     for index, path in enumerate(args.photos):
@@ -111,7 +114,7 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
         sizes = [f'{each.shape[1]}x{each.shape[0]}' for each in pixels]
         if len(set(sizes)) > 1:
             raise UserError(
-                f"'{args.sharp[index]}' has {sizes[1]} pixels but '{path}' has {sizes[0]}; give "
+                f"'{args.sharp[index]}' has {sizes[1]} pixels, but '{path}' has {sizes[0]}; give "
                 'the sharp photo of the same pair.'
             )
         selected = [select(each, args.crop, args.max_side, path) for each in pixels]
@@ -145,7 +148,7 @@ def select(
         if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
             raise UserError(
                 f"--crop {x} {y} {w} {h} is not inside '{path}', which has {width}x{height} "
-                'pixels; give left, top, width and height of a part of it.'
+                'pixels; give the left, top, width and height of a part of the photo.'
             )
         pixels, width, height = pixels[y : y + h, x : x + w], w, h
         description += f', part {w}x{h} at ({x}, {y})'
@@ -160,7 +163,7 @@ def select(
 
 
 def view_photo(model: BaseModel, photo: Photo) -> PriorView:
-    """Compute the prior of a photo and its effect.
+    """Compute the prior of a photo and the effect of the prior.
 
     Args:
         model: A guided model.
@@ -187,10 +190,11 @@ def tables(numbers: Dict[str, Dict[str, Any]]) -> str:
     """Format the numbers of all photos as one or two tables.
 
     Args:
-        numbers: Numbers of :meth:`~mmspd.visualization.PriorView.numbers` by photo.
+        numbers: Dict from the name of each photo to its
+            :meth:`~mmspd.visualization.PriorView.numbers`.
 
     Returns:
-        Tables of the quality of the prior and of its effect, in Markdown.
+        Tables of the quality and of the effect of the prior, in Markdown.
     """
     quality, modulation = [], []
     for name, values in numbers.items():
@@ -214,7 +218,7 @@ def tables(numbers: Dict[str, Dict[str, Any]]) -> str:
 
 
 def main(argv: List[str]) -> None:
-    """Write a picture of each photo, and the numbers of all photos.
+    """Write a picture of the prior of each photo, and write all measurements to numbers.json.
 
     Args:
         argv: Command-line arguments.

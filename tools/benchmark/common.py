@@ -1,4 +1,4 @@
-"""Parts of all benchmarks: arguments, pairs of configs, a test photo and the JSON record."""
+"""Common parts of the benchmarks: arguments, pairs of configs, a test photo and JSON records."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from mmspd.utils.files import write_text
 from mmspd.utils.launch import check_file
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-#: Names of the restorers that have GoPro configs with and without the prior.
+#: Names of the restorers that have two GoPro configs, with and without the prior.
 RESTORERS = tuple(
     sorted(
         path.stem[: -len('_gopro')]
@@ -67,8 +67,8 @@ def find_config_pair(config: Union[str, Path]) -> ConfigPair:
     for each in (plain, guided):
         if not name or not each.is_file():
             raise UserError(
-                f'{each}, the counterpart of {path}, does not exist; a benchmark needs '
-                '<restorer>_<dataset>.py and <restorer>_sp[-<kind>]_<dataset>.py in one folder.'
+                f'{each}, the counterpart of {path}, does not exist; put <restorer>_<dataset>.py '
+                'and <restorer>_sp[-<kind>]_<dataset>.py into one folder.'
             )
     return ConfigPair(f'{name}_sp{kind}' if kind else name, plain, guided)
 
@@ -76,8 +76,8 @@ def find_config_pair(config: Union[str, Path]) -> ConfigPair:
 def randomize_zero_weights(generator: nn.Module) -> nn.Module:
     """Fill the weights that are zero with random values, in place.
 
-    The prior of an untrained network has no effect, because its last layers start at zero; so do
-    the blocks of NAFNet. Random values make an error in a fast path visible in the output.
+    In an untrained network, the prior and the blocks of NAFNet have no effect, because their last
+    layers start at zero. With random values, an error in these parts changes the output.
 
     Args:
         generator: Network to change.
@@ -101,7 +101,7 @@ def make_photo(height: int, width: int) -> np.ndarray:
         width: Width in pixels.
 
     Returns:
-        Image ``(H, W, 3)``, uint8; the same at every call.
+        Image ``(H, W, 3)``, uint8. Every call returns the same image.
     """
     rng = np.random.default_rng(0)
     coarse = rng.uniform(0, 255, (height // 16 + 2, width // 16 + 2, 3)).astype(np.float32)
@@ -131,7 +131,7 @@ def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
 
 
 def add_configs(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names the restorers to compare with and without the prior.
+    """Add the argument for the restorers that are compared with and without the prior.
 
     Args:
         parser: Parser to extend.

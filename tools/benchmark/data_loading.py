@@ -2,9 +2,9 @@
 
 python tools/benchmark/data_loading.py --workers 1 2 4 --needed 30
 
-Both methods take turns in one process, and the tool checks that their crops are equal. The
-DataLoader runs the whole training pipeline. Give --needed the images/s of a training step to get
-the number of workers for that step; the training itself needs CPU cores too.
+Decoding the files and reading the pack take turns in one process. The tool checks that both give
+equal crops. A DataLoader then runs the whole training pipeline. Set --needed to the images/s of
+your training step to get the number of workers for it. Training itself also needs CPU cores.
 """
 
 import argparse
@@ -37,9 +37,9 @@ SIZE = (720, 1280)
 PAIRS = 24
 CROP = 256
 BATCH = 8
-#: Number of crops to decode, and number of crops to read from the pack for each decoded crop.
+#: Number of decoded crops, and number of crops that are read from the pack per decoded crop.
 SAMPLES, REPEATS = 100, 50
-#: Least number of samples that a DataLoader loads.
+#: Smallest number of samples that a DataLoader loads for a measurement.
 LOADED = {'decoding': 200, 'pack': 2000}
 CPU = torch.device('cpu')
 
@@ -65,7 +65,10 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         help='numbers of workers of the DataLoader (default: 1 2)',
     )
     parser.add_argument(
-        '--needed', type=positive, metavar='IMAGES_PER_S', help='speed that the workers must reach'
+        '--needed',
+        type=positive,
+        metavar='IMAGES_PER_S',
+        help='speed that the workers must reach, such as the images/s of a training step',
     )
     parser.add_argument('--json', type=Path, help='write all results to this JSON file')
     return parser.parse_args(argv)
@@ -74,7 +77,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
 def make_pairs(root: Path) -> None:
     """Write pairs of enlarged photos.
 
-    Noise replaces the sensor noise that the enlargement has removed.
+    The enlargement removes the sensor noise, so noise is added.
 
     Args:
         root: Output folder.
@@ -106,14 +109,14 @@ def random_crop(dataset: PairedFolderDataset, number: int) -> Dict[str, Any]:
 
     Args:
         dataset: Data set with a random crop in its pipeline.
-        number: Seed that fixes the pair and the crop.
+        number: Seed for the choice of the pair and the crop.
     """
     np.random.seed(number)
     return dataset[np.random.randint(len(dataset))]
 
 
 def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict[str, Spread]:
-    """Compare both methods in one process.
+    """Compare decoding the files with reading the pack, in one process.
 
     Args:
         raw: Data set of the files.
@@ -155,7 +158,7 @@ def measure_loader(dataset: PairedFolderDataset, workers: int, samples: int) -> 
     Args:
         dataset: Data set with the training pipeline.
         workers: Number of workers.
-        samples: Least number of samples to load.
+        samples: Smallest number of samples to load.
 
     Returns:
         ``workers``, ``samples_per_second``, and ``private_mib``: the private memory of the largest
@@ -183,8 +186,8 @@ def measure_loader(dataset: PairedFolderDataset, workers: int, samples: int) -> 
 def private_mib(pid: int) -> float:
     """Return the private memory of a process in MiB.
 
-    It is the ``Private_Dirty`` memory. ``Private_Clean`` would include pages of the pack that only
-    this process has mapped, although they belong to the page cache.
+    This is the ``Private_Dirty`` memory. ``Private_Clean`` would include pages of the pack if only
+    this process has mapped them, although these pages belong to the page cache.
 
     Args:
         pid: Process ID.
@@ -203,8 +206,8 @@ def workers_for(needed: float, speeds: Mapping[int, float]) -> Tuple[int, bool]:
         speeds: Measured samples/s by number of workers.
 
     Returns:
-        The smallest measured number of workers that is fast enough, and True. If no measured
-        number is, an estimate from the largest measured number, and False.
+        The number of workers, and whether it was measured. The number is the smallest measured
+        number that is fast enough. If none is, it is estimated from the largest measured number.
     """
     enough = [workers for workers, speed in speeds.items() if speed >= needed]
     if enough:
@@ -214,7 +217,7 @@ def workers_for(needed: float, speeds: Mapping[int, float]) -> Tuple[int, bool]:
 
 
 def measure(root: Path, workers: List[int], needed: Optional[float]) -> Dict[str, Any]:
-    """Make the files and measure both methods.
+    """Make the files, and measure decoding the files and reading the pack.
 
     Args:
         root: Folder for the files.
@@ -272,7 +275,7 @@ def report(results: Dict[str, Any], needed: Optional[float]) -> None:
     if needed is not None:
         print(f'\nA training step of {needed:g} images/s needs:')
         for method, choice in results['needed'].items():
-            source = 'measured' if choice['measured'] else 'estimated from the largest number'
+            source = 'measured' if choice['measured'] else 'estimated from the most workers'
             print(f'  {method}: num_workers={choice["workers"]} ({source})')
 
 

@@ -1,12 +1,13 @@
-"""Measure the speed of DeblurInferencer against a plain loop over the same network.
+"""Compare the speed of DeblurInferencer with that of a plain loop over the same network.
 
 python tools/benchmark/inference.py mimounet unet --sizes 256x256 --precision float32 bfloat16
 
-The time of DeblurInferencer is from the uint8 pixels of a photo to those of the restored photo,
-without reading and writing files. The reference is a loop in the form of the official test scripts,
-with the same weights: float32, eager, contiguous, one image at a time, clamped and copied to the
-CPU. All variants take turns, so that ratios hold on a busy machine. The weights are random. The
-tool compares every output with that of the reference, and fails if the difference is too large.
+The time of DeblurInferencer is from the uint8 pixels of a photo to the uint8 pixels of the restored
+photo. Reading and writing files is not included. The reference is a loop in the form of the
+official test scripts: float32, eager, contiguous, one image at a time, clamped and copied to the
+CPU. All variants have the same random weights and take turns, so that ratios are reliable on a busy
+machine. The tool compares every output with the output of the reference, and fails if the
+difference is too large.
 """
 
 import argparse
@@ -42,10 +43,11 @@ from mmspd.utils.tables import text_table
 
 REFERENCE = 'reference'
 COMPILED = ' compiled'
-#: Limit of the programs that PyTorch compiles per function, over all networks and sizes.
+#: Largest number of programs that PyTorch compiles per function, over all networks and sizes.
 MOST_PROGRAMS = 100
 #: Largest accepted difference from the output of the reference, as a share of the change that the
-#: network makes to the photo. Half precision gave 1.5 %; without the prior it is 10 % or more.
+#: network makes to the photo. Half precision gave 1.5 %. If the prior is missing,
+#: the difference is 10 % or more.
 LARGEST_ERROR = 0.05
 HEADER = (
     *('network', 'size', 'variant', 'ms (quartiles)', 'images/s', 'peak MiB'),
@@ -58,8 +60,8 @@ class Variant(NamedTuple):
 
     Attributes:
         network: ``'plain'`` or ``'guided'``.
-        name: ``'reference'``, or the precision of the inferencer, with ``' compiled'`` if it is
-            compiled.
+        name: ``'reference'``, or the precision of the inferencer. ``' compiled'`` is appended if
+            the network is compiled.
     """
 
     network: str
@@ -91,7 +93,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--compile',
         action='store_true',
-        help='measure compiled networks too; each takes minutes to compile',
+        help='measure compiled networks too; compiling each network takes minutes',
     )
     return parser.parse_args(argv)
 
@@ -114,7 +116,7 @@ def official_loop(generator: nn.Module, device: torch.device, pixels: np.ndarray
 
 
 def build_variants(pair: ConfigPair, args: argparse.Namespace, device: torch.device) -> Variants:
-    """Build the functions that restore a photo, for both networks.
+    """Build the functions that restore a photo with the plain and with the guided network.
 
     The restorer in the guided network has the weights of the plain network.
 
@@ -124,7 +126,7 @@ def build_variants(pair: ConfigPair, args: argparse.Namespace, device: torch.dev
         device: Device of the networks.
 
     Returns:
-        Functions from pixels to pixels, by variant.
+        A dict from each variant to a function from pixels to restored pixels.
     """
     variants: Variants = {}
     torch.manual_seed(0)
@@ -162,13 +164,13 @@ def measure(
         device: Device of the networks.
 
     Returns:
-        One row per variant, in seconds, bytes and dB.
+        One dict of measurements per variant, in seconds, bytes and dB.
     """
     photo = make_photo(*size)
     functions = {variant: partial(function, photo) for variant, function in variants.items()}
     outputs = {variant: function() for variant, function in functions.items()}
     peaks = {
-        # unknown for a CUDA graph, which allocates its memory when it is recorded
+        # a CUDA graph allocates its memory when it is recorded, so its peak is unknown
         variant: None
         if variant.name.endswith(COMPILED) and device.type != 'cpu'
         else allocated_peak(function, device)
@@ -208,9 +210,9 @@ def compare_outputs(
         reference: Output of the reference, of the same shape.
 
     Returns:
-        ``psnr`` in dB, None for equal outputs; ``largest_difference`` in [0, 255]; and ``error``,
-        the difference as a share of the change that the reference made to the photo (root mean
-        squares).
+        ``psnr`` in dB, None for equal outputs; ``largest_difference`` in [0, 255]; and ``error``:
+        the root mean square of the difference, divided by that of the change that the reference
+        made to the photo.
     """
     ratio = psnr(output, reference)
     difference = output.astype(float) - reference
@@ -245,10 +247,10 @@ def table_row(row: Dict[str, Any]) -> List[str]:
 
 
 def main(argv: List[str]) -> None:
-    """Measure, print a table, write the results, and fail on a wrong output.
+    """Measure, print a table, write the results, and fail if an output is wrong.
 
     Raises:
-        RuntimeError: An output differs too much from that of the reference.
+        RuntimeError: An output differs too much from the output of the reference.
     """
     args = parse_args(argv)
     device = check_device(args.device)
@@ -266,8 +268,8 @@ def main(argv: List[str]) -> None:
     print(
         f'\nMeasured on {device.type} with {torch.get_num_threads()} threads, {args.rounds} rounds '
         'in turns. Speed-up: reference / variant. Peak MiB: memory that PyTorch allocates, without '
-        'the weights. PSNR, max diff (of 255) and error are differences from the output of the '
-        'reference; the error is a share of the change that the reference makes.\n'
+        'the weights. PSNR, max diff (of 255) and error compare the output with the output of the '
+        'reference. The error is a share of the change that the reference makes to the photo.\n'
     )
     print(text_table(HEADER, [table_row(row) for row in results]))
     if args.json:

@@ -1,4 +1,4 @@
-"""Time and memory measurements whose ratios hold on a busy machine."""
+"""Measurements of time and memory, with ratios that are reliable on a busy machine."""
 
 import time
 from dataclasses import astuple, dataclass
@@ -61,7 +61,7 @@ def synchronize(device: torch.device) -> None:
     """Wait until a device has finished its work.
 
     Args:
-        device: Device; on the CPU there is no wait.
+        device: Device. For the CPU, the function returns at once.
     """
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
@@ -73,7 +73,7 @@ def time_in_turns(
     rounds: int = 10,
     warm_up: int = 2,
 ) -> Dict[Name, List[float]]:
-    """Time functions in turns, so that all of them meet the same load of the machine.
+    """Time functions in turns, so that the load of the machine affects all of them equally.
 
     Args:
         functions: Functions by name.
@@ -82,7 +82,7 @@ def time_in_turns(
         warm_up: Untimed first calls of each function, for compilation, allocation and tuning.
 
     Returns:
-        Seconds of every call, by name, in the order of the rounds.
+        A dict from the name of each function to the seconds of its calls, in order.
     """
     seconds: Dict[Name, List[float]] = {name: [] for name in functions}
     for number in range(-warm_up, rounds):
@@ -99,8 +99,8 @@ def time_in_turns(
 def allocated_peak(function: Callable[[], Any], device: torch.device) -> int:
     """Return the peak of the bytes that PyTorch allocates during a call of a function.
 
-    The bytes that were allocated before the call do not count, and neither does the working memory
-    of oneDNN. The function is called twice; the first call is a warm-up.
+    Bytes that were allocated before the call and the working memory of oneDNN are not counted. The
+    function is called twice; the first call is a warm-up.
 
     Args:
         function: Function to measure.

@@ -2,13 +2,13 @@
 
 python tools/benchmark/overhead.py unet mimounet mprnet-s1 mssnet --json overhead.json
 
-Plain and guided networks take turns, so that ratios hold on a busy machine. All networks, the
-teacher and VGG have random weights; the tool downloads no files.
+Plain and guided networks take turns, so that ratios are reliable on a busy machine. All networks,
+the teacher and VGG have random weights. The tool downloads no files.
 
-Forward: one float32 image, eager, in both memory formats. Its memory is the weights and the peak
-of PyTorch's allocations.
+Forward pass: one float32 image, eager, contiguous and channels-last. Its memory is the weights and
+the peak of PyTorch's allocations.
 
-Training step: the whole step of the config in its precision, from a uint8 batch in memory to the
+Training step: the whole step in the precision of the config, from a uint8 batch in memory to the
 optimizer, with teacher and losses. Its memory is the peak of weights, gradients, optimizer state,
 teacher, VGG, batch and activations.
 """
@@ -61,25 +61,29 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs=2,
         default=(256, 256),
         metavar=('H', 'W'),
-        help='size of the image of the forward (default: 256 256)',
+        help='image size for the forward pass (default: 256 256)',
     )
     parser.add_argument(
-        '--crop', type=at_least_one, default=128, help='crop size of the step (default: 128)'
+        '--crop',
+        type=at_least_one,
+        default=128,
+        help='crop size of the training step (default: 128)',
     )
     parser.add_argument(
-        '--batch', type=at_least_one, default=1, help='batch size of the step (default: 1)'
+        '--batch', type=at_least_one, default=1, help='batch size of the training step (default: 1)'
     )
     parser.add_argument(
         '--teacher',
         choices=('config', 'none', *TEACHERS),
         default='config',
-        help="teacher of the guided step; config is the config's own (default: config)",
+        help="teacher of the guided training step; 'config' means the config's teacher (default: "
+        'config)',
     )
     return parser.parse_args(argv)
 
 
 def read_random_config(path: Path, teacher: str) -> Config:
-    """Read a config with random weights and another teacher.
+    """Read a config, with random weights and the teacher of ``--teacher``.
 
     Args:
         path: Config.
@@ -95,7 +99,7 @@ def read_random_config(path: Path, teacher: str) -> Config:
 
 
 def compare(plain: List[float], guided: List[float]) -> Dict[str, Spread]:
-    """Return the spread of both series, and of the ratios guided / plain.
+    """Return the spreads of two series, and of the ratios guided / plain.
 
     Args:
         plain: Seconds without the prior.
@@ -117,7 +121,7 @@ def compare_sizes(plain: float, guided: float) -> Dict[str, float]:
 def measure_forward(
     generators: Mapping[str, nn.Module], args: argparse.Namespace, device: torch.device
 ) -> Dict[str, Any]:
-    """Compare the forward of one image in every memory format.
+    """Compare the forward pass of one image in every memory format.
 
     Args:
         generators: Networks ``plain`` and ``guided``.
@@ -125,7 +129,7 @@ def measure_forward(
         device: Device of the networks.
 
     Returns:
-        ``seconds`` and ``memory`` (bytes), by memory format.
+        A dict from each memory format to a dict with ``seconds`` and ``memory`` (bytes).
     """
     results: Dict[str, Any] = {}
     for name, memory_format in FORMATS.items():
@@ -147,7 +151,7 @@ def measure_forward(
 def measure_step(
     trained: Mapping[str, Any], args: argparse.Namespace, device: torch.device
 ) -> Dict[str, Any]:
-    """Compare the training steps.
+    """Compare the training steps of the plain and the guided model.
 
     Args:
         trained: Model and optimizer wrapper of ``plain`` and ``guided``.
@@ -179,7 +183,8 @@ def measure(pair: ConfigPair, args: argparse.Namespace, device: torch.device) ->
         device: Device of the networks.
 
     Returns:
-        MACs, parameters, forward, training step, and the run times that the paper states, if any.
+        A dict with ``restorer``, ``macs``, ``parameters``, ``forward``, ``step``, and ``paper``:
+        the run times in the paper, or None.
     """
     trained = {
         network: build_training(read_random_config(path, args.teacher), device)

@@ -1,16 +1,16 @@
-"""Measure the training step of a config against a plain loop, and the time of its parts.
+"""Compare the training step of a config with a plain loop, and measure the time of its parts.
 
 python tools/benchmark/train_step.py configs/spd/mimounet_sp_gopro.py --batch 2 --crop 128
 
 A step copies a batch to the device, restores it, runs the teacher on the sharp images, computes the
-losses, and runs the backward pass and the optimizer. The batch is uint8 noise in memory, in the
-form of a DataLoader. Loading and the runner's hooks are not measured. All weights are random.
-cuDNN searches for the fastest convolutions if the config sets env_cfg.cudnn_benchmark; the search
-takes minutes, because it is repeated for every variant.
+losses, and runs the backward pass and the optimizer. The batch is uint8 noise in memory, with the
+structure of a DataLoader's batch. Loading and the runner's hooks are not measured. All weights are
+random. If the config sets env_cfg.cudnn_benchmark, cuDNN searches for the fastest convolutions. The
+search takes minutes, because it is repeated for every variant.
 
-The reference is the same network with the same losses and weights in a loop in the form of the
-official projects of MIMO-UNet and MPRNet: float32, eager and contiguous, float images from the
-loader, the teacher after the restorer, and each loss read by .item().
+The reference trains the network of the config, with the same losses and weights, in a loop in the
+form of the official projects of MIMO-UNet and MPRNet: float32, eager and contiguous, float images
+from the loader, the teacher after the restorer, and .item() for each loss.
 """
 
 import argparse
@@ -46,8 +46,8 @@ from mmspd.utils.tables import text_table
 
 #: Variants whose losses differ from the reference only by rounding.
 EXACT = {'float32', 'channels_last', 'fused', 'compile'}
-#: Largest accepted relative difference of their losses from the reference, in float32 and where
-#: convolutions compute in TF32, which has ten bits of mantissa.
+#: Largest accepted relative difference of these losses from the reference: in float32, and if
+#: convolutions use TF32, which has ten bits of mantissa.
 TOLERANCE, TOLERANCE_TF32 = 1e-4, 2e-3
 PARTS = ('data', 'teacher', 'prior', 'restorer', 'losses', 'backward', 'optimizer')
 MIB = 1 << 20
@@ -118,11 +118,12 @@ class ReferenceStep:
 def timed_parts(
     model: nn.Module, wrapper: OptimWrapper, device: torch.device
 ) -> Iterator[Dict[str, float]]:
-    """Sum the seconds of the parts of a step inside the context, with a wait after each part.
+    """Measure the total time of each part of the training steps that run inside the context.
 
-    The time of the prior is that of its extractor and cross-level connection. The seams run in the
-    forward of the restorer and count as restorer. A compiled generator is one program, so its prior
-    counts as restorer too.
+    The device is synchronized before and after each part. ``prior`` is the time of the extractor
+    and of the cross-level connection. The seams are part of the forward pass of the restorer, so
+    their time belongs to ``restorer``. A compiled generator is one program, so the whole time of
+    its prior belongs to ``restorer``.
 
     Args:
         model: Model in training.
@@ -130,7 +131,7 @@ def timed_parts(
         device: Device of the model.
 
     Yields:
-        Seconds by part; they are complete after the context.
+        A dict from each part to its seconds. The dict is complete when the context ends.
     """
     spent = dict.fromkeys(PARTS, 0.0)
 
@@ -169,7 +170,7 @@ def timed_parts(
 
 
 class Step:
-    """A training step of a config, the same as in a runner.
+    """A training step of a config, as a runner does it.
 
     Args:
         config: Config of a runner.
@@ -187,7 +188,7 @@ class Step:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def parts(self) -> Dict[str, float]:
-        """Return the seconds of the parts of one step, with the remaining time as ``rest``."""
+        """Return the seconds of each part of one step, and of the remaining time as ``rest``."""
         with timed_parts(self.model, self.wrapper, self.device) as spent:
             whole = time_in_turns({'step': self}, self.device, rounds=1, warm_up=0)['step'][0]
         return {**spent, 'rest': whole - sum(spent.values())}
@@ -201,13 +202,13 @@ def variant_config(args: argparse.Namespace, variant: str) -> Config:
         variant: Key of :data:`~training_step.VARIANTS`.
 
     Raises:
-        UserError: The model of the config is of another type.
+        UserError: The model of the config is not ``mmspd.SemanticPriorDeblurrer``.
     """
     config = read_config(args.config, args.cfg_options or {})
     if config.model.get('type') != 'mmspd.SemanticPriorDeblurrer':
         raise UserError(
-            f'{args.config} has the model {config.model.get("type")}; choose a config whose model '
-            'is mmspd.SemanticPriorDeblurrer.'
+            f'{args.config} has model.type={config.model.get("type")}; choose a config with '
+            'model.type=mmspd.SemanticPriorDeblurrer.'
         )
     randomize_weights(config)
     use_variant(config, variant)
@@ -222,11 +223,11 @@ def check_losses(
     The time of each step is printed, because a first step can take minutes.
 
     Args:
-        steps: Steps by variant, with ``'reference'``.
+        steps: Dict from each variant, and from ``'reference'``, to its step.
         tolerance: Largest accepted relative difference of a variant in :data:`EXACT`.
 
     Returns:
-        Largest relative difference of a loss from the reference, by variant.
+        A dict from each variant to the largest relative difference of a loss from the reference.
 
     Raises:
         RuntimeError: A variant in :data:`EXACT` differs by more than rounding.
@@ -312,7 +313,7 @@ def report(results: Dict[str, Any]) -> None:
         parts.append([name, *(f'{ms:.0f}' if ms else '-' for ms in values['parts ms'].values())])
     header = ['', 'ms', 'images/s', 'peak MiB', 'held MiB', 'times as fast', 'losses off']
     print(text_table(header, rows))
-    print('\nTime of the parts in ms, with a wait after each part:')
+    print('\nTime of the parts in ms; the device is synchronized after each part:')
     print(text_table(['', *PARTS, 'rest'], parts))
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.registry import TRANSFORMS, build_model, import_sibling
 
-#: Variants of a training step, with the config keys that each of them changes.
+#: Dict from each variant of a training step to its changes of the config.
 VARIANTS: Dict[str, Dict[str, Any]] = {
     'float32': {},
     'channels_last': {'model.channels_last': True},
@@ -73,11 +73,11 @@ def build_training(config: Config, device: torch.device) -> Tuple[nn.Module, Opt
         device: Device of the model.
 
     Returns:
-        The model in training mode and its optimizer wrapper. Random weights are the same at every
-        call.
+        The model in training mode and its optimizer wrapper. Random weights do not differ between
+        calls.
 
     Raises:
-        UserError: The config's components do not fit together, or weights are not available.
+        UserError: The components of the config do not fit together, or weights are not available.
     """
     init_default_scope(config.get('default_scope', 'mmagic'))
     torch.manual_seed(0)
@@ -104,7 +104,7 @@ def loader_batch(batch: int, crop: int) -> Dict[str, Any]:
 
 
 def bytes_of(*tensors: torch.Tensor) -> int:
-    """Return the bytes of tensors; tensors with shared memory count once.
+    """Return the bytes of tensors. Memory that tensors share is counted once.
 
     Args:
         tensors: Tensors.
@@ -113,7 +113,7 @@ def bytes_of(*tensors: torch.Tensor) -> int:
 
 
 def held_bytes(model: nn.Module, wrapper: OptimWrapper) -> int:
-    """Return the bytes that training holds between two steps, with the teacher and VGG.
+    """Return the bytes that training holds between two steps, including the teacher and VGG.
 
     Args:
         model: Model in training.

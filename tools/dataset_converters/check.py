@@ -1,4 +1,4 @@
-"""Check a data set of blurry and sharp images, or a pack. No file is changed."""
+"""Check a data set of blurry and sharp images, or a pack, without modifying a file."""
 
 import argparse
 import json
@@ -15,8 +15,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Exit code: 0 for no problem (notes at most), 2 for warnings, 3 for faults, 1 if '
-        'the check failed.',
+        epilog='Exit code: 0 without warnings and faults, 2 for warnings, 3 for faults, 1 if the '
+        'check itself failed.',
     )
     parser.add_argument(
         'data_root',
@@ -39,7 +39,7 @@ def main(argv: List[str]) -> int:
     args = parse_args(argv)
     if args.json and args.data_root.resolve() in args.json.resolve().parents:
         raise UserError(
-            f'--json {args.json} lies in the folder of the data set; choose another folder.'
+            f'--json {args.json} is in the folder of the data set; choose another folder.'
         )
     report = check_data(args.data_root, args.workers, args.quick, args.crop)
     print(report.text())

@@ -1,6 +1,6 @@
 """Pack a data set into one memory-mapped array per split, for fast training.
 
-Known layouts: GoPro (also synthesized data), HIDE, RealBlur and pairs of folders.
+Supported layouts: GoPro (also synthesized data), HIDE, RealBlur and pairs of folders.
 """
 
 import argparse
@@ -40,8 +40,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs='?',
         const='',
         metavar='NAME',
-        help='pack sharp photos that training will blur; with NAME, only photos in folders of this '
-        'name',
+        help='pack sharp photos, for training with synthetic blur; with NAME, pack only photos in '
+        'folders called NAME',
     )
     parser.add_argument('--workers', type=int, default=4, help='number of processes (default: 4)')
     parser.add_argument(
@@ -79,8 +79,8 @@ def choose(args: argparse.Namespace) -> List[DatasetSplit]:
             for part in parts
         )
         raise UserError(
-            f"'{args.data_root}' lacks the data of --split, --blur-key and --subset; choose from: "
-            f'{known}.'
+            f"'{args.data_root}' has no data for this --split, --blur-key and --subset; choose "
+            f'from: {known}.'
         )
     return chosen
 

@@ -1,4 +1,4 @@
-"""Make pairs of blurry and sharp images from a folder of sharp photos, in GoPro's layout."""
+"""Make pairs of blurry and sharp images in GoPro's layout from a folder of sharp photos."""
 
 import argparse
 from pathlib import Path
@@ -14,10 +14,12 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='To train on the result, set GOPRO_ROOT=OUT and use a *_gopro.py config. The same '
-        'command makes only missing pairs. The photos are not modified.',
+        epilog='To train on the result, set GOPRO_ROOT=OUT and use a *_gopro.py config. If you '
+        'repeat the command, it makes only missing pairs. The photos are not modified.',
     )
-    parser.add_argument('sharp_dir', type=Path, help='folder of sharp photos, at any depth')
+    parser.add_argument(
+        'sharp_dir', type=Path, help='folder of sharp photos; subfolders are included'
+    )
     parser.add_argument('out', type=Path, help='output folder, in the layout of GOPRO_Large')
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
@@ -25,14 +27,15 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs='+',
         choices=list(SEVERITIES),
         default=['moderate'],
-        help='strength of the blur; each pair gets a random one of several (default: moderate)',
+        help='strength of the blur; of several values, each pair gets a random one (default: '
+        'moderate)',
     )
     amount.add_argument(
         '--extent',
         nargs=2,
         type=float,
         metavar=('MIN', 'MAX'),
-        help='strength of the blur in pixels',
+        help='range of the strength of the blur in pixels',
     )
     parser.add_argument(
         '--kind',
@@ -52,7 +55,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=float,
         metavar=('MIN', 'MAX'),
         default=[0.0, 0.01],
-        help='standard deviation of the noise, as a share of white (default: 0 0.01)',
+        help='range of the standard deviation of the noise, if white is 1 (default: 0 0.01)',
     )
     parser.add_argument(
         '--highlight-gain',
@@ -60,16 +63,16 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=float,
         metavar=('MIN', 'MAX'),
         default=[1.0, 1.0],
-        help='factor that brightens clipped highlights (default: 1 1)',
+        help='range of the factor that brightens clipped highlights (default: 1 1)',
     )
     parser.add_argument('--per-image', type=int, default=1, help='pairs per photo (default: 1)')
     parser.add_argument(
-        '--split-ratio', type=float, default=0.9, help='share of photos for train (default: 0.9)'
+        '--split-ratio', type=float, default=0.9, help='share of photos for training (default: 0.9)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='seed of all blurs (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the blur (default: 0)')
     parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
     parser.add_argument(
-        '--skip-unusable', action='store_true', help='skip gray, damaged or tiny photos'
+        '--skip-unusable', action='store_true', help='skip gray, damaged and tiny photos'
     )
     return parser.parse_args(argv)
 

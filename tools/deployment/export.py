@@ -1,4 +1,4 @@
-"""Export a trained network to an ONNX file or a PyTorch program, which run without mmspd.
+"""Export a trained network to an ONNX file or a PyTorch program, both of which run without mmspd.
 
 python tools/deployment/export.py configs/spd/mimounet_sp_gopro.py CHECKPOINT mimounet_sp.onnx
 """
@@ -29,7 +29,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=size_argument,
         nargs='+',
         metavar='HxW',
-        help='image sizes on which the export is compared with the network (default: 61x75 98x145 '
+        help='image sizes for the comparison of the export with the network (default: 61x75 98x145 '
         '190x243)',
     )
     parser.add_argument(
@@ -44,7 +44,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--time',
         type=size_argument,
         metavar='HxW',
-        help='measure the time for an image of this size on the CPU',
+        help='also measure the time for an image of this size on the CPU',
     )
     add_cfg_options(parser)
     return parser.parse_args(argv)
@@ -58,7 +58,7 @@ def describe(args: argparse.Namespace, generator: Dict) -> Dict[str, str]:
         generator: Config of the generator.
 
     Returns:
-        Texts by key.
+        A dict from the name of each entry to its text.
     """
     from mmspd.version import __version__
 
@@ -70,13 +70,13 @@ def describe(args: argparse.Namespace, generator: Dict) -> Dict[str, str]:
         'weights': args.weights,
         'values': 'RGB, 0..1, float32, (N, 3, H, W); clip the output to 0..1',
     }
-    if weights.is_file():  # published weights can also be an address or a folder
+    if weights.is_file():  # published weights can also be a web address or a folder
         about['weights_sha256'] = hashlib.sha256(weights.read_bytes()).hexdigest()
     return about
 
 
 def main(argv: List[str]) -> None:
-    """Export the network and print how much the export differs from it.
+    """Export the network and print the difference between the export and the network.
 
     Args:
         argv: Command-line arguments.

@@ -17,7 +17,7 @@ from mmspd.weights.tresnet import ConvertedTResNet, asl_tresnet_to_timm
 
 
 def check(converted: ConvertedTResNet, source: str) -> None:
-    """Check that the weights have exactly the tensors of the model's body.
+    """Check that the weights have exactly the tensors of the body of the timm model.
 
     Args:
         converted: Converted weights and the name of the timm model.
@@ -33,7 +33,8 @@ def check(converted: ConvertedTResNet, source: str) -> None:
     faults = describe_faults(converted.state, expected)
     if faults:
         raise UserError(
-            f'{source} does not fit {converted.name}: {"; ".join(faults)}; download it again.'
+            f'The tensors in {source} do not fit {converted.name} ({", ".join(faults)}); download '
+            'the file again.'
         )
 
 
@@ -42,7 +43,9 @@ def main(argv: List[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('source', metavar='IN', help='checkpoint file or its http(s) address')
     parser.add_argument(
-        'out', metavar='OUT', help='file to write; set MMSPD_TEACHER to it to use it as the teacher'
+        'out',
+        metavar='OUT',
+        help='file to write; to use it as the teacher, set MMSPD_TEACHER to its path',
     )
     args = parser.parse_args(argv)
     converted = asl_tresnet_to_timm(read_official(args.source, 'IN'))

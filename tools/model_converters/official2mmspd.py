@@ -1,4 +1,4 @@
-"""Convert the published weights of a restorer to a plain state dict of mmspd.
+"""Convert the published weights of a restorer to a state dict for mmspd.
 
 python tools/model_converters/official2mmspd.py RESTORER IN OUT
 """
@@ -23,7 +23,7 @@ def main(argv: List[str]) -> None:
     parser.add_argument(
         'source',
         metavar='IN',
-        help='published file or its http(s) address; for dmphn, the folder with all files',
+        help='published file or its http(s) address; for dmphn, a folder with all its files',
     )
     parser.add_argument('out', metavar='OUT', help="file to write; it contains {'state_dict': ...}")
     args = parser.parse_args(argv)

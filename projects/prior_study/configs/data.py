@@ -1,5 +1,5 @@
-# Data and schedule of the study, the same for all variants. STUDY_ROOT names the folder that was
-# made by projects/prior_study/data.py.
+# Data and schedule of all variants of the study. STUDY_ROOT is the folder that
+# projects/prior_study/data.py has made.
 _base_ = '../../../configs/_base_/default_runtime.py'
 
 data_root = '{{$STUDY_ROOT:data/study}}'
@@ -39,15 +39,15 @@ train_dataloader = loader(
         ],
     ),
 )
-# every trained variant is tested on all sets, but choices are made on val alone
+# every trained variant is tested on all sets, but choices are made on val only
 test_sets = dict(
     val=test_set('val', split='test'),
     kodak24=test_set('kodak24', split='test'),
     reds=test_set('reds', type='mmspd.PairedFolderDataset', blur_dir='blur', sharp_dir='sharp'),
 )
-# several images per batch, so that a control can swap their priors
+# several images per batch, so that a control experiment can swap their priors
 test_dataloader = loader(batch_size=4, shuffle=False, dataset=test_sets['val'])
-# the learning curve uses every fifth pair of val, with all severities
+# the learning curve uses every fifth pair of val, which includes all severities
 val_dataloader = loader(
     batch_size=4,
     shuffle=False,

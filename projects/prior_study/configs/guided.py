@@ -11,5 +11,6 @@ guided = dict(
     embedding=dict(type='mmspd.SPE'),
 )
 teacher = dict(weights=f'{checkpoints}/tf_efficientnet_lite0.pth')
-# raw features, as printed in the paper; the variant 'normalised' follows the recipes of mmspd
+# raw features, as printed in the paper; the variant 'normalised' normalizes them, as mmspd's
+# recipes do
 prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1, normalize=False)

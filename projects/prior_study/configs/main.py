@@ -1,6 +1,6 @@
 # The main study: does the prior help a UNet under trajectory blur? To run its unfinished variants:
 #   python projects/prior_study/run.py projects/prior_study/configs/main.py --jobs 2 --minutes 60
-# Add --only net6 --seeds 0 to run a single row. A variant is a config of this folder with changes;
+# Add --only net6 --seeds 0 for a single run. A variant is a config of this folder with changes.
 # projects/prior_study/README.md explains the keys.
 _base_ = './guided.py'
 
@@ -20,7 +20,7 @@ random_teacher = {'model.teacher.weights': 'random'}
 no_clc = {'model.generator.prior.clc': None}
 no_mla = {'model.generator.embedding.mla': None}
 
-# F_S with the architecture of the teacher, on an image that is enlarged like the teacher's
+# F_S with the architecture of the teacher; its input is enlarged like the teacher's input
 teacher_as_student = dict(
     _delete_=True,
     type='mmspd.BackboneExtractor',
@@ -29,7 +29,7 @@ teacher_as_student = dict(
 )
 scratch = dict(teacher_as_student, weights='random')
 extractor = 'model.generator.prior.extractor'
-# every pixel of the prior is normalized over its channels at the restorer
+# normalize=True normalizes every pixel of the prior over its channels at the restorer
 started_norm = {extractor: teacher_as_student, 'model.generator.prior.normalize': True}
 scratch_norm = {extractor: scratch, 'model.generator.prior.normalize': True}
 
@@ -82,7 +82,7 @@ table4 = [
     with_prior('net4', 'CLC and SAT, no MLA', no_mla),
     with_prior('net5', 'MLA and SAT, no CLC', no_clc),
 ]
-# each makes one change to the variant 'normalised'
+# each entry makes one change to the variant 'normalised'
 choices = [
     # F_S
     with_prior(
@@ -108,7 +108,7 @@ choices = [
     ),
     with_prior(
         'teacher-scale1',
-        'teacher sees the image at its own size, prior at strides 4/8/16',
+        'teacher gets the image without enlargement, prior at strides 4/8/16',
         {'model.teacher.scale': 1, f'{extractor}.strides': (4, 8, 16)},
     ),
     # levels
@@ -145,7 +145,7 @@ choices = [
     # the training and the embedding of the prior
     with_prior(
         'detached',
-        'prior learns from the teacher alone',
+        'prior learns only from the teacher',
         {'model.generator.detach_prior': True},
     ),
     with_prior(
@@ -156,17 +156,19 @@ choices = [
             'model.generator.embedding.mla': dict(type='mmspd.MLA', gate='sigmoid'),
         },
     ),
-    # distillation first, then all parts; the sum of the epochs is the same
+    # distillation first, then all parts; both variants together have the epochs of one run
     with_prior(
         'prior-first',
         'only the prior learns (first part of warm)',
         {'model.losses': dict(_delete_=True)},
         length=0.3,
     ),
-    with_prior('warm', 'all parts learn, after prior-first', length=0.7, start_from='prior-first'),
+    with_prior(
+        'warm', 'all parts learn, starts from prior-first', length=0.7, start_from='prior-first'
+    ),
 ]
 
-# the names identify runs in the tables and plots of results/, so they keep their spelling
+# the names identify runs in the tables and plots of results/, so they keep their British spelling
 variants = [
     # the main comparison
     plain('net0', 'UNet without a prior'),
@@ -176,7 +178,7 @@ variants = [
         match_macs=dict(to='net6', key='model.generator.base'),
     ),
     with_prior('net0-star', 'prior branch without a teacher', no_teacher),
-    with_prior('random-teacher', 'net6, teacher of random weights', random_teacher),
+    with_prior('random-teacher', 'net6, teacher with random weights', random_teacher),
     with_prior('net6', 'prior distilled from raw features (CLC, MLA, SAT)'),
     # controls of the training length and the precision
     plain('net0-short', 'net0, half the steps', length=0.5),
@@ -197,12 +199,12 @@ variants = [
     ),
     with_prior(
         'random-teacher-normalised',
-        'normalised, teacher of random weights',
+        'normalised, teacher with random weights',
         {**random_teacher, **normalize},
     ),
     with_prior(
         'blurry-teacher-normalised',
-        'normalised, teacher sees the blurry image',
+        'normalised, teacher gets the blurry image',
         {'model.teacher_sees': 'blurry', **normalize},
     ),
     # variants of F_S, and remedies for net6
@@ -238,7 +240,7 @@ variants = [
     ),
     with_prior(
         'scratch-norm-star',
-        'started-norm-star from random weights',
+        'started-norm-star with random weights',
         {**scratch_norm, **no_teacher},
     ),
     with_prior(

@@ -1,5 +1,5 @@
 # The variants of the main study under panning blur, which a small network learns quickly.
-# STUDY_PANNING names the folder of the data; projects/prior_study/README.md says how to make them.
+# STUDY_PANNING is the folder of the data; projects/prior_study/README.md has the command for them.
 #   python projects/prior_study/run.py projects/prior_study/configs/panning.py --jobs 2 --minutes 60
 _base_ = './main.py'
 

@@ -1,5 +1,5 @@
-# The study of MIMO-UNet: trained from the start, and trained on from a plain checkpoint. It uses
-# the data of the main study:
+# The study of MIMO-UNet: a prior from the start of training, and a prior that is added to a trained
+# network. It uses the data of the main study:
 #   python projects/prior_study/run.py projects/prior_study/configs/restorers.py --jobs 2
 _base_ = './main.py'
 
@@ -31,17 +31,17 @@ variants = [
         "F_S starts with the teacher's weights, prior normalized, no teacher",
         started,
     ),
-    # they start from the trained weights of mimounet
-    plain('tuned', 'mimounet, trained on without a prior', start_from='mimounet'),
+    # these variants start from the trained weights of mimounet
+    plain('tuned', 'training of mimounet continued, without a prior', start_from='mimounet'),
     with_prior(
         'tuned-normalised',
-        'mimounet, trained on with the prior of mimounet-normalised',
+        'training of mimounet continued, prior of mimounet-normalised',
         _base_.normalize,
         start_from='mimounet',
     ),
     with_prior(
         'tuned-started',
-        'mimounet, trained on with the prior of mimounet-started',
+        'training of mimounet continued, prior of mimounet-started',
         started,
         start_from='mimounet',
     ),

@@ -1,4 +1,4 @@
-"""The plan of a study: variants of a config, each trained on several seeds."""
+"""The plan of a study: variants of a config, each trained with several seeds."""
 
 import copy
 import functools
@@ -26,7 +26,7 @@ _LEFT_OUT = ('work_dir', 'data_root', 'packed', 'checkpoints', 'filename', 'sync
 
 
 class Row(NamedTuple):
-    """One run of a study: a variant trained on a seed."""
+    """One run of a study: a variant trained with a seed."""
 
     variant: str
     seed: int
@@ -35,7 +35,7 @@ class Row(NamedTuple):
         return f'{self.variant} seed {self.seed}'
 
     def folder(self, results: Path) -> Path:
-        """Return the folder of the run below the folder of the study's results."""
+        """Return the folder of the run in the folder of the study's results."""
         return results / self.variant / f'seed{self.seed}'
 
 
@@ -52,10 +52,10 @@ class Variant:
             number.
         match_macs: ``dict(to=VARIANT, key=...)``. The integer config value ``key``, a width, grows
             until the network has about as many multiply-accumulates as the network of ``VARIANT``.
-        start_from: Variant whose trained weights initialize this variant, seed by seed.
-        shuffle: Variant whose trained weights are tested, seed by seed, with swapped priors: the
-            prior of each image comes from another part of the test set. No other key but ``name``
-            and ``about`` is needed, because nothing is trained.
+        start_from: Variant whose trained weights of the same seed initialize this variant.
+        shuffle: Variant whose trained weights of the same seed are tested with swapped priors: the
+            prior of each image comes from another part of the test set. Nothing is trained, so
+            only ``name`` and ``about`` are needed in addition.
     """
 
     name: str
@@ -78,14 +78,14 @@ class Study:
 
     The file holds ``epochs``, ``val_interval``, ``variants``, ``options`` and ``order``.
     ``variants`` is a list of dicts with the arguments of :class:`Variant`. ``options`` is merged
-    into every variant. ``order`` is a list of ``dict(variants=[...], seeds=[...])``, the most
-    valuable entry first. Within an entry, all variants of a seed come before the next seed.
+    into every variant. ``order`` is a list of ``dict(variants=[...], seeds=[...])``, with the most
+    informative entry first. Within an entry, all variants of a seed come before the next seed.
 
     Args:
         path: File of the study.
 
     Raises:
-        UserError: The file is not a study, or names an unknown key or variant.
+        UserError: The file is not a study, or has an unknown key or variant.
     """
 
     def __init__(self, path: str) -> None:
@@ -121,13 +121,13 @@ class Study:
         if bool(variant.base) == bool(variant.shuffle):
             raise UserError(
                 f"{self.path}: the variant '{variant.name}' has both base and shuffle or neither "
-                'of them; give one of them.'
+                'of them; give exactly one of them.'
             )
         epochs = self.epochs * variant.length
         if epochs < 1 or not math.isclose(epochs, round(epochs)):
             raise UserError(
                 f"{self.path}: the variant '{variant.name}' has length={variant.length}, which is "
-                f'not a whole number of epochs at epochs={self.epochs}; change length.'
+                f'not a whole number of epochs at epochs={self.epochs}; change length or epochs.'
             )
         for key in variant.options or ():
             if any(other.startswith(f'{key}.') for other in variant.options):
@@ -158,8 +158,9 @@ class Study:
         """Return the runs in the order of the study.
 
         Args:
-            only: Variants to keep, by default all. A variant that is not in ``order`` gets seed 0.
-            seeds: Seeds of each variant, by default those in ``order``.
+            only: Variants to keep; by default, all variants in ``order``. A variant that is not in
+                ``order`` gets seed 0.
+            seeds: Seeds of each variant; by default, the seeds in ``order``.
         """
         selected = [self.variant(name).name for name in only or ()]
         rows = [row for row in self.order if not only or row.variant in selected]
@@ -203,7 +204,7 @@ class Study:
         return config
 
     def _match(self, config: Config, to: str, key: str) -> None:
-        """Set a width so that the network costs about as much as that of another variant."""
+        """Set a width so that the MACs of the network are closest to those of another variant."""
         target = cost_of(self.config(Row(to, 0))).macs
         start = functools.reduce(operator.getitem, key.split('.'), config)
         distances: Dict[int, int] = {}
@@ -228,7 +229,7 @@ def cost_of(config: Config, side: int = 256) -> Cost:
 
 
 def digest_of(config: Config) -> str:
-    """Return a 12-digit hash of a config that does not depend on the location of files.
+    """Return a 12-digit hash of a config. The hash does not depend on the location of files.
 
     Args:
         config: Config of a run.

@@ -1,4 +1,4 @@
-"""Measures how well a trained prior fits its teacher, and how much it changes the restorer."""
+"""Measures the fit of a trained prior to its teacher, and its effect on the restorer."""
 
 import math
 from typing import Any, Dict, Iterable, List, NamedTuple, Sequence, Tuple
@@ -19,14 +19,15 @@ __all__ = ['Effect', 'Fit', 'effect_of_prior', 'fit_of_prior']
 
 
 class Fit(NamedTuple):
-    """R2: the explained share of the variance of the teacher's features of the sharp images.
+    """R2 of predictions of the teacher's features of the sharp images.
 
-    1 is a perfect fit. 0 is as good as the mean of every channel, and less than 0 is worse.
+    R2 is the share of the variance of these features that a prediction explains. 1 is a perfect
+    fit. A prediction with 0 is as good as the mean of every channel, and one below 0 is worse.
 
     Attributes:
         prior: R2 of the trained prior of the blurry images, by level.
-        teacher: R2 of the teacher's own features of the blurry images, by level. A student is not
-            needed to reach it.
+        teacher: R2 of the teacher's own features of the blurry images, by level. This is the fit
+            without a student: the teacher processes the blurry image.
     """
 
     prior: List[float]
@@ -73,7 +74,7 @@ class _Sums:
             self.errors[index] += float((prediction - target).square().sum())
 
     def explained(self) -> List[float]:
-        """Return 1 - unexplained / total variance over all channels, for each prediction."""
+        """Return, for each prediction, 1 - unexplained / total variance over all channels."""
         variance = float((self.squares - self.total.square() / self.count).sum())
         return [1 - error / variance for error in self.errors]
 
@@ -85,13 +86,14 @@ def fit_of_prior(config: Config, checkpoint: str, dataset: Dict[str, Any]) -> Di
     Args:
         config: Config of the variant.
         checkpoint: Checkpoint of the variant.
-        dataset: Config of the pairs. The rest of ``config.test_dataloader`` reads them.
+        dataset: Config of the pairs. The other keys of ``config.test_dataloader`` are used too.
 
     Returns:
-        The fit for each severity that the pairs are labeled with, and for ``'all'``.
+        A dict from each severity in the pairs' metadata, and from ``'all'``, to the fit.
 
     Raises:
-        UserError: The variant has no teacher, or a teacher of random weights, which are not saved.
+        UserError: The variant has no teacher, or its teacher has random weights, which are not
+            saved.
     """
     teacher = config.model.get('teacher')
     if teacher is None or teacher.get('weights') == 'random':
@@ -126,10 +128,10 @@ def effect_of_prior(
         config: Config of the variant.
         checkpoint: Checkpoint of the variant.
         dataset: Config of the pairs.
-        images: Number of images to measure, spread evenly over the set.
+        images: Number of images to measure, spread evenly over the data set.
 
     Returns:
-        The means over these images.
+        The means over the measured images.
 
     Raises:
         UserError: The variant has no prior.
@@ -161,7 +163,7 @@ def _batches(config: Config, dataset: Dict[str, Any]) -> Iterable[Dict[str, Any]
 
 
 def _features(model: nn.Module, batch: Dict[str, Any]) -> Tuple[Sequence[Tensor], ...]:
-    """Return teacher features (sharp), projected prior and teacher features (blurry), by level."""
+    """Return, by level: teacher features (sharp), projected prior, teacher features (blurry)."""
     data = model.data_preprocessor(batch, training=True)  # only training=True scales gt_img
     blurry, sharp = data['inputs'], data['data_samples'].gt_img
     prior = model.prior_loss.project(model.generator.compute_prior(blurry))

@@ -26,7 +26,7 @@ def read_record(folder: Path) -> Dict[str, Any]:
         folder: Folder of the run.
 
     Returns:
-        The record. Without a file, it has only a ``status``, ``NOT_BEGUN``.
+        The record. If there is no file, the record has only the ``status`` ``NOT_BEGUN``.
 
     Raises:
         UserError: The file is damaged, or has another version of the format.
@@ -37,9 +37,14 @@ def read_record(folder: Path) -> Dict[str, Any]:
     try:
         record = json.loads(path.read_text('utf-8'))
     except ValueError as error:
-        raise UserError(f"'{path}' is damaged; delete its folder.") from error
+        raise UserError(
+            f"'{path}' is damaged; delete '{folder}' and run the variant again."
+        ) from error
     if record.get('schema') != _SCHEMA:
-        raise UserError(f"'{path}' is a record of another version of mmspd; delete its folder.")
+        raise UserError(
+            f"'{path}' is a record of another version of mmspd; delete '{folder}' and run the "
+            'variant again.'
+        )
     return record
 
 
@@ -54,22 +59,23 @@ def write_record(folder: Path, record: Dict[str, Any]) -> None:
 
 
 class Recorder(Hook):
-    """Records the epochs and the learning curve of a run, and stops it before a deadline.
+    """Records the epochs and the learning curve of a run, and stops the run before a deadline.
 
-    It adds three lists to the record:
+    The hook adds three lists to the record:
 
-    - ``batches``: Hashes of the first batches. Runs with equal hashes see the same data in the
-      same order.
-    - ``epochs``: ``epoch``, ``step``, ``seconds`` of training and the mean of every loss.
-    - ``curve``: ``epoch``, ``step`` and the metrics of a validation.
+    - ``batches``: Hashes of the first batches. Runs with equal hashes train on the same data in
+      the same order.
+    - ``epochs``: For each epoch: ``epoch``, ``step``, ``seconds`` of training and the mean of
+      every loss.
+    - ``curve``: For each validation: ``epoch``, ``step`` and the metrics.
 
     A resumed run keeps the entries up to its checkpoint.
 
     Args:
         folder: Folder of the run, for the record.
         record: Record to extend, in place.
-        deadline: Time, in seconds since 1970, at which training must be over. An epoch does not
-            start if it would end later, at the speed of the last epoch; ``stopped`` is then set.
+        deadline: Time, in seconds since 1970, at which training must be over. If the next epoch
+            would end later at the speed of the last epoch, training stops and ``stopped`` is True.
     """
 
     # runs before the checkpoint is saved, because the record must hold all epochs of a checkpoint

@@ -22,14 +22,14 @@ from prior_study.record import DONE, RECORD_NAME, read_record
 __all__ = ['Gain', 'load_records', 'paired_gain', 'write_report']
 
 Record = Dict[str, Any]
-#: Records by variant, in the order of the report, and seed.
+#: Dict from each variant, in the order of the report, to a dict from each seed to its record.
 Records = Dict[str, Dict[int, Record]]
 
 _METRIC = 'PSNR'
 _INTRODUCTION = """\
-A value is the mean over the seeds ± their standard deviation, without ± for one seed. A gain is a
-difference of PSNR in dB, paired by seed and image. Its 95 % interval resamples the photos and does
-not cover the seeds."""
+A value is the mean ± the standard deviation over the seeds; a value of one seed has no ±. A gain is
+a difference in PSNR, in dB, for the same image and seed. Its 95 % interval is a bootstrap over the
+photos; it does not include the variation between seeds."""
 _COSTS = """\
 `minutes` is the mean training time of a run. `prior loss` is the weighted prior loss in the first
 and in the last epoch, averaged over the seeds."""
@@ -42,9 +42,10 @@ class Gain(NamedTuple):
     Attributes:
         seeds: Number of seeds that both variants were trained with.
         mean: Mean difference of PSNR in dB.
-        std: Standard deviation, over the seeds, of the mean difference in dB. None for one seed.
-        interval: 95 % interval of ``mean`` in dB. It resamples the photos and does not cover the
-            seeds; see :func:`~mmspd.evaluation.comparison.bootstrap_interval`.
+        std: Standard deviation of the mean difference over the seeds, in dB. None for one seed.
+        interval: 95 % interval of ``mean`` in dB. It is a bootstrap over the photos and does not
+            include the variation between seeds; see
+            :func:`~mmspd.evaluation.comparison.bootstrap_interval`.
     """
 
     seeds: int
@@ -59,10 +60,10 @@ def load_records(results: Path, first: Sequence[str], only: bool = False) -> Rec
     Args:
         results: Folder of the study's results.
         first: Variants that come first, in this order.
-        only: Whether to leave out all other variants.
+        only: Whether to leave out all variants that are not in ``first``.
 
     Returns:
-        Records by variant and seed.
+        A dict from each variant to a dict from each seed to its record.
 
     Raises:
         UserError: A variant in ``first`` has no finished run.
@@ -77,7 +78,7 @@ def load_records(results: Path, first: Sequence[str], only: bool = False) -> Rec
         held = ', '.join(records) or 'no finished run'
         raise UserError(
             f"'{results}' has no result of '{missing[0]}' (it holds {held}); run the variant, or "
-            'choose others with --reference and --only.'
+            'choose another variant with --reference or --only.'
         )
     return {**{variant: records[variant] for variant in first}, **({} if only else records)}
 
@@ -91,10 +92,10 @@ def paired_gain(
     """Compare two variants on a test set, image by image and seed by seed.
 
     Args:
-        reference: Records of the reference by seed.
-        other: Records of the other variant by seed.
+        reference: Dict from each seed to the record of the reference.
+        other: Dict from each seed to the record of the other variant.
         test: Name of the test set.
-        keys: Keys of the images to compare, by default all.
+        keys: Keys of the images to compare; by default, all images.
 
     Returns:
         The gain in PSNR, or None if the variants have no seed in common.
@@ -129,7 +130,7 @@ def write_report(records: Records, out: Path, references: Sequence[str]) -> Path
     Args:
         records: Records from :func:`load_records`.
         out: Output folder; it is created if needed.
-        references: Variants to compare the others with. They are the first of ``records``.
+        references: Variants with which all variants are compared. They come first in ``records``.
 
     Returns:
         The path of the page.
@@ -193,7 +194,7 @@ def _warnings(records: Records) -> List[str]:
 
 
 def _costs(records: Records) -> str:
-    """Tabulate the variants, their cost and their prior loss."""
+    """Make a table of the variants, their cost and their prior loss."""
     rows = []
     for variant, runs in records.items():
         record = _first(runs)
@@ -221,7 +222,7 @@ def _costs(records: Records) -> str:
 
 
 def _results(records: Records, test: str, references: Sequence[str]) -> str:
-    """Tabulate the metrics on a test set, and the gains over the references."""
+    """Make a table of the metrics on a test set, and of the gains over the references."""
     rows = []
     for variant, runs in records.items():
         metrics = [record['tests'][test]['metrics'] for record in runs.values()]
@@ -261,7 +262,7 @@ def _gain_cells(gain: Optional[Gain]) -> List[str]:
 
 
 def _by_severity(records: Records, test: str, reference: str) -> str:
-    """Tabulate the gains over a reference by severity of the blur."""
+    """Make a table of the gains over a reference by severity of the blur."""
     others = [variant for variant in records if variant != reference]
     images = _first(records[reference])['tests'][test]['images']
     groups: Dict[str, List[str]] = {name: [] for name in (*SEVERITIES, 'unknown')}
@@ -284,7 +285,7 @@ def _by_severity(records: Records, test: str, reference: str) -> str:
 
 
 def _grouped(images: Sequence[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]]:
-    """Group images by their recorded severity, or else by their blur extent, if either is known."""
+    """Group images by their recorded severity; if it is unknown, by their blur extent."""
     groupings = group_by_severity(images)
     return next(({name: groupings[name]} for name in _GROUPINGS if name in groupings), {})
 
@@ -309,7 +310,7 @@ def _mean_images(runs: Mapping[int, Record], test: str) -> List[Dict[str, Any]]:
 
 
 def _plot_curves(records: Records, path: Path) -> None:
-    """Plot the learning curves: the mean and the range over the seeds."""
+    """Plot the mean and the range of the learning curves over the seeds."""
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.add_subplot()
     axes.set_prop_cycle(cycler(linestyle=['-', '--', ':', '-.']) * rcParams['axes.prop_cycle'])

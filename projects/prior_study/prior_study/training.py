@@ -1,4 +1,4 @@
-"""Runs one row of a study: trains a variant with a seed and tests it on every test set."""
+"""Runs one row of a study: trains a variant with a seed and tests it on all test sets."""
 
 import copy
 import fcntl
@@ -36,7 +36,7 @@ def check_record(study: Study, row: Row, results: Path) -> Dict[str, Any]:
         results: Folder of the study's results.
 
     Returns:
-        The record. A run that failed during its first epoch counts as not begun.
+        The record. If the run failed during its first epoch, its status is ``NOT_BEGUN``.
 
     Raises:
         UserError: The study's file or a base config has changed since the run.
@@ -47,8 +47,8 @@ def check_record(study: Study, row: Row, results: Path) -> Dict[str, Any]:
         return dict(status=NOT_BEGUN)
     if record['status'] != NOT_BEGUN and record['config'] != digest_of(study.config(row)):
         raise UserError(
-            f"'{folder}' was made by another config of {row}; delete the folder to run it again, "
-            'or choose another --out.'
+            f"'{folder}' was made with another config of {row}; delete the folder to repeat the "
+            'run, or choose another --out.'
         )
     return record
 
@@ -67,7 +67,7 @@ def run_row(study: Study, row: Row, results: Path, deadline: float) -> Dict[str,
         ``'failed'``. A failed run has an ``error``.
 
     Raises:
-        UserError: Another process runs the row, or its config has changed.
+        UserError: Another process is running the row, or the config of the row has changed.
     """
     folder = row.folder(results)
     with _locked(folder):
@@ -99,7 +99,7 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"Another process runs '{folder}'; wait until it has finished."
+                f"Another process is running the variant in '{folder}'; wait until it has finished."
             ) from error
         yield
 
@@ -107,7 +107,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _train_and_test(
     study: Study, row: Row, results: Path, record: Dict[str, Any], deadline: float
 ) -> bool:
-    """Train, test and fill the record; return whether all was completed."""
+    """Train, test and fill the record; return whether training and all tests are complete."""
     folder, variant = row.folder(results), study.variant(row.variant)
     config = study.config(row)
     record.update(
@@ -140,7 +140,7 @@ def _train_and_test(
 def _train(
     config: Config, folder: Path, record: Dict[str, Any], deadline: float, start: Optional[str]
 ) -> bool:
-    """Train, from the newest checkpoint if there is one; return whether it was completed."""
+    """Train from the newest checkpoint, if there is one; return whether training is complete."""
     config = copy.deepcopy(config)
     config.resume = True
     config.default_hooks.checkpoint.start_from = start
@@ -171,7 +171,7 @@ def _last_checkpoint(folder: Path) -> str:
     path = find_resumable(folder)
     if path is None:
         raise UserError(
-            f"'{folder}' holds no readable checkpoint; delete the folder and run it again."
+            f"'{folder}' holds no readable checkpoint; delete the folder and run the variant again."
         )
     return path
 
@@ -202,8 +202,8 @@ def _far_apart(name: str, dataset: Dict[str, Any], batch: int) -> Dict[str, Any]
     images = len(DATASETS.build(dataset))
     if batch < 2 or images % batch:
         raise UserError(
-            f'test_dataloader.batch_size={batch} does not fit shuffle, because {name} has '
-            f'{images} images; choose a divisor of {images} above 1.'
+            f'test_dataloader.batch_size={batch} must be above 1 and divide the {images} images of '
+            f'{name} to shuffle the priors; set it to a divisor of {images} above 1.'
         )
     step = images // batch
     order = [place + turn * step for place in range(step) for turn in range(batch)]
@@ -216,7 +216,7 @@ class _ShufflePrior(Hook):
     def before_test(self, runner: Any) -> None:
         """Register a hook that shifts the priors of each batch by one image."""
         if not hasattr(runner.model.generator, 'prior'):
-            raise UserError('The variant under shuffle has no prior; choose a guided variant.')
+            raise UserError('The variant in shuffle has no prior; set shuffle to a guided variant.')
         runner.model.generator.prior.register_forward_hook(_shift)
 
 

@@ -77,4 +77,4 @@ def test_data_has_every_severity_of_every_photo_and_is_packed(run_tool, pairs_ro
     code, output = run_tool(
         PROJECT + '/data.py', out, *arguments, '--test', f'val={photos / "test"}'
     )
-    assert (code, "Two sets have the name 'val'" in output) == (1, True)
+    assert (code, "Two data sets have the name 'val'" in output) == (1, True)

@@ -85,5 +85,7 @@ def test_swapped_priors_come_from_another_part_of_the_test_set(monkeypatch):
     for start in range(0, 12, 4):
         batch = order[start : start + 4]
         assert all(abs(a - b) >= 3 for a in batch for b in batch if a != b)
-    with pytest.raises(UserError, match='batch_size=5 does not fit shuffle, because val has 12 '):
+    with pytest.raises(
+        UserError, match='batch_size=5 must be above 1 and divide the 12 images of val '
+    ):
         training._far_apart('val', dict(type='Pairs'), 5)
