@@ -97,7 +97,7 @@ def make_pairs(photo: Photo, out: Path, rng: np.random.Generator) -> List[str]:
         rng: Source of randomness.
 
     Returns:
-        One line of JSON per pair: its record.
+        The record of each pair as one line of JSON.
     """
     folder = out / photo.split / photo.name
     lines: List[str] = []

@@ -37,7 +37,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument('--val', type=Path, required=True, help='folder of photos to validate on')
     for option, text in (
         ('--test', 'folders of photos to test on'),
-        ('--pairs', 'folders of real pairs to test on; the pairs are packed without a change'),
+        ('--pairs', 'folders of pairs to test on; the pairs are packed without a change'),
     ):
         parser.add_argument(
             option, nargs='+', type=_named, default=[], metavar='NAME=FOLDER', help=text

@@ -59,7 +59,7 @@ def pair():
     return torch.rand(2, 2, 3, 32, 48, generator=generator)
 
 
-def test_mimo_losses_are_summed_over_three_scales(pair):
+def test_eq8_pixel_loss_is_summed_over_three_scales(pair):
     """Bilinear targets: x0.5 is the 2x2 mean, x0.25 the mean of the center of each 4x4 block."""
     blurry, sharp = pair
     model = plain_deblurrer()

@@ -64,7 +64,7 @@ def test_panning_is_a_horizontal_line_in_linear_light(photo, length):
     assert record.sub_frames == len(panning_kernel(length))
 
 
-def test_trajectory_averages_sub_frames_in_linear_light(photo):
+def test_eq1_trajectory_averages_sub_frames_in_linear_light(photo):
     """Compare with float64 bilinear sampling of the same camera path."""
     spec = BlurSpec(severity='severe', **QUIET)
     blurry, record = synthesize_blur(photo, np.random.default_rng(4), spec)
