@@ -51,10 +51,25 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 
-def link_repository_pages(app, docname, source):
-    """Turn links to pages outside of the manual into downloads, as MyST does for other files."""
+def convert_links(app, docname, source):
+    """Convert links that are for readers of the repository.
+
+    Links to the package's source become links into the API reference. Links to pages outside of
+    the manual become downloads, as MyST does for other files.
+    """
+    source[0] = re.sub(
+        r'\[`([\w.]+)`\]\(\.\./(mmspd/[\w/]+?)(?:\.py|/)\)',
+        lambda link: '{py:obj}`' + f'{link[1]} <{_full_name(link[1], link[2])}>' + '`',
+        source[0],
+    )
     pattern = r'\[([^\]]+)\]\((\.\./[^)#]+\.md)(?:#[^)]*)?\)'
     source[0] = re.sub(pattern, r'{download}`\1 <\2>`', source[0])
+
+
+def _full_name(name, path):
+    """Return the full name of an object from its name in a page and the path of its module."""
+    module = path.replace('/', '.')
+    return module if name == module else f'{module}.{name}'
 
 
 def skip_tuple_fields(app, what, name, obj, skip, options):
@@ -64,5 +79,5 @@ def skip_tuple_fields(app, what, name, obj, skip, options):
 
 def setup(app):
     """Register the functions above with Sphinx."""
-    app.connect('source-read', link_repository_pages)
+    app.connect('source-read', convert_links)
     app.connect('autodoc-skip-member', skip_tuple_fields)

@@ -295,10 +295,11 @@ class PairedImageDataset(BaseDataset):
             UserError: The folder does not exist or is empty.
         """
         root = Path(self.data_root).expanduser()
-        fix = f'set the environment variable {self.ROOT_VARIABLE}, or data_root in the config'
+        fix = f'set data_root in the config (most recipes read it from {self.ROOT_VARIABLE})'
         if not root.is_dir():
             raise UserError(f"The data folder '{root}' does not exist; {fix}.")
         folder = root.joinpath(*below)
+        fix = f"put the images into '{folder}', or {fix}"
         if not folder.is_dir():
             raise UserError(
                 f"The data folder '{root}' has no folder '{'/'.join(below)}' "

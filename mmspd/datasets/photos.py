@@ -48,7 +48,7 @@ class PhotoFolderDataset(BaseDataset):
     def load_data_list(self) -> List[Dict[str, Any]]:
         """Return the dicts for the pipeline, sorted by name."""
         root = Path(self.data_root).expanduser()
-        fix = 'set the environment variable PHOTOS_ROOT, or data_root in the config'
+        fix = 'set data_root in the config (most recipes read it from PHOTOS_ROOT)'
         if not root.is_dir():
             raise UserError(f"The folder of photos '{root}' does not exist; {fix}.")
         photos = images_by_stem(root)

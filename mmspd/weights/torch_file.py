@@ -99,7 +99,9 @@ def _explain(path: Path, error: Exception) -> Tuple[str, str]:
         return 'it is a web page', 'download the file that the page links to'
     if start.startswith(b'\x80'):
         return 'it is a pickle that torch.save did not write', _AS_TENSORS
-    return ('torch.save did not write it' if start else 'it is empty'), _AGAIN
+    if not start:
+        return 'it is empty', _AGAIN
+    return 'torch.save did not write it', 'choose a file that holds weights'
 
 
 def _has_all_pickles(path: Path) -> bool:

@@ -59,7 +59,7 @@ def test_hide_faults(hide_root):
     (hide_root / 'GT' / 'long7.png').unlink()
     with pytest.raises(ValueError, match=r'1 images in .*test. have no sharp image of the same na'):
         HIDEDataset(str(hide_root))
-    with pytest.raises(ValueError, match=r"has no folder 'val' .*set the environment variable HI"):
+    with pytest.raises(ValueError, match=r"has no folder 'val' .*into .*val', .*from HIDE_"):
         HIDEDataset(str(hide_root), split='val')
 
 

@@ -103,7 +103,7 @@ def test_folder_pairs_match_by_name_not_order(tmp_path, write_image, split, blur
 
 
 def test_missing_root_names_folder_and_variable(tmp_path):
-    with pytest.raises(UserError, match=r"absent' does not exist.*GOPRO_ROOT.*data_root"):
+    with pytest.raises(UserError, match=r"absent' does not exist.*data_root.*GOPRO_ROOT"):
         GoProDataset(str(tmp_path / 'absent'))
     with pytest.raises(UserError, match='PAIRS_ROOT'):
         PairedFolderDataset(str(tmp_path / 'absent'))
