@@ -33,7 +33,7 @@ def test_every_photo_is_a_sample_without_a_sharp_image(photos):
 
 def test_errors(photos, tmp_path, write_image):
     root, _ = photos
-    with pytest.raises(UserError, match='nothing. does not exist; set data_root .* from PHOTOS_ROOT'):
+    with pytest.raises(UserError, match='nothing. does not exist; set .* from PHOTOS_ROOT'):
         PhotoFolderDataset(str(tmp_path / 'nothing'))
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'empty' / 'notes.txt').touch()
