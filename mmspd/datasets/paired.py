@@ -261,7 +261,7 @@ class PairedImageDataset(BaseDataset):
             raise UserError(self._too_small(info) or failure) from error
 
     def _run_on_pack(self, results: Any) -> Any:
-        """Run the pipeline; only crops receive the read-only pixels, other steps receive copies."""
+        """Run the pipeline; crop transforms get the pack's read-only pixels, others get copies."""
         for step in self.pipeline.transforms:
             if not hasattr(step, 'gt_patch_size'):
                 _own_pixels(results)

@@ -15,10 +15,11 @@ __all__ = ['ProgressiveCosineLR']
 
 @PARAM_SCHEDULERS.register_module()
 class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
-    """A constant learning rate followed by a cosine decay. Their lengths are in iterations.
+    """A constant learning rate followed by a cosine decay.
 
-    The stages of :class:`~mmspd.datasets.progressive.ProgressiveCrop` begin at given epochs, so
-    that they do not depend on the number of GPUs. Therefore the schedule counts epochs too. It
+    The official recipe gives the lengths of both parts in iterations. The stages of
+    :class:`~mmspd.datasets.progressive.ProgressiveCrop` begin at given epochs, so that they do not
+    depend on the number of GPUs. Therefore this schedule changes the rate once per epoch. It
     distributes the iterations of each stage evenly over the epochs of the stage.
 
     Args:

@@ -66,7 +66,7 @@ class IterationSeedHook(Hook):
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Optional[Any] = None
     ) -> None:
-        """Seed the generators of the forward and the backward pass.
+        """Seed PyTorch's random numbers for the forward and the backward pass.
 
         Args:
             runner: MMEngine's runner.

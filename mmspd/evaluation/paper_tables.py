@@ -183,7 +183,9 @@ def paper_seconds(recipe: str) -> Optional[Tuple[float, float]]:
 
 
 def paper_baseline(row: PaperRow) -> Optional[PaperRow]:
-    """Find the row of the baseline, which lacks the prior or, in Table 3, other modules.
+    """Find the row of the baseline: the same method without the prior.
+
+    In Table 3, some baselines are methods without another module.
 
     Args:
         row: A row of the paper.

@@ -44,7 +44,7 @@ def group_by_severity(images: Sequence[Values]) -> Groups:
     * ``input PSNR``: the PSNR of the blurry image, in steps of 3 dB.
     * ``blur extent``: the severity of the measured extent, see
       :data:`mmspd.utils.severity.SEVERITIES`, or ``unknown`` if the extent cannot be measured.
-    * ``record``: the severity that was recorded when the blur was made.
+    * ``record``: the severity in the records of the data set.
     * ``patches by input PSNR``: patches of the images, grouped by the PSNR of the blurry patch. The
       only metric is PSNR.
 
@@ -222,7 +222,7 @@ def _patches_of(image: Values) -> Iterable[Values]:
 
 
 def _by_input_psnr(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
-    """For each image, yield the name of its group by input PSNR and the image."""
+    """Yield the images as pairs: the name of the input-PSNR group, and the image."""
     for image in images:
         if 'PSNR-input' in image:
             value = math.inf if image['PSNR-input'] is None else image['PSNR-input']
@@ -230,7 +230,7 @@ def _by_input_psnr(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
 
 
 def _by_extent(images: Iterable[Values]) -> Iterable[Tuple[str, Values]]:
-    """For each image, yield the name of its group by blur extent and the image."""
+    """Yield the images as pairs: the name of the blur-extent group, and the image."""
     for image in images:
         if 'blur-extent' in image:
             extent = image['blur-extent']

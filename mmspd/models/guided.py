@@ -228,8 +228,9 @@ def _assign_levels(
 ) -> Dict[str, SeamSpec]:
     """Assign a level of the prior to each seam: the configured level, or the rank of its stride.
 
-    A seam is ranked among the used seams of its group. A seam outside of all groups is ranked among
-    all used seams.
+    The rank is 0 for the smallest stride. A seam is ranked among the used seams of its group, which
+    are the seams of one U-Net (``seam_groups``). A seam without a group is ranked among all used
+    seams.
     """
     specs = {}
     for name, seam in seams.items():

@@ -33,8 +33,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         'data',
-        help='folder of an unpacked data set, or a config; in GoPro, blur is measured, not '
-        'blur_gamma',
+        help='folder of an unpacked data set, or a config; for GoPro, the images in the folder '
+        'blur are measured',
     )
     parser.add_argument(
         '--out', type=Path, required=True, metavar='FILE', help='file to write, *.jsonl'

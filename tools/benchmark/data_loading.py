@@ -225,7 +225,8 @@ def measure(root: Path, workers: List[int], needed: Optional[float]) -> Dict[str
         needed: Needed samples/s, or None.
 
     Returns:
-        ``crops``, ``loader`` and, with ``needed``, ``needed``.
+        A dict with ``crops`` and ``loader``. If ``needed`` is given, the dict also has the workers
+        that each method needs, under the key ``needed``.
     """
     make_pairs(root / 'pairs')
     plan = plan_pack(open_set(root / 'pairs', []), root / 'pack')

@@ -5,7 +5,8 @@ python tools/benchmark/overhead.py unet mimounet mprnet-s1 mssnet --json overhea
 Plain and guided networks take turns, so that ratios are reliable on a busy machine. All networks,
 the teacher and VGG have random weights. The tool downloads no files.
 
-Forward pass: one float32 image, eager, contiguous and channels-last. Its memory is the weights and
+Forward pass: one float32 image, eager; measured in the contiguous and again in the channels-last
+memory format. Its memory is the weights and
 the peak of PyTorch's allocations.
 
 Training step: the whole step in the precision of the config, from a uint8 batch in memory to the

@@ -8,9 +8,10 @@ structure of a DataLoader's batch. Loading and the runner's hooks are not measur
 random. If the config sets env_cfg.cudnn_benchmark, cuDNN searches for the fastest convolutions. The
 search takes minutes, because it is repeated for every variant.
 
-The reference trains the network of the config, with the same losses and weights, in a loop in the
-form of the official projects of MIMO-UNet and MPRNet: float32, eager and contiguous, float images
-from the loader, the teacher after the restorer, and .item() for each loss.
+The reference is a plain training loop like those of the official MIMO-UNet and MPRNet projects. It
+has the network, losses and weights of the config. It runs in float32, eagerly, with contiguous
+tensors. Its loader returns float images, the teacher runs after the restorer, and .item() is called
+for each loss.
 """
 
 import argparse

@@ -76,7 +76,7 @@ def pairs_finding(
     Args:
         check: Name of the check.
         part: Part of the data set.
-        verbs: The end of the sentence '1 of 9 compared pairs ...', and of '2 of 9 compared ...'.
+        verbs: Two endings of the sentence 'N of 9 compared pairs ...': for N = 1, and for N > 1.
         cure: The fix.
         names: Keys of the odd pairs.
         judged: Number of compared pairs.

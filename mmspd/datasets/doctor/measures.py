@@ -25,8 +25,8 @@ class DetailMeasures(NamedTuple):
     Attributes:
         sharpness: Gradient energy of the blurry image, divided by the energy of the sharp image.
         shift: Displacement ``(x, y)`` of the blurry image relative to the sharp image, in pixels.
-        excess: Length of the shift / (1 + spread of the kernel), with both in pixels of the images
-            after their reduction to at most 640 pixels.
+        excess: Length of the shift / (1 + spread of the kernel). Both are in pixels of the images
+            after the longer side was reduced to at most 640 pixels.
         relation: Evidence that both images show the same scene; see :func:`measure_pair`.
     """
 
@@ -55,9 +55,9 @@ def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
     A regularized division of the spectra estimates the kernel that maps the details of the sharper
     image to the details of the other image. The shift is the centroid of the kernel. If the images
     are blurred but not displaced, the centroid is within the spread of the kernel. For unrelated
-    images, the kernel is noise without a peak. The relation is the height of the peak, divided by
-    the standard deviation of the absolute kernel, times the maximum of the normalized
-    cross-correlation.
+    images, the kernel is noise without a peak. ``relation`` is the product of
+    two numbers. The first is the height of the peak, divided by the standard deviation of the
+    absolute kernel. The second is the maximum of the normalized cross-correlation.
 
     Args:
         blurry: RGB, uint8, shape ``(H, W, 3)``.
@@ -112,7 +112,12 @@ def _gradient_energy(gray: np.ndarray) -> float:
 
 
 def _kernel_of(blurry: np.ndarray, sharp: np.ndarray) -> Tuple[Tuple[float, float], float, float]:
-    """Estimate the kernel between two images; return centroid ``(x, y)``, spread, relation."""
+    """Estimate the kernel that maps ``sharp`` to ``blurry``.
+
+    Returns:
+        The centroid ``(x, y)`` and the spread of the kernel, and the relation, which
+        :func:`measure_pair` defines.
+    """
     height, width = blurry.shape
     window = np.outer(np.hanning(height), np.hanning(width))
     blurry, sharp = blurry * window, sharp * window

@@ -20,9 +20,8 @@ _PATCH = 128
 class BlurSeverity(ImageMetric):
     """``blur-extent``, the extent of the blur in pixels, averaged over the images.
 
-    The mean describes the data, not the model.
-    :func:`mmspd.evaluation.severity_report.group_by_severity` uses these values of each image to
-    group the other metrics:
+    The mean describes the data, not the model. The metric also stores values of each image, by
+    which :func:`mmspd.evaluation.severity_report.group_by_severity` groups the other metrics:
 
     * ``blur-extent`` in pixels, ``None`` if the extent cannot be measured on the pair;
     * ``PSNR-input`` in dB;

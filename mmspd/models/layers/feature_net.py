@@ -35,7 +35,7 @@ class FeatureNet(BaseModule):
             fine to coarse. Use a timm backbone through ``mmpretrain.TIMMBackbone``.
         weights: File, URL or MMEngine scheme (``torchvision://resnet50``), loaded strictly;
             ``'timm'`` lets timm download its own weights; ``'random'`` loads no weights.
-        mean: RGB mean in 0..255, as in the project's data preprocessor.
+        mean: RGB mean in 0..255, as in the data preprocessor of the backbone's own config.
         std: RGB standard deviation in 0..255.
         scale: Factor by which the image is enlarged (bilinear) before the backbone.
 

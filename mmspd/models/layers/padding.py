@@ -12,7 +12,11 @@ def round_up(size: int, multiple: int) -> int:
 
 
 def _is_exporting() -> bool:
-    """Return whether a graph is being exported; it would freeze branches on the image size."""
+    """Return whether a graph is being exported.
+
+    An exported graph keeps only the branch that the example image takes, so the code must not
+    branch on the image size.
+    """
     is_exporting = getattr(torch.compiler, 'is_exporting', None)
     return torch.jit.is_tracing() or (is_exporting is not None and is_exporting())
 

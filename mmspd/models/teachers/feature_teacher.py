@@ -22,7 +22,7 @@ class FeatureTeacher(Teacher):
         weights: File, URL or MMEngine scheme (``torchvision://resnet50``). ``'timm'`` lets timm
             download its own weights; ``'random'`` loads no weights. Loading is strict: one missing
             tensor is an error.
-        mean: RGB mean in 0..255, as in the project's data preprocessor.
+        mean: RGB mean in 0..255, as in the data preprocessor of the backbone's own config.
         std: RGB standard deviation in 0..255.
         scale: Factor by which the sharp image is enlarged before the backbone. With 2, features at
             strides 4, 8 and 16 have strides 2, 4 and 8 relative to the image before the

@@ -61,7 +61,10 @@ def held_memory(device: torch.device) -> int:
 
 
 def _own_memory(device: torch.device) -> Optional[Any]:
-    """Return PyTorch's module of a device, or None if the device shares the memory of the CPU."""
+    """Return the module that reports a device's memory, such as ``torch.cuda``.
+
+    None for the CPU and for devices that share its memory.
+    """
     backend = getattr(torch, device.type)
     return backend if hasattr(backend, 'mem_get_info') else None
 

@@ -164,7 +164,10 @@ choices = [
         length=0.3,
     ),
     with_prior(
-        'warm', 'all parts learn, starts from prior-first', length=0.7, start_from='prior-first'
+        'warm',
+        'all parts learn, after only the prior learned',
+        length=0.7,
+        start_from='prior-first',
     ),
 ]
 
@@ -231,7 +234,9 @@ variants = [
     ),
     with_prior('started-norm', 'student-started, prior normalized at the restorer', started_norm),
     with_prior(
-        'started-norm-star', 'started-norm without a teacher', {**started_norm, **no_teacher}
+        'started-norm-star',
+        'F_S from ImageNet weights, prior normalized, no teacher',
+        {**started_norm, **no_teacher},
     ),
     with_prior(
         'started-both',
@@ -240,7 +245,7 @@ variants = [
     ),
     with_prior(
         'scratch-norm-star',
-        'started-norm-star with random weights',
+        'as started-norm-star, F_S from random weights',
         {**scratch_norm, **no_teacher},
     ),
     with_prior(

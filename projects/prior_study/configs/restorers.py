@@ -19,12 +19,14 @@ variants = [
     plain('mimounet', 'MIMO-UNet without a prior'),
     plain(
         'mimounet-wide',
-        'MIMO-UNet, widened to the cost of mimounet-sp',
+        'MIMO-UNet, widened to the cost of MIMO-UNet with a prior',
         match_macs=dict(to='mimounet-sp', key='model.generator.base'),
     ),
     with_prior('mimounet-sp', 'prior distilled from raw features (CLC, MLA, SAT)'),
     with_prior(
-        'mimounet-normalised', "mimounet-sp, teacher's features normalized", _base_.normalize
+        'mimounet-normalised',
+        'prior distilled from normalized features (CLC, MLA, SAT)',
+        _base_.normalize,
     ),
     with_prior(
         'mimounet-started',

@@ -132,8 +132,8 @@ class Study:
         for key in variant.options or ():
             if any(other.startswith(f'{key}.') for other in variant.options):
                 raise UserError(
-                    f'{self.path}: the variant {variant.name!r} changes {key!r} and parts of it; '
-                    'write both changes in one dict.'
+                    f'{self.path}: the variant {variant.name!r} changes {key!r} and also '
+                    f'keys below it; write all these changes in the dict of {key!r}.'
                 )
         return variant
 

@@ -176,7 +176,7 @@ def _check_tests(records: Records) -> None:
 
 
 def _warnings(records: Records) -> List[str]:
-    """Return a warning that names the runs with other training batches than the reference."""
+    """Return a warning that names the runs whose training batches differ from the reference's."""
     reference = next(iter(records))
     expected = {seed: record.get('batches') for seed, record in records[reference].items()}
     differing = [

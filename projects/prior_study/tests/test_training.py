@@ -1,4 +1,4 @@
-"""A run of a study: its record, and that a stop and a restart do not change the numbers."""
+"""Test the record of a run, and that stopping and restarting the run does not change it."""
 
 import json
 import math
