@@ -174,7 +174,7 @@ def _aliases(own: State, state: State, source: str, key: str) -> State:
         if not all(torch.equal(value, state[name]) for name in given):
             raise UserError(
                 f'{key}: {source} has different values for {given[0]} and {given[-1]}, two '
-                f'names of one weight in {_title(own, "the restorer")}; use the file of the authors.'
+                f"names of one weight in {_title(own, 'the restorer')}; use the authors' file."
             )
         filled.update(dict.fromkeys(names, value))
     return filled

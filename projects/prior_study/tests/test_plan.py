@@ -58,7 +58,10 @@ def test_the_digest_depends_on_the_config_but_not_on_folders(study):
         ("variants[0]['sed'] = 1", "'plain' has an unknown key 'sed'; choose from about"),
         ("variants[0]['length'] = 0.3", 'length=0.3, which is not a whole number of epochs'),
         ("variants[5]['base'] = 'plain.py'", "'shuffled' has both base and shuffle"),
-        ("variants[0]['options'] = {'model': {}, 'model.x': 5}", "changes 'model' and parts of it"),
+        (
+            "variants[0]['options'] = {'model': {}, 'model.x': 5}",
+            "changes 'model' and also keys below it",
+        ),
     ],
 )
 def test_mistakes_in_the_file_end_in_one_sentence(write_study, extra, message):
