@@ -25,8 +25,8 @@ class Cost(NamedTuple):
 def cost_of(network: nn.Module, height: int, width: int) -> Cost:
     """Count the parameters of a network and its MACs for one image.
 
-    The MACs are those of convolutions and matrix products. The count runs on PyTorch's meta
-    device, which computes shapes and no values, so the count takes little time and memory.
+    Only convolutions and matrix products count as MACs. The count runs on PyTorch's meta device,
+    which computes shapes but no values, so it takes little time and memory.
 
     Args:
         network: A network that takes images ``(N, 3, H, W)``. It is not modified.
@@ -42,7 +42,7 @@ def cost_of(network: nn.Module, height: int, width: int) -> Cost:
         >>> cost_of(nn.Conv2d(3, 8, kernel_size=3, padding=1), height=16, width=32)
         Cost(parameters=224, macs=110592)
     """
-    # counted first, because a move to the meta device separates parameters that are shared
+    # count before the move to the meta device, because the move duplicates shared parameters
     parameters = sum(parameter.numel() for parameter in network.parameters())
     network = copy.deepcopy(network).to('meta').eval()
     image = torch.empty(1, 3, height, width, device='meta')
@@ -61,9 +61,9 @@ def costs_of_parts(generator: Any, height: int, width: int) -> Dict[str, Cost]:
         width: Width of the image, in pixels.
 
     Returns:
-        A dict from names to costs. A plain restorer has ``total`` only. A guided one also has
-        ``restorer``; ``F_S``, the extractor of the prior; ``CLC``, or ``map`` for an image-level
-        prior; and ``SPE``, the embedding.
+        A dict from names to costs. A plain restorer has only the name ``total``. A guided restorer
+        also has the names ``restorer``, ``F_S`` (the extractor of the prior), ``CLC`` (``map`` for
+        an image-level prior) and ``SPE`` (the embedding).
 
     Examples:
         >>> from mmspd.apis.complexity import costs_of_parts

@@ -25,7 +25,8 @@ __all__ = ['SIZES', 'Exportable', 'Exported', 'export_network']
 #: Heights and widths of the images that check an export. They are not multiples of a stride. Some
 #: are smaller and some are larger than the exporter's example image.
 SIZES = ((61, 75), (98, 145), (190, 243))
-#: Largest allowed difference between the export and the network, for images in [0, 1].
+#: Largest allowed difference between the outputs of the export and the network. The inputs of both
+#: are in [0, 1].
 TOLERANCE = 1e-4
 # ONNX opset versions that PyTorch's exporter can write.
 _OPSETS = range(18, 25)
@@ -38,7 +39,7 @@ Restore = Callable[[np.ndarray], np.ndarray]
 
 
 class Exported(NamedTuple):
-    """Results of the check of an export.
+    """Differences and run times of an export and the original network.
 
     Attributes:
         differences: A dict from each image size to the largest absolute difference between the
@@ -69,9 +70,10 @@ def export_network(
     Args:
         network: A plain or guided restorer on the CPU. It is set to evaluation mode.
         path: File to write, ``.onnx`` or ``.pt2``. ``torch.export.load`` reads ``.pt2`` files.
-        metadata: Texts to store in the file; a ``.pt2`` file stores them as ``mmspd.json``.
+        metadata: A dict from names to texts, which is stored in the file. A ``.pt2`` file stores it
+            as ``mmspd.json``.
         sizes: Heights and widths of the random images on which the outputs of the export and the
-            network are compared. The first size is used for a batch of two.
+            network are compared. Two images of the first size are compared as one batch.
         opset: ONNX opset version; by default the exporter chooses it.
         pad_to: Pad images to multiples of this number; see :class:`Exportable`.
         time_size: Height and width of an image to measure the times on.
@@ -128,7 +130,7 @@ def export_network(
 
 
 def _check_target(path: Path, opset: Optional[int]) -> None:
-    """Raise an error before the export starts if the file cannot be written."""
+    """Raise an error if the suffix or the opset is not supported, or a package is missing."""
     if path.suffix not in ('.onnx', '.pt2'):
         raise UserError(f"'{path}' has an unknown suffix; use .onnx or .pt2.")
     if path.suffix == '.pt2':
@@ -160,7 +162,7 @@ def _to_onnx(
     )
     model = exported.model_proto
     written = next(entry.version for entry in model.opset_import if not entry.domain)
-    if opset not in (None, written):  # if the conversion fails, PyTorch keeps its own version
+    if opset not in (None, written):  # PyTorch ignores an opset that it cannot convert to
         raise RuntimeError(f'Opset {written} cannot be converted to {opset}.')
     # rename the axes, and delete the notes about intermediate tensors, which use the old names
     del model.graph.value_info[:]
@@ -198,7 +200,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _compare(network: nn.Module, restore: Restore, sizes: Sequence[Size]) -> Dict[Size, float]:
-    """Return the largest difference for each size.
+    """Compare the outputs on random images, and return the largest difference for each size.
 
     Raises:
         UserError: A difference is larger than :data:`TOLERANCE`, or the export fails on a size.
@@ -248,8 +250,8 @@ class Exportable(nn.Module):
     Args:
         restorer: A plain or guided restorer. It takes ``(N, 3, H, W)``, RGB, [0, 1], and returns an
             image or a list of images, of which the last one is used.
-        pad_to: Pad the image with reflection to a multiple of this number before the restorer.
-            Needed for restorers whose own padding branches on the image size, such as MMagic's
+        pad_to: Before the restorer, pad the image by reflection to a multiple of this number. Set
+            it for restorers whose own padding branches on the image size, such as MMagic's
             Restormer (set 8).
 
     Examples:

@@ -209,8 +209,8 @@ class DeblurInferencer:
         Args:
             pixels: Image ``(H, W)`` or ``(H, W, C)``, uint8 or uint16. C is 1 (gray), 2 (gray and
                 alpha), 3 (RGB) or 4 (RGB and alpha). OpenCV's BGR images must be converted to RGB.
-            options: Options of the restoration; by default those of :class:`RestoreOptions`.
-            progress: Function to call after each finished part, with its number of pixels.
+            options: Options of the restoration; by default ``RestoreOptions()``.
+            progress: Function that is called with the number of pixels of each finished part.
 
         Returns:
             The restored image with the shape, the dtype and the alpha channel of the input.

@@ -34,12 +34,12 @@ def find_jobs(
     suffix: str = '',
     recursive: bool = False,
 ) -> List[Job]:
-    """Find the photos and videos of some inputs, and the files to write.
+    """Find the photos and videos to restore, and choose the files to write.
 
     Args:
         inputs: Files, folders and glob patterns; ``**`` matches any depth.
-        out_dir: Folder for the results. The result of a file has the name of the file. The results
-            of a folder have the relative paths of their sources in that folder.
+        out_dir: Folder for the results. The result of an input file has the name of this file. The
+            results of an input folder keep their paths relative to this folder.
         suffix: Text to add to the names of the results, before the file extension.
         recursive: Search subfolders too. Hidden files and the files in ``out_dir`` are skipped.
 
@@ -93,7 +93,7 @@ def find_jobs(
 def _find_sources(
     inputs: Sequence[PathLike], out: Optional[Path], recursive: bool
 ) -> Iterator[Tuple[Path, Path]]:
-    """Yield each file and its path relative to the input."""
+    """Yield each file with its path relative to the input folder, or with its name."""
     for entry in inputs:
         path = Path(entry)
         if os.path.isdir(path):  # unlike Path.is_dir, this raises no PermissionError
@@ -191,7 +191,7 @@ class RestoredRecord:
             ``False`` if there is no result, or if the source has changed since the restoration.
 
         Raises:
-            UserError: The file was made with other settings or by another program.
+            UserError: The result was made with other settings or by another program.
         """
         if job.target is None or not job.target.exists():
             return False

@@ -30,8 +30,8 @@ def init_model(
         config: A config, or the path of a config.
         checkpoint: Checkpoint that the runner saved, or weights of the restorer that its authors
             published: a file, an http(s) address, or for DMPHN a folder. Published weights contain
-            no prior; the untrained prior of a guided config does not change the output. With
-            ``None``, the weights are random.
+            no prior. In a guided model, the prior then stays untrained and does not change the
+            output. With ``None``, the weights are random.
         device: Device of the model.
         distillation: Also load the heads of the prior loss. They are only needed to compare the
             prior with the teacher. If this is false, only the weights of the generator must fit,

@@ -32,8 +32,8 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, st
 _MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 
 _ORIENTATION = 274  # the EXIF and TIFF tag
-#: For each EXIF orientation, whether to mirror the stored pixels from left to right, and the number
-#: of quarter turns to the left that follow to make the photo upright.
+#: Two steps that make the stored pixels upright, for each EXIF orientation: whether to mirror them
+#: from left to right, and then the number of quarter turns to the left.
 _UPRIGHT = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3)}
 _UPRIGHT[8] = (False, 1)
 
@@ -216,7 +216,7 @@ def _register_heif() -> None:
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
-    """Return the bits per channel; Pillow's modes do not show 16 bits of color images."""
+    """Return the bits per channel. Pillow's modes do not tell whether a color image has 16."""
     if image.format == 'PNG':
         return data[24]  # in IHDR
     if isinstance(image, TiffImageFile):
@@ -229,7 +229,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
 
 
 def _decode16(path: Union[str, Path], image: Image.Image, data: bytes) -> np.ndarray:
-    """Decode 16 bits per channel with OpenCV; Pillow would reduce color to 8 bits."""
+    """Decode 16 bits per channel with OpenCV, because Pillow would reduce color to 8 bits."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     known = not isinstance(image, TiffImageFile) or (
         image.tag_v2.get(262) in (1, 2) and image.tag_v2.get(339, (1,))[0] == 1
@@ -334,7 +334,7 @@ def _png_metadata(data: bytes) -> bytes:
 
 
 def _encode_by_opencv(pixels: np.ndarray, suffix: str) -> bytes:
-    """Encode 16 bits per channel as PNG or PPM; Pillow would reduce color to 8 bits."""
+    """Encode 16 bits per channel as PNG or PPM, because Pillow would reduce color to 8 bits."""
     order = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[pixels.shape[2]]
     bgr = pixels if order is None else cv2.cvtColor(pixels, order)
     done, data = cv2.imencode(suffix, bgr)
@@ -408,7 +408,7 @@ def like_pixels(restored: Tensor, pixels: np.ndarray) -> np.ndarray:
     gray = pixels.shape[2] < 3
     planes = restored[0].mean(0, keepdim=True) if gray else restored[0]
     planes = planes.clamp_(0, 1).mul_(np.iinfo(pixels.dtype).max).round_()
-    # converted to integers before the copy to the CPU, because uint8 has fewer bytes
+    # convert before the copy to the CPU, because uint8 has fewer bytes than float32
     whole = planes.to(torch.uint8 if pixels.dtype == np.uint8 else torch.int32)
     output = pixels.copy()
     output[..., : len(planes)] = whole.permute(1, 2, 0).contiguous().cpu().numpy()

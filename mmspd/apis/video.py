@@ -153,14 +153,14 @@ def _add_video(av: ModuleType, writer: Any, source: Any, turns: int) -> Any:
 
 
 def _pixel_format(av: ModuleType, old: Any, encoder: str) -> str:
-    """Return the pixel format of the source, or one that the encoder supports at this size."""
+    """Return the source's pixel format, or another one if the encoder does not support it."""
     formats = [fmt.name for fmt in av.Codec(encoder, 'w').video_formats]
     name = old.pix_fmt if old.pix_fmt in formats else 'yuv420p'
     chroma = av.VideoFormat(name, old.width, old.height).components[-1]
     halved = (old.width % 2 and chroma.width < old.width) or (
         old.height % 2 and chroma.height < old.height
     )
-    if encoder == 'libx264' and halved:  # only x264 cannot halve the color of odd sides
+    if encoder == 'libx264' and halved:  # only x264 needs even sides to halve the color resolution
         return 'yuv444p10le' if old.format.components[0].bits > 8 else 'yuv444p'
     return name
 

@@ -36,11 +36,11 @@ _POLICY = (
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 )
 
-# from the number of channels to the name of the colors
+# names of the colors, by number of channels
 _COLORS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGB with alpha'}
 
-#: Function that sends a frame. A frame is a line of JSON and a payload. The key ``bytes`` of the
-#: JSON is the length of the payload.
+#: Function that sends a frame. A frame is a line of JSON and a payload. The value ``bytes`` in
+#: the JSON is the length of the payload.
 Emit = Callable[..., None]
 
 
@@ -94,7 +94,7 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
                     )
                     return JSONResponse(dict(error=error), 413)
         except ClientDisconnect:
-            return Response(status_code=400)  # the client has left and reads no response
+            return Response(status_code=400)  # the client has left and will not read it
 
         def work(emit: Emit) -> None:
             try:
@@ -135,7 +135,7 @@ async def _frames(
             if frame is None:
                 break
             yield frame
-        await future  # raises the exception of work
+        await future  # raises the exception of `work`, if there is one
     finally:
         left.set()
         future.cancel()

@@ -62,7 +62,7 @@ class AtomicBackend(LocalBackend):
 
     @contextmanager
     def removals_deferred(self) -> Iterator[None]:
-        """Defer :meth:`remove`: delete its files only when the block has ended without an error.
+        """Defer :meth:`remove` to the end of the block. After an error, no file is deleted.
 
         A file is kept if it is written again after the call of :meth:`remove`.
         """

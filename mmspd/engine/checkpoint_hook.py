@@ -34,7 +34,7 @@ class CheckpointHook(_CheckpointHook):
         max_keep_ckpts: Number of checkpoints to keep, at least 2: if the newest one is damaged, the
             run can resume from the previous one. -1 keeps all checkpoints.
         out_dir: A local folder for the checkpoints; the default is the ``work_dir`` of the run.
-        start_from: Checkpoint with the initial weights of a run that is resumed but has no
+        start_from: Checkpoint with the initial weights. It is used if the run is resumed but has no
             checkpoint yet. ``tools/train.py --resume`` moves the ``load_from`` of the config to
             this argument, because MMEngine's Runner would resume from ``load_from``.
         kwargs: Arguments of MMEngine's ``CheckpointHook``, except for the storage backend.
@@ -87,7 +87,7 @@ class CheckpointHook(_CheckpointHook):
         self._is_training = False
 
     def before_run(self, runner: Any) -> None:
-        """Choose the checkpoint to resume from before the Runner does.
+        """Choose the checkpoint to resume from, before the Runner chooses one.
 
         Args:
             runner: MMEngine's runner.
@@ -126,8 +126,9 @@ class CheckpointHook(_CheckpointHook):
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
         """Move the step counters of the optimizer to the CPU, as in a new run.
 
-        MMEngine loads the counters to the device. Each step of Adam would wait to read them there.
-        An optimizer that counts on the device (``fused``) moves the counters back.
+        MMEngine loads the counters to the device. Then each step of Adam would have to wait for the
+        device to read them. An optimizer that counts on the device (``fused``) moves the counters
+        back.
 
         Args:
             runner: MMEngine's runner.
@@ -214,7 +215,7 @@ class CheckpointHook(_CheckpointHook):
 
 
 def _with_step_counter(state: Any) -> Iterator[Dict[str, Any]]:
-    """Yield the dicts that have a step counter in the state of one or several optimizers."""
+    """Search the state of one or several optimizers; yield the dicts with a step counter."""
     if not isinstance(state, dict):
         return
     if isinstance(state.get('step'), Tensor):

@@ -71,7 +71,7 @@ class LoadCheckHook(Hook):
     ``load_official`` of the model.
 
     Models without a ``generator`` are not checked. Weights outside of the generator are not checked
-    either, for example the distillation heads, because they are not built for testing.
+    either, because parts such as the distillation heads are not built for testing.
 
     Raises:
         UserError: The weights do not fit. The message names the first keys, the file and the

@@ -14,7 +14,7 @@ def use_mixed_precision(config: Config) -> str:
 
     On the CPU and on accelerators that compute in bfloat16, the dtype is bfloat16, which needs no
     loss scaling. On other accelerators the dtype is float16, with dynamic loss scaling. If the
-    config has a ``dtype``, this dtype is used.
+    optimizer wrapper has a ``dtype`` in the config, this ``dtype`` is used instead.
 
     Args:
         config: The config of a training run.

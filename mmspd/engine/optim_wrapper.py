@@ -1,4 +1,4 @@
-"""An optimizer wrapper with bfloat16 for any device. A step does not wait for the device."""
+"""An optimizer wrapper that supports bfloat16 and whose steps do not wait for the device."""
 
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional
@@ -15,7 +15,7 @@ __all__ = ['OptimWrapper']
 
 @OPTIM_WRAPPERS.register_module()
 class OptimWrapper(_OptimWrapper):
-    """MMEngine's optimizer wrapper with bfloat16. A step does not wait for the device.
+    """MMEngine's optimizer wrapper with bfloat16. Its steps do not wait for the device.
 
     bfloat16 has the range of float32 and needs no loss scaling. float16 needs loss scaling; use
     ``mmengine.AmpOptimWrapper`` for it.
@@ -60,7 +60,7 @@ class OptimWrapper(_OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Turn on autocast, and do not exchange gradients between ranks while they accumulate.
+        """Turn on autocast. While gradients accumulate, do not exchange them between ranks.
 
         Args:
             model: The model. Autocast is turned on for the device of its first parameter.

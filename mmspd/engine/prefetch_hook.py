@@ -18,8 +18,8 @@ class Prefetcher:
     """Wraps a data loader and copies its batches to a CUDA device while the device computes.
 
     The copy of a batch starts while the device still computes the previous iteration. Therefore the
-    iterations must not wait for the device. The batches keep their order. All other
-    attributes (``len``, ``sampler``, ``dataset``, ...) are those of the loader.
+    iterations must not wait for the device. The batches keep their order. The wrapper has the
+    length and the other attributes of the loader (``sampler``, ``dataset``, ...).
 
     Args:
         loader: A ``torch.utils.data.DataLoader``.

@@ -19,7 +19,7 @@ class ProgressiveCosineLR(LRSchedulerMixin, _ParamScheduler):
 
     The official recipe gives the lengths of both parts in iterations. The stages of
     :class:`~mmspd.datasets.progressive.ProgressiveCrop` begin at given epochs, so that they do not
-    depend on the number of GPUs. Therefore this schedule changes the rate once per epoch. It
+    depend on the number of GPUs. Therefore this schedule changes the rate only once per epoch. It
     distributes the iterations of each stage evenly over the epochs of the stage.
 
     Args:

@@ -69,8 +69,8 @@ def _init_cpu_distributed(config: Config) -> None:
 def _check_sync_bn(model: Any) -> None:
     """Raise an error if MMEngine's ``sync_bn`` has removed an activation from the model."""
     for name, part in model.named_modules():
-        # timm's BatchNormAct2d contains the activation that follows it. In a SyncBatchNorm the
-        # activation would not run. torch's and mmcv's classes have the same name.
+        # sync_bn converts timm's BatchNormAct2d, which contains the activation that follows it. The
+        # new SyncBatchNorm (of torch or mmcv) still contains the activation but does not run it.
         if type(part).__name__ == 'SyncBatchNorm' and next(part.children(), None) is not None:
             raise UserError(
                 f'sync_bn would remove the activation in {name}; remove sync_bn or choose a '

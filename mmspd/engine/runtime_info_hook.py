@@ -11,9 +11,10 @@ from mmspd.registry import HOOKS
 
 __all__ = ['RuntimeInfoHook']
 
-#: Number of values that a history keeps, unless an epoch has more iterations than this number.
+#: Number of values that the log keeps for each name. If an epoch has more iterations than this, the
+#: log keeps one value per iteration of an epoch.
 MAX_HISTORY = 10000
-#: Number of an iteration, counted from 1, and a dict from names to the values of the iteration.
+#: The number of an iteration, counted from 1, and a dict from names to values of this iteration.
 Fetched = Tuple[int, Dict[str, float]]
 
 

@@ -1,4 +1,4 @@
-"""Seed each iteration, so that a resumed run draws the numbers of an uninterrupted run."""
+"""Seed each iteration, so that resumed and uninterrupted runs draw equal random numbers."""
 
 from typing import Any, Optional
 

@@ -24,7 +24,8 @@ Interval = Tuple[float, float]
 #: Smallest number of clusters for a bootstrap interval.
 FEWEST = 5
 
-#: Values that must be equal in two results, and the fix for a difference.
+#: Values of the provenance that must be equal in both results. Each value has a text that tells how
+#: to fix a difference.
 _SHARED = {
     'protocol': 'test both with the same --protocol',
     'rounding': 'test both with the same version of mmspd',
@@ -46,10 +47,10 @@ class Difference:
         reference: Mean of the first result.
         other: Mean of the second result.
         difference: Mean of the second result minus the first.
-        over_images: 95 % interval of ``difference`` from resampling images; see
-            :func:`bootstrap_interval`.
-        over_sequences: 95 % interval of ``difference`` from resampling whole sequences, or None
-            without sequences.
+        over_images: 95 % interval of ``difference`` from resampling images, or None if there are
+            fewer than 5. See :func:`bootstrap_interval`.
+        over_sequences: 95 % interval of ``difference`` from resampling whole sequences. It is None
+            if there are no sequences or fewer than 5.
         wins: Number of images where the second result is better.
         losses: Number of images where the second result is worse.
         ties: Number of images where both results are exactly equal.

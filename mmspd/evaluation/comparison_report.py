@@ -1,4 +1,4 @@
-"""Compare results with the first result, as text and as plain values."""
+"""Compare several results with the first one, and format the comparisons as text."""
 
 from dataclasses import dataclass, replace
 from typing import Collection, Dict, List, Mapping, Optional, Sequence
@@ -29,8 +29,9 @@ class Comparison:
     Attributes:
         name: Label of the result.
         metrics: One difference per metric.
-        severity: Differences of the chosen metric: for each grouping by severity, one per group.
-        images: A dict from the key of each image to its difference of the chosen metric, from the
+        severity: A dict from each grouping by severity to a dict from the names of its groups to
+            the differences of one metric.
+        images: A dict from the key of each image to its difference in this metric, sorted from the
             largest gain over the first result to the largest loss.
     """
 
@@ -46,7 +47,7 @@ def compare_all(results: Mapping[str, Result], metric: str) -> List[Comparison]:
     Args:
         results: A dict from labels to at least two results that
             :func:`~mmspd.evaluation.comparison.check_comparable` accepts.
-        metric: Metric for the comparison by severity and by image.
+        metric: Metric for :attr:`Comparison.severity` and :attr:`Comparison.images`.
 
     Returns:
         One comparison for each result except the first.
@@ -73,7 +74,7 @@ def compare_all(results: Mapping[str, Result], metric: str) -> List[Comparison]:
 def _compare_groups(
     reference: Result, other: Result, metric: str
 ) -> Dict[str, Dict[str, Difference]]:
-    """Compare two results in each severity group."""
+    """Compare two results separately for each severity group of each grouping."""
     compared: Dict[str, Dict[str, Difference]] = {}
     for grouping, groups in images_by_severity(reference.images).items():
         for name, images in groups.items():
@@ -204,7 +205,7 @@ def _groups_text(
 def _stored_groups_text(
     pair: Mapping[str, Result], metric: str, compared: Collection[str]
 ) -> List[str]:
-    """Format the tables of groups of patches. A result contains only the means of patches."""
+    """Format the tables of groupings that are only stored as means, such as those of patches."""
     first, second = pair.values()
     info = first.metric_info[metric]
     tables = []

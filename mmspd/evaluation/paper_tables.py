@@ -45,7 +45,8 @@ class PaperRow(NamedTuple):
             ``unet_sp_realblur-j.py`` if the data set is RealBlur-J. ``net3`` is
             ``ablation/net3.py``.
         baseline: Name of the method without the semantic prior, in the same table and on the same
-            data set. In Table 3, the baseline may lack other modules instead.
+            data set. In some rows of Table 3, the baseline lacks another module instead of the
+            prior.
         notes: Keys of :data:`NOTES`.
     """
 
@@ -185,7 +186,7 @@ def paper_seconds(recipe: str) -> Optional[Tuple[float, float]]:
 def paper_baseline(row: PaperRow) -> Optional[PaperRow]:
     """Find the row of the baseline: the same method without the prior.
 
-    In Table 3, some baselines are methods without another module.
+    In some rows of Table 3, the baseline lacks another module instead of the prior.
 
     Args:
         row: A row of the paper.
@@ -254,7 +255,8 @@ def beside_paper(result: Result) -> Optional[str]:
         result: Result of a test run.
 
     Returns:
-        A table and footnotes; None if the paper has no such row, or no metric of the result.
+        A table and footnotes. None if the paper has no such row, or the row has no metric of the
+        result.
     """
     row = paper_row_of(result)
     if row is None:
@@ -262,7 +264,7 @@ def beside_paper(result: Result) -> Optional[str]:
     lines = []
     for name, value in result.metrics.items():
         info, paper = result.metric_info.get(name), paper_value(row, name)
-        # a metric of another library has no MetricInfo and may differ despite its name
+        # another library's metric has no MetricInfo; its values may differ despite the name
         if info is not None and paper is not None and value is not None:
             texts = info.text(value), info.text(paper), info.text(value - paper, '+')
             lines.append((name, *texts))
@@ -274,13 +276,13 @@ def beside_paper(result: Result) -> Optional[str]:
 
 
 def table_with(number: int, results: Mapping[str, Result]) -> str:
-    """Format one of the paper's tables with measured results, which are marked by ``>``.
+    """Format one of the paper's tables and insert measured results, marked with ``>``.
 
     Args:
         number: Number of the table, 1 to 4.
         results: A dict from labels to results. Each result is placed below the row of its recipe
-            and data set, or below the last row of its data set. Footnotes name the results without
-            a place.
+            and data set, or below the last row of its data set. Results that fit no
+            row are named in footnotes.
 
     Returns:
         A table and footnotes.
@@ -323,7 +325,7 @@ def _measured_row(label: str, result: Result, beside: PaperRow) -> PaperRow:
 
 
 def _ssim_of(row: PaperRow) -> str:
-    """Return the SSIM metric whose convention fits a row of the paper best."""
+    """Return the SSIM metric whose convention is closest to that of a row of the paper."""
     return 'SSIM-2d' if 'ssim-2d' in row.notes else 'SSIM-matlab'
 
 

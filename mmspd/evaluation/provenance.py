@@ -72,7 +72,7 @@ def _describe_dataset(dataset: Any) -> Dict[str, Any]:
 
 def _describe_precision(runner: Any, test_cfg: Dict[str, Any], device: torch.device) -> str:
     """Return the precision in which the network computed."""
-    # the precision of tiles depends on test_cfg only
+    # with tiles, the test loop's fp16 has no effect; only test_cfg sets the precision
     mixed = getattr(runner.test_loop, 'fp16', False) and not test_cfg.get('tile')
     looped = 'mixed' if mixed else 'float32'
     precision = test_cfg.get('precision') or looped

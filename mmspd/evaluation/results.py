@@ -29,8 +29,9 @@ class Result:
             dict), ``checkpoint`` with its hash, self-ensemble, rounding, versions of libraries, ...
         metrics: A dict from the names of metrics to means over the images.
         metric_info: A dict from the name of each value to its direction, digits and unit.
-        images: A dict per image, with its ``key``, its value of each metric and, if measured, its
-            severity. A value that is not finite is ``None`` in the file.
+        images: A list with a dict for each image. The dict has the ``key`` of the image, its value
+            of each metric and, if measured, its severity. A value that is not finite is ``None`` in
+            the file.
         severity: Groups of images by severity; see :mod:`mmspd.evaluation.severity_report`.
 
     Examples:

@@ -161,7 +161,7 @@ def _join(metrics: Sequence[Any]) -> List[Dict[str, Any]]:
 
 
 def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, Any]]:
-    """Drop the private values of the images, and add the paths of their files, if known."""
+    """Drop values whose names start with ``_``, and add the paths of the files, if known."""
     files = {
         key_of(info): (info.get('img_path', ''), info.get('gt_path', ''))
         for info in _infos(dataset)

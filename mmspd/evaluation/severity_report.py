@@ -44,7 +44,7 @@ def group_by_severity(images: Sequence[Values]) -> Groups:
     * ``input PSNR``: the PSNR of the blurry image, in steps of 3 dB.
     * ``blur extent``: the severity of the measured extent, see
       :data:`mmspd.utils.severity.SEVERITIES`, or ``unknown`` if the extent cannot be measured.
-    * ``record``: the severity in the records of the data set.
+    * ``record``: the severity that the data set has recorded for the image.
     * ``patches by input PSNR``: patches of the images, grouped by the PSNR of the blurry patch. The
       only metric is PSNR.
 
@@ -119,7 +119,7 @@ def severity_table(groups: Groups, metric_info: Mapping[str, MetricInfo]) -> str
     tables = []
     for grouping, members in groups.items():
         names = list(dict.fromkeys(name for member in members for name in member))[1:]
-        names.sort(key='identical'.__eq__)  # last
+        names.sort(key='identical'.__eq__)  # put it last
         rows = [
             [member['name'], *(text(name, member.get(name)) for name in names)]
             for member in members

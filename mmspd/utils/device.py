@@ -37,7 +37,7 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
     """
     try:
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch lacks this type
+    except (RuntimeError, AssertionError) as error:  # AssertionError: no support in PyTorch
         reason = str(error).splitlines()[0]
         raise UserError(
             f"The device '{device}' cannot be used ({reason}); choose another device."
@@ -51,8 +51,8 @@ def describe_machine(device: torch.device) -> Dict[str, Any]:
         device: Device that the measurements use.
 
     Returns:
-        The processor, threads, versions and, if ``device`` is an accelerator, its name, as values
-        that can be written as JSON.
+        A dict with the processor, threads, versions and, if ``device`` is an accelerator, its name.
+        The dict can be written as JSON.
     """
     description: Dict[str, Any] = dict(
         device=device.type,

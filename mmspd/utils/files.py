@@ -16,7 +16,7 @@ _PREFIX = '.mmspd-tmp.'
 
 @contextmanager
 def atomic_path(path: Union[str, Path], size: Optional[int] = None) -> Iterator[Path]:
-    """Yield a temporary path. At the end of the ``with`` block, the file there replaces ``path``.
+    """Yield a temporary path to write to; its file replaces ``path`` after the ``with`` block.
 
     The temporary file is in the same folder. It is flushed to the disk before it is renamed. If the
     block raises an error, or the process is killed, the old file is unchanged.

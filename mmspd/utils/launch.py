@@ -102,7 +102,8 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
         The config with the options.
 
     Raises:
-        UserError: The file does not exist or is not a valid config, or an option does not fit.
+        UserError: The file does not exist or is not a valid config, or an option does not fit the
+            config.
 
     Examples:
         >>> from pathlib import Path

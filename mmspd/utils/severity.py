@@ -22,19 +22,20 @@ _MIN_SIDE = 32  # smallest side of a patch, in pixels; smaller patches have too 
 _NOISE = 1e-4  # noise variance that blur does not explain, in linear light with white at 1
 _VISIBLE = 0.2  # minimal share of a patch's spatial frequencies that are above the noise
 _EXPLAINED = 0.5  # minimal share of a blurry patch's variance that the kernel explains
-_AGREEING = 0.5  # minimal share of the textured patches that a kernel explains
+_AGREEING = 0.5  # minimal share of textured patches whose blur is explained by a kernel
 _ABOVE = 0.12  # a kernel pixel belongs to the path if it is above this share of the maximum ...
 _PART = 0.2  # ... and if its connected part has this share of the weight of the heaviest part
 _GAMMA = 2.2
 _LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
-_DIRECTIONS = np.arange(16) * np.pi / 16  # their largest width is within 0.5 % of the diameter
+_DIRECTIONS = np.arange(16) * np.pi / 16  # enough for an error of the diameter below 0.5 %
 
 
 def severity_of(extent: float, size: Tuple[int, int]) -> str:
     """Return the severity of a blur.
 
     Args:
-        extent: Extent of the blur: the diameter of the path of a point, in pixels.
+        extent: Extent of the blur: the diameter of the path that a point draws in the image, in
+            pixels.
         size: Height and width of the image, in pixels.
 
     Returns:
@@ -64,8 +65,8 @@ def measure_extent(blurry: np.ndarray, sharp: np.ndarray) -> float:
         sharp: Sharp photo of the same shape, RGB, uint8.
 
     Returns:
-        The diameter of the path of a point, in pixels. NaN if the photos have too little texture,
-        or if no blur turns the sharp photo into the blurry one.
+        The diameter of the path that a point draws in the blurry photo, in pixels. NaN if the
+        photos have too little texture, or if no blur turns the sharp photo into the blurry one.
 
     Raises:
         UserError: The photos are not uint8 RGB, or their sizes differ.
@@ -143,13 +144,13 @@ def _extent(blurry: np.ndarray, sharp: np.ndarray, window: np.ndarray) -> Option
     # the kernel is periodic in the patch, so a kernel larger than half of the patch is not reliable
     if extent > len(window) / 2:
         return math.nan
-    # the estimate for a photo without blur, whose diameter is the width that the estimate adds
+    # the kernel estimated without blur; its diameter is the width that the estimate adds
     unblurred = np.fft.fftshift(np.fft.irfft2(power / regularized, sharp.shape))
     return math.sqrt(max(0, extent**2 - _diameter(_path(unblurred)) ** 2))
 
 
 def _path(kernel: np.ndarray) -> np.ndarray:
-    """Return a mask of the pixels of a kernel that are not noise."""
+    """Return a mask of the kernel pixels that belong to the path of a point and not to noise."""
     _, parts = cv2.connectedComponents((kernel > _ABOVE * kernel.max()).astype(np.uint8))
     weights = np.bincount(parts.ravel(), kernel.ravel())
     weights[0] = 0  # the background
@@ -157,7 +158,7 @@ def _path(kernel: np.ndarray) -> np.ndarray:
 
 
 def _diameter(path: np.ndarray) -> float:
-    """Return the diameter of a mask, in pixels between pixel centers."""
+    """Return the diameter of a mask in pixels, measured between pixel centers."""
     y, x = np.nonzero(path)
     along = np.outer(np.cos(_DIRECTIONS), x) + np.outer(np.sin(_DIRECTIONS), y)
     return float(np.ptp(along, axis=1).max())

@@ -17,7 +17,8 @@ from mmspd.utils.parallel import WORKER_KILLED, clean_pool
 
 __all__ = ['AlignedScores', 'RealBlurAligned', 'aligned_scores']
 
-#: Largest number of images that wait for each process. More images would only use memory.
+#: Largest number of images per worker process that are queued or in progress. A longer queue would
+#: only use memory.
 _WAITING = 2
 
 _CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 0.0)
@@ -102,7 +103,7 @@ def _find_homography(image: np.ndarray, target: np.ndarray) -> Tuple[np.ndarray,
     except cv2.error as error:
         if error.code != cv2.Error.StsNoConv:
             raise
-        return np.eye(3, dtype=np.float32), True  # OpenCV has changed `start`
+        return np.eye(3, dtype=np.float32), True  # not `start`, which OpenCV has changed
     return homography, False
 
 
@@ -199,7 +200,7 @@ class RealBlurAligned(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            ``PSNR-aligned`` in dB, ``SSIM-aligned`` and ``aligned-failed``.
+            A dict with ``PSNR-aligned`` in dB, ``SSIM-aligned`` and ``aligned-failed``.
         """
         return dict(zip(self.info, aligned_scores(*self.image_pair(sample, 'pred_img'))))
 
@@ -240,14 +241,14 @@ class RealBlurAligned(ImageMetric):
         return means
 
     def _take_results(self, keep: int) -> None:
-        """Wait for the oldest results until at most ``keep`` images are left."""
+        """Store the results of the oldest images until at most ``keep`` images are waiting."""
         while len(self._waiting) > keep:
             result, future = self._waiting.popleft()
             result.update(zip(self.info, future.result()))
 
     @contextmanager
     def _stop_on_error(self) -> Iterator[None]:
-        """Stop the worker processes after an error. Explain the error if a process was killed."""
+        """On an error, stop the worker processes. Raise a clear error if one was killed."""
         try:
             yield
         except BaseException as error:

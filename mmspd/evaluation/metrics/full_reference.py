@@ -128,6 +128,6 @@ class SSIM(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            A dict from the name to the SSIM.
+            A dict from the name of the metric to the SSIM.
         """
         return {f'SSIM-{self.mode}': _MODES[self.mode](*self.image_pair(sample, 'pred_img'))}

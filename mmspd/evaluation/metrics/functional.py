@@ -110,8 +110,8 @@ def ssim_matlab(first: np.ndarray, second: np.ndarray) -> float:
         UserError: The image is smaller than the window.
     """
     _check_size(first)
-    # For three channels, the third axis of the window is a 3x3 matrix. Taps beyond the first or
-    # last channel are added to that channel.
+    # Along the channels, the window acts as a 3x3 matrix. Because of the padding, taps beyond the
+    # first or last channel are added to that channel.
     taps = np.arange(SSIM_TAPS) - SSIM_TAPS // 2
     across = np.zeros((3, 3))
     for channel in range(3):

@@ -14,7 +14,7 @@ from mmspd.weights.loading import load_renamed
 
 __all__ = ['LPIPS']
 
-#: For each backbone, the name of torchvision's weights, and the smallest side that it can pool.
+#: For each backbone, the name of torchvision's weights and the smallest image side that it accepts.
 _BACKBONES = {'alex': ('AlexNet_Weights', 31), 'vgg': ('VGG16_Weights', 16)}
 
 
@@ -64,7 +64,7 @@ class LPIPS(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            A dict from the name to the LPIPS.
+            A dict from the name of the metric to the LPIPS.
 
         Raises:
             UserError: The image is too small, or the weights cannot be loaded.

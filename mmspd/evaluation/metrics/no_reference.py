@@ -19,7 +19,7 @@ _NIQE_BLOCK = 96  # side of the blocks of NIQE in pixels
 class NoReferenceMetric(ImageMetric):
     """Base class of metrics that need no sharp image.
 
-    The mean covers the images that can be measured.
+    Images that cannot be measured are left out of the mean.
 
     Args:
         report_input: Also report the mean of the blurry images, as ``NAME-input``.
@@ -116,7 +116,7 @@ class BlurEffect(NoReferenceMetric):
         Returns:
             The blur effect, or ``None`` for an image without contrast.
         """
-        from skimage.measure import blur_effect  # only this metric needs this import
+        from skimage.measure import blur_effect  # imported here, because only this metric needs it
 
         if np.ptp(image) == 0:
             return None

@@ -25,7 +25,8 @@ class BlurSeverity(ImageMetric):
 
     * ``blur-extent`` in pixels, ``None`` if the extent cannot be measured on the pair;
     * ``PSNR-input`` in dB;
-    * ``severity``, the recorded severity, if it is among the ``meta_keys`` of ``PackInputs``;
+    * ``severity``, the severity that the data set has recorded for the pair, if ``severity`` is
+      among the ``meta_keys`` of ``PackInputs``;
     * ``size``, height and width;
     * ``_patches``, the ``PSNR`` and ``PSNR-input`` in dB of patches of equal size. These values are
       only used for grouping and are not saved.
@@ -56,7 +57,7 @@ class BlurSeverity(ImageMetric):
             sample: A data sample as a dict.
 
         Returns:
-            The values that the docstring of the class lists.
+            A dict with the values that the docstring of the class lists.
         """
         blurry, sharp = self.image_pair(sample, 'input')
         restored, _ = self.image_pair(sample, 'pred_img')
