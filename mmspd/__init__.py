@@ -1,7 +1,7 @@
 """mmspd: severe blur removal with a semantic prior, for MMEngine and MMagic.
 
-``import mmspd`` applies the repairs of :mod:`mmspd.compat`. It does not import any model: the
-registries of :mod:`mmspd.registry` import the components at the first look-up.
+``import mmspd`` applies the repairs of :mod:`mmspd.compat`, but imports no model. The registries of
+:mod:`mmspd.registry` import the models and other components at the first look-up.
 """
 
 from mmspd import compat

@@ -37,8 +37,8 @@ def add_mmcv_ext_placeholder() -> bool:
     """Make ``mmcv.ops`` importable with mmcv-lite, which has no compiled operators.
 
     Upstream fault: MMagic 1.2.0 imports ``mmcv.ops``, which imports ``mmcv._ext`` immediately. No
-    deblurring model uses a compiled operator. The placeholder has an operator of every name, and
-    each operator raises :class:`NotImplementedError` when it is called.
+    deblurring model uses a compiled operator. The placeholder returns a function for every operator
+    name. This function raises :class:`NotImplementedError` when it is called.
 
     Returns:
         True if the placeholder is installed. A compiled mmcv is never replaced.
@@ -92,12 +92,12 @@ def allow_runner_checkpoints() -> None:
     """Let PyTorch's safe loader read the checkpoints of MMEngine's runner.
 
     Upstream fault: MMEngine 0.10.7 calls ``torch.load`` without ``weights_only``. PyTorch 2.6
-    changed its default to True. The checkpoints contain log histories, which the safe loader
-    refuses, so ``resume`` fails. This repair adds the few harmless types of these histories to the
-    allow-list. The safe loader remains active.
+    changed the default of this argument to True. The checkpoints contain log histories, which the
+    safe loader refuses, so ``resume`` fails. This repair adds the few harmless types of these
+    histories to the allow-list. The safe loader remains active.
 
-    Before PyTorch 2.6 this repair is not needed, because MMEngine unpickles the whole file. With
-    these versions of PyTorch, load only files from a trusted source.
+    Versions before PyTorch 2.6 do not need this repair, because MMEngine then unpickles the whole
+    file. With these versions, load only files from a trusted source.
     """
     import torch
 
@@ -106,7 +106,7 @@ def allow_runner_checkpoints() -> None:
 
 
 def _runner_checkpoint_globals() -> List[SafeGlobal]:
-    """Return the types in a runner's checkpoint other than tensors and plain Python values."""
+    """Return the types that a checkpoint needs besides tensors and plain Python values."""
     import numpy as np
     from mmengine.logging import HistoryBuffer
 
@@ -124,11 +124,11 @@ def _runner_checkpoint_globals() -> List[SafeGlobal]:
 
 
 def _history_statistics(owner: Any, name: str) -> Any:
-    """Replace ``getattr`` while a checkpoint is loaded; only log histories need it.
+    """Return a statistics method of ``HistoryBuffer`` while a checkpoint is loaded.
 
-    The statistics of ``HistoryBuffer`` are methods. Their table is pickled through
-    ``builtins.getattr``. With the real ``getattr`` on the allow-list, a malicious file could read
-    any attribute of any object.
+    A log history pickles these methods through ``builtins.getattr``, which this function replaces.
+    If the real ``getattr`` were on the allow-list, a malicious file could read any attribute of any
+    object.
 
     Raises:
         pickle.UnpicklingError: The attribute is not one of the four statistics of
@@ -160,7 +160,7 @@ def let_nafnet_compile() -> None:
 
 
 class _NAFNetFinder(MetaPathFinder):
-    """Finds MMagic's ``LayerNorm2d`` with Python's own finder and repairs it after loading."""
+    """An import hook that repairs MMagic's ``LayerNorm2d`` when its module is imported."""
 
     def find_spec(
         self, fullname: str, path: Any, target: Optional[ModuleType] = None

@@ -1,4 +1,4 @@
-"""The registries of mmspd, children of MMEngine's root registries with the scope ``mmspd``.
+"""The registries of mmspd: children of MMEngine's root registries, with the scope ``mmspd``.
 
 ``MODELS.build(dict(type='mmspd.MIMOUNet'))`` works right after ``import mmspd``. At the first
 look-up, a registry imports the subpackages in its ``locations``.

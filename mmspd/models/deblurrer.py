@@ -47,9 +47,9 @@ class SemanticPriorDeblurrer(BaseEditModel):
             testing, and it is not saved in checkpoints.
         prior_loss: Config of the distillation loss. Set it if and only if ``teacher`` is set.
         teacher_sees: The teacher's input: ``'sharp'`` for the sharp image, ``'blurry'`` for the
-            blurry image, which is also the student's input. ``'blurry'`` is for a control
-            experiment, in which the student learns the teacher's task, but no details that the
-            blur removed.
+            blurry image, which is also the input of the prior branch (the student). Use
+            ``'blurry'`` for a control experiment: the student then learns the teacher's task, but
+            no details that the blur removed.
         multi_scale_targets: Method that resizes the sharp image to the size of each output:
             ``'bilinear'`` as in MIMO-UNet, or another key of
             :data:`~mmspd.models.layers.multi_scale_targets.MULTI_SCALE_TARGETS`.
@@ -65,8 +65,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         test_cfg: A dict of options for validation and testing. ``tile``, ``self_ensemble`` and
             ``precision`` have the same meaning as in
             :func:`~mmspd.models.tiling.restore.restore_images`. ``compile`` takes the same values
-            as the argument ``compile``; only the first eight image sizes are compiled. Published
-            results are not tiled.
+            as the argument ``compile`` above. Only the first eight image sizes are compiled. Leave
+            out ``tile`` to compare with published results, which are not tiled.
         init_cfg: MMEngine's initialization config.
         data_preprocessor: Config of the data preprocessor. The default is MMagic's preprocessor
             with the output range [0, 1].
@@ -274,8 +274,9 @@ class SemanticPriorDeblurrer(BaseEditModel):
     def teacher_features(self, blurry: Tensor, sharp: Tensor) -> Tuple[Tensor, ...]:
         """Extract the teacher's features; the first call builds the teacher.
 
-        The images are padded in the same way as the input of the prior branch, so that each feature
-        map has the size of the prior at its level. The compiled teacher runs in training mode only.
+        The images are padded in the same way as the input of the prior branch, so the teacher's
+        features have the same sizes as the prior. In evaluation mode, the teacher runs without
+        compilation.
 
         Args:
             blurry: Blurry images ``(N, 3, H, W)``, RGB, [0, 1]; the teacher's input with
@@ -283,7 +284,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             sharp: Sharp images ``(N, 3, H, W)``, RGB, [0, 1]; the teacher's input otherwise.
 
         Returns:
-            The levels f_gt^1 ... f_gt^L, fine to coarse, each ``(N, C_i, H_i, W_i)``.
+            The teacher's levels f_gt^1 ... f_gt^L, fine to coarse, each ``(N, C_i, H_i, W_i)``.
 
         Raises:
             UserError: The model has no teacher, or the teacher's weights are missing.
@@ -310,8 +311,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             sharp: Sharp images ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            The prior loss of Eq. 7 as a scalar, multiplied by beta. In evaluation mode, a loss
-            that normalizes the teacher's features uses the running averages of these features.
+            The prior loss of Eq. 7, multiplied by beta, as a scalar. If the loss normalizes the
+            teacher's features, it uses their running averages in evaluation mode.
 
         Raises:
             UserError: The model has no teacher.

@@ -209,7 +209,7 @@ def _as_entries(seams: Sequence[SeamEntry]) -> List[Dict[str, Any]]:
 
 
 def _with_seams(restorer: nn.Module, entries: Optional[List[Dict[str, Any]]]) -> nn.Module:
-    """Wrap a restorer without seams in :class:`HookSeams`."""
+    """Wrap a restorer in :class:`HookSeams` if it does not define seams itself."""
     if takes_fuse(restorer):
         return restorer
     if entries is None:
@@ -228,9 +228,9 @@ def _assign_levels(
 ) -> Dict[str, SeamSpec]:
     """Assign a level of the prior to each seam: the configured level, or the rank of its stride.
 
-    The rank is 0 for the smallest stride. A seam is ranked among the used seams of its group, which
-    are the seams of one U-Net (``seam_groups``). A seam without a group is ranked among all used
-    seams.
+    The rank is 0 for the smallest stride. Each of the ``groups`` contains the seams of one U-Net. A
+    seam is ranked among the used seams of its group. A seam without a group is ranked among all
+    used seams.
     """
     specs = {}
     for name, seam in seams.items():

@@ -130,8 +130,8 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
         names: Names of the seams to return; ``None`` for all seams.
 
     Returns:
-        The seams in the order of ``names`` (for ``None``, in the order of execution), and the size
-        multiple to which the restorer pads its input (1 if it does not pad).
+        A :class:`Probe`. Its seams are in the order of ``names``, or in the order of execution for
+        ``None``. Its ``multiple`` is 1 if the restorer does not pad its input.
 
     Raises:
         UserError: A seam does not exist, never runs, or runs more than once in a forward pass.
@@ -294,7 +294,9 @@ def _add_prefix(module: nn.Module, state: dict, prefix: str, *_: object) -> None
 
 
 def _usable_modules(owner: HookSeams, most: int = 16) -> List[str]:
-    """List modules of the top two levels that run exactly once on a feature map, last to first.
+    """List modules that run exactly once on a feature map, in reverse order of execution.
+
+    Only direct children of the restorer and the children of these are listed.
 
     Returns:
         Phrases such as ``decoders.1 (stride 4)``.

@@ -22,8 +22,8 @@ __all__ = [
     'unwrap_state',
 ]
 
-# Keys under which training code stores a state dict, in order of precedence. They are used by, in
-# this order: MMEngine and MPRNet, MSSNet, BasicSR (params_ema: averaged weights for testing),
+# Keys under which training code stores a state dict, in order of precedence. In this order, the
+# keys come from MMEngine and MPRNet, MSSNet, BasicSR (params_ema: averaged weights for testing),
 # BasicSR, MIMO-UNet and ASL, timm, DeepDeblur (G: the generator).
 WRAPPERS = (
     ('state_dict', 'model_state_dict') + ('params_ema', 'params') + ('model', 'state_dict_ema', 'G')
@@ -185,9 +185,10 @@ def load_renamed(
 def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]) -> None:
     """Load weights into a backbone; the weights must contain every tensor of the backbone.
 
-    The names of a tensor in the weights and in the backbone may differ in wrapper prefixes and in
-    timm's flattening: ``body.layer1`` of a timm model is ``body_layer1`` in timm's feature
-    extractor. Other tensors, such as those of deeper stages and of the classifier, are ignored.
+    The names of a tensor in the weights and in the backbone may differ in two ways. Wrappers add
+    prefixes, and timm's feature extractor replaces dots by underscores (``body.layer1`` becomes
+    ``body_layer1``). Other tensors, such as the weights of deeper stages and of the classifier, are
+    ignored.
 
     Args:
         backbone: The network.
@@ -230,7 +231,7 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
 
 
 def _set_by(value: str) -> str:
-    """Return a phrase that names the environment variable, if it set this value."""
+    """Return a phrase that names MMSPD_TEACHER if this environment variable set the value."""
     return ' (set by MMSPD_TEACHER)' if os.environ.get('MMSPD_TEACHER') == value else ''
 
 

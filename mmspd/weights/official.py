@@ -161,7 +161,10 @@ def fit_official(restorer: nn.Module, state: State, source: str, key: str) -> St
 
 
 def _aliases(own: State, state: State, source: str, key: str) -> State:
-    """Return the value of each shared weight for all its names, from any name in ``state``."""
+    """Return a dict with each shared weight under all names of this weight.
+
+    ``state`` may contain a shared weight under only one of these names.
+    """
     names_of: Dict[int, List[str]] = {}
     for name, tensor in own.items():
         names_of.setdefault(id(tensor), []).append(name)
@@ -246,7 +249,7 @@ def _advise(state: State, expected: str) -> str:
     if any(name.startswith(('generator.', 'restorer.')) for name in state):
         return 'use load_from for this file, because it is a checkpoint of tools/train.py'
     for family in families():
-        # the marks of a part, without the part's name
+        # the names in a single file lack the prefix with the name of the part
         if family.parts and any(mark.partition('.')[2] in state for mark in family.marks):
             files = f'{len(family.parts)} files of {family.title}'
             return f'give the folder with all {files}, because this file is only one of them'

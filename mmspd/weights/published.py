@@ -28,7 +28,7 @@ Arguments = Dict[str, Any]
 
 
 class Recognized(NamedTuple):
-    """The restorer of a state dict.
+    """The restorer to which a state dict belongs.
 
     Attributes:
         name: Name of the restorer for the converter, for example ``mimounetplus``.
@@ -62,12 +62,12 @@ class Family(NamedTuple):
     Attributes:
         type: Registered name of the class.
         title: Name of the class in messages.
-        marks: Names of convolution weights that all restorers of this family have. Choose names
-            that no other family has together.
+        marks: Names of convolution weights that all restorers of this family have. No restorer
+            of another family may have all of these names.
         sizes: Function that reads the constructor's arguments from a state dict of this family.
         published: The published sizes. List the usual size first.
         parts: Names of the files, without the suffix ``.pkl``, if the weights are published as
-            several files. Each file contains the state dict of the child module with its name.
+            several files. Each file contains the state dict of the child module with the same name.
         later_stages: Regular expression for the names of the weights that a restorer with only the
             first stage does not use.
     """
@@ -112,7 +112,8 @@ def families() -> List[Family]:
     """Return all families.
 
     Returns:
-        The families of all restorers; their modules are imported first.
+        A list of the families of all restorers. The modules of the restorers are imported first,
+        because they register the families.
     """
     MODELS.import_from_location()
     return list(_FAMILIES.values())

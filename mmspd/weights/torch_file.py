@@ -20,8 +20,8 @@ STREAM = (
     b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # older: five pickles; the first is a magic number
 )
 STREAM_PICKLES = 5
-# Finds the name of the refused class in an error of the safe loader. Versions of PyTorch write
-# different errors.
+# Finds the name of the refused class in an error of the safe loader. The text of the error depends
+# on the version of PyTorch.
 _NOT_ALLOWED = re.compile(
     r'(?:GLOBAL|[Uu]nsupported class|unrecognized function <?function) `?([\w.]+)'
 )

@@ -95,7 +95,7 @@ class SAT(nn.Module):
             The feature f_sa ``(N, C, H, W)``.
         """
         change, sigma = self.modulation(prior)
-        # Two passes at full resolution. The sum 1 + change is never computed, so it never rounds.
+        # This needs two passes at full resolution. It avoids the rounding of the sum 1 + change.
         shifted = dec + _resample(sigma, self.scale, dec)
         return shifted.addcmul_(_resample(change, self.scale, dec), dec)
 

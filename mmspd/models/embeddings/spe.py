@@ -31,7 +31,7 @@ class SeamSpec(NamedTuple):
 
 @MODELS.register_module()
 class SPE(nn.Module):
-    """Semantic prior embedding: aggregates the prior and fuses it at every seam.
+    """Semantic prior embedding: aggregates the prior and fuses it into the feature at every seam.
 
     Args:
         seams: A dict from the name of each seam to its channels, stride and prior level. Do not

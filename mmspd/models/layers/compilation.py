@@ -46,7 +46,7 @@ class Compiled:
 
     @property
     def reuses_memory(self) -> bool:
-        """Whether the next call of any compiled function overwrites a result (CUDA graphs)."""
+        """Whether CUDA graphs overwrite a result at the next call of any compiled function."""
         if self.options is False:
             return False
         return (

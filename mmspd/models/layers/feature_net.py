@@ -120,7 +120,7 @@ class FeatureNet(BaseModule):
                 parameter.requires_grad_(False)
 
     def cut_unused(self) -> None:
-        """Delete the trailing stages that no feature level depends on from every ``nn.Sequential``.
+        """Delete the last stages of every ``nn.Sequential`` if no feature level depends on them.
 
         Otherwise timm's EfficientNets would compute these stages in every forward pass.
         """
@@ -160,9 +160,9 @@ class FeatureNet(BaseModule):
 
 
 def _from_scratch(backbone: Dict[str, Any]) -> Dict[str, Any]:
-    """Return a backbone config after checking that the backbone loads no weights itself.
+    """Check that a backbone config does not load weights itself, and return the config.
 
-    Weights that a backbone loads itself would not be loaded strictly.
+    The backbone would not load such weights strictly.
     """
     for part in backbone.values():
         if isinstance(part, dict):

@@ -20,7 +20,7 @@ RADIUS = 3
 
 
 def _bilinear(align_corners: bool, sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
-    """Resize bilinearly, without antialiasing."""
+    """Resize the sharp image to the size of each output, bilinearly without antialiasing."""
     return [
         sharp
         if output.shape[-2:] == sharp.shape[-2:]
@@ -83,7 +83,7 @@ def gaussian_half(img: Tensor) -> Tensor:
 
 
 def _smooth(img: Tensor, dim: int) -> Tensor:
-    """Filter along one axis."""
+    """Apply the Gaussian filter along one axis."""
     side = img.shape[dim]
     index = torch.arange(-RADIUS, side + RADIUS, device=img.device)
     index = index % torch.full_like(index, 2 * side)  # ONNX cannot take a size as the divisor

@@ -22,7 +22,7 @@ def _is_exporting() -> bool:
 
 
 def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
-    """Return the index of the source row of each padded row.
+    """Return, for each row of the padded image, the index of the row to copy.
 
     The index is mirrored at the last row and then clamped. If the padding is not smaller than the
     image, the clamp repeats row 0. Plain reflection padding rejects such sizes.
@@ -81,7 +81,7 @@ def pad_to(img: Tensor, height: int, width: int) -> Tensor:
 
 
 def crop_to(img: Tensor, height: int, width: int, scale: int = 1) -> Tensor:
-    """Crop a padded output at ``1/scale`` of the resolution to the size before the padding.
+    """Remove the padding from an output at ``1/scale`` of the full resolution.
 
     Args:
         img: ``(N, C, H' / scale, W' / scale)``.

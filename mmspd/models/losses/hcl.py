@@ -14,7 +14,7 @@ __all__ = ['HCLLoss', 'PriorDistillationLoss']
 
 
 def _pools(difference: Tensor, factors: Sequence[int]) -> List[Tensor]:
-    """Return the map after average pooling by each factor that does not exceed its size.
+    """Average-pool a map by each factor, except factors that are larger than the map.
 
     For factor 1, the map itself is returned, because autograd would store a copy of a pooled map.
     """
@@ -39,7 +39,10 @@ def _literal(student: Tensor, teacher: Tensor, factors: Sequence[int]) -> Tensor
 
 
 def _reviewkd(student: Tensor, teacher: Tensor, sizes: Sequence[int] = (4, 2, 1)) -> Tensor:
-    """Compute ReviewKD's loss: adaptive pools to 4x4, 2x2 and 1x1 with halving weights."""
+    """Compute ReviewKD's loss with adaptive pools to 4x4, 2x2 and 1x1.
+
+    The full map has weight 1. Each further pool has half the weight of the previous one.
+    """
     difference = student - teacher
     total, weight, weights = difference.square().mean(), 1.0, 1.0
     for size in sizes:

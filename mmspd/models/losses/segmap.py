@@ -29,7 +29,7 @@ class SegmapDistillationLoss(nn.Module):
         loss_weight: Beta of Eq. 7.
 
     Raises:
-        UserError: The prior and the teacher have different levels or classes.
+        UserError: The prior and the teacher have different numbers of levels or classes.
 
     Examples:
         >>> import torch

@@ -23,9 +23,9 @@ class CLC(nn.Module):
         f_{pri}^i = f_{att}^i \otimes m^i + f_{att}^i \otimes m_\uparrow^{i+1}, \quad
         f_{pri}^L = m^L
 
-    The arrow is a 1x1 convolution to the channels of m^i and a bilinear enlargement to its size.
-    The convolution runs first, at the lower resolution, where it costs a quarter. The order does
-    not change the result.
+    The arrow stands for a 1x1 convolution to the channels of m^i and a bilinear enlargement to the
+    size of m^i. The convolution runs first, because at the lower resolution it costs only a
+    quarter. The order does not change the result.
 
     Args:
         channels: Channels of m^1 ... m^L.

@@ -134,7 +134,7 @@ class BackboneExtractor(BaseModule):
         strides: Strides of the levels with respect to the image.
 
     Raises:
-        UserError: The config of the backbone lets the backbone load weights itself.
+        UserError: The config of the backbone makes the backbone load weights itself.
 
     Examples:
         >>> import torch

@@ -23,8 +23,8 @@ class SegmapSPL(PriorBranch):
     A 1x1 convolution computes class scores from each level of the extractor. The scores are
     enlarged to the finest level and added up to a segmentation map. The prior contains this map at
     the stride of every level, as log-probabilities. At a coarser level, each pixel is the mean
-    probability of the pixels that it covers. The guidance of the restorer contains probabilities or
-    the most likely class.
+    probability of the pixels that it covers. The guidance, the input of the embedding layer,
+    contains probabilities or the most likely class.
 
     Args:
         num_classes: Number of classes of the teacher.

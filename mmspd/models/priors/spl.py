@@ -22,10 +22,10 @@ class SPL(PriorBranch):
         clc: Config of the cross-level connection. With ``None``, the prior is the feature m of the
             extractor, and the distillation follows Eq. 2 instead of Eq. 4 (Net1-3 and Net5 of the
             paper's Table 4).
-        normalize: Normalize the guidance: the channels of every pixel get mean 0 and variance 1.
-            The restorer then does not depend on the scale of the teacher's features. The
-            distillation loss still compares the prior before this normalization. This option is not
-            in the paper.
+        normalize: Normalize the guidance, the input of the embedding layer: the channels of every
+            pixel get mean 0 and variance 1. The restorer then does not depend on the scale of the
+            teacher's features. The distillation loss still compares the prior before this
+            normalization. This option is not in the paper.
 
     Attributes:
         channels: Channels of the levels of the prior, fine to coarse.

@@ -42,10 +42,10 @@ class DeepDeblur(Restorer):
     The official code is the PyTorch version. The defaults are the published network (11.7 M
     parameters). ``DeepDeblur(num_res=6)`` is the paper's network (3.7 M). Each level of a Gaussian
     pyramid of the input has its own network. The network of the coarsest level runs first. Each
-    following network gets its level of the pyramid and the enlarged result of the network before.
-    The networks compute on values of 0..255 minus 127.5, because the trained biases fit only this
-    range. The input is not added to the outputs. The training targets must be a Gaussian pyramid
-    too: ``model.multi_scale_targets='gaussian'``.
+    following network gets its level of the pyramid and the enlarged result of the previous network.
+    The networks compute with pixel values 0..255 minus 127.5, because the trained biases fit only
+    this range. The input is not added to the outputs. The training targets must be a Gaussian
+    pyramid too: ``model.multi_scale_targets='gaussian'``.
 
     DeepDeblur has no decoder, so each network gets the prior halfway through its residual blocks.
     The seams are ``scale2`` (stride 4), ``scale1`` and ``scale0`` (full resolution).
@@ -103,7 +103,7 @@ class DeepDeblur(Restorer):
         z, results = shifted[-1], []
         for scale in reversed(range(NUM_SCALES)):
             z = self._restore_scale(scale, z, fuse)  # (N, 3, H / 2^scale, W / 2^scale)
-            # Convert to the image's type before the sum, which would lose bits in half precision.
+            # Convert to the image's type first, because the sum would lose bits in half precision.
             results.append((z.to(img.dtype) + 127.5) / 255)
             if scale > 0:
                 z = torch.cat([shifted[scale - 1], self.conv_end_models[str(scale)](z)], dim=1)

@@ -129,7 +129,7 @@ class DMPHN(Restorer):
         residual = self._through(self.decoder_lv2, feature2)  # (N, 3, H, W)
         feature1 = self._through(self.encoder_lv1, whole + residual) + feature2
         sharp = self._through(self.decoder_lv1, feature1, fuse)
-        # Convert to the image's type before the sum, which would lose bits in half precision.
+        # Convert to the image's type first, because the sum would lose bits in half precision.
         return [sharp.to(img.dtype) + 0.5]
 
     def _through(self, layers: nn.Sequential, x: Tensor, fuse: FuseFn = no_fuse) -> Tensor:

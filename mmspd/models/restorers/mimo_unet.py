@@ -54,7 +54,7 @@ class FAM(nn.Module):
 
 
 class AFF(nn.Module):
-    """Asymmetric feature fusion: fuses all encoder levels at the resolution of one of them.
+    """Asymmetric feature fusion: fuses all encoder levels at the resolution of one level.
 
     Args:
         in_channels: Sum of the channels of the levels.
@@ -74,7 +74,7 @@ class AFF(nn.Module):
 
 
 def _nearest(x: Tensor, scale: float) -> Tensor:
-    """Resize with nearest-neighbor interpolation, as every resize in the official network.
+    """Resize with nearest-neighbor interpolation, which the official network always uses.
 
     The result has the type of ``x``. By default, autocast on CUDA would return float32. This would
     double the memory of the features of all levels at full resolution, without more precision,
@@ -95,8 +95,8 @@ class MIMOUNet(Restorer):
     nearest-neighbor interpolation. The input of a scale is added to the output of this scale.
 
     The seams are the inputs of the three decoder blocks: ``dec3`` (stride 4), ``dec2`` and
-    ``dec1``. ``dec2`` and ``dec1`` come after ``Convs``, which reduces the concatenated decoder
-    feature and skip. So all layers of official weights are used.
+    ``dec1``. ``dec2`` and ``dec1`` come after ``Convs``, which reduces the channels of the
+    concatenated decoder feature and skip. So the network uses all layers of the official weights.
 
     Args:
         base: Channels at full resolution; official 32.
@@ -187,7 +187,7 @@ class MIMOUNet(Restorer):
 def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
     """Read the arguments of the constructor from a state dict."""
     num_res = count_modules(state, r'(?:En|De)coder\.\d\.layers\.(\d+)')
-    # A file does not contain the dropout; only the larger network has one.
+    # A weights file does not contain the dropout rate. Only the larger network uses dropout.
     plus = dict(dropout=0.1) if num_res == 20 else {}
     return dict(base=state['feat_extract.0.main.0.weight'].shape[0], num_res=num_res, **plus)
 

@@ -1,4 +1,4 @@
-"""Recognition of the official weights of NAFNet and Restormer; MMagic provides their networks."""
+"""Recognize the official weights of NAFNet and Restormer; their networks come from MMagic."""
 
 from typing import Any, Dict, List
 

@@ -166,7 +166,7 @@ class MPRNet(Restorer):
 
     Args:
         base: Channels of the U-Nets at full resolution; official 96.
-        growth: Channels that each lower level adds; official 48.
+        growth: Channels that each coarser level adds; official 48.
         orsnet_growth: Channels of stage 3 in addition to ``base``; official 32.
         num_cab: Number of attention blocks in each of the three parts of stage 3; official 8.
         reduction: Ratio of the channels to the hidden channels of the channel attention; official

@@ -58,8 +58,8 @@ class MSSNet(Restorer):
 
     The input of a U-Net is the finest decoder feature of the previous U-Net. Cross-stage fusion
     adds all encoder and decoder features of the previous U-Net to the encoder. From one scale to
-    the next, these features are enlarged, and the input is fused with the shallow feature of the
-    new scale.
+    the next, the input and these features are enlarged. The input is then fused with a shallow
+    feature of the image at the new scale.
 
     The defaults are MSSNet (15.6 M parameters). ``MSSNet(20, 40, 40)`` is MSSNet-small (6.8 M) and
     ``MSSNet(80, 50, 50)`` is MSSNet-large (28.2 M).

@@ -8,9 +8,10 @@ ROWS, COLUMNS = -2, -1
 
 
 def split(x: Tensor, dim: int) -> Tensor:
-    """Cut images in two along an axis and make a batch of all first, then all second halves.
+    """Cut images in two along an axis, and return the halves as one batch.
 
-    A network without operations across the batch then gives the same result as a loop over patches.
+    All first halves come before all second halves. A network without operations across the batch
+    gives the same result for this batch as in a loop over the halves.
 
     Args:
         x: Images or features ``(N, C, H, W)``.

@@ -22,7 +22,7 @@ __all__ = [
 LEVELS = (1, 2, 3)
 
 CheckpointFn = Callable[..., Any]  # Restorer.checkpointed(block, *inputs)
-LevelFuse = Callable[[str, Tensor], Tensor]  # gets 'dec3', 'dec2' or 'dec1' and the feature
+LevelFuse = Callable[[str, Tensor], Tensor]  # takes 'dec3', 'dec2' or 'dec1', and the feature
 
 
 class StageFeatures(NamedTuple):

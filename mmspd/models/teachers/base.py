@@ -25,7 +25,7 @@ class Teacher(FeatureNet):
     dtype: Optional[torch.dtype] = None
 
     def load_and_freeze(self, channels: Sequence[int], dtype: Optional[str] = None) -> None:
-        """Read the levels, load the weights and freeze the network.
+        """Read the channels and strides, load the weights and freeze the network.
 
         Call this method at the end of the constructor.
 

@@ -115,9 +115,10 @@ class _EESP(nn.Module):
 
 
 class _StridedEESP(nn.Module):
-    """Halves a feature with a strided EESP and average pooling, and adds the projected image.
+    """Halves a feature and adds the projected image.
 
-    The outputs of the EESP and of the pooling are concatenated.
+    A strided EESP and average pooling halve the feature. Their outputs are concatenated. Then the
+    projected image is added.
     """
 
     def __init__(self, in_channels: int, out_channels: int, receptive_field: int) -> None:
@@ -187,7 +188,7 @@ class ESPNetv2Backbone(BaseModule):
     """Encoder of ESPNetv2, which returns features of a segmentation network.
 
     Args:
-        width_multiplier: The factor s of the paper. Its largest network has 2.0.
+        width_multiplier: The factor s of the paper. The largest network of the paper has s = 2.0.
         out_indices: Levels to return. Levels 0, 1, 2 and 3 have strides 2, 4, 8 and 16. Levels
             deeper than the deepest returned level are not built.
 
@@ -286,9 +287,9 @@ class _PyramidPool(nn.Module):
 
 
 class _SkipProjection(nn.Module):
-    """Projects an encoder feature to the channels of the decoder and weights these channels.
+    """Projects an encoder feature to the channels of the decoder and scales these channels.
 
-    The weights are computed from the global average of the encoder feature.
+    The scales are computed from the global average of the encoder feature.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

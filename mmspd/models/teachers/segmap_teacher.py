@@ -17,15 +17,17 @@ __all__ = ['SegmapTeacher']
 class SegmapTeacher(Teacher):
     """Frozen segmentor that turns the sharp image into a segmentation map (section 3.1.1).
 
-    The segmentation map is reduced to the strides of the prior. With ``form='probability'``, each
-    cell contains the mean class probabilities of its pixels. With ``form='onehot'``, it contains 1
-    for the class with the largest mean probability and 0 for the other classes.
+    The segmentation map is reduced to the strides of the prior. Each position of a reduced map
+    covers a cell of pixels. With ``form='probability'``, the position contains the mean class
+    probabilities of the cell. With ``form='onehot'``, the position contains 1 for the class with
+    the largest mean probability and 0 for the other classes.
 
     Args:
-        segmentor: Config of an mmseg segmentor, whose types need no prefix ``mmseg.``, or of a
-            network that returns logits ``(N, classes, H, W)``, such as ``mmspd.ESPNetv2``.
-        channels: The number of classes, repeated for each level. The config states it because the
-            distillation loss is built before the teacher.
+        segmentor: Config of an mmseg segmentor, or of a network that returns logits
+            ``(N, classes, H, W)``, such as ``mmspd.ESPNetv2``. The types of an mmseg segmentor need
+            no prefix ``mmseg.``.
+        channels: The number of classes, repeated for each level. The config states this number
+            because the distillation loss is built before the teacher.
         weights: Checkpoint of the segmentor, loaded strictly. The same forms are valid as in
             :class:`~mmspd.models.teachers.feature_teacher.FeatureTeacher`.
         strides: Strides of the prior with respect to the image, fine to coarse.
@@ -86,8 +88,8 @@ class SegmapTeacher(Teacher):
             img: ``(N, 3, H, W)``, RGB, [0, 1]. Both sides are multiples of the largest stride.
 
         Returns:
-            One float32 map ``(N, classes, H / s_i, W / s_i)`` per level, fine to coarse. In each
-            cell, the values of all classes sum to 1.
+            One float32 map ``(N, classes, H / s_i, W / s_i)`` per level, fine to coarse. At each
+            position, the values of all classes sum to 1.
         """
         with self.precision(img.device):
             probability = self._logits(self.prepare(img)).float().softmax(dim=1)

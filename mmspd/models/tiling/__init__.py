@@ -3,7 +3,7 @@
 The restorer runs tile by tile. For a guided restorer, the prior of the whole image is computed
 first, and each tile gets a crop of this prior. If the prior of the whole image is too large for the
 memory, the prior of each tile is computed from the tile and a margin around it. The margin is large
-enough that a convolutional F_S returns the same values as for the whole image.
+enough that a convolutional extractor of the prior returns the same values as for the whole image.
 """
 
 from mmspd.models.tiling.network import TileNetwork

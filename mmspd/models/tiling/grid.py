@@ -33,8 +33,8 @@ def spans(length: int, tile: int, overlap: int, multiple: int, shrink: bool = Tr
             pixels long and overlap more.
 
     Returns:
-        The tiles in order. The last tile ends at ``length``. All tiles have one length, a multiple
-        of ``multiple``, but the last tile may be shorter by less than ``multiple``.
+        The tiles in order. The last tile ends at ``length``. All tiles have the same length, a
+        multiple of ``multiple``. Only the last tile may be shorter, by less than ``multiple``.
 
     Examples:
         >>> from mmspd.models.tiling.grid import spans

@@ -61,9 +61,9 @@ def held_memory(device: torch.device) -> int:
 
 
 def _own_memory(device: torch.device) -> Optional[Any]:
-    """Return the module that reports a device's memory, such as ``torch.cuda``.
+    """Return the PyTorch module that reports a device's memory, such as ``torch.cuda``.
 
-    None for the CPU and for devices that share its memory.
+    The result is None for the CPU and for devices that share the memory of the CPU.
     """
     backend = getattr(torch, device.type)
     return backend if hasattr(backend, 'mem_get_info') else None

@@ -27,15 +27,17 @@ SURROUNDINGS = 256
 KEPT_FACTOR, KEPT_BYTES = 1.25, 128 * 2**20
 
 
-#: For each network: the multiple that it accepts, and the memory estimates of the tile sizes so
-#: far. This cache avoids a new estimate for every photo of a folder.
+#: A dict from each network to the multiple that it accepts and its memory estimates so far. This
+#: cache avoids a new estimate for every photo of a folder.
 _MEASURED: 'weakref.WeakKeyDictionary[nn.Module, Tuple[int, Dict[Tuple[Any, ...], int]]]' = (
     weakref.WeakKeyDictionary()
 )
 
 
 class TileNetwork:
-    """Runs a generator on tiles and estimates the memory it needs.
+    """Runs a generator on tiles and estimates the memory that it needs.
+
+    A generator is a restorer with or without a prior.
 
     Args:
         model: A model with a ``generator``, or a generator. It must be in evaluation mode and
@@ -46,8 +48,8 @@ class TileNetwork:
 
     Attributes:
         multiple: Tiles start at multiples of this number of pixels.
-        surroundings: Margin in pixels around a tile that computes its own prior; 0 for a generator
-            without a prior.
+        surroundings: Margin in pixels around a tile whose prior is computed without the rest of the
+            image; 0 for a generator without a prior.
 
     Examples:
         >>> import torch
@@ -71,7 +73,7 @@ class TileNetwork:
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
-            # CUDA graphs overwrite a result at the next call; restore_images() copies it earlier
+            # CUDA graphs overwrite a result at the next call; restore_images() copies it in time
             mode = None if self.device.type == 'cpu' else 'reduce-overhead'
             compiled = Compiled(compiled and dict(dynamic=False, mode=mode))
         self._compiled = compiled
@@ -96,7 +98,7 @@ class TileNetwork:
     def restore_tile(
         self, img: Tensor, rows: Span, columns: Span, prior: Optional[Sequence[Tensor]] = None
     ) -> Tensor:
-        """Restore a part of images.
+        """Restore the same part of every image in a batch.
 
         Args:
             img: ``(N, 3, H, W)``, RGB, [0, 1], on the device of the network.
@@ -122,8 +124,8 @@ class TileNetwork:
         """Compute the prior of images.
 
         Args:
-            img: ``(N, 3, H, W)``, RGB, [0, 1], on the device of the network. It is padded to
-                :attr:`multiple`.
+            img: ``(N, 3, H, W)``, RGB, [0, 1], on the device of the network. The images are
+                padded to multiples of :attr:`multiple`.
 
         Returns:
             The levels of the prior, fine to coarse.
@@ -152,7 +154,7 @@ class TileNetwork:
         ]
 
     def cost(self, size: Tuple[int, int], tile: Tuple[int, int], whole_prior: bool) -> int:
-        """Estimate the memory of :meth:`restore_tile` in float32.
+        """Estimate the memory that :meth:`restore_tile` needs in float32.
 
         Args:
             size: Height and width of the image.
@@ -233,7 +235,7 @@ def _restore(generator: Any, img: Tensor, prior: Optional[Sequence[Tensor]]) -> 
 
 
 def _accepted_multiple(generator: nn.Module) -> int:
-    """Find the multiple that both sides of an image must have; 1 if the restorer pads images."""
+    """Find the number that must divide both sides of an image; 1 if the restorer pads images."""
     restorer = getattr(generator, 'restorer', generator)
     if isinstance(restorer, Restorer):
         return 1

@@ -1,4 +1,4 @@
-"""Choose tiles of an image that fit into the free memory."""
+"""Choose the tiles of an image so that the free memory suffices to restore them."""
 
 from typing import List, NamedTuple, Tuple, Union
 
@@ -16,9 +16,9 @@ class Plan(NamedTuple):
     """Tiles of an image: the grid of all pairs of ``rows`` and ``columns``.
 
     Attributes:
-        rows: Rows of the tiles.
-        columns: Columns of the tiles.
-        whole_prior: Whether the tiles get crops of the prior of the whole image.
+        rows: The pixel rows of each row of tiles.
+        columns: The pixel columns of each column of tiles.
+        whole_prior: Whether each tile gets a crop of the prior of the whole image.
         batch: Number of tiles that are restored at a time.
     """
 
@@ -29,7 +29,7 @@ class Plan(NamedTuple):
 
     @classmethod
     def whole(cls, size: Tuple[int, int]) -> 'Plan':
-        """Make a plan of one tile, the whole image.
+        """Make a plan with a single tile that covers the whole image.
 
         Args:
             size: Height and width of the image.
@@ -63,8 +63,8 @@ def choose_tiles(
             memory, and otherwise the largest tiles that fit.
         overlap: Smallest overlap of neighboring tiles in pixels.
         free: Free memory in bytes.
-        batch: Largest number of tiles that are restored at a time. Tiles that compute their own
-            prior are restored one by one.
+        batch: Largest number of tiles that are restored at a time. If the prior is computed
+            for each tile, the tiles are restored one by one.
         shrink: See :func:`~mmspd.models.tiling.grid.spans`.
 
     Returns:

@@ -40,7 +40,7 @@ class _View(NamedTuple):
         return self.orientation.apply(self.images[self.source(rows, columns)])
 
     def source(self, rows: Span, columns: Span) -> Tuple[Any, ...]:
-        """Return the index of the part of the images that becomes a part of the view."""
+        """Return the index into :attr:`images` for a part of the view."""
         height, width = self.images.shape[-2:]
         return (..., *self.orientation.source(rows, columns, (height, width)))
 
@@ -63,7 +63,7 @@ def restore_images(
 
     Some restorers average over the image (channel attention) or cut it into patches (MPRNet,
     DMPHN). With tiles, they average over a tile or cut the tile into patches. With the default
-    overlap, this changed the PSNR by 0.001 dB (NAFNet), 0.014 dB (MPRNet) and less than 0.001 dB
+    overlap, tiling changed the PSNR by 0.001 dB (NAFNet), 0.014 dB (MPRNet) and less than 0.001 dB
     (MPRNet with ``split_patches=False``).
 
     Args:
@@ -118,7 +118,7 @@ def restore_images(
         return torch.cat([restore_images(net, image, *options) for image in images.split(1)])
     height, width = images.shape[-2:]
     tile, overlap = _check_tiles(tile, overlap, net.multiple)
-    # all tiles of a compiled network have one size
+    # all tiles of a compiled network have the same size
     fixed = tile if net.is_compiled and isinstance(tile, int) else 0
     if min(height, width) < fixed:
         images = pad_to(images, max(height, fixed), max(width, fixed))
@@ -175,7 +175,7 @@ def _check_tiles(
 
 
 def _free_bytes(device: torch.device, memory_budget: Optional[int]) -> int:
-    """Return the bytes of the budget that are left on the device."""
+    """Return the number of bytes that tiling may still use on the device."""
     if memory_budget is None:
         return int(FREE_SHARE * free_memory(device))
     return memory_budget - held_memory(device)
@@ -218,7 +218,7 @@ def _restored_tiles(
 
 
 def _batches(plan: Plan) -> Iterator[List[Tuple[Span, Span]]]:
-    """Yield groups of tiles of one size; the last tile of a row or column may be smaller."""
+    """Yield lists of tiles to restore together; the tiles of a list have the same size."""
 
     def size(place: Tuple[Span, Span]) -> List[int]:
         return [stop - start for start, stop in place]
@@ -236,10 +236,13 @@ def _restore_tiles(
     places: Sequence[Tuple[Span, Span]],
     prior: Optional[List[Tensor]],
 ) -> Sequence[Tensor]:
-    """Restore tiles of one size with the prior of the whole image, or one tile with its own prior.
+    """Restore tiles of the same size.
+
+    ``prior`` is the prior of the whole image. If it is None and the generator is guided, ``places``
+    has only one tile. The prior is then computed from this tile and a margin around it.
 
     Returns:
-        Each tile ``(N, 3, h, w)`` in float32. Its sides may be padded.
+        For each tile, a tensor ``(N, 3, h, w)`` in float32. h and w may include padding.
     """
     loaded = [_load_tile(net, view, *place, prior) for place in places]
     img, rows, columns, own = loaded[0]
@@ -252,7 +255,9 @@ def _restore_tiles(
 def _load_tile(
     net: TileNetwork, view: _View, rows: Span, columns: Span, prior: Optional[List[Tensor]]
 ) -> Tuple[Tensor, Span, Span, Optional[List[Tensor]]]:
-    """Load a tile and crop its prior; if ``prior`` is None, load the tile with a margin around it.
+    """Load a tile, and crop the prior to the tile.
+
+    If ``prior`` is None, the loaded image includes a margin around the tile.
 
     Returns:
         An image, the rows and columns of the tile in this image, and the prior of the tile or None.
