@@ -31,7 +31,7 @@ SCALES = {'train': (1.0, 0.7), 'test': (1.0,)}  # reduced copies have sharper de
 
 
 class Photo(NamedTuple):
-    """A sharp photo with its name, split and origin; RGB, uint8, shape ``(H, W, 3)``."""
+    """A sharp photo (RGB, uint8, shape ``(H, W, 3)``) with its name, split and origin."""
 
     name: str
     split: str

@@ -106,6 +106,6 @@ class GoProDataset(PairedImageDataset):
         return pairs
 
     def find_records(self) -> Optional[Path]:
-        """Return the file ``records``, else ``records.jsonl`` of the split, else ``None``."""
+        """Return the path of ``records`` or of the split's ``records.jsonl``, or ``None``."""
         default = Path(self.data_root, self.split, RECORDS_NAME).expanduser()
         return super().find_records() or (default if default.is_file() else None)

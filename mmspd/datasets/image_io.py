@@ -98,7 +98,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
         image: RGB, uint8, shape ``(H, W, 3)``.
 
     Raises:
-        UserError: The disk is full, or the file cannot be written there.
+        UserError: The disk is full, or the file cannot be written.
     """
     done, data = cv2.imencode('.png', cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
@@ -142,7 +142,7 @@ def upright_size(image: Image.Image) -> Tuple[int, int]:
     Returns:
         ``(H, W)`` in pixels, as in the array that :func:`read_rgb` returns.
     """
-    # read_rgb applies the orientation only to JPEG files; values 5 to 8 swap height and width
+    # read_rgb applies the orientation only to JPEG files; orientations 5 to 8 swap height and width
     turned = image.format in ('JPEG', 'MPO') and image.getexif().get(_ORIENTATION, 1) > 4
     return image.size if turned else image.size[::-1]
 
@@ -150,7 +150,8 @@ def upright_size(image: Image.Image) -> Tuple[int, int]:
 def _to_8_bit_color(image: np.ndarray) -> np.ndarray:
     """Convert an image decoded by OpenCV (gray, BGR or BGRA, 8 or 16 bits) to 8-bit BGR."""
     if image.dtype == np.uint16:
-        # round to the nearest 8-bit value: 65535 / 257 = 255; dropping the low byte would darken
+        # round to the nearest 8-bit value (65535 / 257 = 255), because dropping the low byte would
+        # darken the image
         image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -160,8 +161,8 @@ def _to_8_bit_color(image: np.ndarray) -> np.ndarray:
 def images_by_stem(folder: Path) -> Dict[str, Path]:
     """Find the images below a folder, at any depth.
 
-    Hidden files and folders are skipped. macOS writes files such as ``._name.png`` next to
-    ``name.png``.
+    Hidden files and folders are skipped, because macOS writes hidden files such as ``._name.png``
+    next to ``name.png``.
 
     Args:
         folder: An existing folder.

@@ -135,7 +135,7 @@ def _folder_pairs(root: Path) -> List[DatasetSplit]:
 
 
 def _gopro(root: Path) -> List[DatasetSplit]:
-    """Find the splits of GoPro; the root may be a single split."""
+    """Find the splits of GoPro. The root may itself be a split."""
     splits = [split for folder in _folders(root) for split in _gopro_split(root, folder)]
     if splits:
         return splits

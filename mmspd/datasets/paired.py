@@ -43,8 +43,8 @@ class PairedImageDataset(BaseDataset):
     """Base class of datasets of image pairs: a subclass finds the pairs, a pipeline loads them.
 
     The pipeline receives a dict with ``img_path`` (blurry), ``gt_path`` (sharp), ``key``,
-    ``severity`` (``None`` if it is not recorded), ``place`` (``None`` without a pack),
-    ``sample_idx`` and ``epoch``.
+    ``severity`` (``None`` if it is not recorded), ``place`` (the location in a pack; ``None``
+    without a pack), ``sample_idx`` and ``epoch``.
 
     An index from :class:`~mmspd.datasets.samplers.SeededSampler` seeds ``random``, ``numpy.random``
     and torch with (seed, epoch, draw) while the sample is made. The random states are restored
@@ -60,8 +60,9 @@ class PairedImageDataset(BaseDataset):
             default name. A pack gives the same samples as the image files. With a pack,
             ``data_root`` need not exist.
         **common: Arguments of MMEngine's ``BaseDataset``: ``pipeline``, ``test_mode``, ``indices``
-            (``n`` selects the first n pairs, ``-n`` the last n pairs, a list the pairs at these
-            indices) and ``lazy_init`` (``True`` delays the scan of the folder until the first use).
+            (``n`` selects the first n pairs, ``-n`` the last n pairs, a list selects the pairs at
+            these indices) and ``lazy_init`` (``True`` delays the scan of the folder until the first
+            use).
 
     Raises:
         UserError: A folder is missing or empty, an image has no partner, ``indices`` is empty,
@@ -202,7 +203,7 @@ class PairedImageDataset(BaseDataset):
                 'selection.'
             )
         root, pairs = Path(self.data_root).expanduser(), pack.pairs
-        # two folders may have equal choices, so compare the file sizes of three pairs
+        # different data sets may have equal choices, so compare the file sizes of three pairs
         checked = (pairs[0], pairs[len(pairs) // 2], pairs[-1]) if root.is_dir() else ()
         for image in (image for pair in checked for image in pair.images):
             file = root / image.file
@@ -228,7 +229,7 @@ class PairedImageDataset(BaseDataset):
         ]
 
     def __getitem__(self, idx: int) -> Any:
-        """Return a sample. A ``SampleIndex`` seeds the random generators."""
+        """Return a sample. If the index is a ``SampleIndex``, first seed the random states."""
         if not isinstance(idx, SampleIndex):
             return super().__getitem__(idx)
         with seeded(idx.seed, idx.epoch, idx.draw):
@@ -261,7 +262,10 @@ class PairedImageDataset(BaseDataset):
             raise UserError(self._too_small(info) or failure) from error
 
     def _run_on_pack(self, results: Any) -> Any:
-        """Run the pipeline; crop transforms get the pack's read-only pixels, others get copies."""
+        """Run the pipeline on the pixels of a pack.
+
+        Crop transforms get the pack's read-only pixels. The other transforms get copies.
+        """
         for step in self.pipeline.transforms:
             if not hasattr(step, 'gt_patch_size'):
                 _own_pixels(results)

@@ -13,7 +13,7 @@ RECORDS_NAME = 'records.jsonl'
 
 
 def read_severities(path: Path) -> Dict[str, str]:
-    """Read a file of records.
+    """Read the severities from a file of records.
 
     Args:
         path: File with one JSON object per line, with at least ``key`` and ``severity``.

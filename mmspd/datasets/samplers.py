@@ -22,10 +22,10 @@ UNKNOWN = 'unknown'
 class SampleIndex(int):
     """An index into a dataset that also carries the seed, the epoch and the draw of the sample.
 
-    The index carries the epoch because a persistent worker has no other access to it. MMEngine's
-    wrappers compute the index into the inner dataset with ``%`` (RepeatDataset) and ``-``
-    (ConcatDataset). Both operators keep ``seed``, ``epoch`` and ``draw``. Therefore repetitions of
-    an image within an epoch get different crops.
+    The index carries the epoch because a persistent worker cannot read the epoch elsewhere.
+    MMEngine's wrappers compute the index into the inner dataset with ``%`` (RepeatDataset) and
+    ``-`` (ConcatDataset). Both operators keep ``seed``, ``epoch`` and ``draw``. Therefore
+    repetitions of an image within an epoch get different crops.
 
     Args:
         index: Index into the dataset.
@@ -172,7 +172,8 @@ class SeveritySampler(SeededSampler):
         """Yield the indices of this rank, each with the seed of its sample."""
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(len(self.shares))
-        # systematic sampling: evenly spaced marks on the cumulative shares of shuffled images
+        # systematic sampling: shuffle the images, add up their shares, and draw the images at
+        # evenly spaced marks on this sum
         ends = np.cumsum(self.shares[order])
         marks = (np.arange(self.total_size) + rng.random()) / self.total_size
         drawn = rng.permutation(order[np.searchsorted(ends / ends[-1], marks, side='right')])

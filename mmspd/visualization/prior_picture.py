@@ -17,13 +17,14 @@ from mmspd.visualization.prior_view import LevelView, PriorView
 __all__ = ['Palette', 'Panel', 'color_panel', 'draw_rows']
 
 DPI = 100
-# in inches: width of a panel, width of its scale with and without numbers, height of a title, gap
+# lengths in inches: width of a panel, width of its color scale with and without numbers, height of
+# a title, gap between panels
 PANEL, SCALE, BAR, TITLE, GAP = 3.2, 0.72, 0.1, 0.32, 0.06
 FLATTEST, TALLEST = 0.3, 1.8  # limits of the height of a panel divided by its width
 SPREAD = 2.5  # the colors span this many standard deviations on each side of gray
 # components whose variance is less than this share of the largest variance are drawn faint
 NO_SIGNAL = 1e-3
-LEAST_SPAN = 1e-3  # smallest span of mu - 1 and sigma; before training both are 0 everywhere
+LEAST_SPAN = 1e-3  # smallest color span; before training, mu - 1 and sigma are 0 everywhere
 
 
 class Panel(NamedTuple):
@@ -53,11 +54,13 @@ class Palette:
     """Colors that have the same meaning in the pictures of several images.
 
     Red, green and blue are the first three principal components of the features over all images,
-    scaled to equal variance. The components are computed for each kind and level of features, and
-    are rotated so that the colors are as close as possible to the colors of the finest f_pri. The
-    student uses the components of the teacher, so equal features have equal colors.
+    scaled to equal variance. Prior, aggregated prior and teacher have separate components at each
+    level. The components are rotated so that the colors are as close as possible to the colors of
+    f_pri at the finest level. The features of the student are drawn with the components of the
+    teacher, so equal features have equal colors.
 
-    Each seam has its own color scales for mu and sigma. All images share these scales.
+    A seam is a place where the prior enters the restorer. Each seam has its own color scales for mu
+    and sigma. All images share these scales.
 
     Args:
         views: Views of the images to compare. They must come from one model. Either all or none of
@@ -121,7 +124,7 @@ class Palette:
         return rows
 
     def _features(self, view: PriorView, field: str, symbol: str) -> Row:
-        """Return a panel of the features of each level; a class map for a segmentation prior."""
+        """Return a panel for each level. The panels of a segmentation prior are class maps."""
         row: Row = []
         for index, level in enumerate(view.levels):
             features = getattr(level, field)

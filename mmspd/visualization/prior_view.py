@@ -19,6 +19,8 @@ __all__ = ['LevelView', 'PriorView', 'SeamView', 'view_prior']
 class LevelView(NamedTuple):
     """Maps of one level of the prior.
 
+    A seam is a place where the prior enters the restorer.
+
     ``student``, ``teacher`` and ``similarity`` are ``None`` if there is no sharp image or if the
     model has no teacher.
 
@@ -102,10 +104,11 @@ class PriorView(NamedTuple):
         """Summarize the view in numbers that can be written as JSON.
 
         Returns:
-            A dict. ``psnr`` has the keys ``blurry`` and ``restored``; without a sharp image, there
-            is no ``psnr``. ``levels`` is a list with a dict for each level: the ``stride`` and, if
-            the view has it, the mean ``similarity``. ``seams`` is a dict from the name of each seam
-            to its ``level`` (1 is the finest) and the other numbers of :class:`SeamView`.
+            A dict with ``psnr``, ``levels`` and ``seams``. ``psnr`` is a dict with ``blurry`` and
+            ``restored``. Without a sharp image, there is no ``psnr``. ``levels`` is a list with a
+            dict for each level: the ``stride`` and, if the view has it, the mean ``similarity``.
+            ``seams`` is a dict from the name of each seam to a dict with its ``level`` (1 is the
+            finest) and the other numbers of :class:`SeamView`.
         """
         numbers: Dict[str, Any] = {}
         values = self.psnr()
@@ -226,7 +229,7 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
 
 
 def _notes(generator: SemanticGuided, lacks_teacher: bool) -> Iterator[str]:
-    """Yield the reasons for missing parts."""
+    """Yield the reason for each missing part of the view, one sentence each."""
     fusions = generator.embedding.fusions.values()
     others = {type(fusion).__name__ for fusion in fusions if not hasattr(fusion, 'modulation')}
     if others:

@@ -94,7 +94,7 @@ def _named(text: str) -> Tuple[str, Path]:
 
 
 def reduce_photos(folders: List[Path], out: Path, scale: float) -> None:
-    """Write resized copies of photos, with portrait photos rotated so that all fit in one batch."""
+    """Write resized copies of photos. Rotate portrait photos, so that all fit in one batch."""
     sources = [(folder, images_by_stem(folder) if folder.is_dir() else {}) for folder in folders]
     for folder, photos in sources:
         if not photos:

@@ -60,7 +60,7 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
 
     Args:
         paths: Files or folders of the results.
-        names: Labels of the results. With None, the labels are the recipes.
+        names: Labels of the results. With None, the labels are the names of the recipes.
 
     Returns:
         A dict from each label to its result.
@@ -86,7 +86,7 @@ def choose_metric(name: Optional[str], results: Dict[str, Result]) -> str:
 
     Args:
         name: Name of the metric. With None, the first metric that all results have is used.
-        results: The results by label.
+        results: A dict from each label to its result.
 
     Returns:
         The name of the metric.
@@ -110,7 +110,7 @@ def write_comparison(
     Args:
         out: Folder for both files.
         text: The comparison as Markdown.
-        results: The results by label.
+        results: A dict from each label to its result.
         comparisons: The comparisons with the first result.
         metric: Metric for the tables by severity and by image.
 
@@ -128,11 +128,11 @@ def write_comparison(
 
 
 def plot_severities(out: Path, results: Dict[str, Result], metric: str) -> None:
-    """Plot the gain by severity of each result.
+    """Plot the gain of each result at each severity.
 
     Args:
         out: Folder for the plot.
-        results: The results by label.
+        results: A dict from each label to its result.
         metric: The metric. If it was not measured on the inputs, its value is plotted instead of
             its gain.
 
@@ -151,7 +151,7 @@ def find_pictures(paths: List[Path], results: Dict[str, Result]) -> Dict[str, Pa
 
     Args:
         paths: Files or folders of the results.
-        results: The results by label.
+        results: A dict from each label to its result.
 
     Returns:
         A dict from each label to its folder, or an empty dict if a folder is missing.
@@ -186,8 +186,8 @@ def write_pictures(
 
     Args:
         out: Folder for the pictures.
-        folders: Folders of the restored images by label.
-        results: The results by label.
+        folders: A dict from each label to the folder of the restored images.
+        results: A dict from each label to its result.
         comparison: Comparison of a result with the first result.
         metric: Metric for the captions.
 
@@ -214,12 +214,13 @@ def picture_of(
     winner: str,
     metric: str,
 ) -> np.ndarray:
-    """Draw an image and, for each result, the crop with the largest gain.
+    """Draw an image, and one crop of it from each result: where ``winner`` gains most.
 
     Args:
         key: Key of the image.
-        folders: Folders of the restored images by label.
-        results: The results by label. Their columns are between the blurry and the sharp image.
+        folders: A dict from each label to the folder of the restored images.
+        results: A dict from each label to its result. The crops of the results are drawn between
+            the crops of the blurry and the sharp image.
         loser: Label of the worse result.
         winner: Label of the better result.
         metric: Metric for the captions. A caption has the value for the whole image.

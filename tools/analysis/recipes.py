@@ -51,7 +51,7 @@ def describe(path: Path) -> str:
         of the base configs.
     """
     text = path.read_text()
-    # the pattern ends at indented comment lines, which contain commands
+    # stop at indented comment lines, because they contain commands
     comment = itertools.takewhile(re.compile(r'# \S').match, text.splitlines())
     words = ' '.join(line[2:] for line in comment)
     if words:

@@ -53,7 +53,7 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
 
     Args:
         data: Folder of a data set, or a config.
-        split: Split of the folder, or loader of the config.
+        split: Split of the folder. For a config, ``train`` selects ``train_dataloader``, and so on.
 
     Returns:
         The config of the data set.
@@ -94,8 +94,9 @@ def measure(info: Dict[str, Any]) -> Dict[str, Any]:
         info: Description of the pair from ``get_data_info`` of the data set.
 
     Returns:
-        ``key``, ``severity``, ``extent`` in pixels and ``psnr`` of the blurry image in dB. Severity
-        and extent are ``None`` if they cannot be measured. ``psnr`` is ``None`` if it is infinite.
+        A dict with ``key``, ``severity``, ``extent`` in pixels, and the ``psnr`` of the blurry
+        image in dB. ``severity`` and ``extent`` are ``None`` if they cannot be measured. ``psnr``
+        is ``None`` if it is infinite.
     """
     pair = LoadImagePair()(dict(info))
     extent = measure_extent(pair['img'], pair['gt'])

@@ -37,7 +37,7 @@ SIZE = (720, 1280)
 PAIRS = 24
 CROP = 256
 BATCH = 8
-#: Number of decoded crops, and number of crops that are read from the pack per decoded crop.
+#: Number of decoded crops, and number of crops that are read from the pack for each decoded crop.
 SAMPLES, REPEATS = 100, 50
 #: Smallest number of samples that a DataLoader loads for a measurement.
 LOADED = {'decoding': 200, 'pack': 2000}
@@ -123,7 +123,7 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict
         packed: Data set of the pack.
 
     Returns:
-        Samples/s of ``decoding`` and ``pack``, and their ``ratio``, pack / decoding.
+        A dict with the samples/s of ``decoding`` and ``pack``, and the ``ratio`` pack / decoding.
 
     Raises:
         RuntimeError: The crops differ.
@@ -161,8 +161,8 @@ def measure_loader(dataset: PairedFolderDataset, workers: int, samples: int) -> 
         samples: Smallest number of samples to load.
 
     Returns:
-        ``workers``, ``samples_per_second``, and ``private_mib``: the private memory of the largest
-        worker in MiB.
+        A dict with ``workers``, ``samples_per_second``, and ``private_mib``: the private memory of
+        the largest worker in MiB.
     """
     loader = DataLoader(
         dataset,
@@ -186,8 +186,8 @@ def measure_loader(dataset: PairedFolderDataset, workers: int, samples: int) -> 
 def private_mib(pid: int) -> float:
     """Return the private memory of a process in MiB.
 
-    This is the ``Private_Dirty`` memory. ``Private_Clean`` would include pages of the pack if only
-    this process has mapped them, although these pages belong to the page cache.
+    Only ``Private_Dirty`` memory is counted. Pages of the pack that only this process has mapped
+    are ``Private_Clean``, although these pages belong to the page cache.
 
     Args:
         pid: Process ID.
@@ -203,11 +203,12 @@ def workers_for(needed: float, speeds: Mapping[int, float]) -> Tuple[int, bool]:
 
     Args:
         needed: Needed samples/s.
-        speeds: Measured samples/s by number of workers.
+        speeds: A dict from the number of workers to the measured samples/s.
 
     Returns:
         The number of workers, and whether it was measured. The number is the smallest measured
-        number that is fast enough. If none is, it is estimated from the largest measured number.
+        number that is fast enough. If no measured number is fast enough, the result is estimated
+        from the largest measured number.
     """
     enough = [workers for workers, speed in speeds.items() if speed >= needed]
     if enough:
@@ -217,7 +218,7 @@ def workers_for(needed: float, speeds: Mapping[int, float]) -> Tuple[int, bool]:
 
 
 def measure(root: Path, workers: List[int], needed: Optional[float]) -> Dict[str, Any]:
-    """Make the files, and measure decoding the files and reading the pack.
+    """Make the files and the pack, and measure the speed of reading both.
 
     Args:
         root: Folder for the files.

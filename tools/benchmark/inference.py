@@ -46,8 +46,8 @@ COMPILED = ' compiled'
 #: Largest number of programs that PyTorch compiles per function, over all networks and sizes.
 MOST_PROGRAMS = 100
 #: Largest accepted difference from the output of the reference, as a share of the change that the
-#: network makes to the photo. Half precision gave 1.5 %. If the prior is missing,
-#: the difference is 10 % or more.
+#: network makes to the photo. Half precision gave 1.5 %. If the prior is missing, the
+#: difference is 10 % or more.
 LARGEST_ERROR = 0.05
 HEADER = (
     *('network', 'size', 'variant', 'ms (quartiles)', 'images/s', 'peak MiB'),
@@ -100,7 +100,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
 
 @torch.no_grad()
 def official_loop(generator: nn.Module, device: torch.device, pixels: np.ndarray) -> np.ndarray:
-    """Restore a photo in the way of the official test scripts.
+    """Restore a photo as the official test scripts do.
 
     Args:
         generator: Network.
@@ -158,19 +158,19 @@ def measure(
     """Measure all variants of a restorer at one size.
 
     Args:
-        variants: Functions by variant.
+        variants: A dict from each variant to its function.
         size: Height and width of the photo.
         rounds: Timed calls of each variant.
         device: Device of the networks.
 
     Returns:
-        One dict of measurements per variant, in seconds, bytes and dB.
+        A dict for each variant, with measurements in seconds, bytes and dB.
     """
     photo = make_photo(*size)
     functions = {variant: partial(function, photo) for variant, function in variants.items()}
     outputs = {variant: function() for variant, function in functions.items()}
     peaks = {
-        # a CUDA graph allocates its memory when it is recorded, so its peak is unknown
+        # a CUDA graph allocates memory when the graph is captured, so its peak is unknown
         variant: None
         if variant.name.endswith(COMPILED) and device.type != 'cpu'
         else allocated_peak(function, device)
@@ -210,9 +210,9 @@ def compare_outputs(
         reference: Output of the reference, of the same shape.
 
     Returns:
-        ``psnr`` in dB, None for equal outputs; ``largest_difference`` in [0, 255]; and ``error``:
-        the root mean square of the difference, divided by that of the change that the reference
-        made to the photo.
+        A dict with ``psnr`` in dB (None for equal outputs), ``largest_difference`` in [0, 255], and
+        ``error``. ``error`` is the root mean square of the difference, divided by the root mean
+        square of the change that the reference made to the photo.
     """
     ratio = psnr(output, reference)
     difference = output.astype(float) - reference
@@ -225,10 +225,10 @@ def compare_outputs(
 
 
 def table_row(row: Dict[str, Any]) -> List[str]:
-    """Return the cells of a row of :func:`measure`.
+    """Return the cells of a table row.
 
     Args:
-        row: The row, with its ``restorer``.
+        row: A dict from :func:`measure`, extended with ``restorer``.
     """
     overhead = row['guided_to_plain']
     return [

@@ -76,7 +76,7 @@ def time_in_turns(
     """Time functions in turns, so that the load of the machine affects all of them equally.
 
     Args:
-        functions: Functions by name.
+        functions: A dict from the name of each function to the function.
         device: Device of the functions.
         rounds: Timed calls of each function.
         warm_up: Untimed first calls of each function, for compilation, allocation and tuning.

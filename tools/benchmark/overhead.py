@@ -84,7 +84,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
 
 
 def read_random_config(path: Path, teacher: str) -> Config:
-    """Read a config, with random weights and the teacher of ``--teacher``.
+    """Read a config, and set random weights and the teacher that ``--teacher`` selects.
 
     Args:
         path: Config.
@@ -122,10 +122,10 @@ def compare_sizes(plain: float, guided: float) -> Dict[str, float]:
 def measure_forward(
     generators: Mapping[str, nn.Module], args: argparse.Namespace, device: torch.device
 ) -> Dict[str, Any]:
-    """Compare the forward pass of one image in every memory format.
+    """Compare the forward passes of the two networks in every memory format.
 
     Args:
-        generators: Networks ``plain`` and ``guided``.
+        generators: A dict with the networks ``plain`` and ``guided``.
         args: Command line.
         device: Device of the networks.
 
@@ -155,12 +155,12 @@ def measure_step(
     """Compare the training steps of the plain and the guided model.
 
     Args:
-        trained: Model and optimizer wrapper of ``plain`` and ``guided``.
+        trained: A dict from ``plain`` and ``guided`` to the model and its optimizer wrapper.
         args: Command line.
         device: Device of the models.
 
     Returns:
-        ``seconds`` and ``memory`` (bytes).
+        A dict with ``seconds`` and ``memory`` (bytes).
     """
     batch = loader_batch(args.batch, args.crop)
     steps = {
@@ -210,10 +210,10 @@ def measure(pair: ConfigPair, args: argparse.Namespace, device: torch.device) ->
 
 
 def table_row(row: Dict[str, Any]) -> List[str]:
-    """Return the cells of a row of :func:`measure`.
+    """Return the cells of a table row.
 
     Args:
-        row: The row.
+        row: A dict from :func:`measure`.
     """
     step, contiguous = row['step'], row['forward']['contiguous']
     return [

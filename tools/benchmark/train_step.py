@@ -45,10 +45,10 @@ from mmspd.utils.device import check_device
 from mmspd.utils.launch import add_cfg_options, read_config
 from mmspd.utils.tables import text_table
 
-#: Variants whose losses differ from the reference only by rounding.
+#: Variants whose losses differ from the losses of the reference only by rounding.
 EXACT = {'float32', 'channels_last', 'fused', 'compile'}
-#: Largest accepted relative difference of these losses from the reference: in float32, and if
-#: convolutions use TF32, which has ten bits of mantissa.
+#: Largest accepted relative difference of these losses from the losses of the reference. The first
+#: value is for float32, the second for convolutions in TF32, which has ten bits of mantissa.
 TOLERANCE, TOLERANCE_TF32 = 1e-4, 2e-3
 PARTS = ('data', 'teacher', 'prior', 'restorer', 'losses', 'backward', 'optimizer')
 MIB = 1 << 20
@@ -260,7 +260,8 @@ def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
         device: Device to train on.
 
     Returns:
-        ``config``, ``batch``, ``crop``, and the measurements by variant as ``variants``.
+        A dict with ``config``, ``batch``, ``crop``, and ``variants``: a dict from each variant, and
+        from ``'reference'``, to its measurements.
     """
     plain = variant_config(args, 'float32')
     torch.backends.cudnn.benchmark = bool(plain.get('env_cfg', {}).get('cudnn_benchmark'))

@@ -95,7 +95,8 @@ def loader_batch(batch: int, crop: int) -> Dict[str, Any]:
         crop: Side of the images in pixels.
 
     Returns:
-        ``inputs`` and ``data_samples``, lists with one uint8 image per pair, on the CPU.
+        A dict with the lists ``inputs`` and ``data_samples``. Each list has one uint8 image per
+        pair, on the CPU.
     """
     import_sibling('mmagic')
     pack = TRANSFORMS.build(dict(type='mmagic.PackInputs'))

@@ -10,7 +10,8 @@ __all__ = ['Motion', 'grid_points', 'path_extents', 'random_motion', 'sub_frame_
 #: Number of instants of a random motion.
 TIME_STEPS = 256
 
-#: Number of directions in which a path is measured. The error of its diameter is below 0.5 %.
+#: Number of directions along which a path is measured to find its diameter. With 16 directions,
+#: the error of the diameter is below 0.5 %.
 _DIRECTIONS = 16
 
 
@@ -39,7 +40,11 @@ class Motion:
     log_zoom: np.ndarray
 
     def matrices(self) -> np.ndarray:
-        """Return the matrices for homogeneous coordinates ``(x, y, 1)``, shape ``(T, 3, 3)``."""
+        """Return a matrix for each instant.
+
+        Returns:
+            Matrices for homogeneous coordinates ``(x, y, 1)``, shape ``(T, 3, 3)``.
+        """
         scale = np.exp(self.log_zoom)
         cosine, sine = scale * np.cos(self.angle), scale * np.sin(self.angle)
         matrices = np.zeros((len(self.angle), 3, 3))
@@ -166,8 +171,8 @@ def random_motion(
     drift = np.array([np.cos(direction), np.sin(direction)])
     offset = np.cumsum(drift + tremor * _smooth_noise(rng, 2), axis=0)
     turn, zoom = np.cumsum(_smooth_noise(rng, 2), axis=0).T
-    # at the mean distance from the center, rotation and zoom move a point by these shares of the
-    # length of the shift
+    # rotation moves a point at the mean distance from the center by turn_share times the length of
+    # the shift, and zoom moves this point by zoom_share times the length of the shift
     distance = np.linalg.norm(points - center, axis=1).mean()
     turn_share, zoom_share = rng.uniform(0, 0.6), rng.uniform(0, 0.3)
     motion = Motion(
@@ -176,7 +181,7 @@ def random_motion(
         angle=turn / np.ptp(turn) * turn_share / distance,
         log_zoom=zoom / np.ptp(zoom) * zoom_share / distance,
     )
-    # the extent is nearly linear in the factor; a second pass corrects the rest
+    # the extent is only nearly proportional to the factor, so a second pass corrects the error
     for _ in range(2):
         motion = motion.scaled(extent / path_extents(motion.displacement(points)).mean())
     return motion
@@ -185,10 +190,13 @@ def random_motion(
 def sub_frame_times(
     step_lengths: np.ndarray, max_step: float, at_least: int
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Place sub-frames along a path, close enough to avoid visible ghosts.
+    """Choose the instants of the sub-frames.
+
+    A sub-frame is the image at one instant. The weighted average of the sub-frames is the blurry
+    image. If the sub-frames are too far apart, they are visible as ghosts.
 
     The path is cut into pieces of equal length. Each piece has a sub-frame in its middle. The
-    weight of a sub-frame is the time that the motion spends in its piece. The number of sub-frames
+    weight of a sub-frame is the time that the motion spends in this piece. The number of sub-frames
     depends on the length of the path, but not on the speed of the motion.
 
     Args:

@@ -11,7 +11,7 @@ from mmspd.datasets.blur.camera_path import Motion, grid_points, random_motion, 
 __all__ = ['Box', 'Exposure', 'MovingRegion']
 
 _MIN_SUB_FRAMES = 13
-_MAX_STEP = 1.0  # pixels between sub-frames; larger steps show ghosts
+_MAX_STEP = 1.0  # pixels between sub-frames; larger steps are visible as ghosts
 
 
 class Box(NamedTuple):
@@ -51,14 +51,17 @@ class Box(NamedTuple):
         return Box(*np.maximum(self[:2], other[:2]), *np.minimum(self[2:], other[2:]))
 
     def reflected(self, size: Tuple[int, int]) -> 'Box':
-        """Return the pixels that the box reads from an ``(H, W)`` image with reflected borders."""
+        """Return the part of an ``(H, W)`` image that fills the box if borders are reflected."""
         last = np.array([size[1] - 1, size[0] - 1])
         low, high = np.array(self[:2]), np.array(self[2:]) - 1
         low, high = np.minimum(low, 2 * last - high), np.maximum(high, -low)
         return Box(*np.maximum(low, 0), *np.minimum(high, last) + 1)
 
     def of(self, image: np.ndarray, left: int = 0, top: int = 0) -> np.ndarray:
-        """Return a view of the box in an image whose first pixel is ``(left, top)``."""
+        """Return a view of the pixels in the box.
+
+        The first pixel of ``image`` has the position ``(left, top)``.
+        """
         return image[self.top - top : self.bottom - top, self.left - left : self.right - left]
 
 
@@ -179,9 +182,9 @@ class Exposure:
         return total[..., :3]
 
     def _warp(self, image: np.ndarray, matrix: np.ndarray, box: Box) -> np.ndarray:
-        """Move the pixel positions of ``box`` with ``matrix``, and sample an image there.
+        """Sample an image at the pixel positions of ``box`` after ``matrix`` moves them.
 
-        The image covers the box ``seen``.
+        The image must cover the box ``seen``.
         """
         shifted = matrix[:2].copy()
         shifted[:, 2] += matrix[:2, :2] @ box[:2] - self.seen[:2]
@@ -205,5 +208,5 @@ def _moved(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _steps(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return the longest step of any point to the next instant, in pixels, shape ``(T - 1,)``."""
+    """Return the longest step between two instants over all points, in pixels, ``(T - 1,)``."""
     return np.linalg.norm(np.diff(_moved(matrices, points), axis=0), axis=2).max(axis=1)

@@ -18,7 +18,7 @@ from mmspd.utils.parallel import map_in_processes
 
 __all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder']
 
-#: Written to the folder of a complete sequence. A repeated run skips this sequence.
+#: File that is written after all pairs of a photo are made. A repeated run skips this photo.
 _DONE_NAME = 'record.json'
 _SETTINGS_NAME = 'settings.json'
 
@@ -32,8 +32,8 @@ class FolderPlan:
         per_image: Pairs per photo, at least 1.
         train_share: Share of the photos for ``train``, in [0, 1]. The rest is for ``test``.
         seed: Seed of the split and of all blurs, at least 0.
-        in_turn: Whether the pairs of a photo use the blurs in turn. Otherwise each pair draws a
-            blur at random.
+        in_turn: Whether the pairs of a photo use the blurs in turn. Otherwise the blur of
+            each pair is random.
 
     Raises:
         UserError: A value is out of its range.
@@ -124,7 +124,7 @@ def synthesize_folder(
 
 
 def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
-    """Return a dict from the name of each sequence to its photo."""
+    """Find the photos. Return a dict from the output folder's name to the photo."""
     if not source.is_dir():
         raise UserError(f"The folder of sharp photos '{source}' does not exist; correct the path.")
     if source.resolve() in (out.resolve(), *out.resolve().parents):
@@ -169,7 +169,7 @@ def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
 
 
 def claim_folder(out: Path, settings: str) -> None:
-    """Write the settings to an output folder, or check that they equal the settings in it.
+    """Write the settings to a new output folder, or check that the folder has equal settings.
 
     If data sets with different settings were mixed in one folder, one photo could be in both train
     and test.

@@ -80,8 +80,8 @@ class BlurRecord:
     """Properties of a synthesized blur.
 
     Attributes:
-        severity: The severity of the spec. If the spec gives a range in pixels, the severity of
-            the drawn extent for the size of the photo.
+        severity: The severity of the spec. If the spec gives a range in pixels, this is the
+            severity of the drawn extent in a photo of this size.
         kind: Kind of the blur, as in :class:`BlurSpec`.
         extent: Mean diameter of the paths of the points in the result, in pixels. Only the camera
             motion counts, not the moving regions.
@@ -107,16 +107,17 @@ def synthesize_blur(
 ) -> Tuple[np.ndarray, BlurRecord]:
     """Blur a sharp photo, or a box of it, with a random camera motion.
 
-    Sub-frames at most a pixel apart are averaged in linear light (gamma 2.2). The weight of a
-    sub-frame is the time that the camera spends at its position. Then noise is added, and the
-    values are rounded and clipped to 8 bits. The mean displacement is 0, so the sharp photo is
-    aligned with the result. Borders are reflected. A moving region is blended over the photo with a
-    soft edge. The background behind the region is unknown. The area that the region uncovers
-    therefore shows the photo without the motion of the region.
+    A sub-frame is the photo at one instant of the motion. The sub-frames are averaged in linear
+    light (gamma 2.2). Successive sub-frames are at most a pixel apart. The weight of a sub-frame is
+    the time that the camera spends at this position. Then noise is added, and the values are
+    rounded and clipped to 8 bits. The mean displacement is 0, so the sharp photo is aligned with
+    the result. Borders are reflected. A moving region is blended over the photo with a soft edge.
+    The background behind the region is unknown. The area that the region uncovers therefore shows
+    the photo without the motion of the region.
 
-    With ``box``, the motions are those of the whole photo, but only the box is computed. The time
-    depends only on the size of the box. The result differs from the same box of a blurred whole
-    photo only in the noise and in the positions of the sub-frames.
+    With ``box``, the motions are drawn for the whole photo, but only the pixels in the box are
+    computed. The computing time depends only on the size of the box. If the whole photo is blurred
+    instead, the same box differs only in the noise and in the positions of the sub-frames.
 
     Args:
         sharp: RGB, uint8, shape ``(H, W, 3)``, sides of at least ``MIN_SIDE``. Not modified.
@@ -178,8 +179,8 @@ def panning_kernel(length: float) -> np.ndarray:
     """Return the kernel of a panning blur: the weights of a uniform, centered line.
 
     Args:
-        length: Length in pixels, at least 1. A partly covered pixel at an end has the weight of the
-            covered part.
+        length: Length in pixels, at least 1. The pixels at the ends of the line may be
+            covered partly. The weight of such a pixel is proportional to the covered part.
 
     Returns:
         An odd number of weights with sum 1, float32.
@@ -211,7 +212,7 @@ def _check_photo(photo: np.ndarray) -> None:
 
 
 def _extent_range(spec: BlurSpec, size: Tuple[int, int]) -> Tuple[float, float]:
-    """Return the range of the extent in pixels. :func:`panning_kernel` needs at least 1."""
+    """Return the range of the extent in pixels, at least 1, as panning_kernel requires."""
     if not isinstance(spec.severity, str):
         return spec.severity
     low, high = (share * np.sqrt(size[0] * size[1]) for share in SEVERITIES[spec.severity])
@@ -229,7 +230,7 @@ def _to_light(photo: np.ndarray, gain: float) -> np.ndarray:
 
 
 def _pan(photo: np.ndarray, gain: float, length: float, box: Box) -> Tuple[np.ndarray, int]:
-    """Return the light of a panning blur, ``(H, W, 3)``, and the number of sub-frames."""
+    """Blur by panning. Return the linear light, ``(H, W, 3)``, and the number of sub-frames."""
     kernel = panning_kernel(length)
     reach = len(kernel) // 2
     seen = box._replace(left=box.left - reach, right=box.right + reach).reflected(photo.shape[:2])

@@ -32,7 +32,7 @@ class Report:
     Args:
         root: Folder of the data set.
         layout: Layout of the data set, or ``'pack'``.
-        pairs: Number of pairs in each part.
+        pairs: A dict from the name of each part (such as a split) to its number of pairs.
         quick: Whether only names and headers were read.
         findings: The findings, sorted by level: faults, warnings, notes.
     """
@@ -45,7 +45,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of ``check.py``, 3 with faults, 2 with warnings only, otherwise 0."""
+        """Exit code of ``check.py``: 3 for faults, 2 for warnings without faults, otherwise 0."""
         return max((_EXIT_CODES[finding.level] for finding in self.findings), default=0)
 
     @property
@@ -126,7 +126,7 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
 
 
 def _check_pack(path: Path, quick: bool) -> Report:
-    """Check only the checksums of a pack. For all checks, check the data set itself."""
+    """Check the checksums of a pack. The other checks need the data set itself."""
     try:
         pack = read_pack(path)
         pairs = {path.name: len(pack.pairs)}

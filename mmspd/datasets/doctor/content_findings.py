@@ -1,4 +1,4 @@
-"""Checks of the pixels: exchanged, displaced or unrelated images, and the kind of average."""
+"""Checks of the pixels: exchanged, displaced and unrelated images, and how frames were averaged."""
 
 from typing import Iterator, List, Mapping, Sequence, Tuple
 
@@ -11,11 +11,12 @@ from mmspd.datasets.doctor.measures import EXPONENTS, DetailMeasures, PairMeasur
 
 __all__ = ['find_in_blur_folders', 'find_in_content']
 
-# The thresholds were calibrated on 60 pairs of REDS, the 32 pairs of Levin et al. and 528
-# synthesized pairs of every severity. In whole images, the sharpness was at most 0.95, the relation
-# at least 14.7 and the excess at most 1.6. In crops of 160 pixels, the sharpness was at most 1.05,
-# the relation at least 5.8 and the excess at most 1.6 (except in one of 618 crops). The relation of
-# unrelated images was at most 3.2 in whole images and 3.7 in crops.
+# DetailMeasures explains sharpness, excess and relation. Their thresholds were calibrated on 60
+# pairs of REDS, the 32 pairs of Levin et al. and 528 synthesized pairs of every severity. In whole
+# images, the sharpness was at most 0.95, the relation at least 14.7 and the excess at most 1.6. In
+# crops of 160 pixels, the sharpness was at most 1.05, the relation at least 5.8 and the excess at
+# most 1.6 (except in one of 618 crops). The relation of unrelated images was at most 3.2 in whole
+# images and 3.7 in crops.
 _SHARPER = 1.1
 _UNRELATED = 4.5
 _EXCESS = 2.0
@@ -25,11 +26,11 @@ _SHIFT = 0.5  # median shift in pixels that counts as a displacement
 _SIGMAS = 5.0
 _MIN_PAIRS = 8  # minimum number of pairs for findings about the whole data set
 _AGREEMENT = 0.8  # share of the pairs that must indicate the same kind of average
-_SIGN_SIGMAS = 3.0  # required majority, in standard deviations of as many coin tosses
+_SIGN_SIGMAS = 3.0  # minimum of (majority - minority) / sqrt(pairs); by chance about 1
 
 
 def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
-    """Find exchanged, displaced and unrelated pairs of a part, and the kind of average.
+    """Find exchanged, displaced and unrelated images of a part, and how frames were averaged.
 
     Args:
         part: The part.
@@ -52,7 +53,8 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
     if len(unrelated) > len(related):
         return findings  # too few pairs are left for the other checks
     findings += [*_exchanged(part, related), *_misaligned(part, related)]
-    # the blurry images of RealBlur are not averages of frames; faulty pairs would falsify the check
+    # skip RealBlur, because its blurry images are not averages of frames; skip data with faults,
+    # because faulty pairs would falsify the result
     if part.layout != 'realblur' and not any(finding.level == FAULT for finding in findings):
         findings += _which_average(part, measured)
     if len(judged) < len(measured) / 2:
@@ -65,7 +67,7 @@ def find_in_content(part: Part, facts: Sequence[PairFacts]) -> List[Finding]:
 
 
 def _exchanged(part: Part, judged: Mapping[str, DetailMeasures]) -> Iterator[Finding]:
-    """Find pairs with a sharp image that is blurrier than the blurry image."""
+    """Find pairs whose sharp image is blurrier than their blurry image."""
     if not judged:
         return
     sharpness = {key: pair.sharpness for key, pair in judged.items()}
@@ -91,7 +93,7 @@ def _misaligned(part: Part, related: Mapping[str, DetailMeasures]) -> Iterator[F
     excess = np.array([pair.excess for pair in related.values()])
     shifts = np.array([pair.shift for pair in related.values()])
     middle = np.median(shifts, 0)
-    # standard error of the median; the deviation is at least 0.1, in case all shifts are equal
+    # standard error of the median, for a deviation of at least 0.1 in case all shifts are equal
     error = (
         1.25 * np.maximum(1.48 * np.median(np.abs(shifts - middle), 0), 0.1) / len(related) ** 0.5
     )
@@ -123,10 +125,10 @@ def _misaligned(part: Part, related: Mapping[str, DetailMeasures]) -> Iterator[F
 def _which_average(part: Part, measured: Sequence[PairMeasures]) -> Iterator[Finding]:
     """Find out how the frames were averaged, and compare the result with the folder's name.
 
-    An average of pixel values v keeps the mean of v. An average in linear light keeps the mean of
-    v ** 2.2. The mean of v ** 1.6 tells the two averages apart: in the blurry image, it is lower
-    than in the sharp image after an average of pixel values, and higher after an average in linear
-    light.
+    Averaging pixel values v keeps the mean of v. Averaging in linear light keeps the mean of
+    v ** 2.2. This check compares the mean of v ** 1.6 in both images of a pair. After averaging
+    pixel values, the blurry image has the lower mean. After averaging in linear light, the blurry
+    image has the higher mean.
     """
     values = np.array([pair.brightening for pair in measured])
     if not len(values):
@@ -159,7 +161,7 @@ def _which_average(part: Part, measured: Sequence[PairMeasures]) -> Iterator[Fin
 def find_in_blur_folders(
     blur: Tuple[Part, Sequence[PairFacts]], gamma: Tuple[Part, Sequence[PairFacts]]
 ) -> List[Finding]:
-    """Check that ``blur`` and ``blur_gamma`` of a split differ and are not exchanged.
+    """Check that the folders ``blur`` and ``blur_gamma`` differ and are not exchanged.
 
     Args:
         blur: The part that reads ``blur``, and the facts about its pairs.

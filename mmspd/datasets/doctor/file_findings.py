@@ -1,4 +1,4 @@
-"""Checks of the files: readable, 8-bit color, equal sizes, no duplicates, no leakage."""
+"""Checks of the files: readable, 8-bit color, equal sizes, no image twice or in two splits."""
 
 from collections import defaultdict
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -28,7 +28,7 @@ class PairFacts(NamedTuple):
 
 
 def find_in_files(part: Part, facts: Sequence[PairFacts], crop: int) -> List[Finding]:
-    """Find unreadable files, wrong kinds, wrong sizes and duplicates in a part.
+    """Find unreadable files, images that are not 8-bit color, wrong sizes and duplicates.
 
     Args:
         part: The part.
@@ -47,7 +47,7 @@ def find_in_files(part: Part, facts: Sequence[PairFacts], crop: int) -> List[Fin
 
 
 def _files(facts: Sequence[PairFacts]) -> Dict[str, ImageFacts]:
-    """Return a dict from file name to facts. An image of several pairs has only one entry."""
+    """Return a dict from file name to facts. Several pairs may share an image and its entry."""
     return {name: image for pair in facts for name, image in zip(pair.names, pair.images)}
 
 
@@ -78,7 +78,7 @@ def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
 
 
 def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Finding]:
-    """Find pairs of images of unequal size, images smaller than the crop, and mixed sizes."""
+    """Find pairs whose images differ in size, pairs smaller than the crop, and mixed sizes."""
     sizes: Dict[str, Tuple[int, int]] = {}
     differing = []
     for pair in facts:

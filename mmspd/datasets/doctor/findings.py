@@ -8,7 +8,7 @@ __all__ = ['FAULT', 'NOTE', 'WARNING', 'Finding', 'pairs_finding', 'plural']
 FAULT, WARNING, NOTE = 'fault', 'warning', 'note'
 
 _SHOWN_NAMES = 3
-#: If at least this share of the pairs is odd, the finding is a fault, otherwise a warning.
+#: If at least this share of the pairs has a problem, the finding is a fault, otherwise a warning.
 _MANY = 0.1
 
 
@@ -71,14 +71,16 @@ def plural(number: int, noun: str, one: str = '', many: str = '') -> str:
 def pairs_finding(
     check: str, part: str, verbs: Tuple[str, ...], cure: str, names: Sequence[str], judged: int
 ) -> Finding:
-    """Return the finding for odd pairs: a fault for at least 10 % of the pairs, else a warning.
+    """Return the finding about pairs with a problem.
+
+    The finding is a fault if at least 10 % of the pairs have the problem, else a warning.
 
     Args:
         check: Name of the check.
         part: Part of the data set.
         verbs: Two endings of the sentence 'N of 9 compared pairs ...': for N = 1, and for N > 1.
         cure: The fix.
-        names: Keys of the odd pairs.
+        names: Keys of the pairs with the problem.
         judged: Number of compared pairs.
 
     Returns:

@@ -59,8 +59,8 @@ def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndar
 def _ask_pillow(path: Path, whole: bool) -> ImageFacts:
     """Read the header with Pillow, and check that the file is complete.
 
-    OpenCV may decode a truncated file without an error. The checksums of a PNG file show whether
-    it is complete. Files of other formats are decoded.
+    OpenCV may decode a truncated file without an error. Therefore this function compares the
+    checksums of a PNG file, and decodes a file of another format.
     """
     try:
         with warnings.catch_warnings():

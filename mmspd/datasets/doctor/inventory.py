@@ -1,4 +1,4 @@
-"""Find the pairs of each part of a data set, missing partners and missing images."""
+"""Find the pairs of each part of a data set, images without partners, and missing images."""
 
 import difflib
 import re
@@ -85,7 +85,7 @@ def take_inventory(split: DatasetSplit) -> Tuple[Part, List[Finding]]:
     dataset = DATASETS.build(dict(split.dataset, lazy_init=True))
     part, findings = Part(split.layout, split.split, dataset, []), []
     try:
-        # find the pairs in the same way as training; _search only explains an error
+        # find the pairs in the same way as training; _search is only used to explain an error
         part.pairs.extend(dataset.find_pairs())
     except UserError as error:
         findings = _search(part, str(error))
@@ -103,7 +103,7 @@ def _search(part: Part, refusal: str) -> List[Finding]:
 
 
 def _search_list(part: Part) -> List[Finding]:
-    """Find the complete pairs of a list, and the missing files."""
+    """Find the complete pairs of a list file, and the missing images."""
     listed = part.dataset.listed_pairs()
     files = {file for pair in listed for file in (pair.blur, pair.sharp)}
     missing = sorted(file for file in files if not file.is_file())
@@ -116,7 +116,7 @@ def _search_list(part: Part) -> List[Finding]:
 
 
 def _by_name(files: Iterable[Path]) -> Dict[str, Path]:
-    """Return a dict from the path without suffix to the file."""
+    """Return a dict from the path of each file, without suffix, to the file."""
     return {file.with_suffix('').as_posix(): file for file in files}
 
 
@@ -157,8 +157,8 @@ def _partner_finding(
     return [Finding(FAULT, 'partner', part.name, text, cure, tuple(names))]
 
 
-#: Dicts from key to blurry image, from key to sharp image, and, for HIDE, from name to sharp image
-#: without a blurry image.
+#: Three dicts. The first is from key to blurry image, the second is from key to sharp image. The
+#: third is from name to sharp image without a blurry image. It is empty for all data except HIDE.
 Lists = Tuple[Dict[str, Path], Dict[str, Path], Dict[str, Path]]
 
 
@@ -193,7 +193,7 @@ _LISTS = dict(gopro=_list_gopro, hide=_list_hide, pairs=_list_folders)
 
 
 def _count(part: Part) -> List[Finding]:
-    """Compare the number of pairs with the official number, for an official data set."""
+    """Compare the number of pairs of an official data set with the official number."""
     expected = part.dataset.OFFICIAL_PAIRS.get(part.split)
     claimed = part.layout in ('hide', 'realblur') or part.is_gopro
     if not part.pairs or not claimed or expected in (None, len(part.pairs)):

@@ -7,12 +7,12 @@ import numpy as np
 
 __all__ = ['EXPONENTS', 'DetailMeasures', 'PairMeasures', 'measure_pair']
 
-#: Exponents for the comparison of brightness, 1 for pixel values, 2.2 for linear light.
+#: Exponents for the comparison of brightness. 1 compares pixel values, 2.2 compares linear light.
 EXPONENTS = np.linspace(0.4, 4, 37)
 
 _POWERS = (np.arange(256) / 255) ** EXPONENTS[:, None]  # (exponents, 256)
 _LONG_SIDE = 640  # larger images are reduced; relevant blurs and shifts remain visible
-_MIN_SIDE = 160  # smaller unrelated images are too often similar
+_MIN_SIDE = 160  # smaller images seem related too often
 _MIN_TEXTURE = 0.02  # standard deviation of the details; smoother images cannot be aligned
 _DETAIL = 8.0  # sigma of the high-pass filter for details, in pixels of the reduced image
 _REGULARIZATION = 0.01  # share of the mean power of the spectrum
@@ -25,9 +25,11 @@ class DetailMeasures(NamedTuple):
     Attributes:
         sharpness: Gradient energy of the blurry image, divided by the energy of the sharp image.
         shift: Displacement ``(x, y)`` of the blurry image relative to the sharp image, in pixels.
-        excess: Length of the shift / (1 + spread of the kernel). Both are in pixels of the images
-            after the longer side was reduced to at most 640 pixels.
-        relation: Evidence that both images show the same scene; see :func:`measure_pair`.
+        excess: Length of the shift / (1 + spread of the blur kernel); see :func:`measure_pair`. The
+            longer side of the images is first reduced to at most 640 pixels. Length and spread are
+            in pixels of the reduced images.
+        relation: A number that is high if both images show the same scene; see
+            :func:`measure_pair`.
     """
 
     sharpness: float
@@ -55,9 +57,9 @@ def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
     A regularized division of the spectra estimates the kernel that maps the details of the sharper
     image to the details of the other image. The shift is the centroid of the kernel. If the images
     are blurred but not displaced, the centroid is within the spread of the kernel. For unrelated
-    images, the kernel is noise without a peak. ``relation`` is the product of
-    two numbers. The first is the height of the peak, divided by the standard deviation of the
-    absolute kernel. The second is the maximum of the normalized cross-correlation.
+    images, the kernel is noise without a peak. ``relation`` is the product of two numbers. The
+    first number is the height of the peak, divided by the standard deviation of the absolute
+    kernel. The second number is the maximum of the normalized cross-correlation.
 
     Args:
         blurry: RGB, uint8, shape ``(H, W, 3)``.
@@ -86,7 +88,7 @@ def measure_pair(blurry: np.ndarray, sharp: np.ndarray) -> PairMeasures:
     energies = [_gradient_energy(gray) for gray in grays]
     details = [gray - cv2.GaussianBlur(gray, (0, 0), _DETAIL) for gray in grays]
     sign = 1
-    if energies[0] > energies[1]:  # exchanged images; estimate the kernel that blurs
+    if energies[0] > energies[1]:  # the images are exchanged, so exchange them here
         details, sign = details[::-1], -1
     if details[1].std() < _MIN_TEXTURE:
         return not_compared
@@ -106,7 +108,7 @@ def _reduced_gray(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _gradient_energy(gray: np.ndarray) -> float:
-    """Return the mean squared gradient, after smoothing against noise."""
+    """Return the mean squared gradient after a slight blur, which reduces noise."""
     smooth = cv2.GaussianBlur(gray, (0, 0), 1)
     return float(sum((np.diff(smooth, axis=axis) ** 2).mean() for axis in (0, 1)))
 

@@ -67,7 +67,7 @@ class PackedPair:
 
 
 class PairPlace(NamedTuple):
-    """The location of a pair in a pack. It is small, because each sample contains one.
+    """The location of a pair in a pack. Every sample contains a location, so it must be small.
 
     Attributes:
         path: Folder of the pack.
@@ -109,7 +109,7 @@ class Pack:
 
     Args:
         path: Folder of the pack.
-        choices: Layout and arguments of the dataset that select the pairs.
+        choices: Layout of the dataset, and the arguments that select its pairs.
         source: Folder of the data set.
         version: Version of mmspd that wrote the pack.
         to_rgb: Whether gray, alpha and 16-bit images are converted.
@@ -150,7 +150,8 @@ class Pack:
         """Read the images of a pair and return their CRC-32 checksums."""
         file = self.path / PIXELS
         start = np.load(file, mmap_mode='r').offset
-        # on a failing disk a plain read raises an error, but a memory map ends the process
+        # read without the memory map: on a failing disk, a plain read raises an error, but access
+        # to the memory map ends the process
         return [
             zlib.crc32(np.fromfile(file, np.uint8, pair.nbytes, offset=start + image.offset).data)
             for image in pair.images

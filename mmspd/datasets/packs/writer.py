@@ -81,8 +81,9 @@ def write_pack(plan: Pack, workers: int = 0) -> None:
     """Write and verify a pack, or continue an interrupted run with an equal plan.
 
     The images are written to the folder ``NAME.part``. This folder is renamed to ``NAME`` after all
-    checksums have been verified. An error deletes the folder. A killed run leaves it, and the next
-    run continues in it, or starts again if an image file or a setting has changed.
+    checksums have been verified. If an error occurs, the folder is deleted. If the run is killed,
+    the folder remains, and the next run continues in this folder. If an image file or a setting has
+    changed, the next run starts again.
 
     Args:
         plan: The plan.
@@ -138,7 +139,7 @@ def _plan_pair(root: Path, pair: Pair, offset: int) -> PackedPair:
     """Plan a pair, without checksums."""
     images: List[PackedImage] = []
     sizes = {}
-    for file in dict.fromkeys((pair.blur, pair.sharp)):  # one file for a sharp photo
+    for file in dict.fromkeys((pair.blur, pair.sharp)):  # a sharp photo is a single file
         height, width = read_size(file)
         name, status = os.path.relpath(file, root), file.stat()
         sizes[f"'{name}' is {width}x{height}"] = height, width
@@ -150,7 +151,7 @@ def _plan_pair(root: Path, pair: Pair, offset: int) -> PackedPair:
 
 
 def _contents(pack: Pack) -> Pack:
-    """Return a pack with only the fields that determine its pixels."""
+    """Return a copy of a pack with only the fields that determine the pixels."""
     pairs = [
         replace(pair, images=[replace(image, checksum=0) for image in pair.images])
         for pair in pack.pairs
@@ -159,7 +160,7 @@ def _contents(pack: Pack) -> Pack:
 
 
 def _refuse(errors: Sequence[UserError], pairs: int) -> None:
-    """Raise an error that lists the first three unusable pairs, if there are any."""
+    """If there are unusable pairs, raise an error that lists the first three of them."""
     if not errors:
         return
     more = f' And {len(errors) - 3} more.' if len(errors) > 3 else ''
@@ -172,7 +173,7 @@ def _refuse(errors: Sequence[UserError], pairs: int) -> None:
 def _resume(part: Pack, journal: TextIO) -> Dict[int, List[int]]:
     """Return a dict from the number of each finished pair to its checksums.
 
-    If there is no unfinished pack of the same plan, start a new pack and reserve its disk space.
+    If there is no unfinished pack with an equal plan, start a new pack and reserve its disk space.
     """
     journal.seek(0)
     text = journal.read()

@@ -11,7 +11,7 @@ from mmspd.registry import TRANSFORMS
 
 __all__ = ['SevereCrop', 'crop_severity', 'random_boxes']
 
-_LINES = 32  # rows of a crop that are compared
+_LINES = 32  # number of rows of a crop that crop_severity reads
 
 
 @TRANSFORMS.register_module()
@@ -90,7 +90,8 @@ def crop_severity(blurry: np.ndarray, sharp: np.ndarray) -> float:
     below = sharp[1::every]
     error = np.abs(blurry[:-1:every] - lines).mean()
     texture = np.abs(np.diff(lines, axis=1)).mean() + np.abs(below - lines).mean()
-    # the offsets 0.1 and 2 are close to the noise of a good photo; flat areas get a low severity
+    # the offsets 0.1 and 2 are close to the noise of a good photo; they give flat areas a low
+    # severity
     return float((error + 0.1) / (texture + 2))
 
 
@@ -103,7 +104,7 @@ def random_boxes(results: Dict[str, Any], size: int, count: int = 1) -> List[Box
         count: Number of crops.
 
     Returns:
-        The crops.
+        The boxes of the crops.
 
     Raises:
         UserError: The image is smaller than the crop.

@@ -19,7 +19,7 @@ class LoadImagePair(BaseTransform):
 
     Reads the files ``img_path`` and ``gt_path``. Adds ``img`` and ``gt``, and the keys that MMagic
     needs: ``ori_{img,gt}_shape``, ``{img,gt}_channel_order`` (``'rgb'``), ``{img,gt}_color_type``
-    and ``scale`` (1). The arrays are new in every call, because MMagic's ``Flip`` works in place.
+    and ``scale`` (1). The arrays are new in every call, because MMagic's ``Flip`` modifies them.
     If ``place`` names a pack, the arrays are read-only views of the pack; the dataset copies them
     after the crop.
 
@@ -75,7 +75,9 @@ class LoadImagePair(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadPhoto(BaseTransform):
-    """Loads a photo without a sharp image as ``img``, like :class:`LoadImagePair`.
+    """Loads a photo that has no sharp image.
+
+    Adds ``img`` and the keys about ``img`` that :class:`LoadImagePair` adds.
 
     Raises:
         UserError: The file cannot be read or is not 8-bit color.
@@ -109,7 +111,7 @@ class LoadPhoto(BaseTransform):
 
 
 def _add_image(results: Dict[str, Any], key: str, image: np.ndarray) -> None:
-    """Add an image and the keys about it that MMagic needs."""
+    """Add an image, and the keys about this image that MMagic needs."""
     # the workers already run in parallel; additional OpenCV threads would compete for the cores
     if cv2.getNumThreads() > 1:
         cv2.setNumThreads(0)

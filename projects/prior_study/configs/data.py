@@ -39,7 +39,7 @@ train_dataloader = loader(
         ],
     ),
 )
-# every trained variant is tested on all sets, but choices are made on val only
+# every trained variant is tested on all sets, but variants are chosen by the results on val only
 test_sets = dict(
     val=test_set('val', split='test'),
     kodak24=test_set('kodak24', split='test'),
@@ -47,7 +47,7 @@ test_sets = dict(
 )
 # several images per batch, so that a control experiment can swap their priors
 test_dataloader = loader(batch_size=4, shuffle=False, dataset=test_sets['val'])
-# the learning curve uses every fifth pair of val, which includes all severities
+# the learning curve uses every fifth pair of val; these pairs include all severities
 val_dataloader = loader(
     batch_size=4,
     shuffle=False,

@@ -20,7 +20,8 @@ random_teacher = {'model.teacher.weights': 'random'}
 no_clc = {'model.generator.prior.clc': None}
 no_mla = {'model.generator.embedding.mla': None}
 
-# F_S with the architecture of the teacher; its input is enlarged like the teacher's input
+# the extractor F_S of the prior, with the architecture of the teacher; the input of F_S is enlarged
+# like the input of the teacher
 teacher_as_student = dict(
     _delete_=True,
     type='mmspd.BackboneExtractor',
@@ -29,7 +30,7 @@ teacher_as_student = dict(
 )
 scratch = dict(teacher_as_student, weights='random')
 extractor = 'model.generator.prior.extractor'
-# normalize=True normalizes every pixel of the prior over its channels at the restorer
+# normalize=True normalizes the prior before the restorer uses it: every pixel, over the channels
 started_norm = {extractor: teacher_as_student, 'model.generator.prior.normalize': True}
 scratch_norm = {extractor: scratch, 'model.generator.prior.normalize': True}
 
@@ -84,7 +85,7 @@ table4 = [
 ]
 # each entry makes one change to the variant 'normalised'
 choices = [
-    # F_S
+    # the extractor F_S
     with_prior(
         'scratch-normalised',
         "F_S has the teacher's architecture and random weights",
@@ -156,7 +157,8 @@ choices = [
             'model.generator.embedding.mla': dict(type='mmspd.MLA', gate='sigmoid'),
         },
     ),
-    # distillation first, then all parts; both variants together have the epochs of one run
+    # prior-first trains only the prior, and then warm trains all parts; together, these variants
+    # have the epochs of one run
     with_prior(
         'prior-first',
         'only the prior learns (first part of warm)',
@@ -183,13 +185,13 @@ variants = [
     with_prior('net0-star', 'prior branch without a teacher', no_teacher),
     with_prior('random-teacher', 'net6, teacher with random weights', random_teacher),
     with_prior('net6', 'prior distilled from raw features (CLC, MLA, SAT)'),
-    # controls of the training length and the precision
+    # control experiments for the training length and the precision
     plain('net0-short', 'net0, half the steps', length=0.5),
     plain('net0-long', 'net0, twice the steps', length=2),
     with_prior('net6-long', 'net6, twice the steps', length=2),
     plain('net0-float32', 'net0 in float32', float32),
     with_prior('net6-float32', 'net6 in float32', float32),
-    # more controls
+    # more control experiments
     dict(
         name='shuffled-star',
         about="net0-star, tested with another image's prior",

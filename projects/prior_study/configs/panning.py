@@ -1,5 +1,6 @@
-# The variants of the main study under panning blur, which a small network learns quickly.
-# STUDY_PANNING is the folder of the data; projects/prior_study/README.md has the command for them.
+# The variants of the main study under panning blur, which a small network quickly learns to remove.
+# STUDY_PANNING is the folder of the data. projects/prior_study/README.md has the command that makes
+# the data. To run the variants:
 #   python projects/prior_study/run.py projects/prior_study/configs/panning.py --jobs 2 --minutes 60
 _base_ = './main.py'
 

@@ -1,5 +1,5 @@
 # The study of MIMO-UNet: a prior from the start of training, and a prior that is added to a trained
-# network. It uses the data of the main study:
+# network. The study uses the data of the main study. To run it:
 #   python projects/prior_study/run.py projects/prior_study/configs/restorers.py --jobs 2
 _base_ = './main.py'
 

@@ -21,7 +21,7 @@ from mmspd.utils.launch import merge_options, read_config
 
 __all__ = ['Row', 'Study', 'cost_of', 'digest_of']
 
-# keys that differ between machines, or have no effect in a single process
+# digest_of ignores these keys: they differ between machines, or have no effect in one process
 _LEFT_OUT = ('work_dir', 'data_root', 'packed', 'checkpoints', 'filename', 'sync_buffers')
 
 
@@ -52,10 +52,11 @@ class Variant:
             number.
         match_macs: ``dict(to=VARIANT, key=...)``. The integer config value ``key``, a width, grows
             until the network has about as many multiply-accumulates as the network of ``VARIANT``.
-        start_from: Variant whose trained weights of the same seed initialize this variant.
-        shuffle: Variant whose trained weights of the same seed are tested with swapped priors: the
-            prior of each image comes from another part of the test set. Nothing is trained, so
-            only ``name`` and ``about`` are needed in addition.
+        start_from: Variant whose trained weights initialize this variant. Both variants have the
+            same seed.
+        shuffle: Variant whose trained weights are tested with swapped priors: the prior of each
+            image comes from another part of the test set. Both variants have the same seed.
+            Nothing is trained, so the only other arguments are ``name`` and ``about``.
     """
 
     name: str

@@ -19,15 +19,15 @@ __all__ = ['Effect', 'Fit', 'effect_of_prior', 'fit_of_prior']
 
 
 class Fit(NamedTuple):
-    """R2 of predictions of the teacher's features of the sharp images.
+    """R2 of two predictions. The target is the teacher's features of the sharp images.
 
-    R2 is the share of the variance of these features that a prediction explains. 1 is a perfect
-    fit. A prediction with 0 is as good as the mean of every channel, and one below 0 is worse.
+    R2 is the share of the variance of the target that a prediction explains. The value 1 is a
+    perfect fit. A prediction with the value 0 is as good as the mean of every channel. A prediction
+    with a negative value is worse.
 
     Attributes:
-        prior: R2 of the trained prior of the blurry images, by level.
-        teacher: R2 of the teacher's own features of the blurry images, by level. This is the fit
-            without a student: the teacher processes the blurry image.
+        prior: R2 at each level if the trained prior of the blurry images is the prediction.
+        teacher: R2 at each level if the teacher's features of the blurry images are the prediction.
     """
 
     prior: List[float]
@@ -38,11 +38,12 @@ class Effect(NamedTuple):
     """Size of the prior at the restorer, and its effect on SAT.
 
     Attributes:
-        aggregated: Standard deviation of M_pri over pixels and channels, averaged over the images,
-            by level. NaN for a level without a seam.
-        mu_change: Mean of ``|mu - 1|`` over pixels and channels, averaged over the images, by seam.
-        mu_spread: Standard deviation of mu over the pixels, averaged over channels and images, by
-            seam.
+        aggregated: For each level, the standard deviation of M_pri over pixels and channels,
+            averaged over the images. NaN if no seam uses the level.
+        mu_change: For each seam, the mean of ``|mu - 1|`` over pixels and channels, averaged over
+            the images.
+        mu_spread: For each seam, the standard deviation of mu over the pixels, averaged over
+            channels and images.
     """
 
     aggregated: List[float]
@@ -51,7 +52,7 @@ class Effect(NamedTuple):
 
 
 class _Sums:
-    """Sums over the pixels of one level, channel by channel."""
+    """Adds up the numbers that :meth:`explained` needs, over all pixels of one level."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -60,7 +61,7 @@ class _Sums:
         self.errors = [0.0, 0.0]
 
     def add(self, target: Tensor, predictions: Sequence[Tensor]) -> None:
-        """Add an image.
+        """Add the features of an image.
 
         Args:
             target: Features of the sharp image, ``(C, H, W)``.
@@ -163,7 +164,11 @@ def _batches(config: Config, dataset: Dict[str, Any]) -> Iterable[Dict[str, Any]
 
 
 def _features(model: nn.Module, batch: Dict[str, Any]) -> Tuple[Sequence[Tensor], ...]:
-    """Return, by level: teacher features (sharp), projected prior, teacher features (blurry)."""
+    """Return three sequences with a map for each level.
+
+    They are the teacher's features of the sharp images, the projected prior of the blurry images,
+    and the teacher's features of the blurry images.
+    """
     data = model.data_preprocessor(batch, training=True)  # only training=True scales gt_img
     blurry, sharp = data['inputs'], data['data_samples'].gt_img
     prior = model.prior_loss.project(model.generator.compute_prior(blurry))

@@ -78,7 +78,8 @@ class Recorder(Hook):
             would end later at the speed of the last epoch, training stops and ``stopped`` is True.
     """
 
-    # runs before the checkpoint is saved, because the record must hold all epochs of a checkpoint
+    # this hook runs before the checkpoint is saved, because the record must hold
+    # all epochs of the checkpoint
     priority = 'LOW'
 
     def __init__(self, folder: Path, record: Dict[str, Any], deadline: float) -> None:

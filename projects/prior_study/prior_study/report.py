@@ -33,7 +33,7 @@ photos; it does not include the variation between seeds."""
 _COSTS = """\
 `minutes` is the mean training time of a run. `prior loss` is the weighted prior loss in the first
 and in the last epoch, averaged over the seeds."""
-_GROUPINGS = ('record', 'blur extent')  # in order of preference
+_GROUPINGS = ('record', 'blur extent')  # ways to group images, the preferred first
 
 
 class Gain(NamedTuple):
@@ -176,7 +176,7 @@ def _check_tests(records: Records) -> None:
 
 
 def _warnings(records: Records) -> List[str]:
-    """Return a warning that names the runs whose training batches differ from the reference's."""
+    """Return a warning that names the runs trained on other batches than the first variant."""
     reference = next(iter(records))
     expected = {seed: record.get('batches') for seed, record in records[reference].items()}
     differing = [
@@ -262,7 +262,7 @@ def _gain_cells(gain: Optional[Gain]) -> List[str]:
 
 
 def _by_severity(records: Records, test: str, reference: str) -> str:
-    """Make a table of the gains over a reference by severity of the blur."""
+    """Make a table of the gains over a reference at each severity of the blur."""
     others = [variant for variant in records if variant != reference]
     images = _first(records[reference])['tests'][test]['images']
     groups: Dict[str, List[str]] = {name: [] for name in (*SEVERITIES, 'unknown')}
@@ -291,7 +291,7 @@ def _grouped(images: Sequence[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]
 
 
 def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
-    """Plot the gain over the blurry image by severity and return the name of the plot."""
+    """Plot the gain over the blurry image at each severity. Return the name of the plot."""
     groups = {variant: _grouped(_mean_images(runs, test)) for variant, runs in records.items()}
     if not any(groups.values()):
         return None
@@ -300,7 +300,7 @@ def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
 
 
 def _mean_images(runs: Mapping[int, Record], test: str) -> List[Dict[str, Any]]:
-    """Average the PSNR of every image of a test over the seeds."""
+    """Return the images of a test, each with the mean of its PSNR over the seeds."""
     seeds = [_values(record, test) for record in runs.values()]
     images = _first(runs)['tests'][test]['images']
     return [
