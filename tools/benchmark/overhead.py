@@ -5,11 +5,11 @@ python tools/benchmark/overhead.py unet mimounet mprnet-s1 mssnet --json overhea
 Plain and guided networks take turns, so that ratios are reliable on a busy machine. All networks,
 the teacher and VGG have random weights. The tool downloads no files.
 
-Forward pass: one float32 image, eager; measured in the contiguous and again in the channels-last
-memory format. Its memory is the weights and
-the peak of PyTorch's allocations.
+The forward pass restores one float32 image in eager mode. It is measured in the contiguous and in
+the channels-last memory format. Its memory is the size of the weights plus the peak of PyTorch's
+allocations.
 
-Training step: the whole step in the precision of the config, from a uint8 batch in memory to the
+The training step runs in the precision of the config, from a uint8 batch in memory to the
 optimizer, with teacher and losses. Its memory is the peak of weights, gradients, optimizer state,
 teacher, VGG, batch and activations.
 """
