@@ -124,9 +124,10 @@ def _runner_checkpoint_globals() -> List[SafeGlobal]:
 
 
 def _history_statistics(owner: Any, name: str) -> Any:
-    """Return a statistics method of ``HistoryBuffer`` while a checkpoint is loaded.
+    """Replace ``builtins.getattr`` while a checkpoint is loaded.
 
-    A log history pickles these methods through ``builtins.getattr``, which this function replaces.
+    A pickled log history gets the statistics methods of ``HistoryBuffer`` with ``getattr``. This
+    function returns only these methods.
     If the real ``getattr`` were on the allow-list, a malicious file could read any attribute of any
     object.
 

@@ -67,13 +67,14 @@ class Photo:
     _to_cmyk: Optional[Callable[[Image.Image], Image.Image]] = None
 
     def encode(self, pixels: np.ndarray) -> bytes:
-        """Encode other pixels as a file of the same kind as the photo.
+        """Encode new pixels, such as a restored photo, in the file format of this photo.
 
         Gray, alpha, 16 bits and CMYK are kept. A palette is only written to GIF files. JPEG, lossy
         WebP and AVIF are written with quality 95; JPEG and AVIF have full color resolution. The
         color profile, EXIF, XMP, texts and density are kept, except for the EXIF of 16-bit TIFF.
         A TIFF with EXIF is not compressed. The pixels are turned back to the stored orientation, so
-        an orientation tag stays correct. TIFF files are written upright and without this tag.
+        an orientation tag stays correct. TIFF files are an exception: they are upright and have no
+        tag.
 
         Args:
             pixels: Pixels of the same shape and dtype as :attr:`pixels`.

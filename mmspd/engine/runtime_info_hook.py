@@ -81,7 +81,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         super().before_val(runner)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Fetch the stored values, because the checkpoint contains the log.
+        """Write the values that are still on the device to the log in the checkpoint.
 
         Args:
             runner: MMEngine's runner.

@@ -51,7 +51,10 @@ class Box(NamedTuple):
         return Box(*np.maximum(self[:2], other[:2]), *np.minimum(self[2:], other[2:]))
 
     def reflected(self, size: Tuple[int, int]) -> 'Box':
-        """Return the part of an ``(H, W)`` image that fills the box if borders are reflected."""
+        """Return the box of the pixels of an ``(H, W)`` image that fill this box.
+
+        Positions outside of the image are reflected at its borders.
+        """
         last = np.array([size[1] - 1, size[0] - 1])
         low, high = np.array(self[:2]), np.array(self[2:]) - 1
         low, high = np.minimum(low, 2 * last - high), np.maximum(high, -low)

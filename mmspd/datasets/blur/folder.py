@@ -140,7 +140,8 @@ def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
     photos = {stem.replace('/', '__'): path for stem, path in stems.items()}
     if len(photos) < len(stems):
         raise UserError(
-            f"Two photos in '{source}' have names that differ only in '/' and '__'; rename one."
+            f"Two photos in '{source}' get the same output name, in which '__' replaces '/'; "
+            'rename one.'
         )
     return photos
 

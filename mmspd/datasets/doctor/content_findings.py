@@ -1,4 +1,4 @@
-"""Checks of the pixels: exchanged, displaced and unrelated images, and how frames were averaged."""
+"""Checks of the pixels for exchanged, displaced and unrelated images, and for the frame average."""
 
 from typing import Iterator, List, Mapping, Sequence, Tuple
 

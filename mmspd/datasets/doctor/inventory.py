@@ -58,7 +58,7 @@ class Part:
 
     @property
     def is_training(self) -> bool:
-        """Whether the part may be for training. A folder without splits counts as training data."""
+        """Whether the name of the split begins with ``train``, or there are no splits."""
         return not self.split or self.split.startswith('train')
 
     @property
@@ -80,7 +80,7 @@ def take_inventory(split: DatasetSplit) -> Tuple[Part, List[Finding]]:
         split: A split from :func:`~mmspd.datasets.layouts.recognize`.
 
     Returns:
-        The part with its pairs, and the findings.
+        The part of the data set with the pairs that were found, and the findings.
     """
     dataset = DATASETS.build(dict(split.dataset, lazy_init=True))
     part, findings = Part(split.layout, split.split, dataset, []), []

@@ -93,8 +93,8 @@ def peak_memory(module: nn.Module, forward: Callable[[], Any]) -> int:
 
     The estimate counts every tensor from its creation to its last use, and the working copies of
     convolutions. The network does not compute any values. On the CPU in float32, the resident
-    memory of real runs was 0.8 to 1.3 times the estimate (nine networks, 0.2 to 2 GB), because
-    allocators keep some of the freed memory.
+    memory of real runs was 0.8 to 1.3 times the estimate (nine networks, 0.2 to 2 GB). It can be
+    higher because allocators keep some of the freed memory.
 
     Args:
         module: The network.

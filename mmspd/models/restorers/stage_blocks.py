@@ -88,7 +88,7 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate ``(N, C, H, W)``."""
+        """Multiply the channels of a feature ``(N, C, H, W)`` by their attention weights."""
         return x * self.conv_du(x.mean((-2, -1), keepdim=True))
 
 

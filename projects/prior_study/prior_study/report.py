@@ -176,7 +176,7 @@ def _check_tests(records: Records) -> None:
 
 
 def _warnings(records: Records) -> List[str]:
-    """Return a warning that names the runs trained on other batches than the first variant."""
+    """Return a warning that names the runs whose batches differ from the first variant's."""
     reference = next(iter(records))
     expected = {seed: record.get('batches') for seed, record in records[reference].items()}
     differing = [
