@@ -99,7 +99,7 @@ def template():
 
 
 def shorten(path):
-    """Rewrite a recipe: tiny crops, two steps, random weights for teacher and losses."""
+    """Rewrite a recipe: tiny crops, two steps, random weights, a small teacher."""
     from mmengine.config import Config
     from training_step import randomize_weights
 
@@ -108,6 +108,10 @@ def shorten(path):
     randomize_weights(config)
     if official:
         config.model.load_official = official
+    backbone = config.get('model', {}).get('teacher', {}).get('backbone', {})
+    if backbone.get('model_name') == 'tresnet_l':
+        backbone.model_name = 'resnet10t'  # has the same strides and is quick to build
+        config.model.teacher.channels = (64, 128, 256)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         config[loader].update(num_workers=0, persistent_workers=False)
     train = config.train_dataloader
