@@ -86,6 +86,26 @@ def faults_of_entry(section, name, description):
     return ''
 
 
+def test_the_checks_find_faults():
+    message = "SSIM has no argument 'mod'; check its spelling in the config."
+    assert not faults_of_message(message)
+    for bad in ('a small letter.', 'No full stop', 'Two\nlines.'):
+        assert faults_of_message(bad)
+    docstring = """Restore.
+
+    Args:
+        good: An image.
+        small: an image.
+        open: An image
+
+    Returns:
+        A thing: of some kind.
+    """
+    faults = [faults_of_entry(*entry) for entry in entries_of(docstring)]
+    assert faults[:3] == ['', 'no capital letter', 'no full stop']
+    assert 'colon' in faults[3]
+
+
 @pytest.mark.parametrize('path', SOURCES, ids=str)
 def test_messages_have_one_form(path):
     tree = ast.parse((REPOSITORY / path).read_text())
