@@ -1,5 +1,8 @@
 """Build the runner of a config."""
 
+import logging
+import os
+import sys
 from typing import Any
 
 from mmengine.config import Config
@@ -39,9 +42,21 @@ def leave_distributed() -> None:
     """End the process group, if this is a process of a distributed run.
 
     Without this call, NCCL warns about leaks when the process ends. MMEngine never makes the call.
+
+    On CPUs (backend gloo), this function also ends the process, with exit code 0. The threads of
+    gloo outlive the group, because PyTorch's data-parallel wrapper keeps the group alive. If such a
+    thread releases a tensor while Python shuts down, the process aborts. Therefore call this
+    function last.
     """
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    is_gloo = distributed.get_backend() == 'gloo'
+    distributed.destroy_process_group()
+    if is_gloo:
+        logging.shutdown()  # os._exit writes no buffers
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _init_cpu_distributed(config: Config) -> None:

@@ -23,8 +23,12 @@ def test_slurm_without_an_accelerator_is_refused():
         runner.build_runner(Config(dict(launcher='slurm')))
 
 
-def test_a_process_group_is_left():
-    runner.leave_distributed()  # where there is none, nothing happens
+def test_a_process_group_is_left_and_gloo_ends_the_process(monkeypatch):
+    codes = []
+    monkeypatch.setattr(runner.os, '_exit', codes.append)
+    runner.leave_distributed()  # where there is no group, nothing happens
+    assert codes == []
     distributed.init_process_group('gloo', store=distributed.HashStore(), rank=0, world_size=1)
     runner.leave_distributed()
     assert not distributed.is_initialized()
+    assert codes == [0]
