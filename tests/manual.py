@@ -60,8 +60,9 @@ def write_data(root):
             folder / 'test' / 'test-close-ups' if blur > 1 else folder / kind, frames, blur
         )
     for split in ('train', 'test'):
-        for kind, blur in (('input', 7), ('target', 1)):
+        for kind, name, blur in (('input', 'blur', 7), ('target', 'sharp', 1)):
             write_images(root / 'my' / 'pairs' / split / kind, frames, blur)
+            write_images(root / 'my' / 'names' / split, [f'{n}_{name}.png' for n in '01'], blur)
         write_images(root / 'my' / 'photos' / split, frames)
     write_images(root / 'my_photos', ['street.jpg', 'face.png'], 7)
 

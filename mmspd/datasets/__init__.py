@@ -3,6 +3,7 @@
 from mmspd.datasets.folders import PairedFolderDataset
 from mmspd.datasets.gopro import GoProDataset
 from mmspd.datasets.hide import HIDEDataset
+from mmspd.datasets.pair_list import PairListDataset
 from mmspd.datasets.paired import PairedImageDataset
 from mmspd.datasets.photos import PhotoFolderDataset
 from mmspd.datasets.progressive import ProgressiveBatchSampler, ProgressiveCrop
@@ -16,6 +17,7 @@ __all__ = [
     'HIDEDataset',
     'LoadImagePair',
     'LoadPhoto',
+    'PairListDataset',
     'PairedFolderDataset',
     'PairedImageDataset',
     'PhotoFolderDataset',

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from mmspd.datasets.image_io import list_names
+from mmspd.datasets.pair_names import ImagePlace
 from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
 from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
@@ -102,7 +103,8 @@ class GoProDataset(PairedImageDataset):
                     f"'{sequence}' has no folder '{name}' (it holds {list_names(sequence)}); {fix}."
                 )
             prefix = sequence.name + '/'
-            pairs += match_pairs(sequence / self.blur_key, sequence / 'sharp', prefix)
+            blur, sharp = (ImagePlace(sequence / name) for name in (self.blur_key, 'sharp'))
+            pairs += match_pairs(blur, sharp, prefix)
         return pairs
 
     def find_records(self) -> Optional[Path]:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Dict, Tuple, Union
+from typing import Dict, Iterator, Tuple, Union
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from mmspd.utils.files import write_bytes
 __all__ = [
     'IMAGE_SUFFIXES',
     'ColorError',
+    'find_images',
     'images_by_stem',
     'list_names',
     'read_rgb',
@@ -159,10 +160,7 @@ def _to_8_bit_color(image: np.ndarray) -> np.ndarray:
 
 
 def images_by_stem(folder: Path) -> Dict[str, Path]:
-    """Find the images below a folder, at any depth.
-
-    Hidden files and folders are skipped, because macOS writes hidden files such as ``._name.png``
-    next to ``name.png``.
+    """Find the images below a folder with :func:`find_images`.
 
     Args:
         folder: An existing folder.
@@ -175,19 +173,33 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
         UserError: Two images differ only in their suffix.
     """
     images: Dict[str, Path] = {}
+    for path in find_images(folder):
+        stem = path.relative_to(folder).with_suffix('').as_posix()
+        if stem in images:
+            raise UserError(
+                f"'{images[stem]}' and '{path}' differ only in their suffix; rename one of them."
+            )
+        images[stem] = path
+    return dict(sorted(images.items()))
+
+
+def find_images(folder: Path) -> Iterator[Path]:
+    """Yield the images below a folder, at any depth.
+
+    Hidden files and folders are skipped, because macOS writes hidden files such as ``._name.png``
+    next to ``name.png``.
+
+    Args:
+        folder: An existing folder.
+
+    Yields:
+        The paths, in any order.
+    """
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith('.')]
         for name in names:
-            path = Path(parent, name)
-            if name.startswith('.') or path.suffix.lower() not in IMAGE_SUFFIXES:
-                continue
-            stem = path.relative_to(folder).with_suffix('').as_posix()
-            if stem in images:
-                raise UserError(
-                    f"'{images[stem]}' and '{path}' differ only in their suffix; remove one."
-                )
-            images[stem] = path
-    return dict(sorted(images.items()))
+            if not name.startswith('.') and name.lower().endswith(IMAGE_SUFFIXES):
+                yield Path(parent, name)
 
 
 def list_names(folder: Path) -> str:

@@ -2,9 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from mmspd.datasets.image_io import list_names
+from mmspd.datasets.pair_names import ANY_NAME
+from mmspd.datasets.paired import LIST_NAME
 from mmspd.errors import UserError
 
 __all__ = ['DatasetSplit', 'recognize']
@@ -20,7 +22,8 @@ _KNOWN = (
     'arrange the data as <split>/<sequence>/{blur,blur_gamma,sharp} (GoPro), as GT and '
     '{train,test} (HIDE), as RealBlur_{J,R}_{train,test}_list.txt and the listed folders '
     '(RealBlur), or as a folder of blurry images (input, blur, blurry, lq) next to a folder of '
-    'sharp images (target, sharp, gt), at the top or in each split'
+    'sharp images (target, sharp, gt), at the top or in each split; for other names, give '
+    f'--blur-template and --sharp-template, or list the pairs in a file {LIST_NAME}'
 )
 
 
@@ -28,7 +31,7 @@ class DatasetSplit(NamedTuple):
     """One split of a data set on disk and the config that reads it.
 
     Attributes:
-        layout: ``'gopro'``, ``'hide'``, ``'realblur'`` or ``'pairs'``.
+        layout: ``'gopro'``, ``'hide'``, ``'realblur'``, ``'pairs'`` or ``'list'``.
         split: Name of the split, such as ``'train'``; ``''`` if the folder has no splits.
         dataset: Config of the dataset, without a pipeline, for ``mmspd.registry.DATASETS.build``.
     """
@@ -38,16 +41,23 @@ class DatasetSplit(NamedTuple):
     dataset: Dict[str, Any]
 
 
-def recognize(root: Path) -> List[DatasetSplit]:
+def recognize(
+    root: Path, blur_template: str = ANY_NAME, sharp_template: str = ANY_NAME
+) -> List[DatasetSplit]:
     """Recognize the data set in a folder by the names of its folders and list files.
 
     No image is opened. The known layouts are GOPRO_Large (this includes synthesized data and a
     folder with only one split), HIDE, RealBlur, and pairs of folders. Pairs of folders may be flat
     (``<split>/{blur,sharp}/*.png``), have sub-folders
-    (``<split>/{blur,sharp}/<sequence>/*.png``) or have no splits (``{input,target}/*.png``).
+    (``<split>/{blur,sharp}/<sequence>/*.png``) or have no splits (``{input,target}/*.png``). If the
+    folder or a split contains a file ``pairs.txt``, this file lists the pairs.
 
     Args:
         root: Folder of the data set.
+        blur_template: Name template of blurry images; see
+            :class:`~mmspd.datasets.folders.PairedFolderDataset`. With a template, the layout is
+            pairs of folders, and both images of a pair may be in the same folder.
+        sharp_template: Name template of sharp images.
 
     Returns:
         The splits, at least one. A GoPro split with two blur folders gives two entries. A RealBlur
@@ -69,7 +79,7 @@ def recognize(root: Path) -> List[DatasetSplit]:
     root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"The data folder '{root}' does not exist; correct the path.")
-    splits = _find(root)
+    splits = _find(root, blur_template, sharp_template)
     if splits:
         return splits
     inner = next((path for path in _folders(root) if _find(path)), None)
@@ -77,9 +87,51 @@ def recognize(root: Path) -> List[DatasetSplit]:
     raise UserError(f"'{root}' has an unknown layout (it holds {list_names(root)}); {fix}.")
 
 
-def _find(root: Path) -> List[DatasetSplit]:
-    """Try the layouts in turn, starting with the least ambiguous layout."""
-    return _realblur(root) or _hide(root) or _folder_pairs(root) or _gopro(root)
+def _find(
+    root: Path, blur_template: str = ANY_NAME, sharp_template: str = ANY_NAME
+) -> List[DatasetSplit]:
+    """Find lists of pairs, and try the layouts in turn for the splits without a list."""
+    if {blur_template, sharp_template} != {ANY_NAME}:
+        return _named_pairs(root, blur_template, sharp_template)
+    lists = _lists(root)
+    listed = {part.split for part in lists}
+    if '' in listed:
+        return lists
+    # the least ambiguous layout comes first
+    others = _realblur(root) or _hide(root) or _folder_pairs(root) or _gopro(root)
+    return lists + [part for part in others if part.split not in listed]
+
+
+def _lists(root: Path) -> List[DatasetSplit]:
+    """Find the lists of pairs, at the top or in splits."""
+    if (root / LIST_NAME).is_file():
+        return [DatasetSplit('list', '', _dataset('PairList', root))]
+    return [
+        DatasetSplit('list', folder.name, _dataset('PairList', root, split=folder.name))
+        for folder in _folders(root)
+        if (folder / LIST_NAME).is_file()
+    ]
+
+
+def _named_pairs(root: Path, blur_template: str, sharp_template: str) -> List[DatasetSplit]:
+    """Return the pairs of names that fit two templates, of each split or else of the folder."""
+    names = [folder.name for folder in _folders(root) if folder.name in _SPLIT_NAMES]
+    return [
+        DatasetSplit(
+            'pairs',
+            split,
+            _dataset(
+                'PairedFolder',
+                root,
+                blur_dir=blur_dir,
+                sharp_dir=sharp_dir,
+                blur_template=blur_template,
+                sharp_template=sharp_template,
+            ),
+        )
+        for split in names or ['']
+        for blur_dir, sharp_dir in _pair_folders(root / split, split) or [(split, split)]
+    ]
 
 
 def _folders(root: Path) -> List[Path]:
@@ -111,27 +163,30 @@ def _folder_pairs(root: Path) -> List[DatasetSplit]:
     """Find folders of blurry images next to folders of sharp images, at the top or in splits."""
     splits = []
     for folder in (root, *_folders(root)):
-        names = {path.name.lower(): path.name for path in _folders(folder)}
         split = '' if folder == root else folder.name
-        if split not in ('', *_SPLIT_NAMES) and 'sharp' in names:
+        if split not in ('', *_SPLIT_NAMES) and any(
+            path.name.lower() == 'sharp' for path in _folders(folder)
+        ):
             continue  # a GoPro sequence, not a split
-        prefix = f'{split}/' if split else ''
         splits += [
             DatasetSplit(
-                'pairs',
-                split,
-                _dataset(
-                    'PairedFolder',
-                    root,
-                    blur_dir=prefix + names[blurry],
-                    sharp_dir=prefix + names[sharp],
-                ),
+                'pairs', split, _dataset('PairedFolder', root, blur_dir=blur, sharp_dir=sharp)
             )
-            for blurry in BLURRY_NAMES
-            for sharp in SHARP_NAMES
-            if blurry in names and sharp in names
+            for blur, sharp in _pair_folders(folder, split)
         ]
     return splits
+
+
+def _pair_folders(folder: Path, split: str) -> List[Tuple[str, str]]:
+    """Return the names of the folders of blurry and of sharp images in a folder, with the split."""
+    names = {path.name.lower(): path.name for path in _folders(folder)}
+    prefix = f'{split}/' if split else ''
+    return [
+        (prefix + names[blurry], prefix + names[sharp])
+        for blurry in BLURRY_NAMES
+        for sharp in SHARP_NAMES
+        if blurry in names and sharp in names
+    ]
 
 
 def _gopro(root: Path) -> List[DatasetSplit]:

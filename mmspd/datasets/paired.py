@@ -9,13 +9,17 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmspd.datasets.image_io import images_by_stem, list_names
+from mmspd.datasets.image_io import list_names
 from mmspd.datasets.packs.pack import PIXELS, Pack, PairPlace, read_pack
+from mmspd.datasets.pair_names import ANY_NAME, ImagePlace, sort_images, unpaired_images
 from mmspd.datasets.records import read_severities
 from mmspd.datasets.samplers import SampleIndex, seeded
 from mmspd.errors import UserError
 
-__all__ = ['RAW', 'Pair', 'PairedImageDataset', 'match_pairs']
+__all__ = ['LIST_NAME', 'RAW', 'Pair', 'PairedImageDataset', 'match_pairs']
+
+#: File that lists pairs; see :class:`~mmspd.datasets.pair_list.PairListDataset`.
+LIST_NAME = 'pairs.txt'
 
 #: Value of ``packed`` for reading the image files instead of a pack.
 RAW = 'raw'
@@ -133,7 +137,7 @@ class PairedImageDataset(BaseDataset):
                 f'{type(self).__name__} has no LAYOUT and cannot be packed; define LAYOUT and '
                 'CHOICES in the class (example: GoProDataset).'
             )
-        return '_'.join(self.choices().values()).replace('/', '-')
+        return '_'.join(self.choices().values()).replace('/', '-').replace(ANY_NAME, '')
 
     def find_records(self) -> Optional[Path]:
         """Return the path of the file ``records``, or ``None`` if there are no records."""
@@ -283,7 +287,7 @@ class PairedImageDataset(BaseDataset):
             return None
         return (
             f"'{info['img_path']}' is {width}x{height} pixels, smaller than the training crop of "
-            f'{max(crops)}; lower gt_patch_size in the pipeline or remove the image.'
+            f'{max(crops)}; lower gt_patch_size in the pipeline or leave the image out.'
         )
 
     def check_root(self, *below: str) -> Path:
@@ -322,33 +326,44 @@ def _own_pixels(results: Any) -> None:
             results[key] = image.copy()
 
 
-def match_pairs(blur_dir: Path, sharp_dir: Path, prefix: str = '') -> List[Pair]:
-    """Pair the images of two folders. Partners have equal relative paths without suffix.
+def match_pairs(blur: ImagePlace, sharp: ImagePlace, prefix: str = '') -> List[Pair]:
+    """Pair the images of two places. Partners have equal keys.
+
+    Images that fit no template are not used; a warning names them.
 
     Args:
-        blur_dir: Existing folder of blurry images, searched at any depth.
-        sharp_dir: Existing folder of sharp images, searched at any depth.
+        blur: The place of the blurry images.
+        sharp: The place of the sharp images.
         prefix: Text before the name in each key.
 
     Returns:
         The pairs, sorted by name.
 
     Raises:
-        UserError: A folder has no image, or an image has no partner.
+        UserError: A place has no image, or an image has no partner.
     """
-    blur, sharp = images_by_stem(blur_dir), images_by_stem(sharp_dir)
-    for folder, images in ((blur_dir, blur), (sharp_dir, sharp)):
+    (blurry, target), unused = sort_images([blur, sharp])
+    for place, images in ((blur, blurry), (sharp, target)):
         if not images:
+            fitting = '' if place.template == ANY_NAME else f" that fits '{place.template}'"
             raise UserError(
-                f"'{folder}' has no image (it holds {list_names(folder)}); copy the images into it "
-                'or correct the path in the config.'
+                f"'{place.folder}' has no image{fitting} (it holds {list_names(place.folder)}); "
+                'copy the images into it or correct the path or the template in the config.'
             )
-    unpaired = [str(blur[stem]) for stem in blur if stem not in sharp]
-    unpaired += [str(sharp[stem]) for stem in sharp if stem not in blur]
+    unpaired = unpaired_images([blurry, target])
     if unpaired:
-        names = ', '.join(unpaired[:3]) + (', ...' if len(unpaired) > 3 else '')
+        names = ', '.join(map(str, unpaired[:3])) + (', ...' if len(unpaired) > 3 else '')
         raise UserError(
-            f"{len(unpaired)} images in '{blur_dir}' and '{sharp_dir}' have no partner of the same "
-            f'name ({names}); add the partners or remove these files.'
+            f"{len(unpaired)} images in '{blur.folder}' and '{sharp.folder}' have no partner "
+            f'({names}); add the partners, set blur_template and sharp_template of '
+            f'mmspd.PairedFolderDataset to pair other names, or list the pairs to use in a file '
+            f'{LIST_NAME} for mmspd.PairListDataset.'
         )
-    return [Pair(prefix + stem, blur[stem], sharp[stem]) for stem in blur]
+    if unused:
+        print_log(
+            f"{len(unused)} images fit neither '{blur.template}' nor '{sharp.template}' and are "
+            f'not used (first {unused[0]}).',
+            'current',
+            logging.WARNING,
+        )
+    return [Pair(prefix + key, blurry[key], target[key]) for key in blurry]

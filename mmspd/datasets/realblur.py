@@ -1,9 +1,10 @@
 """Dataset that reads RealBlur as its authors distribute it."""
 
+from pathlib import Path
 from typing import Any, List
 
-from mmspd.datasets.image_io import list_names
-from mmspd.datasets.paired import Pair, PairedImageDataset
+from mmspd.datasets.pair_list import PairListDataset
+from mmspd.datasets.paired import Pair
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -11,7 +12,7 @@ __all__ = ['RealBlurDataset']
 
 
 @DATASETS.register_module()
-class RealBlurDataset(PairedImageDataset):
+class RealBlurDataset(PairListDataset):
     """Reads the pairs of RealBlur-J or RealBlur-R from the list files of the data set.
 
     Each line of ``<data_root>/RealBlur_<subset>_<split>_list.txt`` names a sharp and a blurry
@@ -51,6 +52,9 @@ class RealBlurDataset(PairedImageDataset):
     LAYOUT = 'realblur'
     CHOICES = ('subset', 'split')
     OFFICIAL_PAIRS = dict(train=3758, test=980)
+    FIX_NO_LIST = 'copy the list files of RealBlur into this folder'
+    FIX_LIST = 'download the list again'
+    FIX_IMAGES = 'unpack RealBlur again'
 
     def __init__(
         self,
@@ -62,54 +66,29 @@ class RealBlurDataset(PairedImageDataset):
         if subset not in ('J', 'R'):
             raise UserError(f"subset='{subset}' is unknown; use 'J' or 'R'.")
         self.subset = subset
-        self.split = split
-        super().__init__(data_root, **common)
-
-    def find_pairs(self) -> List[Pair]:
-        """Return the pairs in the order of the list.
-
-        Raises:
-            UserError: The list is missing, empty or damaged, or a listed image is missing.
-        """
-        pairs = self.listed_pairs()
-        missing = [file for pair in pairs for file in (pair.blur, pair.sharp) if not file.is_file()]
-        if missing:
-            raise UserError(
-                f'{len(missing)} images of {self.list_name} are missing (first {missing[0]}); '
-                'unpack RealBlur again.'
-            )
-        return pairs
+        super().__init__(data_root, split, **common)
 
     @property
-    def list_name(self) -> str:
-        """File name of the list."""
-        return f'RealBlur_{self.subset}_{self.split}_list.txt'
+    def list_file(self) -> Path:
+        """The list."""
+        return self.check_root() / f'RealBlur_{self.subset}_{self.split}_list.txt'
 
-    def listed_pairs(self) -> List[Pair]:
-        """Return the pairs of the list without checking that the images exist.
+    @staticmethod
+    def split_line(line: str) -> List[str]:
+        """Return the two names at the start of a line."""
+        return line.split()[:2]
 
-        Raises:
-            UserError: The list is missing, empty or damaged.
+    @staticmethod
+    def make_pair(root: Path, first: str, second: str) -> Pair:
+        """Return the pair of a line, which names the sharp image first.
+
+        Args:
+            root: Folder of the list.
+            first: The sharp image.
+            second: The blurry image.
+
+        Returns:
+            The pair.
         """
-        root = self.check_root()
-        path = root / self.list_name
-        if not path.is_file():
-            raise UserError(
-                f"'{root}' has no list '{self.list_name}' (it holds {list_names(root)}); copy the "
-                'list files of RealBlur into this folder.'
-            )
-        pairs = []
-        for number, line in enumerate(path.read_text('utf-8').splitlines(), 1):
-            names = line.split()
-            if not names:
-                continue
-            if len(names) < 2:
-                raise UserError(
-                    f"Line {number} of '{path}' does not name two images ({line!r}); download the "
-                    'list again.'
-                )
-            sharp, blur = (root / name for name in names[:2])
-            pairs.append(Pair(f'{blur.parent.parent.name}/{blur.stem}', blur, sharp))
-        if not pairs:
-            raise UserError(f"'{path}' is empty; download the list again.")
-        return pairs
+        blur = root / second
+        return Pair(f'{blur.parent.parent.name}/{blur.stem}', blur, root / first)

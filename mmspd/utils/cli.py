@@ -12,6 +12,7 @@ from mmspd.errors import UserError
 
 __all__ = [
     'add_inferencer_arguments',
+    'add_pair_templates',
     'at_least_one',
     'positive',
     'run_main',
@@ -122,6 +123,22 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
         help='side of the tiles in pixels; 0 for no tiles; auto for the largest tiles that fit in '
         'the memory (default: auto)',
     )
+
+
+def add_pair_templates(parser: argparse.ArgumentParser) -> None:
+    """Add the name templates of blurry and sharp images.
+
+    Args:
+        parser: Parser of a tool that reads a data set.
+    """
+    for kind, name in (('blur', 'blurry'), ('sharp', 'sharp')):
+        parser.add_argument(
+            f'--{kind}-template',
+            default='{}',
+            metavar='NAME',
+            help=f"names of the {name} images if the names of a pair differ, e.g. '{{}}_{kind}'; "
+            '{} stands for the common part (default: {})',
+        )
 
 
 def at_least_one(text: str) -> int:

@@ -34,6 +34,17 @@ def root(tmp_path_factory):
     return root
 
 
+def test_templates_pair_other_names(root, tmp_path):
+    out = tmp_path / 'records.jsonl'
+    templates = ['--blur-template', 'blur/{}', '--sharp-template', 'sharp/{}']
+    main([str(root), '--out', str(out), '--workers', '0', *templates])
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [record['key'] for record in records] == [
+        f'{name}/000001' for name in ('flat', 'mild', 'moderate', 'severe')
+    ]
+    assert [record['severity'] for record in records] == [None, *LENGTHS]
+
+
 @pytest.mark.slow
 def test_the_sampler_uses_the_records(root, tmp_path, capsys):
     out = tmp_path / 'new' / 'records.jsonl'

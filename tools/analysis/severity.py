@@ -16,7 +16,7 @@ from mmspd.datasets.layouts import recognize
 from mmspd.datasets.transforms.loading import LoadImagePair
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import add_pair_templates, run_main
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import read_config
 from mmspd.utils.parallel import map_in_processes
@@ -44,16 +44,17 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         default='train',
         help='split of the folder, or loader of the config (default: train)',
     )
+    add_pair_templates(parser)
     parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
     return parser.parse_args(argv)
 
 
-def dataset_of(data: str, split: str) -> Dict[str, Any]:
+def dataset_of(args: argparse.Namespace) -> Dict[str, Any]:
     """Return the config of the data set to measure.
 
     Args:
-        data: Folder of a data set, or a config.
-        split: Split of the folder. For a config, ``train`` selects ``train_dataloader``, and so on.
+        args: The command line. For a config, the split ``train`` selects ``train_dataloader``, and
+            so on.
 
     Returns:
         The config of the data set.
@@ -61,6 +62,7 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
     Raises:
         UserError: There is no data set of this split, or there are several.
     """
+    data, split = args.data, args.split
     if data.endswith('.py'):
         loader = read_config(data, {}).get(f'{split}_dataloader')
         if not loader:
@@ -71,7 +73,7 @@ def dataset_of(data: str, split: str) -> Dict[str, Any]:
         while 'dataset' in dataset:  # a wrapper such as RepeatDataset
             dataset = dataset['dataset']
         return dict(dataset, pipeline=[], records=None)
-    parts = recognize(Path(data))
+    parts = recognize(Path(data), args.blur_template, args.sharp_template)
     chosen = [
         part.dataset
         for part in parts
@@ -120,7 +122,7 @@ def main(argv: List[str]) -> None:
         UserError: An argument is invalid, an image is unreadable, or the file cannot be written.
     """
     args = parse_args(argv)
-    dataset = DATASETS.build(dataset_of(args.data, args.split))
+    dataset = DATASETS.build(dataset_of(args))
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     measured = map_in_processes(measure, infos, args.workers)
     records = list(tqdm(measured, total=len(infos), unit='pair'))

@@ -7,7 +7,7 @@ from typing import List
 
 from mmspd.datasets.doctor import check_data
 from mmspd.errors import UserError
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import add_pair_templates, run_main
 from mmspd.utils.files import write_text
 
 
@@ -31,6 +31,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--crop', type=int, default=256, help='side of the training crop in pixels (default: 256)'
     )
+    add_pair_templates(parser)
     return parser.parse_args(argv)
 
 
@@ -41,7 +42,14 @@ def main(argv: List[str]) -> int:
         raise UserError(
             f'--json {args.json} is in the folder of the data set; choose another folder.'
         )
-    report = check_data(args.data_root, args.workers, args.quick, args.crop)
+    report = check_data(
+        args.data_root,
+        args.workers,
+        args.quick,
+        args.crop,
+        args.blur_template,
+        args.sharp_template,
+    )
     print(report.text())
     if args.json:
         write_text(args.json, json.dumps(report.to_dict(), indent=1) + '\n')

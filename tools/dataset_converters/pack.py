@@ -1,6 +1,7 @@
 """Pack a data set into one memory-mapped array per split, for fast training.
 
-Supported layouts: GoPro (also synthesized data), HIDE, RealBlur and pairs of folders.
+Supported layouts: GoPro (also synthesized data), HIDE, RealBlur, pairs of folders, and pairs that a
+file pairs.txt lists.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from mmspd.datasets.layouts import DatasetSplit, recognize
 from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import add_pair_templates, run_main
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -43,6 +44,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         help='pack sharp photos, for training with synthetic blur; with NAME, pack only photos in '
         'folders called NAME',
     )
+    add_pair_templates(parser)
     parser.add_argument('--workers', type=int, default=4, help='number of processes (default: 4)')
     parser.add_argument(
         '--to-rgb', action='store_true', help='convert gray, alpha and 16-bit images to 8-bit RGB'
@@ -61,7 +63,7 @@ def choose(args: argparse.Namespace) -> List[DatasetSplit]:
         return [
             DatasetSplit('sharp', split, dict(photos, split=split)) for split in args.split or ['']
         ]
-    parts = recognize(args.data_root)
+    parts = recognize(args.data_root, args.blur_template, args.sharp_template)
     chosen = [
         part
         for part in parts

@@ -116,7 +116,7 @@ def synthesize_folder(
     if unusable and (len(unusable) == len(jobs) or not skip_unusable):
         fix = 'give other photos'
         if len(unusable) < len(jobs):
-            fix = 'remove these photos or give --skip-unusable'
+            fix = 'give --skip-unusable to leave them out'
         raise UserError(
             f'{len(unusable)} of {len(jobs)} photos are unusable; {fix}. The first: {unusable[0]}'
         )

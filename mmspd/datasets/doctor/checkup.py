@@ -15,6 +15,7 @@ from mmspd.datasets.doctor.inventory import Part, take_inventory
 from mmspd.datasets.doctor.measures import measure_pair
 from mmspd.datasets.layouts import recognize
 from mmspd.datasets.packs.pack import PIXELS, read_pack
+from mmspd.datasets.pair_names import ANY_NAME
 from mmspd.datasets.paired import Pair
 from mmspd.errors import UserError
 from mmspd.utils.parallel import map_in_processes
@@ -76,7 +77,14 @@ class Report:
         return {**asdict(self), **own}
 
 
-def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 256) -> Report:
+def check_data(
+    root: Path,
+    workers: int = 0,
+    quick: bool = False,
+    crop: int = 256,
+    blur_template: str = ANY_NAME,
+    sharp_template: str = ANY_NAME,
+) -> Report:
     """Check a data set or a pack. No file is changed.
 
     Args:
@@ -85,6 +93,9 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
         workers: Number of processes that read images; 0 uses this process.
         quick: Whether to check only names, counts and image headers.
         crop: Side of the training crop in pixels. Smaller images give a warning.
+        blur_template: Name template of blurry images; see
+            :class:`~mmspd.datasets.folders.PairedFolderDataset`.
+        sharp_template: Name template of sharp images.
 
     Returns:
         The report.
@@ -108,7 +119,7 @@ def check_data(root: Path, workers: int = 0, quick: bool = False, crop: int = 25
     if (root / PIXELS).is_file():
         return _check_pack(root, quick)
     parts, findings = [], []
-    for split in recognize(root):
+    for split in recognize(root, blur_template, sharp_template):
         part, wrong = take_inventory(split)
         parts.append(part)
         findings += wrong

@@ -5,7 +5,15 @@ from typing import Iterator, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from mmspd.datasets.doctor.file_findings import PairFacts
-from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, pairs_finding, plural
+from mmspd.datasets.doctor.findings import (
+    FAULT,
+    LEAVE_OUT,
+    NOTE,
+    WARNING,
+    Finding,
+    pairs_finding,
+    plural,
+)
 from mmspd.datasets.doctor.inventory import Part
 from mmspd.datasets.doctor.measures import EXPONENTS, DetailMeasures, PairMeasures
 
@@ -82,7 +90,7 @@ def _exchanged(part: Part, judged: Mapping[str, DetailMeasures]) -> Iterator[Fin
     elif wrong:
         end = 'a sharp image that is blurrier than the blurry image'
         verbs = f'has {end}', f'have {end}'
-        cure = 'look at the images, and exchange the two images or remove the pair'
+        cure = f'look at the images, and exchange the two images or {LEAVE_OUT}'
         yield pairs_finding('exchanged', part.name, verbs, cure, wrong, len(judged))
 
 
@@ -118,7 +126,7 @@ def _misaligned(part: Part, related: Mapping[str, DetailMeasures]) -> Iterator[F
     ]
     if wrong:
         verbs = tuple(f'{verb} displaced by more than blur explains' for verb in ('is', 'are'))
-        cure = 'look at the images, and align or remove the pair'
+        cure = f'look at the images, and align the pair or {LEAVE_OUT}'
         yield pairs_finding('misaligned', part.name, verbs, cure, wrong, len(related))
 
 

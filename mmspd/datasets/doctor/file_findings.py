@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, plural
+from mmspd.datasets.doctor.findings import FAULT, LEAVE_OUT, NOTE, WARNING, Finding, plural
 from mmspd.datasets.doctor.images import ImageFacts
 from mmspd.datasets.doctor.inventory import Part
 from mmspd.datasets.doctor.measures import PairMeasures
@@ -56,7 +56,7 @@ def _unreadable(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
     bad = [f'{name}: {image.problem}' for name, image in _files(facts).items() if image.problem]
     if bad:
         text = plural(len(bad), 'file', 'cannot be read')
-        cure = 'copy each file again or remove its pair'
+        cure = f'copy each file again, or {LEAVE_OUT}'
         yield Finding(FAULT, 'unreadable', part.name, text, cure, tuple(bad))
 
 
@@ -99,7 +99,7 @@ def _sizes(part: Part, facts: Sequence[PairFacts], crop: int) -> Iterator[Findin
             plural(len(small), 'pair', 'is', 'are')
             + f' smaller than the training crop of {crop} pixels'
         )
-        cure = 'lower gt_patch_size in the pipeline or remove such pairs'
+        cure = f'lower gt_patch_size in the pipeline, or {LEAVE_OUT}'
         yield Finding(WARNING, 'small', part.name, text, cure, small)
     different = sorted(set(sizes.values()), key=lambda size: (size[0] * size[1], size))
     if len(different) > 1:
@@ -123,12 +123,12 @@ def _duplicates(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
             unblurred.append(pair.key)
     if unblurred:
         text = plural(len(unblurred), 'blurry image', 'is', 'are') + ' equal to the sharp image'
-        cure = 'remove the pair or copy the blurry image again'
+        cure = f'copy the blurry image again, or {LEAVE_OUT}'
         yield Finding(WARNING, 'unblurred', part.name, text, cure, tuple(unblurred))
     twice = tuple(' = '.join(names) for names in blurry.values() if len(names) > 1)
     if twice:
         text = plural(len(twice), 'blurry image', 'is', 'are') + ' present more than once'
-        yield Finding(WARNING, 'duplicate', part.name, text, 'remove the copies', twice)
+        yield Finding(WARNING, 'duplicate', part.name, text, LEAVE_OUT, twice)
     shared = [names for names in sharp.values() if len(names) > 1]
     if shared and not twice:
         text = f'{sum(map(len, shared))} pairs share {plural(len(shared), "sharp image")}'
@@ -161,8 +161,8 @@ def find_leakage(parts: Sequence[Tuple[Part, Sequence[PairFacts]]]) -> List[Find
         if leaked:
             text = plural(len(leaked), 'image', 'is', 'are') + ' also in the training data'
             cure = (
-                'remove these images from this part or from the training data, because a test on '
-                'training images is invalid'
+                f'for this part or for the training data, {LEAVE_OUT}, because a test on training '
+                'images is invalid'
             )
             findings.append(Finding(FAULT, 'leakage', part.name, text, cure, leaked))
     return findings

@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from typing import Sequence, Tuple
 
-__all__ = ['FAULT', 'NOTE', 'WARNING', 'Finding', 'pairs_finding', 'plural']
+from mmspd.datasets.paired import LIST_NAME
+
+__all__ = ['FAULT', 'LEAVE_OUT', 'NOTE', 'WARNING', 'Finding', 'pairs_finding', 'plural']
 
 FAULT, WARNING, NOTE = 'fault', 'warning', 'note'
+#: Fix that excludes pairs without a change of the data.
+LEAVE_OUT = f'list only the other pairs in a file {LIST_NAME}'
 
 _SHOWN_NAMES = 3
 #: If at least this share of the pairs has a problem, the finding is a fault, otherwise a warning.

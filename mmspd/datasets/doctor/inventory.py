@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Sequence, Tuple
 
-from mmspd.datasets.doctor.findings import FAULT, WARNING, Finding, plural
+from mmspd.datasets.doctor.findings import FAULT, NOTE, WARNING, Finding, plural
 from mmspd.datasets.image_io import images_by_stem
 from mmspd.datasets.layouts import DatasetSplit
-from mmspd.datasets.paired import Pair, PairedImageDataset
+from mmspd.datasets.pair_names import sort_images
+from mmspd.datasets.paired import LIST_NAME, Pair, PairedImageDataset
 from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
@@ -53,8 +54,10 @@ class Part:
             hide='{split}',
             realblur='{subset} {split}',
             pairs='{blur_dir}',
+            list='{split}',
         )
-        return names[self.layout].format(**self.dataset.choices())
+        choices = dict(dict(split='', blur_dir=''), **self.dataset.choices())
+        return names[self.layout].format(**choices) or self.root.resolve().name
 
     @property
     def is_training(self) -> bool:
@@ -89,12 +92,23 @@ def take_inventory(split: DatasetSplit) -> Tuple[Part, List[Finding]]:
         part.pairs.extend(dataset.find_pairs())
     except UserError as error:
         findings = _search(part, str(error))
-    return part, findings + _count(part)
+    return part, findings + _count(part) + _unused(part)
+
+
+def _unused(part: Part) -> List[Finding]:
+    """Name the images that fit no name template."""
+    if part.layout != 'pairs' or not part.pairs:
+        return []
+    _, unused = sort_images(part.dataset.places())
+    verbs = 'fits no template and is not used', 'fit no template and are not used'
+    text = plural(len(unused), 'image', *verbs)
+    names = tuple(map(part.relative, unused))
+    return [Finding(NOTE, 'unused', part.name, text, names=names)] if unused else []
 
 
 def _search(part: Part, refusal: str) -> List[Finding]:
     """Find the valid pairs of a faulty split, and the images without partners."""
-    search = _search_list if part.layout == 'realblur' else _search_folders
+    search = _search_list if part.layout in ('realblur', 'list') else _search_folders
     try:
         findings = search(part)
     except UserError as error:  # two files with one name, or a damaged list
@@ -152,7 +166,10 @@ def _partner_finding(
         near = difflib.get_close_matches(name, nearby, 1, 0.8) if len(names) < _SUGGESTIONS else ()
         hint = f", did you mean '{part.relative(nearby[near[0]])}'?" if near else ''
         names.append(part.relative(path) + hint)
-    cure = 'rename the file, add a partner of the same name, or remove the file'
+    cure = (
+        'rename the file or add its partner, give --blur-template and --sharp-template to pair '
+        f'other names, or list the pairs to use in a file {LIST_NAME}'
+    )
     text = plural(len(unpaired), *words)
     return [Finding(FAULT, 'partner', part.name, text, cure, tuple(names))]
 
@@ -185,8 +202,8 @@ def _list_hide(part: Part) -> Lists:
 
 def _list_folders(part: Part) -> Lists:
     """Return the images of the two folders."""
-    blurry, sharp = part.root / part.dataset.blur_dir, part.root / part.dataset.sharp_dir
-    return images_by_stem(blurry), images_by_stem(sharp), {}
+    (blurry, sharp), _ = sort_images(part.dataset.places())
+    return blurry, sharp, {}
 
 
 _LISTS = dict(gopro=_list_gopro, hide=_list_hide, pairs=_list_folders)

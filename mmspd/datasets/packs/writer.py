@@ -221,7 +221,7 @@ def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[Lis
             if (height, width) != (pair.height, pair.width):
                 return UserError(
                     f"'{path}' is {width}x{height} pixels, but its header says "
-                    f'{pair.width}x{pair.height}; copy the file again or remove the pair.'
+                    f'{pair.width}x{pair.height}; copy the file again.'
                 )
             file.seek(start + image.offset)
             file.write(pixels.data)

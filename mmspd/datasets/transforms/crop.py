@@ -113,7 +113,7 @@ def random_boxes(results: Dict[str, Any], size: int, count: int = 1) -> List[Box
     if min(height, width) < size:
         raise UserError(
             f"'{results['gt_path']}' is {width}x{height} pixels, smaller than the training crop of "
-            f'{size}; lower gt_patch_size in the pipeline or remove the image.'
+            f'{size}; lower gt_patch_size in the pipeline or leave the image out.'
         )
     tops = np.random.randint(height - size + 1, size=count)
     lefts = np.random.randint(width - size + 1, size=count)

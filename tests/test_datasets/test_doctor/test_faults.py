@@ -95,7 +95,7 @@ FAULTS = {
         lambda root: empty([root / 'train/sharp', root / 'train/blur']),
         r"train/blur' has no image",
     ),
-    'two_suffixes': (copy(BLUR, 'train/blur/003.bmp'), 'differ only in their suffix; remove one'),
+    'two_suffixes': (copy(BLUR, 'train/blur/003.bmp'), 'differ only in their suffix; rename one'),
     'two_sizes': (
         write_as(lambda image: image[:-4]),
         r'1 pair has images of unequal size '
