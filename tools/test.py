@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
+from mmspd.utils.bases import find_base, read_protocols
 from mmspd.utils.cli import run_main, tile_argument
 from mmspd.utils.launch import (
     add_common_arguments,
@@ -20,7 +21,6 @@ from mmspd.utils.launch import (
 )
 from mmspd.utils.precision import PRECISIONS
 
-BASES = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
 #: Keys of a config that ``--test-on`` replaces.
 REPLACED = ('test_dataloader', 'test_evaluator', 'protocol')
 MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile', 'tile')
@@ -91,28 +91,6 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def find_base(kind: str, name: str) -> Path:
-    """Find a file of ``configs/_base_/KIND`` by its name or path.
-
-    Args:
-        kind: ``'datasets'`` or ``'protocols'``.
-        name: Name of a file in that folder, or the path of a file.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        UserError: The file does not exist.
-    """
-    if name.endswith('.py'):
-        return Path(check_file(name, f'{kind} file'))
-    path = BASES / kind / f'{name.replace("-", "_")}.py'
-    if not path.is_file():
-        known = ', '.join(sorted(file.stem for file in path.parent.glob('*.py')))
-        raise UserError(f'There is no {name!r} among the {kind}; choose from {known}.')
-    return path
-
-
 def use_dataset(config: Config, name: str) -> None:
     """Replace the test data and the metrics of a config, in place.
 
@@ -143,16 +121,7 @@ def use_protocols(config: Config, names: List[str]) -> None:
     Raises:
         UserError: A file does not exist or has no metrics.
     """
-    metrics = []
-    paths = sorted({find_base('protocols', name) for name in names}, key=lambda path: path.stem)
-    for path in paths:
-        variable = f'{path.stem.replace("-", "_")}_metrics'
-        protocol = read_config(str(path), {})
-        if variable not in protocol:
-            raise UserError(f'{path} is not a protocol; define {variable} = [...] in it.')
-        # if several protocols have a metric, it is measured once
-        metrics += [metric for metric in protocol[variable] if metric not in metrics]
-    config.protocol = '+'.join(path.stem.replace('_', '-') for path in paths)
+    config.protocol, metrics = read_protocols(names)
     config.test_evaluator = dict(type='mmengine.Evaluator', metrics=metrics)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from mmspd.errors import UserError
+from mmspd.evaluation.provenance import FOLDERS
 from mmspd.evaluation.results import Result
 
 __all__ = [
@@ -33,6 +34,8 @@ _SHARED = {
     'self_ensemble': 'test both with --self-ensemble, or both without',
     'tiling': 'test both with the same tiles',
 }
+#: Values that are unknown if finished images were scored.
+_OF_MODEL = ('self_ensemble', 'tiling')
 _SAME_INPUT = 0.01  # dB; equal blurry images have PSNRs that differ by at most this value
 
 
@@ -146,11 +149,16 @@ def _conditions(
         The name of the condition, its two values, and the fix for a difference.
     """
     provenances = [result.provenance for result in pair]
+    have_models = all(result.has_model for result in pair)
     for name, fix in _SHARED.items():
-        yield name, [provenance.get(name) for provenance in provenances], fix
+        if have_models or name not in _OF_MODEL:
+            yield name, [provenance.get(name) for provenance in provenances], fix
     datasets = [provenance.get('dataset', {}) for provenance in provenances]
     # the root of the same test set differs between machines
-    for name in dict.fromkeys(key for dataset in datasets for key in dataset if key != 'root'):
+    names = list(dict.fromkeys(key for dataset in datasets for key in dataset if key != 'root'))
+    if FOLDERS in (dataset.get('type') for dataset in datasets):
+        names = ['images']  # the class and the options of the data set are unknown
+    for name in names:
         values = [dataset.get(name) for dataset in datasets]
         yield f'dataset.{name}', values, 'test both on the same images'
     for metric in compared_metrics(results):

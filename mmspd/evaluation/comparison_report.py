@@ -13,6 +13,7 @@ from mmspd.evaluation.comparison import (
 )
 from mmspd.evaluation.metrics import MetricInfo
 from mmspd.evaluation.paper_tables import PaperRow, paper_notes, paper_row_of, paper_value
+from mmspd.evaluation.provenance import FOLDERS
 from mmspd.evaluation.results import Result
 from mmspd.evaluation.severity_report import images_by_severity
 from mmspd.utils.tables import text_table
@@ -118,8 +119,7 @@ def comparison_text(
 
 def _provenance_text(results: Mapping[str, Result]) -> str:
     """List the test set, the models, and the differences that do not invalidate the comparison."""
-    provenances = {label: result.provenance for label, result in results.items()}
-    first = next(iter(provenances.values()))
+    first = next(iter(results.values())).provenance
     dataset = first['dataset']
     choices = [
         f'{key} {value}'
@@ -128,21 +128,34 @@ def _provenance_text(results: Mapping[str, Result]) -> str:
     ]
     choices += ['self-ensemble'] if first['self_ensemble'] else []
     lines = [f'* Protocol {first["protocol"]} on {dataset["type"]}: {", ".join(choices)}.']
-    for label, provenance in provenances.items():
-        checkpoint = provenance['checkpoint']
-        digest = (checkpoint['sha256'] or 'no file')[:8]
-        lines.append(
-            f'* {label}: {provenance["config"]["recipe"]}, {checkpoint["path"]} ({digest}).'
-        )
-    machines = [provenance['machine'] for provenance in provenances.values()]
+    for label, result in results.items():
+        lines.append(f'* {label}: {_origin_text(result)}.')
+    tested = {label: result.provenance for label, result in results.items() if result.has_model}
+    machines = [provenance['machine'] for provenance in tested.values()]
     for name, values in (
-        ('precision', [provenance['precision'] for provenance in provenances.values()]),
+        ('precision', [provenance['precision'] for provenance in tested.values()]),
         ('device', [machine.get('accelerator', machine['device']) for machine in machines]),
     ):
         if len(set(values)) > 1:
-            listed = ', '.join(f'{value} in {label}' for label, value in zip(provenances, values))
+            listed = ', '.join(f'{value} in {label}' for label, value in zip(tested, values))
             lines.append(f'* Note: {name} is {listed}.')
+    types = {result.provenance['dataset']['type'] for result in results.values()}
+    inputs = [('PSNR-input' in image) for result in results.values() for image in result.images]
+    if FOLDERS in types and not all(inputs):
+        lines.append(
+            '* Note: the images were matched by name only, because not all results have the PSNR '
+            'of the blurry images.'
+        )
     return '\n'.join(lines)
+
+
+def _origin_text(result: Result) -> str:
+    """Name the model and the checkpoint, or the folder of finished images."""
+    provenance = result.provenance
+    recipe, checkpoint = provenance['config']['recipe'], provenance['checkpoint']
+    origin = provenance['finished'] if checkpoint is None else checkpoint
+    kind = 'finished images in ' if checkpoint is None else ''
+    return f'{recipe}, {kind}{origin["path"]} ({(origin["sha256"] or "no file")[:8]})'
 
 
 def _metrics_text(pair: Mapping[str, Result], differences: Sequence[Difference]) -> str:

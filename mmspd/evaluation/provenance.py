@@ -15,7 +15,16 @@ from mmspd.utils.device import describe_machine
 from mmspd.utils.model_wrapper import unwrap
 from mmspd.version import __version__
 
-__all__ = ['make_provenance', 'metric_info_of']
+__all__ = [
+    'FOLDERS',
+    'describe_dataset',
+    'make_image_provenance',
+    'make_provenance',
+    'metric_info_of',
+]
+
+#: Type of a data set that is only known by its folders.
+FOLDERS = 'folders'
 
 #: Packages that can change the numbers of any metric.
 _PACKAGES = ('cv2', 'mmagic', 'mmengine', 'numpy')
@@ -33,30 +42,87 @@ def make_provenance(runner: Any) -> Dict[str, Any]:
     config = runner.cfg
     model = unwrap(runner.model)
     device = next(model.parameters(), torch.empty(0)).device
-    info = metric_info_of(runner.test_loop.evaluator.metrics).values()
-    packages = {*_PACKAGES, *(each.package for each in info if each.package)}
     test_cfg = getattr(model, 'test_cfg', None) or {}
     return dict(
-        protocol=config.get('protocol', 'custom'),
-        dataset=_describe_dataset(runner.test_dataloader.dataset),
-        metrics=ConfigDict(metrics=config.test_evaluator).to_dict()['metrics'],
-        rounding='uint8',
-        color='RGB',
+        _describe_measurement(
+            config.get('protocol', 'custom'),
+            ConfigDict(metrics=config.test_evaluator).to_dict()['metrics'],
+            runner.test_loop.evaluator.metrics,
+            device,
+        ),
+        dataset=describe_dataset(runner.test_dataloader.dataset),
         self_ensemble=bool(test_cfg.get('self_ensemble')),
         tiling=test_cfg.get('tile'),
         precision=_describe_precision(runner, test_cfg, device),
         checkpoint=dict(path=runner._load_from, sha256=_hash(runner._load_from)),
         config=dict(path=config.filename, recipe=Path(config.filename or 'config').stem),
+    )
+
+
+def make_image_provenance(
+    name: str,
+    images: Dict[str, str],
+    dataset: Dict[str, Any],
+    protocol: str,
+    evaluator: Dict[str, Any],
+    metrics: Sequence[Any],
+) -> Dict[str, Any]:
+    """Describe a measurement of finished images, whose model is unknown.
+
+    Args:
+        name: Name of the method.
+        images: The ``path`` of the folder of the images, and the ``sha256`` of the images.
+        dataset: Description of the sharp and blurry images.
+        protocol: Name of the protocol.
+        evaluator: Config of the evaluator.
+        metrics: Metrics of the evaluator.
+
+    Returns:
+        A dict of plain values for JSON, as of :func:`make_provenance`. The values of the model,
+        such as ``checkpoint``, are None. ``finished`` is ``images``.
+    """
+    device = torch.device('cpu')
+    return dict(
+        _describe_measurement(protocol, evaluator, metrics, device),
+        dataset=dataset,
+        self_ensemble=None,
+        tiling=None,
+        precision=None,
+        checkpoint=None,
+        finished=images,
+        config=dict(path=None, recipe=name),
+        pictures=images['path'],
+    )
+
+
+def _describe_measurement(
+    protocol: str, evaluator: Dict[str, Any], metrics: Sequence[Any], device: torch.device
+) -> Dict[str, Any]:
+    """Describe the metrics, the machine and the versions of the packages."""
+    info = metric_info_of(metrics).values()
+    packages = {*_PACKAGES, *(each.package for each in info if each.package)}
+    return dict(
+        protocol=protocol,
+        metrics=evaluator,
+        rounding='uint8',
+        color='RGB',
         machine=describe_machine(device),
         versions=dict(mmspd=__version__, **{name: _version_of(name) for name in sorted(packages)}),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
     )
 
 
-def _describe_dataset(dataset: Any) -> Dict[str, Any]:
-    """Describe a data set: its class, number of images and options."""
+def describe_dataset(dataset: Any) -> Dict[str, Any]:
+    """Describe a data set.
+
+    Args:
+        dataset: A data set.
+
+    Returns:
+        A dict with its class, number of images and options.
+    """
     if hasattr(dataset, 'datasets'):  # a concatenated data set
-        parts = [_describe_dataset(part) for part in dataset.datasets]
+        parts = [describe_dataset(part) for part in dataset.datasets]
         return dict(type=type(dataset).__name__, images=len(dataset), parts=parts)
     choices = dataset.choices() if hasattr(dataset, 'choices') else {}
     root = getattr(dataset, 'data_root', None)

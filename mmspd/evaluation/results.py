@@ -51,6 +51,11 @@ class Result:
     images: List[Dict[str, Any]]
     severity: Dict[str, List[Dict[str, Any]]] = field(default_factory=dict)
 
+    @property
+    def has_model(self) -> bool:
+        """Whether a model was tested. Otherwise, finished images were scored."""
+        return self.provenance.get('checkpoint', {}) is not None
+
     def save(self, folder: Union[str, Path]) -> None:
         """Write ``result.json`` and ``per_image.csv`` to a folder.
 
@@ -85,7 +90,7 @@ class Result:
         """
         path = Path(path)
         path = path / RESULT_NAME if path.is_dir() else path
-        fix = 'use a result.json of tools/test.py or its folder'
+        fix = 'use a result.json of tools/test.py or tools/analysis/score.py, or its folder'
         try:
             content = json.loads(path.read_text('utf-8'))
         except OSError as error:
@@ -96,7 +101,8 @@ class Result:
             raise UserError(f"'{path}' is not a JSON file; {fix}.") from error
         if not isinstance(content, dict) or content.pop('schema', None) != _SCHEMA:
             raise UserError(
-                f"'{path}' is not a result of this version of mmspd; run tools/test.py again."
+                f"'{path}' is not a result of this version of mmspd; run tools/test.py again or "
+                'tools/analysis/score.py.'
             )
         info = {name: MetricInfo(**each) for name, each in content.pop('metric_info').items()}
         return cls(metric_info=info, **content)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import cv2
 import torch
@@ -10,17 +10,15 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmspd.errors import UserError
-from mmspd.evaluation.metrics.base import ImageMetric, key_of
-from mmspd.evaluation.paper_tables import beside_paper
-from mmspd.evaluation.provenance import make_provenance, metric_info_of
-from mmspd.evaluation.results import RESULT_NAME, Result
-from mmspd.evaluation.severity_report import group_by_severity, plot_severity, severity_table
+from mmspd.evaluation.metrics.base import key_of
+from mmspd.evaluation.provenance import make_provenance
+from mmspd.evaluation.results import RESULT_NAME
+from mmspd.evaluation.summary import infos_of, make_result, save_result
 from mmspd.registry import HOOKS
 from mmspd.utils.files import write_bytes
 
 __all__ = ['ResultsHook']
 
-PLOT_NAME = 'severity.png'
 PICTURES = 'images'
 
 
@@ -60,7 +58,7 @@ class ResultsHook(Hook):
         Raises:
             UserError: Two images have the same name.
         """
-        counts = Counter(map(key_of, _infos(runner.test_dataloader.dataset)))
+        counts = Counter(map(key_of, infos_of(runner.test_dataloader.dataset)))
         twice = [key for key, count in counts.items() if count > 1]
         if twice:
             raise UserError(
@@ -112,26 +110,12 @@ class ResultsHook(Hook):
         if not is_main_process():
             return
         folder = self._folder(runner)
-        evaluated = runner.test_loop.evaluator.metrics
-        images = _join(evaluated)
-        groups = group_by_severity(images)
         provenance = dict(make_provenance(runner), pictures=PICTURES if self.save_images else None)
-        means = {name: float(value) for name, value in (metrics or {}).items()}
-        info = {
-            name: each
-            for name, each in metric_info_of(evaluated).items()
-            if name in means or (images and name in images[0])
-        }
-        images = _with_paths(images, runner.test_dataloader.dataset)
-        result = Result(provenance, means, info, images, groups)
-        result.save(folder)
-        if groups:
-            runner.logger.info('Results by blur severity:\n' + severity_table(groups, info))
-        if any('PSNR-gain' in group for members in groups.values() for group in members):
-            plot_severity({Path(runner.cfg.filename or 'result').stem: groups}, folder / PLOT_NAME)
-        paper = beside_paper(result)
-        if paper:
-            runner.logger.info('Comparison with the paper:\n' + paper)
+        infos = infos_of(runner.test_dataloader.dataset)
+        evaluated = runner.test_loop.evaluator.metrics
+        result = make_result(evaluated, metrics or {}, infos, provenance)
+        for text in save_result(result, folder, Path(runner.cfg.filename or 'result').stem):
+            runner.logger.info(text)
         runner.logger.info(f'The result is in {folder / RESULT_NAME}.')
 
     def _folder(self, runner: Any) -> Path:
@@ -147,35 +131,3 @@ class ResultsHook(Hook):
         ensemble = (runner.cfg.model.get('test_cfg') or {}).get('self_ensemble')
         protocol = runner.cfg.get('protocol', 'custom') + ('-x8' if ensemble else '')
         return Path(runner.work_dir, 'results', checkpoint, f'{name}-{protocol}')
-
-
-def _join(metrics: Sequence[Any]) -> List[Dict[str, Any]]:
-    """Join the values of all metrics into one dict per image."""
-    joined: List[Dict[str, Any]] = []
-    for metric in metrics:
-        if isinstance(metric, ImageMetric):
-            joined = joined or [{} for _ in metric.per_image]
-            for image, values in zip(joined, metric.per_image):
-                image.update(values)
-    return joined
-
-
-def _with_paths(images: List[Dict[str, Any]], dataset: Any) -> List[Dict[str, Any]]:
-    """Drop values whose names start with ``_``, and add the paths of the files, if known."""
-    files = {
-        key_of(info): (info.get('img_path', ''), info.get('gt_path', ''))
-        for info in _infos(dataset)
-    }
-    named = []
-    for image in images:
-        values = {name: value for name, value in image.items() if not name.startswith('_')}
-        blurry, sharp = files.get(image['key'], ('', ''))
-        blurry = '' if blurry == sharp else blurry  # a synthesized blurry image has no file
-        named.append(dict(values, blurry=blurry, sharp=sharp))
-    return named
-
-
-def _infos(dataset: Any) -> List[Dict[str, Any]]:
-    """Return the information about each image of a data set, without reading the images."""
-    get_info = getattr(dataset, 'get_data_info', None)
-    return [get_info(index) for index in range(len(dataset))] if get_info else []

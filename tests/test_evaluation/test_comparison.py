@@ -160,6 +160,27 @@ def test_results_may_differ_in_values_without_influence():
     check_comparable({'plain': make_result([30, 31]), 'guided': other})
 
 
+def test_finished_images_are_compared_with_a_tested_model():
+    finished = dict(path='images', sha256='ab' * 32)
+    unknown = dict(self_ensemble=None, tiling=None, checkpoint=None, finished=finished)
+    folders = dict(type='folders', images=4, sharp='/data/sharp')
+    scored = make_result([30, 32, 28, 29], dataset=folders, **unknown)
+    results = {'plain': make_result([30, 31, 29, 28]), 'other': scored}
+    check_comparable(results)
+    assert compare(*results.values(), 'PSNR').difference == 0.25
+    text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
+    assert '* other: unet_gopro, finished images in images (abababab).' in text
+    assert 'matched by name only' not in text
+    del scored.images[0]['PSNR-input']
+    text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
+    assert '* Note: the images were matched by name only, because not all' in text
+    # with the description of a data set, all of its options must be equal
+    dataset = {**PROVENANCE['dataset'], 'blur_key': 'blur_gamma'}
+    results['other'] = make_result([30, 32, 28, 29], dataset=dataset, **unknown)
+    with pytest.raises(UserError, match=r"dataset.blur_key is 'blur'"):
+        check_comparable(results)
+
+
 def test_a_metric_of_the_user_is_compared_by_its_info():
     def measured(values, **info):
         result = make_result([30.0] * len(values))

@@ -1,4 +1,4 @@
-"""Compare results of tools/test.py with the first result, image by image.
+"""Compare results of tools/test.py or score.py with the first result, image by image.
 
 python tools/analysis/compare.py PLAIN GUIDED --names plain guided --out work_dirs/plain_or_guided
 """
@@ -32,7 +32,10 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        'results', nargs='+', type=Path, help='result.json files of tools/test.py, or their folders'
+        'results',
+        nargs='+',
+        type=Path,
+        help='result.json files of tools/test.py or score.py, or their folders',
     )
     parser.add_argument('--names', nargs='+', help='labels of the results (default: the recipes)')
     parser.add_argument(
@@ -236,7 +239,9 @@ def picture_of(
     restored, columns = {}, []
     for label, result in results.items():
         values = next(image for image in result.images if image['key'] == key)
-        restored[label] = read_rgb(folders[label] / f'{key}.png')
+        # the names of finished images may differ from those of tools/test.py
+        file = folders[label] / values.get('restored', f'{key}.png')
+        restored[label] = read_rgb(file, convert=True)
         columns.append((caption(label, values.get(metric)), restored[label]))
     # if the data set has been moved, only the restored images are drawn
     pair = {

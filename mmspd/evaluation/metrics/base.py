@@ -4,7 +4,7 @@ import logging
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -95,6 +95,8 @@ class ImageMetric(BaseMetric):
     default_prefix = ''
 
     info: Mapping[str, MetricInfo] = {}
+    #: Images of a sample that the metric needs. With ``report_input``, it also needs ``'input'``.
+    needs: Tuple[str, ...] = ('pred_img', 'gt_img')
 
     def __init__(self, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)

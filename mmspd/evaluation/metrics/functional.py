@@ -129,7 +129,7 @@ def _check_size(image: np.ndarray) -> None:
     if min(image.shape[:2]) < SSIM_TAPS:
         raise UserError(
             f'SSIM needs images of at least {SSIM_TAPS}x{SSIM_TAPS} pixels, '
-            f'not {image.shape[1]}x{image.shape[0]}; remove smaller images from the test set.'
+            f'not {image.shape[1]}x{image.shape[0]}; leave smaller images out of the test set.'
         )
 
 

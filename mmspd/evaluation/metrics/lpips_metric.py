@@ -75,7 +75,7 @@ class LPIPS(ImageMetric):
         if min(height, width) < smallest:
             raise UserError(
                 f'LPIPS with {self.net} needs images of at least {smallest}x{smallest} pixels, not '
-                f'{width}x{height}; remove smaller images from the test set.'
+                f'{width}x{height}; leave smaller images out of the test set.'
             )
         if self._network is None:
             self._network = _build(self.net, self.weights)

@@ -28,6 +28,7 @@ class NoReferenceMetric(ImageMetric):
 
     #: Name in the report. Define :attr:`info` for this name and for the name with ``-input``.
     name = ''
+    needs = ('pred_img',)
 
     def __init__(self, report_input: bool = False, **common: Any) -> None:
         super().__init__(**common)

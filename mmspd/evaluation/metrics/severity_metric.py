@@ -49,6 +49,7 @@ class BlurSeverity(ImageMetric):
     """
 
     info = {'blur-extent': MetricInfo(None, 1, 'pixels'), 'PSNR-input': MetricInfo(None, 2, 'dB')}
+    needs = ('pred_img', 'gt_img', 'input')
 
     def measure(self, sample: dict) -> Dict[str, Any]:
         """Measure the blur of the input, and the PSNR of each patch before and after restoration.
