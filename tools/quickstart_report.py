@@ -13,8 +13,8 @@ from mmengine.runner import set_random_seed
 from torch import Tensor
 
 from mmspd.apis import init_model
-from mmspd.apis.photo_io import to_tensor
 from mmspd.datasets.image_io import read_rgb, write_png
+from mmspd.datasets.photo_io import to_tensor
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import read_config

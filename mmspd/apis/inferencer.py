@@ -18,8 +18,8 @@ from tqdm import tqdm
 import mmspd
 from mmspd.apis.jobs import Job, RestoredRecord, find_jobs
 from mmspd.apis.model import init_model
-from mmspd.apis.photo_io import like_pixels, read_photo, to_tensor
 from mmspd.apis.video import VIDEO_SUFFIXES, read_video_info, restore_video
+from mmspd.datasets.photo_io import like_pixels, read_photo, to_tensor
 from mmspd.errors import UserError
 from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.models.tiling.memory import free_memory

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from mmspd.apis.photo_io import PHOTO_SUFFIXES
 from mmspd.apis.video import VIDEO_SUFFIXES
 from mmspd.datasets.image_io import list_names
+from mmspd.datasets.photo_io import PHOTO_SUFFIXES
 from mmspd.errors import UserError
 
 __all__ = ['Job', 'RestoredRecord', 'find_jobs']

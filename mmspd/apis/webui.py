@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from mmspd.apis.inferencer import DeblurInferencer, RestoreOptions
-from mmspd.apis.photo_io import decode_photo, to_tensor
+from mmspd.datasets.photo_io import decode_photo, to_tensor
 from mmspd.errors import UserError
 from mmspd.models.guided import SemanticGuided
 from mmspd.utils.cli import sentence_of

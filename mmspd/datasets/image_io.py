@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from mmspd.datasets.photo_io import IMAGE_SUFFIXES
 from mmspd.errors import UserError
 from mmspd.utils.files import write_bytes
 
@@ -22,8 +23,6 @@ __all__ = [
     'upright_size',
     'write_png',
 ]
-
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
 
 _JPEG_MAGIC = b'\xff\xd8'
 _ORIENTATION = 0x0112  # EXIF tag

@@ -16,8 +16,8 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmspd.apis import init_model
-from mmspd.apis.photo_io import read_photo, to_tensor
 from mmspd.datasets.image_io import write_png
+from mmspd.datasets.photo_io import read_photo, to_tensor
 from mmspd.errors import UserError
 from mmspd.models.tiling.memory import free_memory
 from mmspd.models.tiling.network import TileNetwork

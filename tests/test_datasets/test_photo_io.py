@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from mmspd.apis.photo_io import like_pixels, read_photo, to_tensor
+from mmspd.datasets.photo_io import like_pixels, read_photo, to_tensor
 from mmspd.errors import UserError
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()

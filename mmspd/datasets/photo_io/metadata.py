@@ -1,0 +1,70 @@
+"""Read the metadata of photos that is copied to the results."""
+
+from typing import Any, Dict
+
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+__all__ = ['png_chunks', 'save_options']
+
+# PNG chunks that are copied, because they also apply to the restored pixels: color, density, EXIF
+# and texts.
+_PNG_KEPT = tuple(b'cHRM gAMA iCCP sRGB cICP pHYs eXIf tEXt zTXt iTXt'.split())
+
+# TIFF tags that are copied: description, make, model, density, software, date, artist, host, XMP,
+# copyright, IPTC, Photoshop and the color profile.
+_TIFF_KEPT = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 700, 33432, 33723, 34377, 34675)
+_TIFF_EXIF = 34665
+_TIFF_LOSSLESS = ('tiff_lzw', 'tiff_adobe_deflate', 'packbits')
+
+
+def save_options(image: Image.Image, data: bytes) -> Dict[str, Any]:
+    """Collect the options with which Pillow saves other pixels in the format of this image."""
+    if isinstance(image, TiffImageFile):
+        return _tiff_options(image)
+    kind = image.format or ''
+    kept = {
+        'JPEG': ('exif', 'icc_profile', 'xmp', 'comment', 'dpi'),
+        'WEBP': ('exif', 'icc_profile', 'xmp'),
+        'AVIF': ('exif', 'icc_profile', 'xmp'),
+        'HEIF': ('exif', 'icc_profile', 'xmp'),
+        'BMP': ('dpi',),
+        'GIF': ('comment',),
+    }
+    kept['MPO'] = kept['JPEG']
+    options = {key: image.info[key] for key in kept.get(kind, ()) if image.info.get(key)}
+    if kind in ('JPEG', 'MPO'):
+        options.update(quality=95, subsampling=0)
+    elif kind == 'WEBP':
+        # lossless files contain a VP8L chunk
+        options.update(quality=95, exact=True, lossless=b'VP8L' in data)
+    elif kind == 'AVIF':
+        options.update(quality=95, subsampling='4:4:4')
+    elif kind == 'HEIF':
+        options.update(quality=95)
+    return options
+
+
+def _tiff_options(image: TiffImageFile) -> Dict[str, Any]:
+    tags = {tag: image.tag_v2[tag] for tag in _TIFF_KEPT if tag in image.tag_v2}
+    compression = image.info.get('compression')
+    if compression not in (*_TIFF_LOSSLESS, 'raw'):
+        compression = 'tiff_adobe_deflate'
+    exif = image.getexif().get_ifd(_TIFF_EXIF)
+    if exif:
+        tags[_TIFF_EXIF] = dict(exif)
+        compression = 'raw'  # Pillow cannot write both EXIF and compressed pixels
+    # set the profile, because Pillow would otherwise write LittleCMS's copy of a CMYK profile
+    profile = image.info.get('icc_profile')
+    return dict(tiffinfo=tags, compression=compression, icc_profile=profile)
+
+
+def png_chunks(data: bytes) -> bytes:
+    """Return the chunks of a PNG file that are copied to the result."""
+    kept, start = b'', 8
+    while start < len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], 'big')
+        if data[start + 4 : start + 8] in _PNG_KEPT:
+            kept += data[start:end]
+        start = end
+    return kept
