@@ -2,30 +2,29 @@
 
 import os
 from pathlib import Path
-from typing import Dict, Iterator, Tuple, Union
+from typing import Dict, List, Tuple, Union
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from mmspd.datasets.photo_io import IMAGE_SUFFIXES
+from mmspd.datasets.photo_io.decode import decode
+from mmspd.datasets.photo_io.depth import scale
+from mmspd.datasets.photo_io.source import DamagedError, open_header, read_file, upright_size
+from mmspd.datasets.photo_io.suffixes import IMAGE_SUFFIXES
+from mmspd.datasets.photo_io.tensors import as_rgb
 from mmspd.errors import UserError
 from mmspd.utils.files import write_bytes
 
 __all__ = [
     'IMAGE_SUFFIXES',
     'ColorError',
-    'find_images',
     'images_by_stem',
+    'list_images',
     'list_names',
     'read_rgb',
     'read_size',
-    'upright_size',
     'write_png',
 ]
-
-_JPEG_MAGIC = b'\xff\xd8'
-_ORIENTATION = 0x0112  # EXIF tag
 
 
 class ColorError(UserError):
@@ -35,7 +34,8 @@ class ColorError(UserError):
 def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray:
     """Read an 8-bit color image file into a new array.
 
-    The EXIF orientation of JPEG files is applied.
+    The file is read by the rules of :func:`~mmspd.datasets.photo_io.read_photo`. For example, the
+    EXIF orientation is applied.
 
     Args:
         path: An image file.
@@ -61,33 +61,24 @@ def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray
         ...     read_size(path), read_rgb(path)[0, 0].tolist()
         ((32, 48), [255, 0, 0])
     """
+    data = read_file(path, 'image')
     try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
+        pixels, _, maximum, _, _ = decode(path, data)
+    except DamagedError as error:
         raise UserError(
-            f"Cannot read the image '{path}' ({error.strerror}); check the path and the "
-            'permissions.'
-        ) from error
-    # IMREAD_UNCHANGED keeps gray, alpha and 16 bits, but ignores the EXIF orientation of JPEG
-    flags = cv2.IMREAD_UNCHANGED
-    if data[:2].tobytes() == _JPEG_MAGIC:
-        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-    image = cv2.imdecode(data, flags) if data.size else None
-    if image is None:
-        raise UserError(
-            f"Cannot decode '{path}' ({data.size} bytes), because it is damaged or not an image; "
+            f"Cannot decode '{path}' ({len(data)} bytes), because it is damaged or not an image; "
             'copy the file again or remove it.'
-        )
+        ) from error
     if convert:
-        image = _to_8_bit_color(image)
-    if image.dtype != np.uint8:
+        pixels = _to_8_bit_color(pixels)
+    elif pixels.dtype != np.uint8:
         raise ColorError(
-            f"'{path}' has {8 * image.dtype.itemsize} bits per channel; convert it to 8-bit RGB."
+            f"'{path}' has {maximum.bit_length()} bits per channel; convert it to 8-bit RGB."
         )
-    if image.ndim != 3 or image.shape[2] != 3:
-        kind = 'an alpha channel' if image.ndim == 3 and image.shape[2] == 4 else 'no color (gray)'
+    elif pixels.shape[2] != 3:
+        kind = 'no color (gray)' if pixels.shape[2] == 1 else 'an alpha channel'
         raise ColorError(f"'{path}' has {kind}; convert it to 8-bit RGB.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.require(pixels, requirements=['C', 'W'])
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
@@ -119,9 +110,9 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
         UserError: The file is missing or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
             return upright_size(image)
-    except UnidentifiedImageError as error:
+    except DamagedError as error:
         raise UserError(
             f"Cannot decode '{path}', because it is damaged or not an image; copy the file again "
             'or remove it.'
@@ -133,33 +124,36 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
         ) from error
 
 
-def upright_size(image: Image.Image) -> Tuple[int, int]:
-    """Return the size of an opened image after its EXIF orientation is applied.
+def _to_8_bit_color(pixels: np.ndarray) -> np.ndarray:
+    """Convert gray or RGB pixels, with or without alpha, to 8-bit RGB."""
+    if pixels.dtype == np.uint16:
+        # dropping the low byte instead would darken the image
+        pixels = scale(pixels, 65535, 255)
+    return as_rgb(pixels)
+
+
+def list_images(folder: Path) -> List[Path]:
+    """Find the images below a folder, at any depth.
+
+    Hidden files and folders are skipped, because macOS writes hidden files such as ``._name.png``
+    next to ``name.png``.
 
     Args:
-        image: An opened image file.
+        folder: An existing folder.
 
     Returns:
-        ``(H, W)`` in pixels, as in the array that :func:`read_rgb` returns.
+        The paths, sorted.
     """
-    # read_rgb applies the orientation only to JPEG files; orientations 5 to 8 swap height and width
-    turned = image.format in ('JPEG', 'MPO') and image.getexif().get(_ORIENTATION, 1) > 4
-    return image.size if turned else image.size[::-1]
-
-
-def _to_8_bit_color(image: np.ndarray) -> np.ndarray:
-    """Convert an image decoded by OpenCV (gray, BGR or BGRA, 8 or 16 bits) to 8-bit BGR."""
-    if image.dtype == np.uint16:
-        # round to the nearest 8-bit value (65535 / 257 = 255), because dropping the low byte would
-        # darken the image
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    return np.ascontiguousarray(image[..., :3])
+    images = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        paths = [Path(parent, name) for name in names if not name.startswith('.')]
+        images += [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(images)
 
 
 def images_by_stem(folder: Path) -> Dict[str, Path]:
-    """Find the images below a folder with :func:`find_images`.
+    """Find the images below a folder, at any depth; see :func:`list_images`.
 
     Args:
         folder: An existing folder.
@@ -172,7 +166,7 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
         UserError: Two images differ only in their suffix.
     """
     images: Dict[str, Path] = {}
-    for path in find_images(folder):
+    for path in list_images(folder):
         stem = path.relative_to(folder).with_suffix('').as_posix()
         if stem in images:
             raise UserError(
@@ -180,25 +174,6 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
             )
         images[stem] = path
     return dict(sorted(images.items()))
-
-
-def find_images(folder: Path) -> Iterator[Path]:
-    """Yield the images below a folder, at any depth.
-
-    Hidden files and folders are skipped, because macOS writes hidden files such as ``._name.png``
-    next to ``name.png``.
-
-    Args:
-        folder: An existing folder.
-
-    Yields:
-        The paths, in any order.
-    """
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        for name in names:
-            if not name.startswith('.') and name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(parent, name)
 
 
 def list_names(folder: Path) -> str:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from mmspd.datasets.image_io import IMAGE_SUFFIXES, find_images
+from mmspd.datasets.image_io import IMAGE_SUFFIXES, list_images
 from mmspd.errors import UserError
 
 __all__ = ['ANY_NAME', 'ImagePlace', 'check_template', 'sort_images', 'unpaired_images']
@@ -45,7 +45,7 @@ class ImagePlace(NamedTuple):
         before, after = map(re.escape, stem.split(ANY_NAME))
         pattern = re.compile(f'(.+/)?{before}([^/]+){after}(?i:{suffix})')
         keys = {}
-        for path in find_images(self.folder):
+        for path in list_images(self.folder):
             name = path.relative_to(self.folder).as_posix()
             match = pattern.fullmatch(name)
             keys[name] = f'{match[1] or ""}{match[2]}' if match else ''

@@ -1,14 +1,14 @@
 """Facts about an image file: kind, size, and whether it is complete."""
 
 import hashlib
-import warnings
 from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from mmspd.datasets.image_io import read_rgb, upright_size
+from mmspd.datasets.image_io import read_rgb
+from mmspd.datasets.photo_io.source import DamagedError, open_header, upright_size
 from mmspd.errors import UserError
 
 __all__ = ['ImageFacts', 'examine_image']
@@ -45,38 +45,40 @@ def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndar
         The facts and the pixels, converted to RGB, uint8, shape ``(H, W, 3)``. The pixels are
         ``None`` if the file is unreadable or ``quick`` is set.
     """
-    facts = _ask_pillow(path, whole=not quick)
+    facts = _read_header(path)
     if quick or facts.problem:
         return facts, None
     try:
+        with open_header(path) as image:
+            if image.format == 'PNG':
+                image.verify()  # the checksums, which decoders ignore
         pixels = read_rgb(path, convert=True)
-    except UserError:
-        return facts._replace(problem='damaged'), None
+    except UserError as error:
+        return facts._replace(problem=_problem_of(path, error)), None
     digest = hashlib.blake2b(pixels.data, digest_size=16, person=str(pixels.shape).encode())
     return facts._replace(size=pixels.shape[1::-1], digest=digest.digest()), pixels
 
 
-def _ask_pillow(path: Path, whole: bool) -> ImageFacts:
-    """Read the header with Pillow, and check that the file is complete.
-
-    OpenCV may decode a truncated file without an error. Therefore this function compares the
-    checksums of a PNG file, and decodes a file of another format.
-    """
+def _read_header(path: Path) -> ImageFacts:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # damaged EXIF data does not matter
-            with Image.open(path) as image:
-                facts = ImageFacts('', _kind(image), upright_size(image)[::-1])
-                if whole:
-                    (image.verify if image.format == 'PNG' else image.load)()
-    except UnidentifiedImageError:
-        return ImageFacts('not an image' if path.stat().st_size else 'empty')
-    except Exception as error:  # Pillow raises many kinds of errors for damaged files
-        return ImageFacts(getattr(error, 'strerror', None) or f'damaged: {error}')
-    return facts
+        with open_header(path) as image:
+            return ImageFacts('', _kind(image), upright_size(image)[::-1])
+    except UserError as error:
+        return ImageFacts(_problem_of(path, error))
+    except OSError as error:
+        return ImageFacts(error.strerror or str(error))
 
 
-def _kind(image: ImageFile.ImageFile) -> str:
+def _problem_of(path: Path, error: UserError) -> str:
+    damage = error.__cause__ if isinstance(error.__cause__, DamagedError) else error
+    if not isinstance(damage, DamagedError):
+        return str(error).partition(';')[0].replace(f"'{path}' ", '')
+    if isinstance(damage.__cause__, UnidentifiedImageError):
+        return 'not an image'
+    return f'damaged: {damage.__cause__}' if path.stat().st_size else 'empty'
+
+
+def _kind(image: Image.Image) -> str:
     """Return the kind of an image that is not 8-bit color, else an empty string."""
     # Pillow reports an 8-bit mode for 16-bit color, but the decoder's raw mode has the true depth
     if image.mode[0] in 'IF' or any(';16' in str(tile[3]) for tile in image.tile):

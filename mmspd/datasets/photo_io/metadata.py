@@ -1,6 +1,7 @@
 """Read the metadata of photos that is copied to the results."""
 
-from typing import Any, Dict
+from mmap import mmap
+from typing import Any, Dict, Union
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
@@ -36,13 +37,20 @@ def save_options(image: Image.Image, data: bytes) -> Dict[str, Any]:
     if kind in ('JPEG', 'MPO'):
         options.update(quality=95, subsampling=0)
     elif kind == 'WEBP':
-        # lossless files contain a VP8L chunk
-        options.update(quality=95, exact=True, lossless=b'VP8L' in data)
+        options.update(quality=95, exact=True, lossless=_has_webp_chunk(data, b'VP8L'))
     elif kind == 'AVIF':
         options.update(quality=95, subsampling='4:4:4')
     elif kind == 'HEIF':
         options.update(quality=95)
     return options
+
+
+def _has_webp_chunk(data: bytes, name: bytes) -> bool:
+    start = 12
+    while start < len(data) and data[start : start + 4] != name:
+        size = int.from_bytes(data[start + 4 : start + 8], 'little')
+        start += 8 + size + size % 2
+    return start < len(data)
 
 
 def _tiff_options(image: TiffImageFile) -> Dict[str, Any]:
@@ -59,12 +67,15 @@ def _tiff_options(image: TiffImageFile) -> Dict[str, Any]:
     return dict(tiffinfo=tags, compression=compression, icc_profile=profile)
 
 
-def png_chunks(data: bytes) -> bytes:
-    """Return the chunks of a PNG file that are copied to the result."""
-    kept, start = b'', 8
-    while start < len(data):
+def png_chunks(data: Union[bytes, mmap]) -> bytes:
+    """Return the complete chunks of a PNG file that are copied to the result."""
+    kept, start, kind = [], 8, b''
+    while kind != b'IEND':
+        kind = data[start + 4 : start + 8]
         end = start + 12 + int.from_bytes(data[start : start + 4], 'big')
-        if data[start + 4 : start + 8] in _PNG_KEPT:
-            kept += data[start:end]
+        if end > len(data):
+            break
+        if kind in _PNG_KEPT:
+            kept.append(data[start:end])
         start = end
-    return kept
+    return b''.join(kept)

@@ -3,23 +3,19 @@
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any, Dict, Optional, Union
 
 import numpy as np
-from PIL import Image
 
-from mmspd.datasets.photo_io.decode import decode_pixels, open_image
-from mmspd.datasets.photo_io.encode import encode_by_opencv, encode_tiff16
+from mmspd.datasets.photo_io.colors import ToCMYK
+from mmspd.datasets.photo_io.decode import decode, turn_back
+from mmspd.datasets.photo_io.encode import encode_deep, encode_pnm, encode_with_opencv, to_image
 from mmspd.datasets.photo_io.metadata import png_chunks, save_options
+from mmspd.datasets.photo_io.source import guard, read_file
 from mmspd.errors import UserError
 
 __all__ = ['Photo', 'decode_photo', 'read_photo']
 
-_ORIENTATION = 274  # the EXIF and TIFF tag
-#: Two steps that make the stored pixels upright, for each EXIF orientation: whether to mirror them
-#: from left to right, and then the number of quarter turns to the left.
-_UPRIGHT = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3)}
-_UPRIGHT[8] = (False, 1)
 _PNG_HEADER = 33  # length of the signature and of the first chunk, IHDR
 
 
@@ -35,10 +31,11 @@ class Photo:
 
     pixels: np.ndarray
     format: str
+    _maximum: int = 255
     _orientation: int = 1
     _options: Dict[str, Any] = field(default_factory=dict)
     _png_chunks: bytes = b''
-    _to_cmyk: Optional[Callable[[Image.Image], Image.Image]] = None
+    _to_cmyk: Optional[ToCMYK] = None
 
     def encode(self, pixels: np.ndarray) -> bytes:
         """Encode new pixels, such as a restored photo, in the file format of this photo.
@@ -56,23 +53,31 @@ class Photo:
         Returns:
             The content of the file.
         """
-        mirrored, turns = _UPRIGHT.get(self._orientation, (False, 0))
-        pixels = np.rot90(pixels, -turns)
-        pixels = np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
-        if pixels.dtype == np.uint16 and self.format == 'TIFF':
-            data = encode_tiff16(pixels, self._options['tiffinfo'])
-        elif pixels.dtype == np.uint16:
-            data = encode_by_opencv(pixels, '.png' if self.format == 'PNG' else '.pnm')
-        else:
-            image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-            if self._to_cmyk is not None:
-                image = self._to_cmyk(image)
-            buffer = BytesIO()
-            image.save(buffer, self.format, **self._options)
-            data = buffer.getvalue()
+        try:
+            data = self._encode(turn_back(pixels, self._orientation))
+        except Exception as error:  # encoders raise errors of many kinds
+            reason = ' '.join(str(error).split())[:200] or type(error).__name__
+            raise UserError(
+                f'Cannot save the result as {self.format} ({reason}); convert the photo to PNG.'
+            ) from error
         if self.format == 'PNG':
             return data[:_PNG_HEADER] + self._png_chunks + data[_PNG_HEADER:]
         return data
+
+    def _encode(self, pixels: np.ndarray) -> bytes:
+        """Encode stored pixels without PNG metadata."""
+        if pixels.dtype == np.uint16:
+            return encode_deep(pixels, self.format, self._maximum, self._options)
+        if self.format == 'PPM':
+            return encode_pnm(pixels, self._maximum)
+        if self.format == 'BMP' and pixels.shape[2] == 4:  # Pillow would lose the alpha channel
+            return encode_with_opencv(pixels, '.bmp', {}, {})
+        image = to_image(pixels)
+        if self._to_cmyk is not None:
+            image = self._to_cmyk(image)
+        buffer = BytesIO()
+        image.save(buffer, self.format, **self._options)
+        return buffer.getvalue()
 
 
 def read_photo(path: Union[str, Path]) -> Photo:
@@ -105,13 +110,7 @@ def read_photo(path: Union[str, Path]) -> Photo:
         >>> photo.format, photo.pixels.shape
         ('PNG', (20, 30, 1))
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"Cannot read the photo '{path}' ({error.strerror}); check the path and permissions."
-        ) from error
-    return decode_photo(path, data)
+    return decode_photo(path, read_file(path))
 
 
 def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
@@ -128,19 +127,9 @@ def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
         UserError: The content is damaged, is not an image of a supported kind, is too large, or
             contains several images.
     """
-    if not data:
-        raise UserError(f"'{path}' is empty (0 bytes); copy it again or remove it.")
-    image = open_image(path, data)
-    pixels, to_cmyk = decode_pixels(path, image, data)
-    # Pillow and OpenCV already apply the orientation of TIFF files
-    orientation = 1 if image.format == 'TIFF' else image.getexif().get(_ORIENTATION, 1)
-    mirrored, turns = _UPRIGHT.get(orientation, (False, 0))
-    pixels = np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, turns))
-    return Photo(
-        pixels,
-        'JPEG' if image.format == 'MPO' else image.format or '',
-        orientation,
-        save_options(image, data),
-        png_chunks(data) if image.format == 'PNG' else b'',
-        to_cmyk,
-    )
+    pixels, image, maximum, orientation, to_cmyk = decode(path, data)
+    kind = 'JPEG' if image.format == 'MPO' else image.format or ''
+    with guard(path):
+        options = save_options(image, data)
+        chunks = png_chunks(data) if kind == 'PNG' else b''
+    return Photo(pixels, kind, maximum, orientation, options, chunks, to_cmyk)

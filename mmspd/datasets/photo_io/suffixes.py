@@ -2,8 +2,10 @@
 
 __all__ = ['IMAGE_SUFFIXES', 'PHOTO_SUFFIXES']
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm')
+#: Suffixes of the photos that can be restored.
 PHOTO_SUFFIXES = (
-    *IMAGE_SUFFIXES,
-    *('.jpe', '.jfif', '.gif', '.avif', '.pgm', '.pnm', '.heic', '.heif'),
+    *('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.tif', '.tiff', '.webp', '.avif', '.bmp', '.gif'),
+    *('.ppm', '.pgm', '.pbm', '.pnm', '.heic', '.heif', '.hif'),
 )
+#: Suffixes of the images of data sets.
+IMAGE_SUFFIXES = PHOTO_SUFFIXES

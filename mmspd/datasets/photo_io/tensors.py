@@ -6,7 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ['like_pixels', 'to_tensor']
+__all__ = ['as_rgb', 'like_pixels', 'to_tensor']
+
+
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Repeat the gray channel three times, and drop the alpha channel.
+
+    Args:
+        pixels: Pixels ``(H, W, C)`` as in :class:`~mmspd.datasets.photo_io.Photo`.
+
+    Returns:
+        A new array ``(H, W, 3)`` of the same dtype.
+    """
+    color = pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
+    return np.array(np.broadcast_to(color, (*color.shape[:2], 3)), order='C')
 
 
 def to_tensor(pixels: np.ndarray, device: Union[str, torch.device] = 'cpu') -> Tensor:

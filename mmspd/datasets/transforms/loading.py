@@ -7,6 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmspd.datasets.image_io import read_rgb
+from mmspd.datasets.photo_io import as_rgb, read_photo
 from mmspd.errors import UserError
 from mmspd.registry import TRANSFORMS
 
@@ -77,10 +78,13 @@ class LoadImagePair(BaseTransform):
 class LoadPhoto(BaseTransform):
     """Loads a photo that has no sharp image.
 
-    Adds ``img`` and the keys about ``img`` that :class:`LoadImagePair` adds.
+    The values are those that ``tools/deblur.py`` restores: gray is repeated three times, and an
+    alpha channel is dropped. Adds ``img``, RGB, and the keys about ``img`` that
+    :class:`LoadImagePair` adds. ``img`` is uint8, or float32 in the range 0..255 if the photo has
+    more than 8 bits per channel.
 
     Raises:
-        UserError: The file cannot be read or is not 8-bit color.
+        UserError: The file cannot be read or is not a photo of a supported kind.
 
     Examples:
         >>> import tempfile
@@ -105,7 +109,10 @@ class LoadPhoto(BaseTransform):
         Returns:
             The sample with ``img``.
         """
-        _add_image(results, 'img', read_rgb(results['img_path']))
+        pixels = as_rgb(read_photo(results['img_path']).pixels)
+        if pixels.dtype == np.uint16:
+            pixels = pixels / np.float32(257)  # 65535 / 257 = 255
+        _add_image(results, 'img', pixels)
         results['scale'] = 1
         return results
 
