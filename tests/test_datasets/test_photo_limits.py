@@ -1,5 +1,7 @@
 """Bounds of time and memory for hostile and damaged photos."""
 
+import os
+import struct
 import time
 
 import numpy as np
@@ -8,7 +10,7 @@ from photo_files import avif, bmp, png, png_chunk, saved_by_pillow, tiff, transp
 from PIL import Image
 
 from mmspd.datasets.image_io import read_rgb, read_size
-from mmspd.datasets.photo_io import decode_photo, read_photo
+from mmspd.datasets.photo_io import decode_photo, read_photo, source
 from mmspd.errors import UserError
 
 COLORS = (np.arange(12 * 16 * 4).reshape(12, 16, 4) % 251).astype(np.uint8)
@@ -107,16 +109,54 @@ def test_damaged_files_give_a_photo_or_a_sentence(tmp_path, kind):
     assert not all(photos)
 
 
-def quickly(seconds, function, *arguments):
-    start = time.perf_counter()
-    try:
-        return function(*arguments)
-    finally:
-        assert time.perf_counter() - start < seconds
+JPEG = saved_by_pillow(RGB[:8, :8], 'JPEG', progressive=True)
+SCAN = b'\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00'
+EXIF_PART = b'\xff\xe1\x00\x09Exif\0\0x'
+TEXT = png_chunk(b'tEXt', b'a\0b')
 
 
-def test_many_text_chunks_take_linear_time():
-    chunk = png_chunk(b'tEXt', b'a\0b')
-    data = png(1, 8, 2, [1, 2, 3], extra=chunk * (2_400_000 // len(chunk)))
-    photo = quickly(8, decode_photo, 'a.png', data)
-    assert photo.encode(photo.pixels).count(chunk) == 2_400_000 // len(chunk)
+def tiff_pages(count):
+    """A TIFF file with many directories."""
+    size = 2 + 12 + 4
+    return b'II*\0\x08\0\0\0' + b''.join(
+        struct.pack('<HHHIII', 1, 256, 3, 1, 1, 8 + size * (page + 1)) for page in range(count)
+    )
+
+
+#: Files that would take minutes: content, and part of the sentence, or None for a photo.
+SLOW = {
+    'texts': (png(1, 8, 2, [1, 2, 3], extra=TEXT * 150_000), None),
+    'comments': (b'P3 1 1 255\n' + b'#\n' * 300_000 + b'1 2 3', None),
+    'exif': (JPEG[:2] + EXIF_PART * 200_000 + JPEG[2:], 'more than 100 EXIF segments'),
+    'scans': (JPEG[:-2] + SCAN * 200_000 + JPEG[-2:], 'more than 100 scans'),
+    'pages': (tiff_pages(100_000), 'is damaged|contains several images'),
+    'chunk': (FILES['png 16'][:33] + b'\x7f\xff\xff\xff' + FILES['png 16'][37:], 'is damaged'),
+    'huge pgm': (b'P5 60000 60000 1023\n', 'more than 178 megapixels'),
+    'large pgm': (b'P5 13000 13000 1023\n', 'is damaged or incomplete'),
+}
+
+
+@pytest.mark.parametrize('kind', SLOW)
+def test_hostile_files_take_little_time(kind):
+    data, sentence = SLOW[kind]
+    start = time.process_time()
+    if sentence is None:
+        photo = decode_photo(kind, data)
+        assert photo.pixels.tolist() == [[[1, 2, 3]]]
+        assert photo.encode(photo.pixels).count(TEXT) == data.count(TEXT)
+    else:
+        with pytest.raises(UserError, match=sentence):
+            decode_photo(kind, data)
+    assert time.process_time() - start < 3
+
+
+def test_only_regular_files_of_limited_size_are_read(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / 'pipe.png')
+    (tmp_path / 'large.png').write_bytes(FILES['png'])
+    monkeypatch.setattr(source, 'MAX_BYTES', 10)
+    for read in (read_photo, read_rgb, read_size):
+        with pytest.raises(UserError, match=r"pipe.png' is not a regular file; give the file"):
+            read(tmp_path / 'pipe.png')
+    for read in (read_photo, read_rgb):
+        with pytest.raises(UserError, match=r"large.png' is larger than"):
+            read(tmp_path / 'large.png')

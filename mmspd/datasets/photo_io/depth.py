@@ -1,6 +1,5 @@
 """Decode photos of more than 8 bits per channel, which Pillow would reduce to 8 bits."""
 
-import re
 from io import BytesIO
 from pathlib import Path
 from typing import Union
@@ -9,7 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmspd.datasets.photo_io.source import open_image
+from mmspd.datasets.photo_io.metadata import is_complete_png
+from mmspd.datasets.photo_io.source import DamagedError, open_image, without_comments
 from mmspd.datasets.photo_io.tiff import finish_tiff16, tiff_maximum
 from mmspd.errors import UserError
 
@@ -66,6 +66,9 @@ def decode_deep(
     Raises:
         UserError: The decoder does not support this file.
     """
+    if image.format == 'PNG' and not is_complete_png(data):
+        # OpenCV would allocate the length that a chunk declares
+        raise DamagedError(f"'{path}' is damaged or incomplete (truncated chunk); copy it again.")
     if image.format == 'PPM':
         pixels = _read_pnm(path, data)
     else:
@@ -122,14 +125,16 @@ def _read_by_opencv(data: bytes) -> np.ndarray:
 
 
 def _read_pnm(path: Union[str, Path], data: bytes) -> np.ndarray:
+    plain = data[:2] in (b'P2', b'P3')
+    if plain:
+        data = without_comments(data)
     image = open_image(path, data)
     (width, height), channels = image.size, 3 if image.mode == 'RGB' else 1
     start, count = image.tile[0].offset, width * height * channels
-    if data[:2] in (b'P5', b'P6'):
-        values = np.frombuffer(data, '>u2', count, start)
+    if plain:
+        values = np.fromstring(data[start:].decode('ascii'), np.uint16, count, sep=' ')
     else:
-        text = re.sub(rb'#[^\r\n]*', b'', data[start:]).decode('ascii')
-        values = np.fromstring(text, np.uint16, count, sep=' ')
+        values = np.frombuffer(data, '>u2', count, start)
     return values.astype(np.uint16).reshape(height, width, channels)
 
 

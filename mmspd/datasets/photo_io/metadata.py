@@ -1,12 +1,12 @@
 """Read the metadata of photos that is copied to the results."""
 
 from mmap import mmap
-from typing import Any, Dict, Union
+from typing import Any, Dict, Iterator, Tuple, Union
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-__all__ = ['png_chunks', 'save_options']
+__all__ = ['is_complete_png', 'png_chunks', 'save_options']
 
 # PNG chunks that are copied, because they also apply to the restored pixels: color, density, EXIF
 # and texts.
@@ -68,14 +68,22 @@ def _tiff_options(image: TiffImageFile) -> Dict[str, Any]:
 
 
 def png_chunks(data: Union[bytes, mmap]) -> bytes:
-    """Return the complete chunks of a PNG file that are copied to the result."""
-    kept, start, kind = [], 8, b''
+    """Return the chunks of a PNG file that are copied to the result."""
+    return b''.join(data[start:end] for kind, start, end in _chunks(data) if kind in _PNG_KEPT)
+
+
+def is_complete_png(data: bytes) -> bool:
+    """Return whether all chunks of a PNG file end inside the file."""
+    return any(kind == b'IEND' for kind, _, _ in _chunks(data))
+
+
+def _chunks(data: Union[bytes, mmap]) -> Iterator[Tuple[bytes, int, int]]:
+    """Yield the kind, the start and the end of each complete chunk of a PNG file."""
+    kind, start = b'', 8
     while kind != b'IEND':
         kind = data[start + 4 : start + 8]
         end = start + 12 + int.from_bytes(data[start : start + 4], 'big')
         if end > len(data):
-            break
-        if kind in _PNG_KEPT:
-            kept.append(data[start:end])
+            return
+        yield kind, start, end
         start = end
-    return b''.join(kept)

@@ -24,6 +24,7 @@ __all__ = [
     'orientation_of',
     'read_file',
     'upright_size',
+    'without_comments',
 ]
 
 #: Limit of the size of a file in bytes. 178 megapixels of 4 x 16 bits have 1.4 GB.
@@ -33,6 +34,7 @@ MAX_BYTES = 2**31
 _FORMATS = ('PNG', 'JPEG', 'MPO', 'TIFF', 'BMP', 'WEBP', 'PPM', 'GIF', 'AVIF', 'HEIF')
 _JPEG_MAGIC, _TIFF_MAGICS = b'\xff\xd8', (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # Pillow's own variants of PPM have other letters.
+_PLAIN_PNM = (b'P1', b'P2', b'P3')
 _PNM_MAGIC = re.compile(rb'P[1-6]')
 _ORIENTATION = 274  # the EXIF and TIFF tag
 
@@ -153,6 +155,8 @@ def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> Image.Image:
     with guard(path):
         if data[:2] == _JPEG_MAGIC:
             _check_jpeg(path, data)
+        if data[:2] in _PLAIN_PNM:
+            data = without_comments(data)
         stream = BytesIO(data) if isinstance(data, bytes) else data
         try:
             image = Image.open(stream, formats=[n for n in _FORMATS if n in Image.OPEN])
@@ -173,6 +177,11 @@ def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> Image.Image:
                 f"'{path}' contains {count} images; split it, or convert an animation to a video."
             )
     return image
+
+
+def without_comments(data: Union[bytes, mmap]) -> bytes:
+    """Remove the comments of a plain PBM, PGM or PPM file. Pillow takes quadratic time for this."""
+    return re.sub(rb'#[^\r\n]*', b'', data)
 
 
 @contextmanager
@@ -216,6 +225,9 @@ def orientation_of(image: Image.Image) -> int:
     """
     if image.format in ('TIFF', 'BMP', 'PPM', 'GIF'):
         return 1
+    if image.info.get('exif'):
+        # Pillow ignores damaged EXIF data if it has read the density of a JPEG file from it
+        Image.Exif().load(image.info['exif'])
     value = image.getexif().get(_ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
