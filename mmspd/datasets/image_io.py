@@ -110,7 +110,7 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
         UserError: The file is missing or not an image.
     """
     try:
-        with open_header(path) as image:
+        with open_header(path) as (image, _):
             return upright_size(image)
     except DamagedError as error:
         raise UserError(

@@ -84,9 +84,9 @@ def examine(path, data):
     path.write_bytes(data)
     outcomes = []
     for read in (read_photo, read_rgb, read_size):
-        start = time.perf_counter()
+        start = time.process_time()
         outcomes.append(outcome_of(read, path))
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
     photo, pixels, size = outcomes
     if photo is None:
         return False
@@ -112,7 +112,7 @@ def test_damaged_files_give_a_photo_or_a_sentence(tmp_path, kind):
 JPEG = saved_by_pillow(RGB[:8, :8], 'JPEG', progressive=True)
 SCAN = b'\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00'
 EXIF_PART = b'\xff\xe1\x00\x09Exif\0\0x'
-TEXT = png_chunk(b'tEXt', b'a\0b')
+TEXT = png_chunk(b'tEXt', b'a\0' + b'b' * 48)
 
 
 def tiff_pages(count):
@@ -125,7 +125,7 @@ def tiff_pages(count):
 
 #: Files that would take minutes: content, and part of the sentence, or None for a photo.
 SLOW = {
-    'texts': (png(1, 8, 2, [1, 2, 3], extra=TEXT * 150_000), None),
+    'texts': (png(1, 8, 2, [1, 2, 3], extra=TEXT * 40_000), None),
     'comments': (b'P3 1 1 255\n' + b'#\n' * 300_000 + b'1 2 3', None),
     'exif': (JPEG[:2] + EXIF_PART * 200_000 + JPEG[2:], 'more than 100 EXIF segments'),
     'scans': (JPEG[:-2] + SCAN * 200_000 + JPEG[-2:], 'more than 100 scans'),

@@ -1,11 +1,19 @@
 from pathlib import Path
 
+import mmagic.datasets.transforms
+import mmagic.models  # noqa: F401
 import numpy as np
 import pytest
+import torch
+from mmagic.registry import MODELS
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from photo_files import avif, saved_by_pillow, tiff, words
 
 from mmspd.datasets import LoadPhoto, PhotoFolderDataset
+from mmspd.datasets.photo_io import read_photo, to_tensor
 from mmspd.errors import UserError
 
 BASE = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets' / 'photos.py'
@@ -68,3 +76,47 @@ def test_photos_are_restored_and_judged_by_the_stock_test_loop(photos, tmp_path,
     assert set(runner.test()) >= {'blur-effect', 'blur-effect-input'}
     (metric,) = runner.test_evaluator.metrics
     assert [image['key'] for image in metric.per_image] == ['b', 'trip/a']
+
+
+#: Photos of other kinds than 8-bit RGB.
+KINDS = {
+    'gray.png': saved_by_pillow([[5, 250] * 4] * 8, 'PNG'),
+    'alpha.png': saved_by_pillow([[[9, 8, 7, 60]] * 8] * 8, 'PNG'),
+    'palette.gif': saved_by_pillow([[0, 1] * 4] * 8, 'GIF', mode='P'),
+    'cmyk.jpg': saved_by_pillow([[[9, 80, 70, 60]] * 8] * 8, 'JPEG', mode='CMYK'),
+    'deep.pgm': b'P5 8 8 1023\n' + words(*range(400, 464)),
+    'deep.tif': tiff([[[9, 800, 65535]] * 8] * 8, np.uint16, photometric='rgb'),
+    'deep.avif': avif([[[9, 800, 1023]] * 8] * 8, 10),
+}
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_the_network_gets_the_pixels_that_deblurring_gives_it(tmp_path, name):
+    (tmp_path / name).write_bytes(KINDS[name])
+    dataset = Config.fromfile(BASE).test_dataloader.dataset
+    with DefaultScope.overwrite_default_scope('mmagic'):
+        sample = PhotoFolderDataset(str(tmp_path), pipeline=dataset.pipeline)[0]
+        preprocessor = dict(type='DataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3)
+        batch = MODELS.build(preprocessor)(pseudo_collate([sample]), training=False)
+    expected = to_tensor(read_photo(tmp_path / name).pixels)
+    torch.testing.assert_close(batch['inputs'], expected, rtol=0, atol=1e-7)
+
+
+def test_photos_that_differ_in_their_suffix_have_different_keys(tmp_path):
+    names = ['a.png', 'b.JPG', 'b.PNG', 'b.JPG.png', 'c/b.jpg', 'd.x.png', 'e.gif', 'e']
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    dataset = PhotoFolderDataset(str(tmp_path))
+    keys = {
+        Path(info['img_path']).relative_to(tmp_path).as_posix(): info['key'] for info in dataset
+    }
+    assert keys == {
+        'a.png': 'a',
+        'b.JPG': 'b.JPG',
+        'b.PNG': 'b.PNG',
+        'b.JPG.png': 'b.JPG.png',
+        'c/b.jpg': 'c/b',
+        'd.x.png': 'd.x',
+        'e.gif': 'e',
+    }

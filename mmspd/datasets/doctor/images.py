@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmspd.datasets.image_io import read_rgb
+from mmspd.datasets.photo_io.depth import read_maximum
 from mmspd.datasets.photo_io.source import DamagedError, open_header, upright_size
 from mmspd.errors import UserError
 
@@ -22,7 +23,7 @@ class ImageFacts(NamedTuple):
 
     Attributes:
         problem: The reason why the file cannot be read; ``''`` if it is readable.
-        kind: ``'gray'``, ``'alpha'`` or ``'16-bit'``; ``''`` for 8-bit color.
+        kind: ``'gray'``, ``'alpha'`` or ``'16-bit'`` (more than 8 bits); ``''`` for 8-bit color.
         size: Width and height in pixels after the EXIF orientation is applied; ``None`` if the
             file is unreadable.
         digest: Hash of the pixels; ``None`` if the pixels were not read.
@@ -49,7 +50,7 @@ def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndar
     if quick or facts.problem:
         return facts, None
     try:
-        with open_header(path) as image:
+        with open_header(path) as (image, _):
             if image.format == 'PNG':
                 image.verify()  # the checksums, which decoders ignore
         pixels = read_rgb(path, convert=True)
@@ -61,8 +62,9 @@ def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndar
 
 def _read_header(path: Path) -> ImageFacts:
     try:
-        with open_header(path) as image:
-            return ImageFacts('', _kind(image), upright_size(image)[::-1])
+        with open_header(path) as (image, data):
+            deep = read_maximum(path, image, data) > 255
+            return ImageFacts('', '16-bit' if deep else _kind(image), upright_size(image)[::-1])
     except UserError as error:
         return ImageFacts(_problem_of(path, error))
     except OSError as error:
@@ -79,10 +81,7 @@ def _problem_of(path: Path, error: UserError) -> str:
 
 
 def _kind(image: Image.Image) -> str:
-    """Return the kind of an image that is not 8-bit color, else an empty string."""
-    # Pillow reports an 8-bit mode for 16-bit color, but the decoder's raw mode has the true depth
-    if image.mode[0] in 'IF' or any(';16' in str(tile[3]) for tile in image.tile):
-        return '16-bit'
+    """Return the kind of an 8-bit image that is not RGB, else an empty string."""
     if image.mode in _GRAY_MODES:
         return 'gray'
     return 'alpha' if image.mode in _ALPHA_MODES or 'transparency' in image.info else ''

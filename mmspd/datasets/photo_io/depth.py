@@ -1,6 +1,7 @@
 """Decode photos of more than 8 bits per channel, which Pillow would reduce to 8 bits."""
 
 from io import BytesIO
+from mmap import mmap
 from pathlib import Path
 from typing import Union
 
@@ -18,7 +19,7 @@ __all__ = ['decode_deep', 'read_maximum', 'scale']
 _PNG_GRAY_ALPHA = 4  # color type
 
 
-def read_maximum(path: Union[str, Path], image: Image.Image, data: bytes) -> int:
+def read_maximum(path: Union[str, Path], image: Image.Image, data: Union[bytes, mmap]) -> int:
     """Read the largest value that a channel can have in the file.
 
     Args:

@@ -185,14 +185,14 @@ def without_comments(data: Union[bytes, mmap]) -> bytes:
 
 
 @contextmanager
-def open_header(path: Union[str, Path]) -> Iterator[Image.Image]:
+def open_header(path: Union[str, Path]) -> Iterator[Tuple[Image.Image, mmap]]:
     """Open a file with Pillow to read its header, without reading the rest of the file.
 
     Args:
         path: The file.
 
     Yields:
-        The image. Its pixels are not decoded yet.
+        The image, whose pixels are not decoded yet, and the content of the file.
 
     Raises:
         OSError: The file cannot be opened.
@@ -208,7 +208,7 @@ def open_header(path: Union[str, Path]) -> Iterator[Image.Image]:
             if image.format == 'PNG' and not any(name in png_chunks(data) for name in _PNG_EXIF):
                 image.info.setdefault('exif', b'')  # Pillow would decode all pixels to find it
             with guard(path):
-                yield image
+                yield image, data
 
 
 def orientation_of(image: Image.Image) -> int:
