@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
 
@@ -12,13 +11,13 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from PIL import Image
 from tqdm import tqdm
 
 import mmspd
 from mmspd.apis.jobs import Job, RestoredRecord, find_jobs
 from mmspd.apis.model import init_model
 from mmspd.apis.video import VIDEO_SUFFIXES, read_video_info, restore_video
+from mmspd.datasets.image_io import read_size
 from mmspd.datasets.photo_io import like_pixels, read_photo, to_tensor
 from mmspd.errors import UserError
 from mmspd.models.tiling import TileNetwork, restore_images
@@ -301,11 +300,9 @@ def _count_pixels(path: Path) -> int:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             info = read_video_info(path)
             return info.frames * info.pixels
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # Pillow warns about large photos
-            with Image.open(path) as image:
-                return image.width * image.height
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        height, width = read_size(path)
+        return height * width
+    except (OSError, ValueError, UserError):
         return 0  # the error is reported when the file is restored
 
 

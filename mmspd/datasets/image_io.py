@@ -61,6 +61,7 @@ def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray
         ...     read_size(path), read_rgb(path)[0, 0].tolist()
         ((32, 48), [255, 0, 0])
     """
+    path = Path(path)
     data = read_file(path, 'image')
     try:
         pixels, _, maximum, _, _ = decode(path, data)
@@ -110,7 +111,7 @@ def read_size(path: Union[str, os.PathLike]) -> Tuple[int, int]:
         UserError: The file is missing or not an image.
     """
     try:
-        with open_header(path) as (image, _):
+        with open_header(Path(path)) as (image, _):
             return upright_size(image)
     except DamagedError as error:
         raise UserError(

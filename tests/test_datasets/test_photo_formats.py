@@ -1,5 +1,6 @@
 """Exact pixels of every kind of photo file, and refusals by name."""
 
+import io
 import struct
 
 import cv2
@@ -204,6 +205,20 @@ def test_the_depth_of_avif_is_kept(kind, bits):
     data = photo.encode(65535 - photo.pixels)
     assert data[data.index(b'av1C') + 6] & 0x60 == (0x60 if '12' in kind else 0x40)
     assert decode_photo(kind, data).pixels.tolist() == (65535 - photo.pixels).tolist()
+
+
+@pytest.mark.parametrize('bits', [10, 12])
+def test_the_depth_of_heic_is_kept(bits):
+    heif = pytest.importorskip('pillow_heif')
+    heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+    stored = np.linspace(0, 65535, 16 * 16).astype(np.uint16).reshape(16, 16, 1)
+    buffer = io.BytesIO()
+    heif.encode('L;16', (16, 16), stored.tobytes(), buffer, quality=-1)
+    photo = decode_photo('a.heic', buffer.getvalue())
+    assert np.abs(photo.pixels.astype(int) - stored).max() <= 2 * 65535 / 2**bits
+    again = decode_photo('a.heic', photo.encode(photo.pixels))
+    assert Image.open(io.BytesIO(photo.encode(photo.pixels))).info['bit_depth'] == bits
+    assert np.abs(again.pixels.astype(int) - photo.pixels).max() < 800
 
 
 REFUSED = {

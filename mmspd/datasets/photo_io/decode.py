@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 import numpy as np
-from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from mmspd.datasets.photo_io.colors import ToCMYK, decode8
 from mmspd.datasets.photo_io.depth import decode_deep, read_maximum
@@ -32,7 +32,7 @@ class Decoded(NamedTuple):
     """
 
     pixels: np.ndarray
-    image: Image.Image
+    image: ImageFile
     maximum: int
     orientation: int
     to_cmyk: Optional[ToCMYK]

@@ -3,11 +3,11 @@
 from io import BytesIO
 from mmap import mmap
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from mmspd.datasets.photo_io.metadata import is_complete_png
 from mmspd.datasets.photo_io.source import DamagedError, open_image, without_comments
@@ -19,7 +19,7 @@ __all__ = ['decode_deep', 'read_maximum', 'scale']
 _PNG_GRAY_ALPHA = 4  # color type
 
 
-def read_maximum(path: Union[str, Path], image: Image.Image, data: Union[bytes, mmap]) -> int:
+def read_maximum(path: Union[str, Path], image: ImageFile, data: Union[bytes, mmap]) -> int:
     """Read the largest value that a channel can have in the file.
 
     Args:
@@ -50,9 +50,7 @@ def read_maximum(path: Union[str, Path], image: Image.Image, data: Union[bytes, 
     return 2 ** int(image.info.get('bit_depth', 8)) - 1  # pillow-heif tells the depth
 
 
-def decode_deep(
-    path: Union[str, Path], image: Image.Image, data: bytes, maximum: int
-) -> np.ndarray:
+def decode_deep(path: Union[str, Path], image: ImageFile, data: bytes, maximum: int) -> np.ndarray:
     """Decode more than 8 bits per channel.
 
     Args:
@@ -70,6 +68,7 @@ def decode_deep(
     if image.format == 'PNG' and not is_complete_png(data):
         # OpenCV would allocate the length that a chunk declares
         raise DamagedError(f"'{path}' is damaged or incomplete (truncated chunk); copy it again.")
+    pixels: Optional[np.ndarray]
     if image.format == 'PPM':
         pixels = _read_pnm(path, data)
     else:
@@ -117,11 +116,13 @@ def scale(values: np.ndarray, maximum: int, new_maximum: int) -> np.ndarray:
     return table[values]
 
 
-def _read_by_opencv(data: bytes) -> np.ndarray:
+def _read_by_opencv(data: bytes) -> Optional[np.ndarray]:
     """Return the stored pixels with channels in the order RGBA."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim == 2:
-        return pixels if pixels is None else pixels[..., None]
+    if pixels is None:
+        return None
+    if pixels.ndim == 2:
+        return pixels[..., None]
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 

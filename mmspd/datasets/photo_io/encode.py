@@ -93,7 +93,7 @@ def _encode_png16(pixels: np.ndarray) -> bytes:
     rows[0, 1:], rows[1:, 1:] = stored[0], stored[1:] - stored[:-1]
     header = struct.pack('>IIBBBBB', width, height, 16, _PNG_COLOR_TYPES[channels], 0, 0, 0)
     data = b'\x89PNG\r\n\x1a\n'
-    for name, body in ((b'IHDR', header), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')):
+    for name, body in ((b'IHDR', header), (b'IDAT', zlib.compress(rows.tobytes())), (b'IEND', b'')):
         checksum = zlib.crc32(body, zlib.crc32(name))
         data += struct.pack('>I', len(body)) + name + body + struct.pack('>I', checksum)
     return data
@@ -141,5 +141,6 @@ def _encode_heif(pixels: np.ndarray, bits: int, options: Dict[str, Any]) -> byte
     mode = {1: 'L;16', 3: 'RGB;16', 4: 'RGBA;16'}[channels]
     buffer = BytesIO()
     stored = (pixels << (16 - bits)).tobytes()
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12  # otherwise 10 bits
     pillow_heif.encode(mode, (width, height), stored, buffer, **options)
     return buffer.getvalue()

@@ -24,8 +24,9 @@ class Photo:
     """A photo with the metadata of its file.
 
     Attributes:
-        pixels: Upright pixels ``(H, W, C)``, uint8 or uint16. C is 1 (gray), 2 (gray and alpha),
-            3 (RGB) or 4 (RGB and alpha). Palettes and CMYK are converted to RGB.
+        pixels: Upright pixels ``(H, W, C)``, uint8, or uint16 if the file has more than 8 bits per
+            channel. The values of the file are scaled to the range of the dtype. C is 1 (gray), 2
+            (gray and alpha), 3 (RGB) or 4 (RGB and alpha). Palettes and CMYK are converted to RGB.
         format: Pillow's name of the file format, such as ``'PNG'``.
     """
 
@@ -40,18 +41,23 @@ class Photo:
     def encode(self, pixels: np.ndarray) -> bytes:
         """Encode new pixels, such as a restored photo, in the file format of this photo.
 
-        Gray, alpha, 16 bits and CMYK are kept. A palette is only written to GIF files. JPEG, lossy
-        WebP and AVIF are written with quality 95; JPEG and AVIF have full color resolution. The
-        color profile, EXIF, XMP, texts and density are kept, except for the EXIF of 16-bit TIFF.
-        A TIFF with EXIF is not compressed. The pixels are turned back to the stored orientation, so
-        an orientation tag stays correct. TIFF files are an exception: they are upright and have no
-        tag.
+        Gray, alpha, the number of bits, the largest value of PGM and PPM, and CMYK are kept.
+        Associated alpha of TIFF is written as unassociated alpha. A palette is only written to GIF
+        files. JPEG, lossy WebP, HEIC and AVIF are written with quality 95; AVIF of more than 8 bits
+        is written without loss. JPEG and AVIF have full color resolution. The color profile, EXIF,
+        XMP, texts and density are kept, except for the EXIF of 16-bit TIFF and the density of BMP
+        with alpha. A TIFF with EXIF is not compressed. The pixels are turned back to the stored
+        orientation, so an orientation tag stays correct. TIFF files are an exception: they are
+        upright and have no tag.
 
         Args:
             pixels: Pixels of the same shape and dtype as :attr:`pixels`.
 
         Returns:
             The content of the file.
+
+        Raises:
+            UserError: The pixels or the metadata cannot be written in this format.
         """
         try:
             data = self._encode(turn_back(pixels, self._orientation))
@@ -83,7 +89,7 @@ class Photo:
 def read_photo(path: Union[str, Path]) -> Photo:
     """Read a photo of up to 178 megapixels.
 
-    The formats are PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF and PPM, and HEIC if the package
+    The formats are PNG, JPEG, TIFF, BMP, WebP, GIF, AVIF, PBM, PGM and PPM, and HEIC if the package
     pillow-heif is installed. The content of the file determines the format; the suffix is ignored.
     CMYK is converted with its color profile, or with Pillow's formula if there is no profile. RGB
     values are read as they are stored; their profile is not applied.

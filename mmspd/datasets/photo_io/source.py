@@ -9,9 +9,10 @@ from functools import lru_cache
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Iterator, Tuple, Union
+from typing import Any, Iterator, Tuple, Union
 
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from mmspd.datasets.photo_io.metadata import png_chunks
 from mmspd.errors import UserError
@@ -132,7 +133,7 @@ def guard(path: Union[str, Path]) -> Iterator[None]:
         ) from error
 
 
-def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> Image.Image:
+def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> ImageFile:
     """Open the content of a file with Pillow and read its header.
 
     Args:
@@ -157,7 +158,7 @@ def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> Image.Image:
             _check_jpeg(path, data)
         if data[:2] in _PLAIN_PNM:
             data = without_comments(data)
-        stream = BytesIO(data) if isinstance(data, bytes) else data
+        stream: Any = BytesIO(data) if isinstance(data, bytes) else data
         try:
             image = Image.open(stream, formats=[n for n in _FORMATS if n in Image.OPEN])
         except UnidentifiedImageError as error:
@@ -172,7 +173,7 @@ def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> Image.Image:
         # the other images in the JPEG file of a phone are depth maps and similar data
         if image.format != 'MPO' and getattr(image, 'is_animated', False):
             known = image.format != 'TIFF' and len(data) <= _COUNTED_BYTES
-            count = image.n_frames if known else 'several'
+            count = getattr(image, 'n_frames', 1) if known else 'several'
             raise UserError(
                 f"'{path}' contains {count} images; split it, or convert an animation to a video."
             )
@@ -185,7 +186,7 @@ def without_comments(data: Union[bytes, mmap]) -> bytes:
 
 
 @contextmanager
-def open_header(path: Union[str, Path]) -> Iterator[Tuple[Image.Image, mmap]]:
+def open_header(path: Union[str, Path]) -> Iterator[Tuple[ImageFile, mmap]]:
     """Open a file with Pillow to read its header, without reading the rest of the file.
 
     Args:
