@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -39,6 +40,16 @@ def channels(pixels, *order):
 
 def one_row(*values):
     return [[[value] for value in values]]
+
+
+def interlaced_png16(pixels):
+    """An interlaced PNG file of 2x2 pixels, which are in the passes 1, 6, 7 and 7."""
+    (first, second), last = pixels
+    passes = (first, second, np.ravel(last))
+    data = zlib.compress(b''.join(b'\0' + words(*values) for values in passes))
+    header = struct.pack('>IIBBBBB', 2, 2, 16, 2, 0, 0, 1)
+    chunks = png_chunk(b'IHDR', header) + png_chunk(b'IDAT', data) + png_chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + chunks
 
 
 RGB16, RGBA16 = channels(RAMP16, 0, 1, 2), RAMP16
@@ -99,6 +110,11 @@ EXACT = {
     ),
     'png gray alpha 16': (png(4, 16, 4, words(*np.ravel(LA16))), LA16, 16),
     'png rgb 16': (png(4, 16, 2, words(*np.ravel(RGB16))), RGB16, 16),
+    'png rgb 16 interlaced': (
+        interlaced_png16([[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [10, 11, 12]]]),
+        [[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [10, 11, 12]]],
+        16,
+    ),
     'png rgba 16': (png(4, 16, 6, words(*np.ravel(RGBA16))), RGBA16, 16),
     'tiff white is zero 8': (tiff([[0, 10]], photometric='miniswhite'), one_row(255, 245), 8),
     'tiff white is zero 16': (
@@ -222,6 +238,10 @@ def test_the_depth_of_heic_is_kept(bits):
 
 
 REFUSED = {
+    'iphone png': (
+        png(1, 8, 0, [1])[:8] + png_chunk(b'CgBI', bytes(4)) + png(1, 8, 0, [1])[8:],
+        'not a standard PNG file',
+    ),
     'tiff int8': (tiff([[1]], np.int8), r'pixels of type L \(signed or floating'),
     'tiff int16': (tiff([[1]], np.int16), 'signed or floating'),
     'tiff uint32': (tiff([[1]], np.uint32), '32 bits per channel'),

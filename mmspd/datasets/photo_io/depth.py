@@ -1,5 +1,6 @@
 """Decode photos of more than 8 bits per channel, which Pillow would reduce to 8 bits."""
 
+import re
 from io import BytesIO
 from mmap import mmap
 from pathlib import Path
@@ -35,7 +36,9 @@ def read_maximum(path: Union[str, Path], image: ImageFile, data: Union[bytes, mm
         UserError: This kind of TIFF is not supported.
     """
     if image.format == 'PNG':
-        return 65535 if data[24] == 16 else 255  # in IHDR
+        if data[12:16] != b'IHDR':
+            raise DamagedError(f"'{path}' is not a standard PNG file; save it again as PNG.")
+        return 65535 if data[24] == 16 else 255
     if image.format == 'TIFF':
         return tiff_maximum(path, image)
     if image.format == 'PPM':
@@ -44,10 +47,21 @@ def read_maximum(path: Union[str, Path], image: ImageFile, data: Union[bytes, mm
             return int(arguments[1])
         return 65535 if image.mode == 'I' else 255
     if image.format == 'AVIF':
-        # the flags for 10 and 12 bits are in the third byte of the codec's configuration
-        flags = data[data.find(b'av1C') + 6]
-        return 255 if not flags & 64 else 4095 if flags & 32 else 1023
+        return _read_avif_maximum(data)
     return 2 ** int(image.info.get('bit_depth', 8)) - 1  # pillow-heif tells the depth
+
+
+def _read_avif_maximum(data: Union[bytes, mmap]) -> int:
+    maxima = set()
+    for box in re.finditer(rb'av1C..(.)', data, re.DOTALL):
+        # the flags for 10 and 12 bits are in the third byte of the codec's configuration
+        flags = box[1][0]
+        maxima.add(255 if not flags & 64 else 4095 if flags & 32 else 1023)
+    if len(maxima) > 1:  # the file also has another image, such as a gain map
+        pixels = _read_by_opencv(data)
+        if pixels is not None and pixels.dtype == np.uint8:
+            return 255
+    return max(maxima)
 
 
 def decode_deep(path: Union[str, Path], image: ImageFile, data: bytes, maximum: int) -> np.ndarray:
@@ -116,7 +130,7 @@ def scale(values: np.ndarray, maximum: int, new_maximum: int) -> np.ndarray:
     return table[values]
 
 
-def _read_by_opencv(data: bytes) -> Optional[np.ndarray]:
+def _read_by_opencv(data: Union[bytes, mmap]) -> Optional[np.ndarray]:
     """Return the stored pixels with channels in the order RGBA."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
