@@ -137,9 +137,11 @@ SLOW = {
 
 
 @pytest.mark.parametrize('kind', SLOW)
-def test_hostile_files_take_little_time(kind):
+def test_hostile_files_take_little_time(tmp_path, kind):
     data, sentence = SLOW[kind]
+    (tmp_path / 'image').write_bytes(data)
     start = time.process_time()
+    outcome_of(read_size, tmp_path / 'image')
     if sentence is None:
         photo = decode_photo(kind, data)
         assert photo.pixels.tolist() == [[[1, 2, 3]]]
@@ -157,6 +159,5 @@ def test_only_regular_files_of_limited_size_are_read(tmp_path, monkeypatch):
     for read in (read_photo, read_rgb, read_size):
         with pytest.raises(UserError, match=r"pipe.png' is not a regular file; give the file"):
             read(tmp_path / 'pipe.png')
-    for read in (read_photo, read_rgb):
         with pytest.raises(UserError, match=r"large.png' is larger than"):
             read(tmp_path / 'large.png')

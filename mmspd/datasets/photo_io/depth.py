@@ -2,7 +2,6 @@
 
 import re
 from io import BytesIO
-from mmap import mmap
 from pathlib import Path
 from typing import Optional, Union
 
@@ -20,13 +19,13 @@ __all__ = ['decode_deep', 'read_maximum', 'scale']
 _PNG_GRAY_ALPHA = 4  # color type
 
 
-def read_maximum(path: Union[str, Path], image: ImageFile, data: Union[bytes, mmap]) -> int:
+def read_maximum(path: Union[str, Path], image: ImageFile, data: bytes) -> int:
     """Read the largest value that a channel can have in the file.
 
     Args:
         path: Name of the file, for error messages.
         image: The opened image, before its pixels are decoded.
-        data: Content of the file.
+        data: Content of the file, or its beginning.
 
     Returns:
         The value, such as 255 or 65535. One to seven bits count as 255, because Pillow scales their
@@ -51,7 +50,7 @@ def read_maximum(path: Union[str, Path], image: ImageFile, data: Union[bytes, mm
     return 2 ** int(image.info.get('bit_depth', 8)) - 1  # pillow-heif tells the depth
 
 
-def _read_avif_maximum(data: Union[bytes, mmap]) -> int:
+def _read_avif_maximum(data: bytes) -> int:
     maxima = set()
     for box in re.finditer(rb'av1C..(.)', data, re.DOTALL):
         # the flags for 10 and 12 bits are in the third byte of the codec's configuration
@@ -79,7 +78,7 @@ def decode_deep(path: Union[str, Path], image: ImageFile, data: bytes, maximum: 
     Raises:
         UserError: The decoder does not support this file.
     """
-    if image.format == 'PNG' and not is_complete_png(data):
+    if image.format == 'PNG' and not is_complete_png(BytesIO(data)):
         # OpenCV would allocate the length that a chunk declares
         raise DamagedError(f"'{path}' is damaged or incomplete (truncated chunk); copy it again.")
     pixels: Optional[np.ndarray]
@@ -130,7 +129,7 @@ def scale(values: np.ndarray, maximum: int, new_maximum: int) -> np.ndarray:
     return table[values]
 
 
-def _read_by_opencv(data: Union[bytes, mmap]) -> Optional[np.ndarray]:
+def _read_by_opencv(data: bytes) -> Optional[np.ndarray]:
     """Return the stored pixels with channels in the order RGBA."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:

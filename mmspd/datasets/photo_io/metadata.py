@@ -1,7 +1,7 @@
 """Read the metadata of photos that is copied to the results."""
 
-from mmap import mmap
-from typing import Any, Dict, Iterator, Tuple, Union
+import os
+from typing import Any, BinaryIO, Dict, Iterator, Tuple
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
@@ -67,23 +67,30 @@ def _tiff_options(image: TiffImageFile) -> Dict[str, Any]:
     return dict(tiffinfo=tags, compression=compression, icc_profile=profile)
 
 
-def png_chunks(data: Union[bytes, mmap]) -> bytes:
+def png_chunks(file: BinaryIO) -> bytes:
     """Return the chunks of a PNG file that are copied to the result."""
-    return b''.join(data[start:end] for kind, start, end in _chunks(data) if kind in _PNG_KEPT)
+    kept = []
+    for kind, start, end in _chunks(file):
+        if kind in _PNG_KEPT:
+            file.seek(start)
+            kept.append(file.read(end - start))
+    return b''.join(kept)
 
 
-def is_complete_png(data: bytes) -> bool:
+def is_complete_png(file: BinaryIO) -> bool:
     """Return whether all chunks of a PNG file end inside the file."""
-    return any(kind == b'IEND' for kind, _, _ in _chunks(data))
+    return any(kind == b'IEND' for kind, _, _ in _chunks(file))
 
 
-def _chunks(data: Union[bytes, mmap]) -> Iterator[Tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO) -> Iterator[Tuple[bytes, int, int]]:
     """Yield the kind, the start and the end of each complete chunk of a PNG file."""
+    size = file.seek(0, os.SEEK_END)
     kind, start = b'', 8
     while kind != b'IEND':
-        kind = data[start + 4 : start + 8]
-        end = start + 12 + int.from_bytes(data[start : start + 4], 'big')
-        if end > len(data):
+        file.seek(start)
+        length, kind = file.read(4), file.read(4)
+        end = start + 12 + int.from_bytes(length, 'big')
+        if end > size:
             return
         yield kind, start, end
         start = end

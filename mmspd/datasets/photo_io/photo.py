@@ -137,5 +137,5 @@ def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
     kind = 'JPEG' if image.format == 'MPO' else image.format or ''
     with guard(path):
         options = save_options(image, data)
-        chunks = png_chunks(data) if kind == 'PNG' else b''
+        chunks = png_chunks(BytesIO(data)) if kind == 'PNG' else b''
     return Photo(pixels, kind, maximum, orientation, options, chunks, to_cmyk)

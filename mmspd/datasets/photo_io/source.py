@@ -7,9 +7,8 @@ from collections import Counter
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Iterator, Tuple, Union
+from typing import BinaryIO, Iterator, Optional, Tuple, Union
 
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
@@ -33,7 +32,8 @@ MAX_BYTES = 2**31
 
 # Pillow opens more formats. Some of them are documents that run other programs.
 _FORMATS = ('PNG', 'JPEG', 'MPO', 'TIFF', 'BMP', 'WEBP', 'PPM', 'GIF', 'AVIF', 'HEIF')
-_JPEG_MAGIC, _TIFF_MAGICS = b'\xff\xd8', (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_PNG_MAGIC, _JPEG_MAGIC = b'\x89PNG\r\n\x1a\n', b'\xff\xd8'
+_TIFF_MAGICS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # Pillow's own variants of PPM have other letters.
 _PLAIN_PNM = (b'P1', b'P2', b'P3')
 _PNM_MAGIC = re.compile(rb'P[1-6]')
@@ -49,8 +49,9 @@ _JPEG_SCAN, _JPEG_APP1, _JPEG_END = 0xDA, 0xE1, 0xD9
 # EXIF that is split into parts takes quadratic time.
 _JPEG_LIMITS = {_JPEG_SCAN: (100, 'scans'), _JPEG_APP1: (100, 'EXIF segments')}
 
-# The frames of a larger file are not counted, because this takes time.
-_COUNTED_BYTES = 2**20
+# The header of an image is expected in this part of a file. The frames of a larger file are not
+# counted, because this takes time.
+_HEAD_BYTES = 2**20
 
 
 class DamagedError(UserError):
@@ -72,15 +73,7 @@ def read_file(path: Union[str, Path], noun: str = 'photo') -> bytes:
             :data:`MAX_BYTES`.
     """
     try:
-        status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-            # reading a pipe or a device might never end
-            raise UserError(f"'{path}' is not a regular file; give the file of a {noun}.")
-        if status.st_size > MAX_BYTES:
-            raise UserError(
-                f"'{path}' is larger than {MAX_BYTES // 2**30} GiB; cut the {noun} into parts or "
-                'reduce its size.'
-            )
+        _check_file(path, noun)
         return Path(path).read_bytes()
     except OSError as error:
         raise UserError(
@@ -133,12 +126,13 @@ def guard(path: Union[str, Path]) -> Iterator[None]:
         ) from error
 
 
-def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> ImageFile:
+def open_image(path: Union[str, Path], data: bytes, stream: Optional[BinaryIO] = None) -> ImageFile:
     """Open the content of a file with Pillow and read its header.
 
     Args:
         path: Name of the file, for error messages.
-        data: Content of the file.
+        data: Content of the file, or its beginning.
+        stream: The opened file, if ``data`` is the beginning.
 
     Returns:
         The image. Its pixels are not decoded yet.
@@ -147,7 +141,7 @@ def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> ImageFile:
         DamagedError: The file is empty, damaged or not an image of a known kind.
         UserError: The image is too large, or the file contains several images.
     """
-    if not len(data):
+    if not data:
         raise DamagedError(
             f"Cannot decode '{path}', because it is empty (0 bytes); copy it again or remove it."
         )
@@ -157,10 +151,10 @@ def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> ImageFile:
         if data[:2] == _JPEG_MAGIC:
             _check_jpeg(path, data)
         if data[:2] in _PLAIN_PNM:
-            data = without_comments(data)
-        stream: Any = BytesIO(data) if isinstance(data, bytes) else data
+            stream = BytesIO(without_comments(data))
+        formats = [name for name in _FORMATS if name in Image.OPEN]
         try:
-            image = Image.open(stream, formats=[n for n in _FORMATS if n in Image.OPEN])
+            image = Image.open(stream or BytesIO(data), formats=formats)
         except UnidentifiedImageError as error:
             if data[:4] not in _TIFF_MAGICS:
                 raise
@@ -172,7 +166,7 @@ def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> ImageFile:
             raise UnidentifiedImageError
         # the other images in the JPEG file of a phone are depth maps and similar data
         if image.format != 'MPO' and getattr(image, 'is_animated', False):
-            known = image.format != 'TIFF' and len(data) <= _COUNTED_BYTES
+            known = image.format != 'TIFF' and len(data) < _HEAD_BYTES
             count = getattr(image, 'n_frames', 1) if known else 'several'
             raise UserError(
                 f"'{path}' contains {count} images; split it, or convert an animation to a video."
@@ -180,36 +174,38 @@ def open_image(path: Union[str, Path], data: Union[bytes, mmap]) -> ImageFile:
     return image
 
 
-def without_comments(data: Union[bytes, mmap]) -> bytes:
-    """Remove the comments of a plain PBM, PGM or PPM file. Pillow takes quadratic time for this."""
-    return re.sub(rb'#[^\r\n]*', b'', data)
-
-
 @contextmanager
-def open_header(path: Union[str, Path]) -> Iterator[Tuple[ImageFile, mmap]]:
+def open_header(path: Union[str, Path]) -> Iterator[Tuple[ImageFile, bytes]]:
     """Open a file with Pillow to read its header, without reading the rest of the file.
 
     Args:
         path: The file.
 
     Yields:
-        The image, whose pixels are not decoded yet, and the content of the file.
+        The image, whose pixels are not decoded yet, and the beginning of the file.
 
     Raises:
         OSError: The file cannot be opened.
         DamagedError: The file is empty, damaged or not an image of a known kind.
         UserError: The image is too large, or the file contains several images.
     """
-    if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise UserError(f"'{path}' is not a regular file; give the file of a photo.")
+    _check_file(path, 'photo')
     with open(path, 'rb') as file:
-        if not Path(path).stat().st_size:
-            open_image(path, b'')
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as data, open_image(path, data) as image:
-            if image.format == 'PNG' and not any(name in png_chunks(data) for name in _PNG_EXIF):
+        head = file.read(_HEAD_BYTES)
+        if head.startswith(_JPEG_MAGIC):
+            head += file.read()  # the segments of the whole file are counted
+        chunks = png_chunks(file) if head.startswith(_PNG_MAGIC) else b''
+        file.seek(0)
+        with open_image(path, head, file) as image:
+            if image.format == 'PNG' and not any(name in chunks for name in _PNG_EXIF):
                 image.info.setdefault('exif', b'')  # Pillow would decode all pixels to find it
             with guard(path):
-                yield image, data
+                yield image, head
+
+
+def without_comments(data: bytes) -> bytes:
+    """Remove the comments of a plain PBM, PGM or PPM file. Pillow takes quadratic time for this."""
+    return re.sub(rb'#[^\r\n]*', b'', data)
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -247,7 +243,19 @@ def upright_size(image: Image.Image) -> Tuple[int, int]:
     return image.size if turned else image.size[::-1]
 
 
-def _check_jpeg(path: Union[str, Path], data: Union[bytes, mmap]) -> None:
+def _check_file(path: Union[str, Path], noun: str) -> None:
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        # reading a pipe or a device might never end
+        raise UserError(f"'{path}' is not a regular file; give the file of a {noun}.")
+    if status.st_size > MAX_BYTES:
+        raise UserError(
+            f"'{path}' is larger than {MAX_BYTES // 2**30} GiB; cut the {noun} into parts or "
+            'reduce its size.'
+        )
+
+
+def _check_jpeg(path: Union[str, Path], data: bytes) -> None:
     """Refuse a JPEG file that has too many parts of a kind."""
     counts: Counter = Counter()
     marker = _JPEG_MARKER.search(data, 2)
