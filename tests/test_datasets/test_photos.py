@@ -1,11 +1,8 @@
 from pathlib import Path
 
-import mmagic.datasets.transforms
-import mmagic.models  # noqa: F401
 import numpy as np
 import pytest
 import torch
-from mmagic.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
@@ -92,6 +89,10 @@ KINDS = {
 
 @pytest.mark.parametrize('name', KINDS)
 def test_the_network_gets_the_pixels_that_deblurring_gives_it(tmp_path, name):
+    import mmagic.datasets.transforms
+    import mmagic.models  # noqa: F401
+    from mmagic.registry import MODELS
+
     (tmp_path / name).write_bytes(KINDS[name])
     dataset = Config.fromfile(BASE).test_dataloader.dataset
     with DefaultScope.overwrite_default_scope('mmagic'):
