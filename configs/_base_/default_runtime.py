@@ -28,6 +28,7 @@ default_hooks = dict(
     iteration_seed=dict(type='mmspd.IterationSeedHook'),
     invalid_loss=dict(type='mmspd.InvalidLossHook'),
     load_check=dict(type='mmspd.LoadCheckHook'),
+    resume_check=dict(type='mmspd.ResumeCheckHook'),
     checkpoint=dict(
         type='mmspd.CheckpointHook',
         interval=1,

@@ -7,7 +7,6 @@
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
-max_epochs = 381
 
 model = dict(
     type='mmspd.SemanticPriorDeblurrer',
@@ -32,7 +31,7 @@ train_dataloader = dict(
         dataset=_base_.train_dataloader.dataset,
     ),
 )
-train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=10)
+train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=381, val_interval=10)
 optim_wrapper = dict(
     type='mmspd.OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.9), weight_decay=1e-3),
@@ -40,7 +39,6 @@ optim_wrapper = dict(
 )
 param_scheduler = dict(
     type='mmengine.CosineAnnealingLR',
-    T_max=max_epochs,
     eta_min=1e-7,
     by_epoch=True,
     convert_to_iter_based=True,

@@ -8,7 +8,6 @@ _base_ = [
 ]
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
-max_epochs = 8
 
 guided = _base_.guided
 guided.prior.extractor.update(width=32, num_blocks=(1, 2, 3))
@@ -38,13 +37,12 @@ train_dataloader = dict(
 val_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, packed='raw'))
 test_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, packed='raw'))
 
-train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(max_epochs=8, val_interval=8)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 auto_scale_lr = dict(base_batch_size=8)
 param_scheduler = dict(
     _delete_=True,
     type='mmengine.CosineAnnealingLR',
-    T_max=max_epochs,
     eta_min=1e-5,
     by_epoch=True,
     convert_to_iter_based=True,

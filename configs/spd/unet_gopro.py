@@ -2,7 +2,6 @@
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
-max_epochs = 700
 
 model = dict(
     type='mmspd.SemanticPriorDeblurrer',
@@ -14,7 +13,7 @@ model = dict(
 )
 
 train_dataloader = dict(batch_size=10)
-train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=20)
+train_cfg = dict(type='mmengine.EpochBasedTrainLoop', max_epochs=700, val_interval=20)
 # the paper does not state the weight decay
 optim_wrapper = dict(
     type='mmspd.OptimWrapper',
@@ -22,7 +21,6 @@ optim_wrapper = dict(
 )
 param_scheduler = dict(
     type='mmengine.CosineAnnealingLR',
-    T_max=max_epochs,
     eta_min=1e-6,
     by_epoch=True,
     convert_to_iter_based=True,

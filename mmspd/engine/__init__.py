@@ -6,6 +6,7 @@ from mmspd.engine.load_check_hook import LoadCheckHook, load_local
 from mmspd.engine.optim_wrapper import OptimWrapper
 from mmspd.engine.prefetch_hook import PrefetchHook
 from mmspd.engine.progressive_lr import ProgressiveCosineLR
+from mmspd.engine.resume_check_hook import ResumeCheckHook
 from mmspd.engine.runtime_info_hook import RuntimeInfoHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
@@ -17,6 +18,7 @@ __all__ = [
     'OptimWrapper',
     'PrefetchHook',
     'ProgressiveCosineLR',
+    'ResumeCheckHook',
     'RuntimeInfoHook',
     'load_local',
 ]

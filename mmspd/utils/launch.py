@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import inspect
 import os
 from pathlib import Path
 from typing import Any, Dict
@@ -10,6 +9,7 @@ from typing import Any, Dict
 from mmengine.config import Config, DictAction
 
 from mmspd.errors import UserError
+from mmspd.utils.config_names import check_names, check_options, runner_keys
 
 __all__ = [
     'add_cfg_options',
@@ -19,11 +19,6 @@ __all__ = [
     'prepare_config',
     'read_config',
 ]
-
-# Keys of the config that MMEngine's Runner reads and that are not arguments of its constructor. Two
-# such keys are missing on purpose: activation_checkpointing silently loses gradients, and compile
-# compiles the whole training step, including the optimizer and the log.
-_RUNNER_KEYS = ('custom_imports', 'efficient_conv_bn_eval', 'model_wrapper_cfg', 'sync_bn')
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,6 +116,7 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
         config = Config.fromfile(path)
     except Exception as error:  # a config is Python code and may raise any exception
         raise UserError(f'{path} is not a valid config ({error}); correct it.') from error
+    check_names(config, path)
     merge_options(config, options, path)
     return config
 
@@ -136,9 +132,7 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
     Raises:
         UserError: An option does not fit the config.
     """
-    from mmengine.runner import Runner  # imported here, so that --help is fast
-
-    known = {*config, *_RUNNER_KEYS, *inspect.signature(Runner).parameters}
+    known = {*config, *runner_keys()}
     for key in options:
         top = key.partition('.')[0]
         if top not in known:
@@ -147,6 +141,7 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
             raise UserError(
                 f'--cfg-options {key}: {path} has no key {top!r}; check its spelling{hint}.'
             )
+    check_options(config, options, path)
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError) as error:
