@@ -117,6 +117,7 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
     except Exception as error:  # a config is Python code and may raise any exception
         raise UserError(f'{path} is not a valid config ({error}); correct it.') from error
     check_names(config, path)
+    check_options(config, options, path)
     merge_options(config, options, path)
     return config
 
@@ -141,7 +142,6 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
             raise UserError(
                 f'--cfg-options {key}: {path} has no key {top!r}; check its spelling{hint}.'
             )
-    check_options(config, options, path)
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError) as error:

@@ -57,6 +57,8 @@ def test_options_change_nested_values_and_lists(write):
         ('model = unknown', {}, r'some.py is not a valid config \(.*unknown'),
         ('model = [1]', {'model.4': 1}, '--cfg-options does not fit'),
         ('model = dict()', {'modle.a': 1}, r"has no key 'modle'; .* \(similar key: 'model'\)"),
+        ('modle = dict()', {}, "has the key 'modle', which has no effect; rename it to 'model'"),
+        ('n = 1\nmodel = dict(n=n)', {'n': 2}, 'n has no effect, .* such as model.n'),
         ('model = dict()', {'activation_checkpointing': ['a']}, 'has no key'),
     ],
 )
