@@ -136,14 +136,14 @@ def _changed_state(runner: Any, checkpoint: Dict[str, Any]) -> Iterator[Change]:
 
 def _is_refused(change: Change, runner: Any, checkpoint: Dict[str, Any]) -> bool:
     effect, meta = effect_of(change), checkpoint['meta']
-    if effect is Effect.APPLIED and change.key.endswith('accumulative_counts'):
+    if effect in (Effect.FREE, Effect.REFUSED):
+        return effect is Effect.REFUSED
+    if change.key.endswith('accumulative_counts'):
         return meta['iter'] % (change.new or 1) != 0  # the sum of gradients would be incomplete
     if effect is Effect.RECOMPUTED and not can_replay(runner, meta['epoch'], meta['iter']):
         return True
     may_change_weights = re.match(r'model\.|optim_wrapper\..*paramwise_cfg', change.key)
-    if effect is not Effect.FREE and may_change_weights and not _fits(runner, checkpoint):
-        return True
-    return effect is Effect.REFUSED
+    return may_change_weights is not None and not _fits(runner, checkpoint)
 
 
 def _fits(runner: Any, checkpoint: Dict[str, Any]) -> bool:

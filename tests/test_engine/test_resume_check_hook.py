@@ -1,10 +1,12 @@
 """Options that change at resume are applied exactly, or refused by name."""
 
+import copy
 import logging
 from pathlib import Path
 
 import pytest
 import support
+import torch
 
 from mmspd.engine import ResumeCheckHook, resume_check_hook
 from mmspd.errors import UserError
@@ -76,16 +78,16 @@ default_hooks['checkpoint'] = dict(by_epoch=False, interval=6, save_best=None)
     ('config', 'changes'),
     [
         ('', {'train_cfg.max_epochs': 4}),
-        (COSINE, {'train_cfg.max_epochs': 4, 'optim_wrapper.optimizer.betas': (0.8, 0.9)}),
         (MIXED + support.EMA, {'train_cfg.max_epochs': 4, 'optim_wrapper.optimizer.lr': 1e-3}),
         (
             COSINE + GROUPS,
             {'train_cfg.max_epochs': 4, 'optim_wrapper.optimizer.weight_decay': 0.1,
+             'optim_wrapper.optimizer.betas': (0.8, 0.9),
              'optim_wrapper.paramwise_cfg.bias_lr_mult': 0.5},
         ),
         (ITERATIONS, {'train_cfg.max_iters': 12}),
     ],
-    ids=['iterations', 'epochs', 'mixed', 'groups', 'iteration-based'],
+    ids=['iterations', 'mixed', 'groups', 'iteration-based'],
 )  # fmt: skip
 def test_rates_are_those_of_a_run_with_the_new_config(train, config, changes):
     whole, _ = train(config, 'whole', **changes)
@@ -119,72 +121,95 @@ def saved(saved_once, train):
     return saved
 
 
-SMALLER = "train_dataloader['dataset']['indices'] = 4\n"
-OTHER_SEED = 'randomness = dict(seed=1)\n'
-
-
-@pytest.mark.parametrize(
-    ('extra', 'changes', 'named'),
-    [
-        ('', {'train_dataloader.batch_size': 3}, 'train_dataloader.batch_size from 2 to 3'),
-        (
-            '',
-            {'train_dataloader.sampler.shuffle': False, 'train_dataloader.drop_last': True},
-            'train_dataloader.drop_last from None to True, '
-            'train_dataloader.sampler.shuffle from True to False',
-        ),
-        (
-            SMALLER,
-            {},
-            'the number of training images from 6 to 4, '
-            'train_dataloader.dataset.indices from None to 4',
-        ),
-        (OTHER_SEED, {}, 'randomness.seed from 0 to 1'),
-        (
-            '',
-            {'optim_wrapper.optimizer.type': 'SGD'},
-            "optim_wrapper.optimizer.type from 'Adam' to 'SGD'",
-        ),
-        (
-            '',
-            {'optim_wrapper.type': 'mmspd.OptimWrapper', 'optim_wrapper.dtype': 'bfloat16'},
-            "optim_wrapper.type from 'OptimWrapper' to 'mmspd.OptimWrapper'",
-        ),
-        (
-            '',
-            {'optim_wrapper.accumulative_counts': 2, 'optim_wrapper.optimizer.amsgrad': True},
-            'optim_wrapper.accumulative_counts from None to 2, '
-            'optim_wrapper.optimizer.amsgrad from None to True',
-        ),
-        (
-            '',
-            {'model.generator.base': 8, 'model.generator.dropout': 0.1},
-            'model.generator.base from 4 to 8, model.generator.dropout from 0.3 to 0.1',
-        ),
-        (support.EMA, {}, 'the averaging of weights (EMAHook) from False to True'),
-        (
-            "param_scheduler = dict(type='ReduceOnPlateauLR', monitor='PSNR')\n",
-            {},
-            "param_scheduler.type from 'CosineAnnealingLR' to 'ReduceOnPlateauLR'",
-        ),
-        (
-            GROUPS,
-            {},
-            'optim_wrapper.paramwise_cfg from None to '
-            "{'bias_lr_mult': 0.1, 'bias_decay_mult': 0.0}",
-        ),
-    ],
-)
-def test_changes_that_do_not_fit_are_refused(make_runner, saved, extra, changes, named):
-    file = saved()
-    changes.update({'train_cfg.max_epochs': 1, 'resume': True, 'load_from': file})
-    with pytest.raises(UserError) as error:
-        make_runner(extra, **changes).train()
-    assert str(error.value) == (
+def refusal(named, file):
+    return (
         f'A resumed run cannot change {named}; resume with the options of the first command, or '
         'start a new run from the weights with --work-dir NEW --cfg-options '
         f'load_from={file}.'
     )
+
+
+#: Changes of the config, and the part of the message that names them.
+REFUSED = [
+    ({'train_dataloader.batch_size': 3}, 'train_dataloader.batch_size from 2 to 3'),
+    (
+        {'train_dataloader.sampler.shuffle': False, 'train_dataloader.drop_last': True},
+        'train_dataloader.drop_last from None to True, '
+        'train_dataloader.sampler.shuffle from True to False',
+    ),
+    ({'train_cfg.by_epoch': False}, 'train_cfg.by_epoch from True to False'),
+    (
+        {'optim_wrapper.optimizer.type': 'SGD'},
+        "optim_wrapper.optimizer.type from 'Adam' to 'SGD'",
+    ),
+    (
+        {'optim_wrapper.type': 'mmspd.OptimWrapper', 'optim_wrapper.dtype': 'bfloat16'},
+        "optim_wrapper.type from 'OptimWrapper' to 'mmspd.OptimWrapper'",
+    ),
+    ({'optim_wrapper.dtype': 'bfloat16'}, "optim_wrapper.dtype from None to 'bfloat16'"),
+    (
+        {'optim_wrapper.accumulative_counts': 2, 'optim_wrapper.optimizer.amsgrad': True},
+        'optim_wrapper.accumulative_counts from None to 2, '
+        'optim_wrapper.optimizer.amsgrad from None to True',
+    ),
+    (
+        {'optim_wrapper.optimizer.momentum': 0.9},
+        'optim_wrapper.optimizer.momentum from None to 0.9',
+    ),
+    (
+        {'model.generator.base': 8, 'model.generator.dropout': 0.1},
+        'model.generator.base from 4 to 8, model.generator.dropout from 0.3 to 0.1',
+    ),
+    (
+        {'model.data_preprocessor': dict(type='mmagic.DataPreprocessor')},
+        "model.data_preprocessor from None to {'type': 'mmagic.DataPreprocessor'}",
+    ),
+    ({'randomness.diff_rank_seed': True}, 'randomness.diff_rank_seed from None to True'),
+]
+
+
+def test_changes_that_do_not_fit_are_refused(make_runner, saved):
+    file = saved()
+    runner = make_runner(
+        resume=True, load_from=file, **NO_VALIDATION, **{'train_cfg.max_epochs': 1}
+    )
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, ResumeCheckHook))
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    before = runner.cfg
+    for changes, named in REFUSED:
+        runner.cfg = copy.deepcopy(before)
+        runner.cfg.merge_from_dict(changes)
+        with pytest.raises(UserError) as error:
+            hook.after_load_checkpoint(runner, torch.load(file))
+        assert str(error.value) == refusal(named, file)
+
+
+@pytest.mark.parametrize(
+    ('extra', 'named'),
+    [
+        (
+            "train_dataloader['dataset']['indices'] = 4\n",
+            'the number of training images from 6 to 4, '
+            'train_dataloader.dataset.indices from None to 4',
+        ),
+        ('randomness = dict(seed=1)\n', 'randomness.seed from 0 to 1'),
+        (support.EMA, 'the averaging of weights (EMAHook) from False to True'),
+        (
+            "param_scheduler = dict(type='ReduceOnPlateauLR', monitor='PSNR')\n",
+            "param_scheduler.type from 'CosineAnnealingLR' to 'ReduceOnPlateauLR'",
+        ),
+        (
+            "optim_wrapper['paramwise_cfg'] = dict(bias_lr_mult=0.1)\n",
+            "optim_wrapper.paramwise_cfg from None to {'bias_lr_mult': 0.1}",
+        ),
+    ],
+    ids=['images', 'seed', 'EMA', 'validation', 'groups'],
+)
+def test_runs_of_another_kind_are_refused(train, saved, extra, named):
+    file = saved()
+    with pytest.raises(UserError) as error:
+        train(extra, resume=file, **{'train_cfg.max_epochs': 1})
+    assert str(error.value) == refusal(named, file)
 
 
 @pytest.mark.parametrize(
@@ -198,20 +223,16 @@ def test_changes_that_do_not_fit_are_refused(make_runner, saved, extra, changes,
             [],
         ),
         (
-            {'model.losses.loss_freq.loss_weight': 0.3},
-            ['model.losses.loss_freq.loss_weight from 0.1 to 0.3'],
-        ),
-        (
-            {'optim_wrapper.clip_grad': dict(max_norm=1), 'optim_wrapper.accumulative_counts': 3},
-            ['optim_wrapper.accumulative_counts from None to 3',
-             "optim_wrapper.clip_grad from None to {'max_norm': 1}"],
-        ),
-        (
-            {'train_dataloader.dataset.pipeline.1.gt_patch_size': 24},
-            ['train_dataloader.dataset.pipeline.1.gt_patch_size from 16 to 24'],
+            {'model.losses.loss_freq.loss_weight': 0.3,
+             'optim_wrapper.clip_grad': dict(max_norm=1), 'optim_wrapper.accumulative_counts': 3,
+             'train_dataloader.dataset.pipeline.1.gt_patch_size': 24},
+            ['model.losses.loss_freq.loss_weight from 0.1 to 0.3',
+             'optim_wrapper.accumulative_counts from None to 3',
+             "optim_wrapper.clip_grad from None to {'max_norm': 1}",
+             'train_dataloader.dataset.pipeline.1.gt_patch_size from 16 to 24'],
         ),
     ],
-    ids=['nothing', 'free', 'loss', 'optimizer', 'data'],
+    ids=['nothing', 'free', 'applied'],
 )  # fmt: skip
 def test_changes_without_a_state_are_logged_and_applied(train, saved, changes, logged):
     """The learning rate is not computed again. The run has no epoch left to train."""
@@ -250,6 +271,7 @@ def test_checkpoints_without_a_valid_record_are_not_compared(make_runner, tmp_pa
     assert not executed.exists()
 
 
+@pytest.mark.slow
 def test_a_schedule_that_keeps_its_old_end_is_reported(train, saved):
     config = "param_scheduler = dict(type='CosineAnnealingLR', T_max=1)\n"
     _, texts = train(config, resume=saved(config), **{'train_cfg.max_epochs': 2})
