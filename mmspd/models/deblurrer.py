@@ -107,6 +107,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
     ) -> None:
         # Skip BaseEditModel's __init__, which supports only one pixel_loss and one output.
         BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
+        self.data_preprocessor.register_forward_pre_hook(_refuse_unequal_sizes)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
         unknown = [key for key in self.test_cfg if key not in TEST_CFG]
@@ -196,6 +197,25 @@ class SemanticPriorDeblurrer(BaseEditModel):
         restorer = self.generator.restorer if guided else self.generator
         loaded = official.load_official(restorer, source, 'model.load_official')
         print_log(f'The restorer starts from {loaded}.', 'current')
+
+    def val_step(self, data: Dict[str, Any]) -> List[DataSample]:
+        """Restore the images of a batch one by one, so that no result depends on the batch size.
+
+        Args:
+            data: A batch of the data loader: ``inputs`` and ``data_samples``, one of each per
+                image. The images may have different sizes.
+
+        Returns:
+            The data sample of each image with its ``output.pred_img``, BGR, [0, 255].
+        """
+        count = len(data['data_samples'])
+        return [
+            sample
+            for number in range(count)
+            for sample in super(SemanticPriorDeblurrer, self).val_step(_select(data, number))
+        ]
+
+    test_step = val_step
 
     def forward_tensor(
         self, inputs: Tensor, data_samples: Optional[DataSample] = None, **kwargs: Any
@@ -319,3 +339,21 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """
         features = self.teacher_features(blurry, sharp)
         return self.prior_loss(self.generator.compute_prior(blurry), features)
+
+
+def _select(data: Any, number: int) -> Any:
+    """Return the batch of only one image of a batch."""
+    if isinstance(data, dict):
+        return {key: _select(value, number) for key, value in data.items()}
+    return data[number : number + 1]
+
+
+def _refuse_unequal_sizes(module: nn.Module, args: Tuple[Any, ...]) -> None:
+    """Refuse a batch of images of different sizes, which the data preprocessor would pad."""
+    images = args[0]['inputs']
+    sizes = {f'{img.shape[-1]}x{img.shape[-2]}' for img in images if isinstance(img, Tensor)}
+    if len(sizes) > 1:
+        raise UserError(
+            f'The images of a batch have different sizes ({", ".join(sorted(sizes))} pixels); crop '
+            'them to one size in the pipeline, or set batch_size=1.'
+        )

@@ -106,13 +106,14 @@ class ImageMetric(BaseMetric):
         """Measure every image of a batch.
 
         Args:
-            data_batch: Not used.
+            data_batch: Images of the data loader, to notice padding; ``None`` if they are unknown.
             data_samples: Predictions of the model, as dicts.
 
         Raises:
-            UserError: :attr:`info` lacks a measured value, or an image is missing or has the wrong
-                size.
+            UserError: :attr:`info` lacks a measured value, an image is missing or has the wrong
+                size, or the model has padded the images.
         """
+        _refuse_padding(data_batch, data_samples)
         for sample in data_samples:
             values = self.measure(sample)
             for name, value in values.items():
@@ -211,6 +212,18 @@ class ImageMetric(BaseMetric):
                 f'{sharp.shape[1]}x{sharp.shape[0]}; crop and resize both images in the same way.'
             )
         return image, sharp
+
+
+def _refuse_padding(data_batch: Any, data_samples: Sequence[dict]) -> None:
+    """Refuse images of different sizes that MMagic's data preprocessor has padded to one size."""
+    inputs = data_batch.get('inputs', ()) if isinstance(data_batch, dict) else ()
+    loaded = {tuple(img.shape[-2:]) for img in inputs if isinstance(img, torch.Tensor)}
+    restored = [sample.get('output', {}).get('pred_img') for sample in data_samples]
+    if len(loaded) > len({tuple(img.shape[-2:]) for img in restored if img is not None}) > 0:
+        raise UserError(
+            f'A batch has images of {len(loaded)} sizes, and the model has padded them; set '
+            'batch_size=1 in val_dataloader and test_dataloader.'
+        )
 
 
 def finite_mean(values: Sequence[Optional[float]]) -> float:
