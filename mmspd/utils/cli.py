@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import errno
+import io
 import re
 import signal
 import sys
@@ -40,6 +41,8 @@ def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None
             exit code 0.
         argv: Arguments; by default those of the process.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid Unicode
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         code = main(sys.argv[1:] if argv is None else argv)
     except Exception as error:

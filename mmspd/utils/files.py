@@ -3,15 +3,17 @@
 import errno
 import os
 import shutil
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional, Union
 
-from mmspd.errors import UserError
+from mmspd.errors import DiskFullError, UserError
 
 __all__ = ['atomic_path', 'remove_leftovers', 'write_bytes', 'write_text']
 
 _PREFIX = '.mmspd-tmp.'
+_KEPT = 32  # characters of the name, at most 128 bytes
 
 
 @contextmanager
@@ -29,7 +31,8 @@ def atomic_path(path: Union[str, Path], size: Optional[int] = None) -> Iterator[
         The temporary path to write to.
 
     Raises:
-        UserError: The disk is full, or the file cannot be written.
+        DiskFullError: The disk is full.
+        UserError: The file cannot be written.
 
     Examples:
         >>> from pathlib import Path
@@ -45,7 +48,7 @@ def atomic_path(path: Union[str, Path], size: Optional[int] = None) -> Iterator[
         30.25 dB
     """
     path = Path(path)
-    temporary = path.with_name(f'{_PREFIX}{os.getpid()}.{path.name}')
+    temporary = path.with_name(_temporary_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -57,7 +60,7 @@ def atomic_path(path: Union[str, Path], size: Optional[int] = None) -> Iterator[
             temporary.unlink(missing_ok=True)
         _fsync_folder(path.parent)
     except OSError as error:
-        raise UserError(_failure(error, path, size)) from error
+        raise _failure(error, path, size) from error
 
 
 def write_bytes(path: Union[str, Path], data: bytes) -> None:
@@ -79,12 +82,12 @@ def write_text(path: Union[str, Path], text: str) -> None:
 
     Args:
         path: File to write.
-        text: Content of the file.
+        text: Content of the file. File names that are not valid UTF-8 are written as their bytes.
 
     Raises:
         UserError: The disk is full, or the file cannot be written.
     """
-    write_bytes(path, text.encode('utf-8'))
+    write_bytes(path, text.encode('utf-8', 'surrogateescape'))
 
 
 def remove_leftovers(folder: Union[str, Path]) -> List[str]:
@@ -102,12 +105,21 @@ def remove_leftovers(folder: Union[str, Path]) -> List[str]:
     return [path.name for path in leftovers]
 
 
-def _failure(error: OSError, path: Path, size: Optional[int]) -> str:
+def _temporary_name(name: str) -> str:
+    """Return a name for the temporary file of a file, with the same suffix.
+
+    Only the end of a long name is used, because file systems allow 255 bytes for a name.
+    """
+    return f'{_PREFIX}{os.getpid()}.{zlib.crc32(os.fsencode(name)):08x}.{name[-_KEPT:]}'
+
+
+def _failure(error: OSError, path: Path, size: Optional[int]) -> UserError:
+    """Return the user error for a file that cannot be written."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return f"Cannot write '{path}' ({error.strerror}); choose another path."
+        return UserError(f"Cannot write '{path}' ({error.strerror}); choose another path.")
     needed = '' if size is None else f'{size} bytes are needed and '
     free = shutil.disk_usage(path.parent).free
-    return (
+    return DiskFullError(
         f"No disk space is left to write '{path}' ({needed}{free} bytes are free); free some space "
         'and run the command again (a training run with --resume).'
     )

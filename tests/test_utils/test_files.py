@@ -1,10 +1,11 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from mmspd.errors import UserError
+from mmspd.errors import DiskFullError, UserError
 from mmspd.utils import files
 from mmspd.utils.files import atomic_path, remove_leftovers, write_bytes, write_text
 
@@ -34,11 +35,29 @@ def test_new_and_existing_files_are_written(tmp_path):
     write_bytes(path, b'one')
     write_text(path, 'é\n')
     assert path.read_bytes() == b'\xc3\xa9\n'
+    write_text(path, os.fsdecode(b'not \xff unicode'))
+    assert path.read_bytes() == b'not \xff unicode'
+    write_text(path, 'é\n')
     assert os.listdir(path.parent) == ['b.txt']
     # the usual permissions of new files; tempfile would make a file that only its owner can read
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize('name', ['a' * 251 + '.png', 'ä' * 125 + '.png', '\udcff' * 251 + '.png'])
+def test_names_of_up_to_255_bytes_are_written(tmp_path, name):
+    write_bytes(tmp_path / name, b'one')
+    assert os.listdir(tmp_path) == [name]
+    with atomic_path(tmp_path / name) as temporary:
+        assert temporary.suffix == Path(name).suffix  # FFmpeg chooses the container by the suffix
+        temporary.write_bytes(b'two')
+        assert len(remove_leftovers(tmp_path)) == 1
+        temporary.write_bytes(b'two')
+    with pytest.raises(UserError, match='File name too long'):
+        write_bytes(tmp_path / f'{name}aaaaa', b'one')
+    assert (tmp_path / name).read_bytes() == b'two'
+    assert os.listdir(tmp_path) == [name]
 
 
 def test_bytes_are_flushed_before_the_file_is_renamed(tmp_path, monkeypatch):
@@ -57,7 +76,7 @@ def test_a_full_disk_leaves_only_the_old_file(old, monkeypatch, call):
 
     monkeypatch.setattr(os, call, full)
     sentence = r'No disk space is left to write .*file.* \(5 bytes are needed and \d+ bytes are fre'
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(DiskFullError, match=sentence):
         write_bytes(old, b'newer')
     assert only_the_old(old)
 
