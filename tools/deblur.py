@@ -6,10 +6,12 @@ python tools/deblur.py CONFIG WEIGHTS INPUT... --out-dir DIR
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import List
 
 from mmspd.utils.cli import add_inferencer_arguments, at_least_one, run_main
 from mmspd.utils.precision import PRECISIONS
+from mmspd.utils.skipped import one_line, skipped_line
 
 _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30}
 
@@ -33,7 +35,9 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--suffix', default='', help='text to add to the names of the results, e.g. _sharp'
     )
-    parser.add_argument('--recursive', action='store_true', help='search subfolders too')
+    parser.add_argument(
+        '--recursive', action='store_true', help='search subfolders and linked folders too'
+    )
     parser.add_argument(
         '--overwrite',
         action='store_true',
@@ -108,15 +112,18 @@ def main(argv: List[str]) -> int:
         batch=args.batch,
     )
     failures, skipped = results['failures'], results['skipped']
-    restored = len(results['sources']) - len(failures) - len(skipped)
+    restored = sum(result is not None for result in results['predictions']) - len(skipped)
     print(
         f'Restored {restored} of {len(results["sources"])} inputs into {args.out_dir} '
         f'(finished before: {len(skipped)}, failed: {len(failures)}).'
     )
+    if results['ignored']:
+        ignored = {Path(name): reason for name, reason in results['ignored'].items()}
+        print(skipped_line(ignored, ['photo', 'video']))
     if failures:
         print('These inputs could not be restored:', file=sys.stderr)
         for sentence in failures.values():
-            print(f'  {sentence}', file=sys.stderr)
+            print(f'  {one_line(sentence)}', file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Set, Union
 
 import numpy as np
 import torch
@@ -14,16 +14,17 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 import mmspd
-from mmspd.apis.jobs import Job, RestoredRecord, find_jobs
+from mmspd.apis.jobs import ForeignResultError, Job, RestoredRecord, fingerprint, search
 from mmspd.apis.model import init_model
 from mmspd.apis.video import VIDEO_SUFFIXES, read_video_info, restore_video
 from mmspd.datasets.image_io import read_size
 from mmspd.datasets.photo_io import like_pixels, read_photo, to_tensor
-from mmspd.errors import UserError
+from mmspd.errors import DiskFullError, UserError, file_errors
 from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.models.tiling.memory import free_memory
 from mmspd.utils.files import write_bytes
 from mmspd.utils.launch import check_file, read_config
+from mmspd.utils.skipped import kind_of, one_line
 
 __all__ = ['DeblurInferencer', 'RestoreOptions']
 
@@ -131,13 +132,14 @@ class DeblurInferencer:
         Args:
             inputs: A photo or video file, a folder, a glob pattern, an array (see :meth:`deblur`),
                 or a list of files, folders and patterns, or a list of arrays.
-            out_dir: Folder for the results; see :func:`~mmspd.apis.jobs.find_jobs`. Each result has
+            out_dir: Folder for the results; see :func:`~mmspd.apis.jobs.search`. Each result has
                 the format of its input. With ``None``, the results are returned and not written.
                 Videos need an ``out_dir``.
             suffix: Text to add to the names of the results.
-            recursive: Search the subfolders of input folders too.
+            recursive: Search the subfolders of input folders and linked folders too.
             overwrite: Replace existing results. By default, finished results are skipped. An
-                existing file that was made with other settings, or by another program, is an error.
+                existing result of other settings is an error. A result that was made by another
+                program is kept, and its input fails.
             show_progress: Show a progress bar with the remaining time.
             **restore_options: The fields of :class:`RestoreOptions`: ``tile``, ``memory_budget``,
                 ``self_ensemble``, ``precision`` and ``batch``.
@@ -145,12 +147,15 @@ class DeblurInferencer:
         Returns:
             A dict. ``predictions`` has an entry per photo or video: the written file, or the pixels
             if ``out_dir`` is ``None``, or ``None`` if the restoration failed. ``sources`` has the
-            input files or arrays. ``failures`` maps failed files to messages. ``skipped`` has the
-            input files whose results were finished before.
+            input files or arrays. ``failures`` maps failed files, inputs that do not exist and
+            subfolders that cannot be listed to messages. ``skipped`` has the input files whose
+            results were finished before. ``ignored`` maps the other files and folders in the input
+            folders to the reason, such as ``'raw photo'``, or to ``''`` if they are not photos or
+            videos. Hidden files are not listed.
 
         Raises:
-            UserError: There is no input, the results cannot be written, or the only input cannot be
-                restored.
+            UserError: There is no input, the disk is full, a result of other settings exists, or
+                the only input cannot be restored.
         """
         options = RestoreOptions(**restore_options)
         listed = [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else list(inputs)
@@ -163,38 +168,48 @@ class DeblurInferencer:
                     'pass files in another call.'
                 )
             predictions = [self.deblur(array, options) for array in arrays]
-            return dict(predictions=predictions, sources=arrays, failures={}, skipped=[])
-        jobs = find_jobs(paths, out_dir, suffix, recursive)
+            return dict(
+                predictions=predictions, sources=arrays, failures={}, skipped=[], ignored={}
+            )
+        found = search(paths, out_dir, suffix, recursive)
+        jobs = found.jobs
         record, done = None, set()
+        errors: Dict[Job, UserError] = {}
         if out_dir is not None:
             settings = dict(model=self._identity, **options._asdict())
             for key in ('memory_budget', 'batch'):  # these do not change the results
                 del settings[key]
             record = RestoredRecord(out_dir, settings)
-            done = set() if overwrite else {job for job in jobs if record.is_done(job)}
+            if not overwrite:
+                done = _finished(record, jobs, errors)
         results: Dict[Job, Any] = {job: job.target for job in done}
-        failures: Dict[str, str] = {}
-        todo = [job for job in jobs if job not in done]
+        todo = [job for job in jobs if job not in done and job not in errors]
         # the bar counts pixels, because the time of a photo depends on its size
         total = sum(_count_pixels(job.source) for job in todo) if show_progress else None
         hide = not show_progress or not todo
         with tqdm(total=total, disable=hide, unit_scale=True, bar_format=_BAR) as bar:
             for number, job in enumerate(todo, 1):
-                bar.set_description_str(f'{number}/{len(todo)} {job.source.name}')
+                bar.set_description_str(f'{number}/{len(todo)} {one_line(job.source.name, 40)}')
                 try:
-                    results[job] = self._restore_file(job, options, bar.update)
+                    with file_errors(job.source):
+                        version = fingerprint(job.source)
+                        results[job] = self._restore_file(job, options, bar.update)
                     if record is not None:
-                        record.add(job)
+                        record.add(job, version)
+                except DiskFullError:
+                    raise
                 except UserError as error:
-                    if len(jobs) == 1:
-                        raise
-                    source, sentence = str(job.source), str(error)
-                    failures[source] = sentence if source in sentence else f"'{source}': {sentence}"
+                    errors[job] = error
+        if len(jobs) == len(errors) == 1 and not found.ignored and not found.failures:
+            raise errors[jobs[0]]
+        failures = {str(folder): sentence for folder, sentence in found.failures.items()}
+        failures.update({str(job.source): _sentence(job, error) for job, error in errors.items()})
         return dict(
             predictions=[results.get(job) for job in jobs],
             sources=[job.source for job in jobs],
             failures=failures,
             skipped=[job.source for job in jobs if job in done],
+            ignored={str(path): reason for path, reason in found.ignored.items()},
         )
 
     def deblur(
@@ -277,6 +292,11 @@ class DeblurInferencer:
         Returns:
             The path of the written file or, if the job has no target, the pixels.
         """
+        kind = kind_of(job.source)
+        if kind:  # some decoders would read the preview of a raw photo
+            raise UserError(
+                f"'{job.source}' is of a kind ({kind}) that is not supported; convert it."
+            )
         if job.source.suffix.lower() in VIDEO_SUFFIXES:
             if job.target is None:
                 raise UserError(
@@ -294,6 +314,26 @@ class DeblurInferencer:
         return job.target
 
 
+def _finished(
+    record: RestoredRecord, jobs: Sequence[Job], errors: Dict[Job, UserError]
+) -> Set[Job]:
+    """Return the finished jobs, and add the jobs with a result of another program to errors."""
+    done = set()
+    for job in jobs:
+        try:
+            if record.is_done(job):
+                done.add(job)
+        except ForeignResultError as error:
+            errors[job] = error
+    return done
+
+
+def _sentence(job: Job, error: UserError) -> str:
+    """Return the message of an error with the name of the source."""
+    source, sentence = str(job.source), str(error)
+    return sentence if source in sentence else f"'{source}': {sentence}"
+
+
 def _count_pixels(path: Path) -> int:
     """Count the pixels of a photo or of all frames of a video; return 0 for an unreadable file."""
     try:
@@ -302,7 +342,7 @@ def _count_pixels(path: Path) -> int:
             return info.frames * info.pixels
         height, width = read_size(path)
         return height * width
-    except (OSError, ValueError, UserError):
+    except Exception:  # decoders raise many kinds of errors for damaged files
         return 0  # the error is reported when the file is restored
 
 

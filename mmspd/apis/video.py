@@ -1,5 +1,6 @@
 """Restore the frames of a video and keep its sound, subtitles and timing."""
 
+import errno
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,10 @@ from mmspd.utils.files import atomic_path
 
 __all__ = ['VIDEO_SUFFIXES', 'VideoInfo', 'read_video_info', 'restore_video']
 
-VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi')
+VIDEO_SUFFIXES = (
+    *('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi'),
+    *('.mts', '.m2ts', '.m2t', '.3gp', '.3g2', '.mpg', '.mpeg', '.vob', '.wmv', '.asf', '.flv'),
+)
 
 # Encoders and visually lossless settings for the codecs that are kept. Other codecs become H.264,
 # or VP9 in WebM files, which cannot contain H.264.
@@ -89,6 +93,8 @@ def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np
             with av.open(str(source)) as reader, av.open(str(temporary), 'w') as writer:
                 _transcode(av, reader, writer, restore, turns)
         except av.FFmpegError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # atomic_path reports a full disk
+                raise OSError(error.errno, error.strerror) from error
             raise _video_error(source, error) from error
 
 
@@ -139,7 +145,9 @@ def _add_video(av: ModuleType, writer: Any, source: Any, turns: int) -> Any:
     stream = writer.add_stream(name, options=options)
     new = stream.codec_context
     new.width, new.height = old.width, old.height
-    new.time_base, new.framerate = source.time_base, source.average_rate
+    new.time_base = source.time_base
+    if source.average_rate:  # some containers do not state it
+        new.framerate = source.average_rate
     new.pix_fmt = _pixel_format(av, old, name)
     new.sample_aspect_ratio = source.sample_aspect_ratio or Fraction(1)
     # the color range and space of an RGB source do not apply to a YUV result

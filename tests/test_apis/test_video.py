@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mmspd.apis.video import VideoInfo, read_video_info, restore_video
+from mmspd.apis.video import VIDEO_SUFFIXES, VideoInfo, read_video_info, restore_video
 from mmspd.errors import UserError
 
 TICKS = (0, 40, 80, 200, 240, 280)  # uneven frame times in milliseconds
@@ -20,7 +20,9 @@ def av():
 def make_video(av, tmp_path):
     """Return a function that makes a video with a red corner, brightening green, and a tone."""
 
-    def make(name='in.mp4', codec='libx264', pix_fmt='yuv420p', size=(64, 48), turned=0):
+    def make(
+        name='in.mp4', codec='libx264', pix_fmt='yuv420p', size=(64, 48), turned=0, sound='aac'
+    ):
         path = tmp_path / name
         with av.open(str(path), 'w') as container:
             picture = container.add_stream(codec, rate=25, options={'crf': '10'})
@@ -74,6 +76,40 @@ def properties(av, path):
             context.color_range, next(container.decode(stream)).rotation,
             container.metadata['title'],
         )  # fmt: skip
+
+
+@pytest.mark.parametrize('suffix', ['MTS', 'm2ts', 'm2t', '3gp', '3g2', 'flv'])
+def test_containers_of_cameras_and_phones(av, make_video, tmp_path, suffix):
+    source, target = make_video(f'in.{suffix}'), tmp_path / f'out.{suffix}'
+    assert source.suffix.lower() in VIDEO_SUFFIXES
+    restore_video(source, target, lambda frame: frame)
+    before, after = content(av, source), content(av, target)
+    assert len(after[0]) == len(TICKS)
+    assert np.abs(after[0] - before[0]).mean() < 3
+    assert [data for _, data in after[2]] == [data for _, data in before[2]]
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'codec'),
+    [('mpg', 'mpeg1video'), ('mpeg', 'mpeg2video'), ('vob', 'mpeg2video'), ('wmv', 'wmv2')],
+)
+def test_old_codecs_become_h264(av, tmp_path, suffix, codec):
+    source, target = tmp_path / f'in.{suffix}', tmp_path / f'out.{suffix}'
+    assert source.suffix in VIDEO_SUFFIXES
+    with av.open(str(source), 'w') as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        for number in range(5):
+            pixels = np.full((48, 64, 3), 40 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, 'rgb24')
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    restore_video(source, target, lambda frame: frame)
+    with av.open(str(target)) as container:
+        frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+        assert container.streams.video[0].codec_context.name == 'h264'
+    assert [round(frame.mean() / 40) for frame in frames] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

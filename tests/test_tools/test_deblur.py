@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 from PIL import Image
@@ -31,6 +33,21 @@ def test_it_continues_after_a_bad_file(setup, tmp_path, capsys):
     assert 'These inputs could not be restored:' in output.err
     assert "none.jpg' is damaged or not an image of a known kind" in output.err
     assert Image.open(tmp_path / 'out' / 'ä b.png').size == (32, 24)
+
+
+def test_skipped_files_and_odd_names_are_printed_in_one_line_each(setup, tmp_path, capsys):
+    model, photos = setup
+    (photos / 'none.jpg').rename(photos / 'two\nlines.jpg')
+    for name in ('IMG_1.CR2', 'notes.txt', os.fsdecode(b'\xff.txt')):
+        (photos / name).touch()
+    code = tool.main([*model, str(photos), '--out-dir', str(tmp_path / 'out'), '--device=cpu'])
+    output = capsys.readouterr()
+    assert code == 1
+    assert output.out.splitlines()[-1] == (
+        'Skipped 3 files that are not supported photos or videos: IMG_1.CR2 (raw photo), '
+        'notes.txt, \\udcff.txt.'
+    )
+    assert "two\\nlines.jpg' is damaged" in output.err.splitlines()[-1]
 
 
 def test_a_second_run_skips_finished_files(setup, tmp_path, capsys):

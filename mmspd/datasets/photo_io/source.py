@@ -105,7 +105,7 @@ def guard(path: Union[str, Path]) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         fix = 'convert it to PNG or JPEG, or remove it'
-        if Path(path).suffix.lower() in ('.heic', '.heif'):
+        if Path(path).suffix.lower() in ('.heic', '.heif', '.hif'):
             fix = 'for HEIC photos, run pip install pillow-heif'
         raise DamagedError(
             f"'{path}' is damaged or not an image of a known kind; {fix}."
