@@ -9,6 +9,7 @@ from mmspd.datasets.paired import Pair, PairedImageDataset, match_pairs
 from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
+from mmspd.utils.walk import list_folder
 
 __all__ = ['GoProDataset']
 
@@ -82,9 +83,7 @@ class GoProDataset(PairedImageDataset):
     def find_pairs(self) -> List[Pair]:
         """Return the pairs of the split, sorted by sequence and frame."""
         split = self.check_root(self.split)
-        sequences = sorted(
-            path for path in split.iterdir() if path.is_dir() and not path.name.startswith('.')
-        )
+        sequences = [path for path in map(Path, list_folder(split)) if path.is_dir()]
         if not sequences:
             raise UserError(
                 f"'{split}' has no sequence folder (it holds {list_names(split)}); "

@@ -6,6 +6,7 @@ from typing import Dict, List, Tuple, Union
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 
 from mmspd.datasets.photo_io.decode import decode
 from mmspd.datasets.photo_io.depth import scale
@@ -14,6 +15,8 @@ from mmspd.datasets.photo_io.suffixes import IMAGE_SUFFIXES
 from mmspd.datasets.photo_io.tensors import as_rgb
 from mmspd.errors import UserError
 from mmspd.utils.files import write_bytes
+from mmspd.utils.skipped import kind_of, one_line, skipped_line
+from mmspd.utils.walk import list_files, list_folder
 
 __all__ = [
     'IMAGE_SUFFIXES',
@@ -136,20 +139,26 @@ def _to_8_bit_color(pixels: np.ndarray) -> np.ndarray:
 def list_images(folder: Path) -> List[Path]:
     """Find the images below a folder, at any depth.
 
-    Hidden files and folders are skipped, because macOS writes hidden files such as ``._name.png``
-    next to ``name.png``.
+    Links are followed; see :func:`~mmspd.utils.walk.list_files`. The log says which other files and
+    folders are skipped. Hidden files are not mentioned.
 
     Args:
         folder: An existing folder.
 
     Returns:
         The paths, sorted.
+
+    Raises:
+        UserError: A folder cannot be listed.
     """
-    images = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        paths = [Path(parent, name) for name in names if not name.startswith('.')]
-        images += [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    listing = list_files(folder)
+    for sentence in listing.failures.values():
+        raise UserError(sentence)
+    images = [path for path in listing.files if path.suffix.lower() in IMAGE_SUFFIXES]
+    others = (path for path in listing.files if path.suffix.lower() not in IMAGE_SUFFIXES)
+    skipped = {**listing.skipped, **{path: kind_of(path) for path in others}}
+    if skipped:
+        print_log(f"'{one_line(str(folder))}': {skipped_line(skipped, ['image'])}", 'current')
     return sorted(images)
 
 
@@ -164,7 +173,7 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
         without suffix and with forward slashes.
 
     Raises:
-        UserError: Two images differ only in their suffix.
+        UserError: Two images differ only in their suffix, or a folder cannot be listed.
     """
     images: Dict[str, Path] = {}
     for path in list_images(folder):
@@ -186,6 +195,6 @@ def list_names(folder: Path) -> str:
     Returns:
         Up to 8 names, separated by commas, or ``'nothing'``.
     """
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith('.'))
+    names = [one_line(entry.name, 60) for entry in list_folder(folder)]
     shown = ', '.join(names[:8]) + (', ...' if len(names) > 8 else '')
     return shown or 'nothing'

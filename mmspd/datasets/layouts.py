@@ -8,6 +8,7 @@ from mmspd.datasets.image_io import list_names
 from mmspd.datasets.pair_names import ANY_NAME
 from mmspd.datasets.paired import LIST_NAME
 from mmspd.errors import UserError
+from mmspd.utils.walk import list_folder
 
 __all__ = ['DatasetSplit', 'recognize']
 
@@ -136,12 +137,12 @@ def _named_pairs(root: Path, blur_template: str, sharp_template: str) -> List[Da
 
 def _folders(root: Path) -> List[Path]:
     """Return the visible sub-folders, sorted."""
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.'))
+    return [path for path in map(Path, list_folder(root)) if path.is_dir()]
 
 
 def _realblur(root: Path) -> List[DatasetSplit]:
     """Find the splits that have a RealBlur list file."""
-    lists = (_REALBLUR_LIST.fullmatch(path.name) for path in sorted(root.iterdir()))
+    lists = (_REALBLUR_LIST.fullmatch(entry.name) for entry in list_folder(root))
     return [
         DatasetSplit(
             'realblur', match[2], _dataset('RealBlur', root, subset=match[1], split=match[2])

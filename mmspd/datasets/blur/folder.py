@@ -2,25 +2,29 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
+from mmengine.logging import print_log
 from tqdm import tqdm
 
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb, write_png
 from mmspd.datasets.records import RECORDS_NAME
-from mmspd.errors import UserError
+from mmspd.errors import DiskFullError, UserError, file_errors
 from mmspd.utils.files import write_text
 from mmspd.utils.parallel import map_in_processes
+from mmspd.utils.skipped import one_line
 
 __all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder']
 
 #: File that is written after all pairs of a photo are made. A repeated run skips this photo.
 _DONE_NAME = 'record.json'
 _SETTINGS_NAME = 'settings.json'
+_SHOWN_PHOTOS = 8
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def synthesize_folder(
     """
     photos = _find_photos(source, out)
     jobs = _assign(photos, out, plan)
-    names = hashlib.sha256('\n'.join(sorted(photos)).encode('utf-8')).hexdigest()
+    names = hashlib.sha256(os.fsencode('\n'.join(sorted(photos)))).hexdigest()
     settings = {'plan': asdict(plan), 'photos': len(photos), 'names': names}
     claim_folder(out, json.dumps(settings, indent=1))
     outcomes = tqdm(map_in_processes(_run, jobs, workers), total=len(jobs), unit='pair')
@@ -120,6 +124,8 @@ def synthesize_folder(
         raise UserError(
             f'{len(unusable)} of {len(jobs)} photos are unusable; {fix}. The first: {unusable[0]}'
         )
+    for sentence in unusable[:_SHOWN_PHOTOS]:
+        print_log(f'Skipped: {one_line(sentence)}', 'current')
     return {**_write_records(jobs, out), 'skipped': len(unusable)}
 
 
@@ -148,7 +154,7 @@ def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
 
 def _name_number(name: str) -> int:
     """Convert a name to a hash number that does not depend on the platform."""
-    return int.from_bytes(hashlib.sha256(name.encode('utf-8')).digest()[:8], 'big')
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], 'big')
 
 
 def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
@@ -184,7 +190,7 @@ def claim_folder(out: Path, settings: str) -> None:
     """
     path = out / _SETTINGS_NAME
     if path.is_file():
-        if path.read_text('utf-8') != settings:
+        if path.read_bytes() != settings.encode('utf-8'):
             raise UserError(
                 f"'{out}' was made with other settings or photos (see '{path}'); choose another "
                 'output folder or delete this folder.'
@@ -199,33 +205,48 @@ def claim_folder(out: Path, settings: str) -> None:
 
 def _run(job: _Job) -> Optional[str]:
     """Make the missing pairs of a photo; return a message if the photo is unusable."""
+    try:
+        with file_errors(job.photo):
+            _make_pairs(job)
+    except DiskFullError:
+        raise
+    except UserError as error:
+        photo, sentence = str(job.photo), str(error)
+        return sentence if photo in sentence else f"'{photo}': {sentence}"
+    return None
+
+
+def _make_pairs(job: _Job) -> None:
+    """Make the missing pairs of a photo."""
     files = [
         (job.folder / 'blur' / f'{copy:06d}.png', job.folder / 'sharp' / f'{copy:06d}.png')
         for copy in range(job.plan.per_image)
     ]
     done = job.folder / _DONE_NAME
-    if done.is_file() and all(path.is_file() for pair in files for path in pair):
-        return None
-    try:
-        sharp = read_rgb(job.photo)
-    except UserError as error:
-        return str(error)
+    if _read_record(done) is not None and all(path.is_file() for pair in files for path in pair):
+        return
+    sharp = read_rgb(job.photo)
     records = []
     for copy, (blur_path, sharp_path) in enumerate(files):
         seeds = np.random.SeedSequence([job.plan.seed, _name_number(job.name), copy])
         rng = np.random.default_rng(seeds)
         specs = job.plan.specs
         spec = specs[copy % len(specs) if job.plan.in_turn else rng.integers(len(specs))]
-        try:
-            blurry, record = synthesize_blur(sharp, rng, spec)
-        except UserError as error:
-            return f"'{job.photo}': {error}"
+        blurry, record = synthesize_blur(sharp, rng, spec)
         write_png(blur_path, blurry)
         write_png(sharp_path, sharp)
         key = f'{job.name}/{copy:06d}'
         records.append({'key': key, **asdict(record), 'seed': seeds.entropy})
     write_text(done, json.dumps(records))
-    return None
+
+
+def _read_record(path: Path) -> Optional[List[Dict[str, Any]]]:
+    """Return the records of the pairs of a photo, or ``None`` if they are missing or damaged."""
+    try:
+        records = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return records if isinstance(records, list) else None
 
 
 def _write_records(jobs: Sequence[_Job], out: Path) -> Dict[str, int]:
@@ -233,8 +254,7 @@ def _write_records(jobs: Sequence[_Job], out: Path) -> Dict[str, int]:
     by_split: Dict[str, List[Dict[str, Any]]] = {'train': [], 'test': []}
     for job in jobs:
         done = job.folder / _DONE_NAME
-        if done.is_file():
-            by_split[job.folder.parent.name] += json.loads(done.read_text('utf-8'))
+        by_split[job.folder.parent.name] += _read_record(done) or []
     for split, records in by_split.items():
         if records:
             lines = [json.dumps(record) for record in records]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Sequence, Tuple
 
 from mmspd.datasets.paired import LIST_NAME
+from mmspd.utils.skipped import one_line
 
 __all__ = ['FAULT', 'LEAVE_OUT', 'NOTE', 'WARNING', 'Finding', 'pairs_finding', 'plural']
 
@@ -48,7 +49,7 @@ class Finding:
         shown += ', ...' if len(self.names) > _SHOWN_NAMES else ''
         names = f' ({shown})' if shown else ''
         line = f'{self.level:7}  {self.part}: {self.text}{names}' + (self.cure and f'; {self.cure}')
-        return line if line.endswith('.') else f'{line}.'
+        return one_line(line if line.endswith('.') else f'{line}.')
 
 
 def plural(number: int, noun: str, one: str = '', many: str = '') -> str:

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from mmspd.datasets.image_io import read_rgb
 from mmspd.datasets.photo_io.depth import read_maximum
 from mmspd.datasets.photo_io.source import DamagedError, open_header, upright_size
-from mmspd.errors import UserError
+from mmspd.errors import UserError, file_errors
 
 __all__ = ['ImageFacts', 'examine_image']
 
@@ -50,10 +50,11 @@ def examine_image(path: Path, quick: bool) -> Tuple[ImageFacts, Optional[np.ndar
     if quick or facts.problem:
         return facts, None
     try:
-        with open_header(path) as (image, _):
-            if image.format == 'PNG':
-                image.verify()  # the checksums, which decoders ignore
-        pixels = read_rgb(path, convert=True)
+        with file_errors(path):
+            with open_header(path) as (image, _):
+                if image.format == 'PNG':
+                    image.verify()  # the checksums, which decoders ignore
+            pixels = read_rgb(path, convert=True)
     except UserError as error:
         return facts._replace(problem=_problem_of(path, error)), None
     digest = hashlib.blake2b(pixels.data, digest_size=16, person=str(pixels.shape).encode())

@@ -15,6 +15,7 @@ from mmspd.datasets.paired import LIST_NAME, Pair, PairedImageDataset
 from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
+from mmspd.utils.walk import list_folder
 
 __all__ = ['Part', 'take_inventory']
 
@@ -124,7 +125,8 @@ def _search_list(part: Part) -> List[Finding]:
     absent = set(missing)
     part.pairs.extend(pair for pair in listed if absent.isdisjoint((pair.blur, pair.sharp)))
     folders = {file.parent for file in missing if file.parent.is_dir()}
-    unlisted = [file for folder in folders for file in folder.iterdir() if file not in files]
+    present = (path for folder in folders for path in map(Path, list_folder(folder)))
+    unlisted = [file for file in present if file not in files]
     words = 'image', 'of the list is missing', 'of the list are missing'
     return _partner_finding(part, words, _by_name(missing), _by_name(unlisted))
 
@@ -182,11 +184,9 @@ Lists = Tuple[Dict[str, Path], Dict[str, Path], Dict[str, Path]]
 def _list_gopro(part: Part) -> Lists:
     """Return the images of all sequences."""
     lists: Tuple[Dict[str, Path], Dict[str, Path]] = ({}, {})
-    for sequence in sorted((part.root / part.split).iterdir()):
-        if sequence.name.startswith('.'):
-            continue
+    for sequence in map(Path, list_folder(part.root / part.split)):
         for files, folder in zip(lists, (part.dataset.blur_key, 'sharp')):
-            images = images_by_stem(sequence / folder)
+            images = images_by_stem(sequence / folder) if (sequence / folder).is_dir() else {}
             files.update({f'{sequence.name}/{stem}': path for stem, path in images.items()})
     return (*lists, {})
 

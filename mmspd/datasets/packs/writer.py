@@ -8,7 +8,7 @@ import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Sequence, TextIO, Union
+from typing import Dict, List, Optional, Sequence, TextIO, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +23,7 @@ from mmspd.datasets.packs.pack import (
     read_pack,
 )
 from mmspd.datasets.paired import Pair, PairedImageDataset
-from mmspd.errors import UserError
+from mmspd.errors import UserError, file_errors
 from mmspd.utils.files import write_text
 from mmspd.utils.parallel import map_in_processes
 from mmspd.version import __version__
@@ -140,8 +140,9 @@ def _plan_pair(root: Path, pair: Pair, offset: int) -> PackedPair:
     images: List[PackedImage] = []
     sizes = {}
     for file in dict.fromkeys((pair.blur, pair.sharp)):  # a sharp photo is a single file
-        height, width = read_size(file)
-        name, status = os.path.relpath(file, root), file.stat()
+        with file_errors(file):
+            (height, width), status = read_size(file), file.stat()
+        name = os.path.relpath(file, root)
         sizes[f"'{name}' is {width}x{height}"] = height, width
         place = offset + len(images) * height * width * 3
         images.append(PackedImage(name, status.st_size, status.st_mtime_ns, place))
@@ -175,13 +176,12 @@ def _resume(part: Pack, journal: TextIO) -> Dict[int, List[int]]:
 
     If there is no unfinished pack with an equal plan, start a new pack and reserve its disk space.
     """
-    journal.seek(0)
-    text = journal.read()
-    lines = text.split('\n')[:-1]  # ignore an incomplete last line
-    if lines[:1] == [part.to_json()]:
-        journal.truncate(text.rfind('\n') + 1)
-        recorded = dict(map(json.loads, lines[1:]))
-        return {n: sums for n, sums in recorded.items() if part.checksums(part.pairs[n]) == sums}
+    try:
+        finished = _finished(part, journal)
+    except (ValueError, TypeError, IndexError, EOFError):  # damaged files
+        finished = None
+    if finished is not None:
+        return finished
     journal.truncate(0)
     np.lib.format.open_memmap(part.path / PIXELS, 'w+', np.uint8, (part.nbytes,))
     with open(part.path / PIXELS, 'r+b') as file:
@@ -189,6 +189,18 @@ def _resume(part: Pack, journal: TextIO) -> Dict[int, List[int]]:
     journal.write(part.to_json() + '\n')
     journal.flush()
     return {}
+
+
+def _finished(part: Pack, journal: TextIO) -> Optional[Dict[int, List[int]]]:
+    """Return the finished pairs and their checksums, or ``None`` if the plans differ."""
+    journal.seek(0)
+    text = journal.read()
+    lines = text.split('\n')[:-1]  # ignore an incomplete last line
+    if lines[:1] != [part.to_json()]:
+        return None
+    journal.truncate(text.rfind('\n') + 1)
+    recorded = dict(map(json.loads, lines[1:]))
+    return {n: sums for n, sums in recorded.items() if part.checksums(part.pairs[n]) == sums}
 
 
 def _fill(part: Pack, journal: TextIO, checksums: Dict[int, List[int]], workers: int) -> None:
@@ -214,7 +226,8 @@ def _decode(part: Path, root: Path, to_rgb: bool, pair: PackedPair) -> Union[Lis
         for image in pair.images:
             path = root / image.file
             try:
-                pixels = read_rgb(path, to_rgb)
+                with file_errors(path):
+                    pixels = read_rgb(path, to_rgb)
             except UserError as error:
                 return error
             height, width = pixels.shape[:2]
