@@ -24,7 +24,7 @@ from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.models.tiling.memory import free_memory
 from mmspd.utils.files import write_bytes
 from mmspd.utils.launch import check_file, read_config
-from mmspd.utils.skipped import kind_of, one_line
+from mmspd.utils.skipped import one_line
 
 __all__ = ['DeblurInferencer', 'RestoreOptions']
 
@@ -292,11 +292,6 @@ class DeblurInferencer:
         Returns:
             The path of the written file or, if the job has no target, the pixels.
         """
-        kind = kind_of(job.source)
-        if kind:  # some decoders would read the preview of a raw photo
-            raise UserError(
-                f"'{job.source}' is of a kind ({kind}) that is not supported; convert it."
-            )
         if job.source.suffix.lower() in VIDEO_SUFFIXES:
             if job.target is None:
                 raise UserError(

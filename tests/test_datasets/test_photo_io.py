@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from mmspd.datasets.photo_io import like_pixels, read_photo, to_tensor
+from mmspd.datasets.photo_io import decode_photo, like_pixels, read_photo, to_tensor
 from mmspd.errors import UserError
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
@@ -305,3 +305,12 @@ def test_photos_that_are_not_supported(tmp_path):
         read_photo(tmp_path / 'a.tif')
     with pytest.raises(UserError, match='Cannot read the photo .*none'):
         read_photo(tmp_path / 'none.png')
+
+
+@pytest.mark.parametrize('name', ['a.dng', 'A.NEF', 'b.jxl'])
+def test_the_preview_of_a_raw_photo_is_not_read(tmp_path, name):
+    Image.new('RGB', (30, 20)).save(tmp_path / 'preview.tif')
+    data = (tmp_path / 'preview.tif').read_bytes()
+    assert decode_photo('preview.tif', data).pixels.shape == (20, 30, 3)
+    with pytest.raises(UserError, match=r'is of a kind \(.*\) that is not supported; convert it'):
+        decode_photo(name, data)

@@ -13,6 +13,7 @@ from mmspd.datasets.photo_io.encode import encode_deep, encode_pnm, encode_with_
 from mmspd.datasets.photo_io.metadata import png_chunks, save_options
 from mmspd.datasets.photo_io.source import guard, read_file
 from mmspd.errors import UserError
+from mmspd.utils.skipped import kind_of
 
 __all__ = ['Photo', 'decode_photo', 'read_photo']
 
@@ -133,6 +134,9 @@ def decode_photo(path: Union[str, Path], data: bytes) -> Photo:
         UserError: The content is damaged, is not an image of a supported kind, is too large, or
             contains several images.
     """
+    unsupported = kind_of(Path(path))
+    if unsupported:  # some decoders would read the preview of a raw photo
+        raise UserError(f"'{path}' is of a kind ({unsupported}) that is not supported; convert it.")
     pixels, image, maximum, orientation, to_cmyk = decode(path, data)
     kind = 'JPEG' if image.format == 'MPO' else image.format or ''
     with guard(path):
