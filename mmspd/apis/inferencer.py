@@ -25,6 +25,7 @@ from mmspd.models.tiling.memory import free_memory
 from mmspd.utils.files import write_bytes
 from mmspd.utils.launch import check_file, read_config
 from mmspd.utils.skipped import one_line
+from mmspd.weights.files import loaded_weights
 
 __all__ = ['DeblurInferencer', 'RestoreOptions']
 
@@ -108,7 +109,9 @@ class DeblurInferencer:
         compile: bool = False,
     ) -> None:
         self.cfg = model if isinstance(model, Config) else read_config(_find_config(model), {})
+        read_before = len(loaded_weights())
         self.model = init_model(self.cfg, weights, device or get_device(), distillation=False)
+        self._weights = loaded_weights(read_before)
         # only the generator affects the results; the teacher and the heads do not
         self._identity = _digest(self.model.generator, str(self.cfg.model.generator))
         # convolutions are faster in channels-last; the results differ only by rounding
@@ -179,7 +182,7 @@ class DeblurInferencer:
             settings = dict(model=self._identity, **options._asdict())
             for key in ('memory_budget', 'batch'):  # these do not change the results
                 del settings[key]
-            record = RestoredRecord(out_dir, settings)
+            record = RestoredRecord(out_dir, settings, self._weights)
             if not overwrite:
                 done = _finished(record, jobs, errors)
         results: Dict[Job, Any] = {job: job.target for job in done}

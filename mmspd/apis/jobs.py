@@ -270,6 +270,8 @@ class RestoredRecord:
         folder: Folder of the results. It is created if it does not exist.
         settings: Everything that changes a result, except its source. The values must be JSON
             types.
+        weights: The weights files of the model, for the record only, see
+            :func:`~mmspd.weights.files.loaded_weights`.
 
     Raises:
         UserError: The folder cannot be written to.
@@ -277,9 +279,12 @@ class RestoredRecord:
 
     NAME = 'restored.jsonl'
 
-    def __init__(self, folder: PathLike, settings: Dict[str, Any]) -> None:
+    def __init__(
+        self, folder: PathLike, settings: Dict[str, Any], weights: Sequence[Dict[str, str]] = ()
+    ) -> None:
         self.folder = Path(folder)
         self.settings = settings
+        self.weights = list(weights)
         self._path = self.folder / self.NAME
         self._entries: Dict[str, Dict[str, Any]] = {}
         try:
@@ -344,7 +349,7 @@ class RestoredRecord:
         assert job.target is not None  # returned results are not recorded
         name = self._name(job.target)
         source = fingerprint(job.source) if source is None else source
-        entry = dict(file=name, source=source, settings=self.settings)
+        entry = dict(file=name, source=source, settings=self.settings, weights=self.weights)
         try:
             with self._path.open('a', encoding='utf-8') as file:
                 # start with a line break, because the last line may be incomplete

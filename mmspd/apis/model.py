@@ -1,19 +1,21 @@
 """Build the model of a config and load weights."""
 
 from pathlib import Path
-from typing import Optional, Union
+from typing import Dict, Optional, Union
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
+from torch import Tensor
 
 from mmspd.registry import build_model
 from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
+from mmspd.weights.files import announce_weights
 from mmspd.weights.loading import read_state
-from mmspd.weights.official import check_fit, load_official
+from mmspd.weights.official import check_fit, load_official_state, official_names, read_official
 
 __all__ = ['init_model']
 
@@ -29,7 +31,7 @@ def init_model(
     Args:
         config: A config, or the path of a config.
         checkpoint: Checkpoint that the runner saved, or weights of the restorer that its authors
-            published: a file, an http(s) address, or for DMPHN a folder. Published weights contain
+            published: a file, an address, or for DMPHN a folder. Published weights contain
             no prior. In a guided model, the prior then stays untrained and does not change the
             output. With ``None``, the weights are random.
         device: Device of the model.
@@ -67,14 +69,22 @@ def init_model(
 
 
 def _load_weights(model: BaseModel, source: str, config: str, distillation: bool) -> None:
-    is_file = '://' not in source and not Path(source).is_dir()
-    state = read_state(source, 'checkpoint') if is_file else {}
-    if not any(name.startswith('generator.') for name in state):
+    is_folder = '://' not in source and Path(source).is_dir()
+    state = read_official(source, 'checkpoint') if is_folder else read_state(source, 'checkpoint')
+    if any(name.startswith('generator.') for name in state):
+        _load_checkpoint(model, state, source, config, distillation)
+    else:
         guided = hasattr(model.generator, 'restorer')
         restorer = model.generator.restorer if guided else model.generator
-        weights = load_official(restorer, source, 'checkpoint')
+        state = official_names(state, source)
+        weights = load_official_state(restorer, state, source, 'checkpoint')
         print_log(f'The restorer has {weights}.', 'current')
-        return
+    announce_weights()
+
+
+def _load_checkpoint(
+    model: BaseModel, state: Dict[str, Tensor], source: str, config: str, distillation: bool
+) -> None:
     prefixes = ('generator.', 'prior_loss.') if distillation else ('generator.',)
     own = model.state_dict()
     loaded, expected = (

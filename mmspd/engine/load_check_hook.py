@@ -1,16 +1,22 @@
 """Check the checkpoint files and weights that a Runner loads."""
 
+import os
 import re
 from typing import Any, Dict, Optional
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
-from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
+from mmengine.runner.checkpoint import (
+    CheckpointLoader,
+    _process_mmcls_checkpoint,
+    load_from_local,
+)
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
 from mmspd.utils.model_wrapper import unwrap
+from mmspd.weights.files import announce_weights, find_weights
 from mmspd.weights.official import check_fit, fit_official, official_names
 from mmspd.weights.published import recognize
 from mmspd.weights.torch_file import unreadable
@@ -24,17 +30,19 @@ _ADDED = ('generator.prior.', 'generator.embedding.')
 def load_local(filename: str, map_location: Optional[Any] = None) -> Any:
     """Load a checkpoint file like MMEngine, with a clear message for invalid files.
 
-    MMEngine calls this function for every path without a scheme.
+    MMEngine calls this function for every path and address, also for those in ``init_cfg``. The
+    SHA-256 of the file is checked and recorded, see :func:`~mmspd.weights.files.find_weights`.
 
     Args:
-        filename: The file.
+        filename: The file, or its address.
         map_location: The argument of ``torch.load``.
 
     Returns:
         The content of the checkpoint.
 
     Raises:
-        UserError: The file is damaged, is not a checkpoint, or could run code.
+        UserError: The file is damaged, is not a checkpoint, or could run code; or it cannot be
+            downloaded, or has another digest than its name.
 
     Examples:
         >>> import tempfile
@@ -47,15 +55,21 @@ def load_local(filename: str, map_location: Optional[Any] = None) -> Any:
         ...     load_local(str(file))
         {'state_dict': {'weight': tensor([0., 0.])}}
     """
+    is_address = '://' in filename
+    file = filename if is_address else os.path.expanduser(filename)
+    if is_address or os.path.isfile(file):
+        file = str(find_weights(file, 'checkpoint'))
     try:
-        return load_from_local(filename, map_location)
+        content = load_from_local(file, map_location)
     except (FileNotFoundError, MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be valid
     except Exception as error:  # torch raises many types of errors for an invalid file
-        raise unreadable(filename, 'checkpoint', error) from error
+        raise unreadable(file, 'checkpoint', error) from error
+    return _process_mmcls_checkpoint(content) if filename.startswith('mmcls://') else content
 
 
-CheckpointLoader.register_scheme('', load_local, force=True)
+# MMEngine's own loaders check no digests and follow unencrypted addresses
+CheckpointLoader.register_scheme([*CheckpointLoader._schemes], load_local, force=True)
 
 
 @HOOKS.register_module()
@@ -81,6 +95,14 @@ class LoadCheckHook(Hook):
     # EMAHook (priority NORMAL) copies the weights of the checkpoint after this hook
     priority = 'HIGH'
 
+    def before_train(self, runner: Any) -> None:
+        """Log the weights files from which the model was initialized.
+
+        Args:
+            runner: MMEngine's runner.
+        """
+        announce_weights()
+
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
         """Check the loaded weights and rename them for the model.
 
@@ -91,6 +113,7 @@ class LoadCheckHook(Hook):
         Raises:
             UserError: The weights do not fit.
         """
+        announce_weights()
         model = unwrap(runner.model)
         expected = _generator_weights(model.state_dict())
         if not expected:

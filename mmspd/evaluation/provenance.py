@@ -1,7 +1,6 @@
 """The provenance of a test run: everything on which its numbers depend."""
 
 import datetime
-import hashlib
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmspd.evaluation.metrics import ImageMetric, MetricInfo
 from mmspd.utils.device import describe_machine
 from mmspd.utils.model_wrapper import unwrap
 from mmspd.version import __version__
+from mmspd.weights.files import without_secrets
 
 __all__ = [
     'FOLDERS',
@@ -30,11 +30,13 @@ FOLDERS = 'folders'
 _PACKAGES = ('cv2', 'mmagic', 'mmengine', 'numpy')
 
 
-def make_provenance(runner: Any) -> Dict[str, Any]:
+def make_provenance(runner: Any, weights: Sequence[Dict[str, str]]) -> Dict[str, Any]:
     """Describe a finished test run.
 
     Args:
         runner: MMEngine's runner, with its test loop.
+        weights: The weights files that the run has read, see
+            :func:`~mmspd.weights.files.loaded_weights`.
 
     Returns:
         A dict of plain values for JSON. ``protocol`` is ``'custom'`` if the config has no protocol.
@@ -43,18 +45,21 @@ def make_provenance(runner: Any) -> Dict[str, Any]:
     model = unwrap(runner.model)
     device = next(model.parameters(), torch.empty(0)).device
     test_cfg = getattr(model, 'test_cfg', None) or {}
+    source = runner._load_from and without_secrets(runner._load_from)
+    digests = {each['path']: each['sha256'] for each in weights}
     return dict(
         _describe_measurement(
             config.get('protocol', 'custom'),
             ConfigDict(metrics=config.test_evaluator).to_dict()['metrics'],
             runner.test_loop.evaluator.metrics,
             device,
+            weights,
         ),
         dataset=describe_dataset(runner.test_dataloader.dataset),
         self_ensemble=bool(test_cfg.get('self_ensemble')),
         tiling=test_cfg.get('tile'),
         precision=_describe_precision(runner, test_cfg, device),
-        checkpoint=dict(path=runner._load_from, sha256=_hash(runner._load_from)),
+        checkpoint=dict(path=source, sha256=digests.get(source)),
         config=dict(path=config.filename, recipe=Path(config.filename or 'config').stem),
     )
 
@@ -66,6 +71,7 @@ def make_image_provenance(
     protocol: str,
     evaluator: Dict[str, Any],
     metrics: Sequence[Any],
+    weights: Sequence[Dict[str, str]],
 ) -> Dict[str, Any]:
     """Describe a measurement of finished images, whose model is unknown.
 
@@ -76,6 +82,7 @@ def make_image_provenance(
         protocol: Name of the protocol.
         evaluator: Config of the evaluator.
         metrics: Metrics of the evaluator.
+        weights: The weights files that the metrics have read.
 
     Returns:
         A dict of plain values for JSON, as of :func:`make_provenance`. The values of the model,
@@ -83,7 +90,7 @@ def make_image_provenance(
     """
     device = torch.device('cpu')
     return dict(
-        _describe_measurement(protocol, evaluator, metrics, device),
+        _describe_measurement(protocol, evaluator, metrics, device, weights),
         dataset=dataset,
         self_ensemble=None,
         tiling=None,
@@ -96,14 +103,19 @@ def make_image_provenance(
 
 
 def _describe_measurement(
-    protocol: str, evaluator: Dict[str, Any], metrics: Sequence[Any], device: torch.device
+    protocol: str,
+    evaluator: Dict[str, Any],
+    metrics: Sequence[Any],
+    device: torch.device,
+    weights: Sequence[Dict[str, str]],
 ) -> Dict[str, Any]:
-    """Describe the metrics, the machine and the versions of the packages."""
+    """Describe the metrics, the weights files, the machine and the versions of the packages."""
     info = metric_info_of(metrics).values()
     packages = {*_PACKAGES, *(each.package for each in info if each.package)}
     return dict(
         protocol=protocol,
         metrics=evaluator,
+        weights=[each for i, each in enumerate(weights) if each not in weights[:i]],
         rounding='uint8',
         color='RGB',
         machine=describe_machine(device),
@@ -147,13 +159,6 @@ def _describe_precision(runner: Any, test_cfg: Dict[str, Any], device: torch.dev
     if precision == 'float32' and tf32:
         return 'float32 (convolutions in TF32 where the device has it)'
     return precision
-
-
-def _hash(path: Optional[str]) -> Optional[str]:
-    """Return the SHA-256 of a local file, in hexadecimal digits."""
-    if path is None or not Path(path).is_file():
-        return None
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def metric_info_of(metrics: Sequence[Any]) -> Dict[str, MetricInfo]:

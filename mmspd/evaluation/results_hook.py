@@ -16,6 +16,7 @@ from mmspd.evaluation.results import RESULT_NAME
 from mmspd.evaluation.summary import infos_of, make_result, save_result
 from mmspd.registry import HOOKS
 from mmspd.utils.files import write_bytes
+from mmspd.weights.files import loaded_weights
 
 __all__ = ['ResultsHook']
 
@@ -48,6 +49,7 @@ class ResultsHook(Hook):
     def __init__(self, out_dir: Optional[str] = None, save_images: bool = False) -> None:
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.save_images = save_images
+        self._read_before = len(loaded_weights())  # by other runs in this process
 
     def before_test(self, runner: Any) -> None:
         """Check that the images of the test set have unique names.
@@ -110,7 +112,9 @@ class ResultsHook(Hook):
         if not is_main_process():
             return
         folder = self._folder(runner)
-        provenance = dict(make_provenance(runner), pictures=PICTURES if self.save_images else None)
+        weights = loaded_weights(self._read_before)
+        pictures = PICTURES if self.save_images else None
+        provenance = dict(make_provenance(runner, weights), pictures=pictures)
         infos = infos_of(runner.test_dataloader.dataset)
         evaluated = runner.test_loop.evaluator.metrics
         result = make_result(evaluated, metrics or {}, infos, provenance)

@@ -58,7 +58,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
             teacher are compiled for training (:class:`~mmspd.models.layers.compilation.Compiled`),
             but not for validation and testing, because the images there have other sizes.
         load_official: Weights published by the restorer's authors, from which training starts: a
-            file, an http(s) address, or for DMPHN a folder. They are loaded strictly into the
+            file, an address, or for DMPHN a folder. They are loaded strictly into the
             restorer, whether or not the generator has a prior. They are not read for testing. A
             loaded or resumed checkpoint replaces them.
         train_cfg: Not used; present because MMagic's models have this argument.

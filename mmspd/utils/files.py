@@ -1,6 +1,7 @@
 """Write files atomically, so that no file is incomplete."""
 
 import errno
+import hashlib
 import os
 import shutil
 import zlib
@@ -10,7 +11,7 @@ from typing import Iterator, List, Optional, Union
 
 from mmspd.errors import DiskFullError, UserError
 
-__all__ = ['atomic_path', 'remove_leftovers', 'write_bytes', 'write_text']
+__all__ = ['atomic_path', 'remove_leftovers', 'sha256_of', 'write_bytes', 'write_text']
 
 _PREFIX = '.mmspd-tmp.'
 _KEPT = 32  # characters of the name, at most 128 bytes
@@ -88,6 +89,22 @@ def write_text(path: Union[str, Path], text: str) -> None:
         UserError: The disk is full, or the file cannot be written.
     """
     write_bytes(path, text.encode('utf-8', 'surrogateescape'))
+
+
+def sha256_of(path: Union[str, Path]) -> str:
+    """Compute the SHA-256 of a file.
+
+    Args:
+        path: The file, of any size.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def remove_leftovers(folder: Union[str, Path]) -> List[str]:

@@ -1,21 +1,18 @@
 """Read weights files, and load weights strictly into backbones of other projects."""
 
-import hashlib
 import os
 import re
-from pathlib import Path
-from typing import Any, Dict, List
-from urllib.parse import urlparse
+from typing import Any, Dict, List, Optional
 
-import torch
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.weights.download import cache_folder
+from mmspd.weights.files import announce_weights, find_weights
 from mmspd.weights.torch_file import read_torch_file
 from mmspd.weights.tresnet import is_inplace_abn
 
 __all__ = [
-    'download_file',
     'load_backbone_weights',
     'load_renamed',
     'read_state',
@@ -35,19 +32,20 @@ OFFLINE_HINT = (
 )
 
 
-def read_state(path: str, key: str, cure: str = 'correct the path') -> Dict[str, Tensor]:
+def read_state(source: str, key: str, cure: Optional[str] = None) -> Dict[str, Tensor]:
     """Read a state dict from a weights file without running code from the file.
 
     Args:
-        path: The file, ``.pth``, ``.pt`` or ``.safetensors``.
-        key: The config key or argument with the path, for the error message.
+        source: The file, ``.pth``, ``.pt`` or ``.safetensors``, or its address.
+        key: The config key or argument with the source, for the error message.
         cure: The fix for a missing file, for the error message.
 
     Returns:
         The state dict, on the CPU.
 
     Raises:
-        UserError: The file is missing, unreadable, or contains no state dict.
+        UserError: The file is missing, has another digest than its name, is unreadable, or
+            contains no state dict.
 
     Examples:
         >>> import tempfile, torch
@@ -58,10 +56,8 @@ def read_state(path: str, key: str, cure: str = 'correct the path') -> Dict[str,
         ...     read_state(path, 'weights')
         {'conv.weight': tensor([0., 0.])}
     """
-    if not Path(path).is_file():
-        fault = 'is a folder' if Path(path).is_dir() else 'does not exist'
-        raise UserError(f'{key}: the file {path} {fault}; {cure}.')
-    if not str(path).endswith('.safetensors'):
+    path = str(find_weights(source, key, cure))
+    if not path.endswith('.safetensors'):
         return unwrap_state(read_torch_file(path, key), path)
     from safetensors import SafetensorError  # comes with timm
     from safetensors.torch import load_file
@@ -99,50 +95,6 @@ def unwrap_state(content: Any, path: str) -> Dict[str, Tensor]:
     return tensors
 
 
-def download_file(url: str, key: str) -> Path:
-    """Download a file to torch's hub cache, unless the cache has it.
-
-    Args:
-        url: Address of the file with the scheme http, https or file.
-        key: The config key or argument with the address, for error messages.
-
-    Returns:
-        The file in the cache.
-
-    Raises:
-        UserError: The file cannot be downloaded.
-    """
-    parts = urlparse(url)
-    name = Path(parts.path).name
-    if parts.scheme not in ('http', 'https', 'file') or not name or 'google' in parts.netloc:
-        raise UserError(
-            f'{key}: {url} cannot be downloaded automatically; download the file manually and '
-            'give its path.'
-        )
-    # The hash separates files from different addresses that have the same name.
-    file = _hub_cache() / f'{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}'
-    _fetch(url, file, key, 'give the path of the file')
-    return file
-
-
-def _fetch(url: str, file: Path, key: str, cure: str) -> None:
-    """Download a file unless it exists."""
-    if file.is_file():
-        return
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(file), progress=False)
-    except (OSError, RuntimeError) as error:
-        raise UserError(
-            f'{key}: {url.rpartition("/")[2]} cannot be downloaded ({type(error).__name__}); '
-            f'download {url} on another machine and {cure}.'
-        ) from error
-
-
-def _hub_cache() -> Path:
-    return Path(torch.hub.get_dir()) / 'checkpoints'
-
-
 def load_renamed(
     network: nn.Module, names: Dict[str, str], weights: str, url: str, key: str
 ) -> None:
@@ -153,19 +105,20 @@ def load_renamed(
     Args:
         network: The network.
         names: A dict from the name of each tensor in the network to its name in the file.
-        weights: ``'torchvision'`` to download ``url``, or a file in torchvision's layout.
+        weights: ``'torchvision'`` to download ``url``, or a file in torchvision's layout, or the
+            address of such a file.
         url: Address of the published file.
         key: The config key of the weights, for error messages.
 
     Raises:
         UserError: The weights are missing or do not fit.
     """
-    published, file = url.rpartition('/')[2], weights
+    published = url.rpartition('/')[2]
     if weights == 'torchvision':
-        file = str(_hub_cache() / published)
-        cure = f'copy it to {_hub_cache()}, or set its path in the config'
-        _fetch(url, Path(file), key, cure)
-    state = read_state(file, key)
+        cure = f'copy it to {cache_folder()}, or set its path in the config'
+        state = read_state(url, key, cure)
+    else:
+        state = read_state(weights, key)
     missing = [name for name in names.values() if name not in state]
     if missing:
         count = 'the tensor' if len(missing) == 1 else f'{len(missing)} tensors, such as'
@@ -180,6 +133,7 @@ def load_renamed(
             f'{key}: {weights} has tensors whose shapes differ from those of {published}; use '
             'weights of that network.'
         ) from error
+    announce_weights()
 
 
 def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]) -> None:
@@ -199,16 +153,17 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
         UserError: The weights are missing or do not fit the backbone.
     """
     name = cfg.get('model_name', cfg['type'])
+    key = f'weights of {name}'
     if weights == 'timm':
         state = _timm_state(cfg)
     elif '://' in weights:
-        state = _remote_state(weights)
+        state = read_state(weights, key, f'set MMSPD_TEACHER to the file, or {OFFLINE_HINT}')
     else:
         cure = (
             f'correct the path{_set_by(weights)}, or create the file as the config of the teacher '
             'in configs/_base_/teachers describes'
         )
-        state = read_state(weights, f'weights of {name}', cure)
+        state = read_state(weights, key, cure)
     own = backbone.state_dict()
     by_name = {_canonical(key): value for key, value in state.items()}
     missing: List[str] = []
@@ -228,6 +183,7 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
             f'tensors are missing or have another shape, such as {missing[0]}; {cure}.'
         )
     backbone.load_state_dict(matched, strict=False)
+    announce_weights()
 
 
 def _set_by(value: str) -> str:
@@ -241,7 +197,7 @@ def _canonical(key: str) -> str:
 
 
 def _timm_state(cfg: Dict[str, Any]) -> Dict[str, Tensor]:
-    """Return the weights that timm downloads for a model."""
+    """Return the weights that timm publishes for a model."""
     name = cfg.get('model_name')
     if name is None:
         raise UserError(
@@ -250,27 +206,32 @@ def _timm_state(cfg: Dict[str, Any]) -> Dict[str, Tensor]:
         )
     import timm  # optional: only timm backbones need it
 
+    published = timm.get_pretrained_cfg(name)
+    if published is None or not (published.hf_hub_id or published.url):
+        raise UserError(
+            f"weights='timm': timm has no weights of {name}; set weights to a file or a URL."
+        )
+    key = f'weights of {name}'
+    cure = f'set MMSPD_TEACHER to the file, or {OFFLINE_HINT}'
+    source = _cached_by_hugging_face(name, published, cure) or published.url
+    # timm renames the weights of some models
+    overlay = dict(state_dict=read_state(source, key, cure))
+    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
+
+
+def _cached_by_hugging_face(name: str, published: Any, cure: str) -> Optional[str]:
+    """Return the weights file of a timm model, if it is published on Hugging Face."""
+    if not published.hf_hub_id:
+        return None
+    from huggingface_hub import hf_hub_download  # comes with timm
+
+    repository, _, revision = published.hf_hub_id.partition('@')
+    file = published.hf_hub_filename or 'model.safetensors'
     try:
-        return timm.create_model(name, pretrained=True).state_dict()
+        return hf_hub_download(repository, file, revision=revision or None)
     except (OSError, RuntimeError, ValueError) as error:
-        source = timm.get_pretrained_cfg(name)
-        hub = source.hf_hub_id if source is not None and source.hf_hub_id else f'timm/{name}'
         raise UserError(
             f'The weights of the teacher {name} cannot be downloaded ({type(error).__name__}); '
-            f'download https://huggingface.co/{hub}/resolve/main/model.safetensors on another '
-            f'machine and set MMSPD_TEACHER to the file, or {OFFLINE_HINT}.'
+            f'download https://huggingface.co/{repository}/resolve/main/{file} on another machine '
+            f'and {cure}.'
         ) from error
-
-
-def _remote_state(weights: str) -> Dict[str, Tensor]:
-    """Return the weights at a URL or an mmengine scheme such as ``torchvision://resnet50``."""
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    try:
-        content = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise UserError(
-            f'The weights {weights} cannot be downloaded ({type(error).__name__}); download them '
-            f'on another machine and set MMSPD_TEACHER to the file, or {OFFLINE_HINT}.'
-        ) from error
-    return unwrap_state(content, weights)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.weights.loading import download_file, read_state, unwrap_state
+from mmspd.weights.loading import read_state, unwrap_state
 from mmspd.weights.published import families, find_family, recognize
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     'describe_faults',
     'fit_official',
     'load_official',
+    'load_official_state',
     'official_names',
     'read_official',
 ]
@@ -28,7 +29,7 @@ def load_official(restorer: nn.Module, source: str, key: str = 'load_official') 
 
     Args:
         restorer: The network itself, without a prior.
-        source: A weights file, its http(s) address, or a folder if the restorer is published as
+        source: A weights file, its address, or a folder if the restorer is published as
             several files. The file is from the authors or from
             ``tools/model_converters/official2mmspd.py``.
         key: The config key or argument with the source, for error messages.
@@ -51,7 +52,24 @@ def load_official(restorer: nn.Module, source: str, key: str = 'load_official') 
         >>> phrase.partition(' from ')[0]
         'MIMO-UNet of another size (base=8, num_res=1)'
     """
-    state = read_official(source, key)
+    return load_official_state(restorer, read_official(source, key), source, key)
+
+
+def load_official_state(restorer: nn.Module, state: State, source: str, key: str) -> str:
+    """Load weights that :func:`read_official` returned strictly into a restorer.
+
+    Args:
+        restorer: The network itself, without a prior.
+        state: The weights under the official names.
+        source: The file, address or folder of the weights, for messages.
+        key: The config key or argument with the source, for error messages.
+
+    Returns:
+        A phrase for the log that describes the weights.
+
+    Raises:
+        UserError: The weights do not fit the restorer.
+    """
     fitting = fit_official(restorer, state, source, key)
     restorer.load_state_dict(fitting, strict=True)
     left = len(state.keys() - fitting.keys())
@@ -63,7 +81,7 @@ def read_official(source: str, key: str) -> State:
     """Read published weights and rename them to the names of the restorer.
 
     Args:
-        source: A file, its http(s) address, or the folder of a restorer that is published as
+        source: A file, its address, or the folder of a restorer that is published as
             several files.
         key: The config key or argument with the source, for error messages.
 
@@ -73,9 +91,7 @@ def read_official(source: str, key: str) -> State:
     Raises:
         UserError: The weights are missing or unreadable.
     """
-    if '://' in source:
-        source = str(download_file(source, key))
-    if not Path(source).is_dir():
+    if '://' in source or not Path(source).is_dir():
         return official_names(read_state(source, key), source)
     files = {path.stem: str(path) for path in Path(source).glob('*.pkl')}
     split = [family for family in families() if family.parts]

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -104,6 +106,19 @@ def test_a_photo_is_returned_or_written(inferencer, folder, tmp_path):
     assert results['predictions'] == [tmp_path / 'out' / 'a.png']
     written = np.asarray(Image.open(tmp_path / 'out' / 'a.png'))
     assert np.abs(written - want).max() <= 1
+
+
+def test_the_weights_of_a_result_are_recorded(inferencer, config, folder, tmp_path):
+    weights = tmp_path / 'epoch_1.pth'
+    torch.save({'state_dict': inferencer.model.state_dict()}, weights)
+    DeblurInferencer(config, weights, device='cpu')(folder / 'a.png', tmp_path / 'out')
+    entry = json.loads((tmp_path / 'out' / RestoredRecord.NAME).read_text())
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert entry['weights'] == [dict(path=str(weights), sha256=digest)]
+    # the record only describes: other files with the same weights give the same results
+    copy = weights.rename(tmp_path / 'copy.pth')
+    results = DeblurInferencer(config, copy, device='cpu')(folder / 'a.png', tmp_path / 'out')
+    assert results['skipped'] == [folder / 'a.png']
 
 
 def test_a_folder_is_finished_after_a_bad_photo(inferencer, folder, tmp_path, capsys):

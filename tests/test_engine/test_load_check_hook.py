@@ -1,3 +1,4 @@
+import hashlib
 import os
 from pathlib import Path
 
@@ -131,6 +132,9 @@ def test_training_starts_from_load_official(make_runner, official, ema):
     changes = {'model.load_official': path, 'optim_wrapper.optimizer.lr': 0.0}
     runner = make_runner(ema, base='guided', **changes, param_scheduler=None)
     runner.train()
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    log = next(Path(runner.log_dir).glob('*.log')).read_text()
+    assert log.count(f'The weights {path} have the SHA-256 {digest}.') == 1
     saved = torch.load(f'{runner.work_dir}/epoch_2.pth', weights_only=True)['state_dict']
     for key, value in weights.items():
         torch.testing.assert_close(saved[f'generator.restorer.{key}'], value)

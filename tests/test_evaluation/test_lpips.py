@@ -1,3 +1,5 @@
+import urllib.request
+
 import lpips
 import numpy as np
 import pytest
@@ -101,6 +103,6 @@ def test_errors(tmp_path, monkeypatch):
         raise OSError('no network')
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+    monkeypatch.setattr(urllib.request.OpenerDirector, 'open', offline)
     with pytest.raises(UserError, match=r'LPIPS weights: alexnet.* cannot be downloaded'):
         LPIPS('alex').measure(pair)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -44,6 +45,10 @@ def test_the_result_has_its_provenance(call_tool, tested, tmp_path):
         'float32',
     )
     assert len(provenance['checkpoint']['sha256']) == 64
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert provenance['checkpoint'] == dict(path=str(checkpoint), sha256=digest)
+    assert provenance['weights'] == [dict(path=str(checkpoint), sha256=digest)]
+    assert f'The weights {checkpoint} have the SHA-256 {digest}.' in output
     assert provenance['machine']['torch'] == torch.__version__
     assert provenance['versions']['cv2'] == cv2.__version__
     assert not provenance['dataset']['is_official_set']

@@ -30,6 +30,7 @@ from mmspd.utils.bases import find_base, read_protocols
 from mmspd.utils.cli import run_main
 from mmspd.utils.launch import read_config
 from mmspd.utils.tables import text_table
+from mmspd.weights.files import loaded_weights
 
 #: For each kind of image, the key of its path in the information about an image.
 PATHS = dict(restored='restored', sharp='gt_path', blurry='img_path')
@@ -364,6 +365,7 @@ def main(argv: List[str]) -> None:
     images = find_images(args)
     chosen, metrics = choose_metrics(configs, images.kinds)
     check_sizes(images.infos)
+    read_before = len(loaded_weights())
     means = measure(images.infos, metrics)
     folder = args.restored.resolve()
     name = args.name or folder.name
@@ -374,6 +376,7 @@ def main(argv: List[str]) -> None:
         protocol,
         dict(metrics=chosen),
         metrics,
+        loaded_weights(read_before),
     )
     result = make_result(metrics, means, images.infos, provenance)
     print('\n\n'.join([means_text(result), *save_result(result, args.out, name)]))

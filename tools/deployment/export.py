@@ -4,7 +4,6 @@ python tools/deployment/export.py configs/spd/mimounet_sp_gopro.py CHECKPOINT mi
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Dict, List
@@ -50,19 +49,21 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def describe(args: argparse.Namespace, generator: Dict) -> Dict[str, str]:
+def describe(
+    args: argparse.Namespace, generator: Dict, weights: List[Dict[str, str]]
+) -> Dict[str, str]:
     """Return the metadata of the file: its origin and the format of its images.
 
     Args:
         args: Command-line arguments.
         generator: Config of the generator.
+        weights: The weights files that were read.
 
     Returns:
         A dict from the name of each entry to its text.
     """
     from mmspd.version import __version__
 
-    weights = Path(args.weights)
     about = {
         'mmspd': __version__,
         'config': args.config,
@@ -70,8 +71,8 @@ def describe(args: argparse.Namespace, generator: Dict) -> Dict[str, str]:
         'weights': args.weights,
         'values': 'RGB, 0..1, float32, (N, 3, H, W); clip the output to 0..1',
     }
-    if weights.is_file():  # published weights can also be a web address or a folder
-        about['weights_sha256'] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    # the weights of DMPHN are several files
+    about['weights_sha256'] = ' '.join(each['sha256'] for each in weights)
     return about
 
 
@@ -87,13 +88,15 @@ def main(argv: List[str]) -> None:
 
     from mmspd.apis.export import SIZES, export_network
     from mmspd.apis.model import init_model
+    from mmspd.weights.files import loaded_weights
 
     config = read_config(args.config, args.cfg_options or {})
+    read_before = len(loaded_weights())
     model = init_model(config, args.weights, distillation=False)
     exported = export_network(
         model.generator,
         args.out,
-        describe(args, config.model.generator),
+        describe(args, config.model.generator, loaded_weights(read_before)),
         sizes=args.sizes or SIZES,
         opset=args.opset,
         pad_to=args.pad_to,

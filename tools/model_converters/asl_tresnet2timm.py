@@ -11,6 +11,7 @@ import torch
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
+from mmspd.weights.files import announce_weights
 from mmspd.weights.official import describe_faults, read_official
 from mmspd.weights.torch_file import save_torch_file
 from mmspd.weights.tresnet import ConvertedTResNet, asl_tresnet_to_timm
@@ -41,7 +42,7 @@ def check(converted: ConvertedTResNet, source: str) -> None:
 def main(argv: List[str]) -> None:
     """Convert the weights, check them and save them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('source', metavar='IN', help='checkpoint file or its http(s) address')
+    parser.add_argument('source', metavar='IN', help='checkpoint file or its https address')
     parser.add_argument(
         'out',
         metavar='OUT',
@@ -51,6 +52,7 @@ def main(argv: List[str]) -> None:
     converted = asl_tresnet_to_timm(read_official(args.source, 'IN'))
     check(converted, args.source)
     save_torch_file(converted.state, args.out)
+    announce_weights()
     print(f'Wrote {len(converted.state)} tensors of {converted.name} to {args.out}.')
 
 

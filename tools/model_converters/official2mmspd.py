@@ -8,6 +8,7 @@ from typing import List
 
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
+from mmspd.weights.files import announce_weights
 from mmspd.weights.official import fit_official, read_official
 from mmspd.weights.published import published_names, recognize, usual_size
 from mmspd.weights.torch_file import save_torch_file
@@ -23,7 +24,7 @@ def main(argv: List[str]) -> None:
     parser.add_argument(
         'source',
         metavar='IN',
-        help='published file or its http(s) address; for dmphn, a folder with all its files',
+        help='published file or its https address; for dmphn, a folder with all its files',
     )
     parser.add_argument('out', metavar='OUT', help="file to write; it contains {'state_dict': ...}")
     args = parser.parse_args(argv)
@@ -33,6 +34,7 @@ def main(argv: List[str]) -> None:
     weights = fit_official(build_model(cfg), state, args.source, 'IN')
     save_torch_file(dict(state_dict=weights), args.out)
     arguments = ', '.join(f'{key}={value!r}' for key, value in cfg.items())
+    announce_weights()
     print(f'Wrote {len(weights)} tensors of dict({arguments}) to {args.out}.')
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import urllib.request
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_vgg_errors(tmp_path, monkeypatch):
         raise OSError('no network')
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
+    monkeypatch.setattr(urllib.request.OpenerDirector, 'open', offline)
     MODELS.build(dict(type='mmspd.VGGLoss'))  # no weights are needed here
     with pytest.raises(ValueError, match=r'vgg19-dcbb9e9d.pth cannot be downloaded'):
         first_use()

@@ -1,5 +1,7 @@
 """Teachers: levels, normalization, strict weights, and errors without internet access."""
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from mmengine.config import Config
 
 from mmspd.registry import build_model
 from mmspd.weights.efficientnet_lite import efficientnet_lite_to_timm
+from mmspd.weights.files import loaded_weights
 from mmspd.weights.loading import read_state
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -115,21 +118,52 @@ def test_one_missing_tensor_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_offline_names_the_file_its_source_and_the_offline_teacher(monkeypatch):
-    import timm
+    import huggingface_hub
 
     def offline(*args, **kwargs):
         raise OSError('no network')
 
-    build = timm.create_model
-
-    def create(model_name, pretrained=False, **kwargs):
-        return offline() if pretrained else build(model_name, **kwargs)
-
-    monkeypatch.setattr(timm, 'create_model', create)
+    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', offline)
     cfg = Config.fromfile(REPOSITORY / 'configs/_base_/teachers/tresnet_l.py').teacher
     cfg.weights = 'timm'
     with pytest.raises(ValueError, match=r'huggingface.co/timm/tresnet_l.*efficientnet_lite0.py'):
         build_model(cfg)
+
+
+@pytest.mark.parametrize('hub', [True, False], ids=['Hugging Face', 'address'])
+def test_timm_weights_are_read_and_recorded(hub, tmp_path, monkeypatch):
+    import huggingface_hub
+    import timm
+
+    torch.manual_seed(0)
+    source = timm.create_model('resnet10t').state_dict()
+    blob = tmp_path / 'blob'
+    torch.save(source, blob)
+    digest = hashlib.sha256(blob.read_bytes()).hexdigest()
+    snapshot = tmp_path / 'pytorch_model.bin'
+    snapshot.symlink_to(blob.rename(tmp_path / digest))
+    monkeypatch.setattr(huggingface_hub, 'hf_hub_download', lambda *_, **__: str(snapshot))
+    if not hub:
+        published = dataclasses.replace(timm.get_pretrained_cfg('resnet10t'), hf_hub_id=None)
+        published.url = (tmp_path / digest).as_uri()
+        monkeypatch.setattr(timm, 'get_pretrained_cfg', lambda name: published)
+        monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    backbone = dict(
+        type='mmpretrain.TIMMBackbone',
+        model_name='resnet10t',
+        features_only=True,
+        out_indices=(1, 2, 3),
+    )
+    config = dict(type='mmspd.FeatureTeacher', backbone=backbone, channels=(64, 128, 256))
+    before = len(loaded_weights())
+    got = build_model(dict(config, weights='timm')).backbone.state_dict()
+    assert all(torch.equal(value, source[key[len('timm_model.') :]]) for key, value in got.items())
+    assert loaded_weights(before)[0]['sha256'] == digest
+    with open(tmp_path / digest, 'ab') as file:
+        file.write(b'more')
+    if hub:
+        with pytest.raises(ValueError, match=rf'weights of resnet10t: .* file says {digest}'):
+            build_model(dict(config, weights='timm'))
 
 
 def test_timm_weights_need_a_timm_backbone():

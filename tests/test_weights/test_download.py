@@ -1,0 +1,243 @@
+"""Downloads are checked, encrypted and atomic, and every weights file is recorded."""
+
+import hashlib
+import http.client
+import http.server
+import io
+import logging
+import threading
+import urllib.request
+
+import mmengine.runner.checkpoint
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+import mmspd.engine  # noqa: F401  registers the loader of checkpoints
+from mmspd.errors import UserError
+from mmspd.weights import download
+from mmspd.weights.files import announce_weights, find_weights, loaded_weights
+from mmspd.weights.loading import load_backbone_weights, read_state
+from mmspd.weights.official import load_official
+
+KEY = 'load_official'
+
+
+def weights_bytes(value):
+    """The content of a weights file for a convolution with one weight and one bias."""
+    buffer = io.BytesIO()
+    tensor = torch.full((1,), float(value))
+    torch.save({'weight': tensor.reshape(1, 1, 1, 1), 'bias': tensor}, buffer)
+    return buffer.getvalue()
+
+
+ONE, TWO = weights_bytes(1), weights_bytes(2)
+SHA = hashlib.sha256(ONE).hexdigest()
+NAMED = f'weights-{SHA[:8]}.pth'
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A web server for http, and for https without its encryption; torch's cache is empty."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        pages, asked = {}, []
+
+        def do_GET(self):
+            self.asked.append(self.path)
+            content = self.pages.get(self.path)
+            self.send_response(404 if content is None else 302 if isinstance(content, str) else 200)
+            if isinstance(content, str):
+                self.send_header('Location', content)
+                content = None
+            content = content or b''
+            lost = 9 if self.path.startswith('/lost') else 0
+            if self.path.endswith('.html'):
+                self.send_header('Content-Type', 'text/html; charset=utf-8')
+            self.send_header('Content-Length', str(len(content) + lost))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    def open_plain(self, request):
+        return self.do_open(http.client.HTTPConnection, request)
+
+    monkeypatch.setattr(urllib.request.HTTPSHandler, 'https_open', open_plain)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        Handler.address = f'127.0.0.1:{server.server_address[1]}'
+        yield Handler
+        server.shutdown()
+
+
+@pytest.fixture
+def log():
+    """The text that MMEngine logs."""
+    text, logger = io.StringIO(), MMLogger.get_current_instance()
+    handler = logging.StreamHandler(text)
+    logger.addHandler(handler)
+    yield text
+    logger.removeHandler(handler)
+
+
+def cached(tmp_path):
+    return [path for path in tmp_path.rglob('hub/checkpoints/*') if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    'name', ['a.pth', NAMED, f'a.pth#sha256={SHA}', f'a.pth#sha256={SHA.upper()}']
+)
+def test_a_file_is_downloaded_once_and_recorded(site, tmp_path, name):
+    site.pages[f'/{name.partition("#")[0]}'] = ONE
+    before = len(loaded_weights())
+    for _ in range(2):
+        assert read_state(f'https://{site.address}/{name}', KEY)['bias'] == 1
+    assert site.asked == [f'/{name.partition("#")[0]}']
+    address = f'https://{site.address}/{name.partition("#")[0]}'
+    assert loaded_weights(before) == [dict(path=address, sha256=SHA)] * 2
+    assert len(cached(tmp_path)) == 1
+
+
+@pytest.mark.parametrize('name', [NAMED, f'a.pth#sha256={SHA}', f'{NAMED}#sha256={SHA}'])
+def test_another_content_is_refused_and_not_kept(site, tmp_path, name):
+    site.pages[f'/{name.partition("#")[0]}'] = TWO
+    with pytest.raises(UserError, match=rf'^{KEY}: https\S+ has the SHA-256 .* but {SHA[:8]}'):
+        read_state(f'https://{site.address}/{name}', KEY)
+    assert not cached(tmp_path)
+
+
+@pytest.mark.parametrize('damage', [TWO, ONE[:-1], b''])
+def test_a_damaged_file_in_the_cache_is_downloaded_again(site, tmp_path, damage, log):
+    address = f'https://{site.address}/{NAMED}'
+    file = tmp_path / 'hub' / 'checkpoints' / NAMED
+    file.parent.mkdir(parents=True)
+    file.write_bytes(damage)
+    with pytest.raises(UserError, match=rf'{NAMED} cannot be downloaded \(HTTP status 404\)'):
+        read_state(address, KEY)
+    site.pages[f'/{NAMED}'] = ONE
+    assert read_state(address, KEY)['bias'] == 1
+    assert file.read_bytes() == ONE
+    digest = hashlib.sha256(damage).hexdigest()
+    assert f'{file} has the SHA-256 {digest}, but {SHA[:8]} is expected, so' in log.getvalue()
+
+
+def test_an_unencrypted_address_needs_the_digest(site):
+    site.pages['/a.pth'] = site.pages[f'/{NAMED}'] = ONE
+    for name in ('a.pth', NAMED):
+        with pytest.raises(UserError, match='is not encrypted, .*; use https, or add #sha256='):
+            read_state(f'http://{site.address}/{name}', KEY)
+    assert not site.asked
+    assert read_state(f'http://{site.address}/a.pth#sha256={SHA}', KEY)['bias'] == 1
+
+
+def test_a_redirect_to_an_unencrypted_address_needs_the_digest(site):
+    site.pages.update({'/a.pth': f'http://{site.address}/b.pth', '/b.pth': ONE})
+    with pytest.raises(UserError, match=r'a\.pth redirects to http://\S+b\.pth, which is not encr'):
+        read_state(f'https://{site.address}/a.pth', KEY)
+    assert site.asked == ['/a.pth']
+    assert read_state(f'https://{site.address}/a.pth#sha256={SHA}', KEY)['bias'] == 1
+    site.pages['/c.pth'] = f'https://{site.address}/b.pth'
+    assert read_state(f'https://{site.address}/c.pth', KEY)['bias'] == 1
+
+
+@pytest.mark.parametrize(
+    ('path', 'sentence'),
+    [
+        ('lost.pth', r'cannot be downloaded \(only \d+ of \d+ bytes arrived\); download'),
+        ('page.html', 'is a web page; give the address'),
+        ('a b.pth', r'cannot be downloaded \(InvalidURL\)'),
+        ('ü.pth', r'cannot be downloaded \(UnicodeEncodeError\)'),
+        ('a.pth#sha256=12', 'ends with #sha256=12; write #sha256= and the 64 digits'),
+        (f'a.pth#md5={SHA}', 'ends with #md5='),
+        ('', 'manually and give its path'),
+    ],
+)
+def test_a_download_that_fails_leaves_no_file(site, tmp_path, path, sentence):
+    site.pages.update({'/lost.pth': ONE, '/page.html': b'<html>'})
+    with pytest.raises(UserError, match=sentence):
+        read_state(f'https://{site.address}/{path}', KEY)
+    assert not cached(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'address',
+    ['ftp://a.net/a.pth', 's3://a/a.pth', 'data://a/a.pth', 'https://[::/a.pth', 'pavi://a.pth'],
+)
+def test_other_schemes_are_refused(address):
+    with pytest.raises(UserError, match='manually and give its path'):
+        read_state(address, KEY)
+    with pytest.raises(UserError, match='manually and give its path'):
+        CheckpointLoader.load_checkpoint(address)
+
+
+def test_a_server_that_stops_ends_in_a_sentence(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, 'TIMEOUT', 0.1)
+    monkeypatch.setattr(site, 'end_headers', lambda handler: threading.Event().wait(0.3))
+    site.pages['/a.pth'] = ONE
+    with pytest.raises(UserError, match=r'a\.pth cannot be downloaded \(TimeoutError\)'):
+        read_state(f'https://{site.address}/a.pth', KEY)
+    assert not cached(tmp_path)
+
+
+def test_mmengine_loads_addresses_by_the_same_rules(site, monkeypatch):
+    site.pages[f'/{NAMED}'] = ONE
+    with pytest.raises(UserError, match='^checkpoint: http://.* is not encrypted'):
+        CheckpointLoader.load_checkpoint(f'http://{site.address}/{NAMED}')
+    assert CheckpointLoader.load_checkpoint(f'https://{site.address}/{NAMED}')['bias'] == 1
+    listed = {'one': f'https://{site.address}/{NAMED}', 'old': f'http://{site.address}/a.pth'}
+    for name in ('get_torchvision_models', 'get_external_models', 'get_mmcls_models'):
+        monkeypatch.setattr(mmengine.runner.checkpoint, name, lambda: listed)
+    site.pages[f'/{NAMED}'] = TWO  # the cache has the file
+    for scheme in ('torchvision', 'modelzoo', 'open-mmlab', 'openmmlab'):
+        assert CheckpointLoader.load_checkpoint(f'{scheme}://one')['bias'] == 1
+        with pytest.raises(UserError, match='is not encrypted'):
+            CheckpointLoader.load_checkpoint(f'{scheme}://old')
+        with pytest.raises(UserError, match=f'MMEngine knows no weights {scheme}://none;'):
+            CheckpointLoader.load_checkpoint(f'{scheme}://none')
+    network = nn.Conv2d(1, 1, 1)
+    load_backbone_weights(network, 'mmcls://one', dict(type='Conv2d'))
+    assert network.bias == 1
+
+
+def test_the_name_of_a_local_file_is_checked(tmp_path):
+    other = hashlib.sha256(TWO).hexdigest()
+    for name, content, fits in [
+        (NAMED, ONE, True),
+        (f'a-{SHA}.safe.pth', ONE, True),
+        (NAMED, TWO, False),
+        (f'a-{SHA[:8]}.pth.tar', TWO, False),
+        (f'a-{SHA[:7]}.pth', TWO, True),  # too short for a digest
+        ('run-20230131.pth', TWO, True),  # a date
+        ('run-20230131120000.pth', TWO, True),
+        (SHA, TWO, False),  # a file of the Hugging Face cache
+        (SHA, ONE, True),
+    ]:
+        path = tmp_path / name
+        path.write_bytes(content)
+        if fits:
+            assert find_weights(str(path), KEY) == path
+            continue
+        with pytest.raises(UserError, match=rf'{KEY}: the SHA-256 of \S+{name} is {other}, but'):
+            read_state(str(path), KEY)
+        with pytest.raises(UserError, match=rf'checkpoint: the SHA-256 of \S+{name} is {other}'):
+            CheckpointLoader.load_checkpoint(str(path))
+        with pytest.raises(UserError, match=rf'{KEY}: the SHA-256 of \S+{name} is {other}'):
+            load_official(nn.Conv2d(1, 1, 1), str(path))
+
+
+def test_secrets_of_an_address_are_not_recorded(site, log):
+    site.pages['/a.pth?token=secret'] = ONE
+    announce_weights()
+    before = len(loaded_weights())
+    read_state(f'https://{site.address}/a.pth?token=secret', KEY)
+    announce_weights()
+    address = f'https://{site.address}/a.pth'
+    assert loaded_weights(before) == [dict(path=address, sha256=SHA)]
+    output = log.getvalue()
+    assert f'The weights {address} have the SHA-256 {SHA}.' in output
+    assert 'secret' not in output
