@@ -126,6 +126,11 @@ def test_failure_of_pip_is_explained_in_one_sentence(checkout, tmp_path, message
     assert not (checkout / '.venv' / 'mmspd-installed').exists()
 
 
+def test_the_tested_set_has_hashes_or_says_why_not():
+    text = (ROOT / 'requirements' / 'constraints.txt').read_text()
+    assert '--hash=' in text or 'The lines have no hashes: pip demands hashes of all' in text
+
+
 def test_every_requirement_is_in_the_tested_set():
     tested = names_in('constraints')
     for name in LISTS:

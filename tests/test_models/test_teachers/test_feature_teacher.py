@@ -130,6 +130,7 @@ def test_offline_names_the_file_its_source_and_the_offline_teacher(monkeypatch):
         build_model(cfg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('hub', [True, False], ids=['Hugging Face', 'address'])
 def test_timm_weights_are_read_and_recorded(hub, tmp_path, monkeypatch):
     import huggingface_hub
