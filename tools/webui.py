@@ -31,6 +31,14 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '(default: 127.0.0.1, this computer only)',
     )
     parser.add_argument(
+        '--allow-host',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='names under which browsers reach the page, if it has other names than localhost, an '
+        'IP address and the name of this computer',
+    )
+    parser.add_argument(
         '--max-megabytes',
         type=float,
         default=200,
@@ -52,13 +60,14 @@ def main(argv: List[str]) -> None:
     args = parse_args(argv)
     try:
         import starlette  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
         raise UserError(
             f'The web page needs the package {error.name}; run pip install starlette uvicorn.'
         ) from error
     try:  # check the address first, because loading the model takes long
-        address = socket.create_server((args.host, args.port))
+        family = socket.AF_INET6 if ':' in args.host else socket.AF_INET
+        address = socket.create_server((args.host, args.port), family=family)
     except (OSError, OverflowError) as error:
         raise UserError(
             f'Cannot listen on {args.host}:{args.port} ({error}); choose another --port or --host.'
@@ -66,17 +75,18 @@ def main(argv: List[str]) -> None:
     with address:
         # imported here, because these imports are slow
         from mmspd.apis import DeblurInferencer, RestoreOptions
+        from mmspd.apis.web_server import make_server
         from mmspd.apis.webui import make_app
 
         inferencer = DeblurInferencer(args.config, args.weights, args.device)
-        app = make_app(inferencer, round(args.max_megabytes * 1e6), RestoreOptions(tile=args.tile))
-        # log_config=None, because uvicorn's logging setup would close the log files of this process
-        config = uvicorn.Config(app, log_level='warning', log_config=None)
-        server = uvicorn.Server(config)
+        options = RestoreOptions(tile=args.tile)
+        hosts = [args.host, *args.allow_host]
+        server = make_server(make_app(inferencer, round(args.max_megabytes * 1e6), options, hosts))
         # in another thread, uvicorn does not handle Ctrl-C, so this function can handle it
         serving = threading.Thread(target=server.run, kwargs=dict(sockets=[address]), daemon=True)
         serving.start()
-        host, port = address.getsockname()
+        host, port = address.getsockname()[:2]
+        host = f'[{host}]' if ':' in host else host
         print(f'Open http://{host}:{port} in a browser. Press Ctrl-C to stop.', flush=True)
         # exit at once, because a normal exit would wait for the current photo; no file is written
         signal.signal(signal.SIGINT, lambda *_: os._exit(0))

@@ -2,23 +2,28 @@
 
 import asyncio
 import json
+import logging
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from threading import Event
-from typing import Any, AsyncIterator, Callable
+from typing import Any, AsyncIterator, Callable, Iterable
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mmspd.apis.inferencer import DeblurInferencer, RestoreOptions
+from mmspd.apis.web_guard import LIMITS, Guard, Limits, Refusal, RefusedError, read_body
 from mmspd.datasets.photo_io import decode_photo, to_tensor
 from mmspd.errors import UserError
 from mmspd.models.guided import SemanticGuided
@@ -30,11 +35,7 @@ __all__ = ['make_app']
 PREVIEW_SIDE = 8192  # pixels; browsers cannot show much larger images
 PRIOR_SIDE = 512  # pixels; a larger photo is reduced before its prior is drawn
 
-# Content security policy: the browser loads resources from this server only.
-_POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src blob: data:; "
-    "script-src 'unsafe-inline'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
-)
+_PIECE = 2**16  # bytes; the time to send each piece of an answer is limited
 
 # names of the colors, by number of channels
 _COLORS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGB with alpha'}
@@ -48,7 +49,13 @@ class _ClientLeftError(Exception):
     """The client has closed the connection."""
 
 
-def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptions) -> Starlette:
+def make_app(
+    inferencer: DeblurInferencer,
+    max_bytes: int,
+    options: RestoreOptions,
+    hosts: Iterable[str] = (),
+    limits: Limits = LIMITS,
+) -> ASGIApp:
     """Create the web application, which any ASGI server can serve.
 
     Photos and results are kept in memory during a request. They are never written to the disk. The
@@ -58,11 +65,14 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
         inferencer: The inferencer that restores the photos.
         max_bytes: Size limit of a photo file, in bytes.
         options: Options of the restoration.
+        hosts: Names of the server, besides its IP addresses, ``localhost`` and the name of the
+            machine.
+        limits: Limits of the number of requests and of their time.
 
     Returns:
         An application with three routes. ``GET /`` returns the page. ``GET /about`` returns the
         model and the limit as JSON. ``POST /restore?name=...`` takes a photo file as its body and
-        returns a stream of frames.
+        returns a stream of frames. Requests of foreign pages are refused.
     """
     page = Path(__file__).with_suffix('.html').read_text(encoding='utf-8')
     generator = inferencer.model.generator
@@ -72,45 +82,73 @@ def make_app(inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptio
         guided=isinstance(generator, SemanticGuided),
         max_bytes=max_bytes,
     )
-    executor = ThreadPoolExecutor(max_workers=1)  # one photo at a time
 
     async def show(_: Request) -> Response:
-        return HTMLResponse(page, headers={'Content-Security-Policy': _POLICY})
+        return HTMLResponse(page)
 
     async def describe(_: Request) -> Response:
         return JSONResponse(about)
 
-    async def restore(request: Request) -> Response:
-        name = Path(request.query_params.get('name', 'photo')).name
-        data = bytearray()
-        try:
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > max_bytes:
-                    error = (
-                        f"'{name}' is larger than {max_bytes / 1e6:.4g} MB, the limit of this "
-                        'page; choose a smaller file, or restart the page with a larger '
-                        '--max-megabytes.'
-                    )
-                    return JSONResponse(dict(error=error), 413)
-        except ClientDisconnect:
-            return Response(status_code=400)  # the client has left and will not read it
+    routes = [
+        Route('/', show),
+        Route('/about', describe),
+        Route('/restore', _Restore(inferencer, max_bytes, options, limits), methods=['POST']),
+    ]
+    return Guard(Starlette(routes=routes), hosts, limits)
 
+
+class _Restore:
+    """ASGI application that restores the photo in the body of a request."""
+
+    def __init__(
+        self, inferencer: DeblurInferencer, max_bytes: int, options: RestoreOptions, limits: Limits
+    ) -> None:
+        self._inferencer = inferencer
+        self._max_bytes = max_bytes
+        self._options = options
+        self._limits = limits
+        self._executor = ThreadPoolExecutor(max_workers=1)  # one photo at a time
+        self._requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, if there are not too many."""
+        if self._requests >= self._limits.requests:
+            busy = f'{self._requests} photos are being restored already; try again in a minute.'
+            await Refusal(503, busy)(scope, receive, send)
+            return
+        name = Path(Request(scope).query_params.get('name', 'photo')).name
+        self._requests += 1
+        try:
+            data = await read_body(scope, receive, name, self._max_bytes, self._limits)
+            await self._frames_of(name, data)(scope, receive, send)
+            return
+        except ClientDisconnect:
+            return  # the client will not read an answer
+        except RefusedError as error:
+            refusal = Refusal(error.status, error.sentence)
+        finally:
+            self._requests -= 1
+        await refusal(scope, receive, send)
+
+    def _frames_of(self, name: str, data: bytes) -> Response:
         def work(emit: Emit) -> None:
             try:
-                _restore(inferencer, options, name, bytes(data), emit)
+                _restore(self._inferencer, self._options, name, data, emit)
+            except _ClientLeftError:
+                raise
             except UserError as error:
                 emit('error', sentence=sentence_of(error))
+            except Exception as error:  # a decoder or the device may raise any exception
+                print_log(traceback.format_exc(), 'current', logging.ERROR)
+                reason = type(error).__name__
+                emit(
+                    'error',
+                    sentence=f"'{name}' cannot be restored ({reason}); choose another photo, or "
+                    'read the error in the terminal of the server.',
+                )
 
-        return StreamingResponse(_frames(work, executor), media_type='application/octet-stream')
-
-    return Starlette(
-        routes=[
-            Route('/', show),
-            Route('/about', describe),
-            Route('/restore', restore, methods=['POST']),
-        ]
-    )
+        frames = _frames(work, self._executor)
+        return StreamingResponse(frames, media_type='application/octet-stream')
 
 
 async def _frames(
@@ -134,7 +172,8 @@ async def _frames(
             frame = await frames.get()
             if frame is None:
                 break
-            yield frame
+            for start in range(0, len(frame), _PIECE):
+                yield frame[start : start + _PIECE]
         await future  # raises the exception of `work`, if there is one
     finally:
         left.set()

@@ -188,7 +188,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self.schemes = ('https',) if address.encrypted else ('https', 'http')
         self.key = key
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str):
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         if urlsplit(newurl).scheme not in self.schemes:
             raise UserError(
                 f'{self.key}: {req.full_url} redirects to {newurl}, which is not encrypted; add '
@@ -229,8 +231,8 @@ def _save(response: Any, file: Path, address: Address, key: str, cure: str) -> s
             size += len(chunk)
     expected = response.headers.get('Content-Length', '')
     if expected.isdecimal() and size != int(expected):  # Python does not notice it
-        error = URLError(f'only {size} of {expected} bytes arrived')
-        raise _failure(address, key, cure, error)
+        lost = URLError(f'only {size} of {expected} bytes arrived')
+        raise _failure(address, key, cure, lost)
     return digest.hexdigest()
 
 

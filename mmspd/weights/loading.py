@@ -213,7 +213,7 @@ def _timm_state(cfg: Dict[str, Any]) -> Dict[str, Tensor]:
         )
     key = f'weights of {name}'
     cure = f'set MMSPD_TEACHER to the file, or {OFFLINE_HINT}'
-    source = _cached_by_hugging_face(name, published, cure) or published.url
+    source = _cached_by_hugging_face(name, published, cure) or str(published.url)
     # timm renames the weights of some models
     overlay = dict(state_dict=read_state(source, key, cure))
     return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()

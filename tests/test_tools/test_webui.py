@@ -1,8 +1,11 @@
+import contextlib
 import http.client
 import importlib.util
 import io
 import json
 import os
+import re
+import select
 import shutil
 import signal
 import socket
@@ -41,13 +44,14 @@ def serve():
     """Return a function that serves the page in a thread and returns its address."""
     stop = []
 
-    def start(inferencer, max_bytes=10**6):
-        import uvicorn
-
+    def start(inferencer, max_bytes=10**6, hosts=(), **limits):
+        from mmspd.apis.web_guard import Limits
+        from mmspd.apis.web_server import make_server
         from mmspd.apis.webui import make_app
 
-        app = make_app(inferencer, max_bytes, RestoreOptions(tile=64))
-        server = uvicorn.Server(uvicorn.Config(app, log_level='warning', log_config=None))
+        limits = Limits(**limits)
+        app = make_app(inferencer, max_bytes, RestoreOptions(tile=64), hosts, limits)
+        server = make_server(app, limits)
         listening = socket.create_server(('127.0.0.1', 0))
         thread = threading.Thread(target=server.run, kwargs=dict(sockets=[listening]))
         thread.start()
@@ -183,6 +187,223 @@ def test_photos_are_restored_one_at_a_time_until_the_client_leaves(
     assert ended[1:] == [10, 10]
 
 
+def connect(address):
+    """A new connection to a server, for requests that no HTTP client sends."""
+    parts = urllib.parse.urlsplit(address)
+    return socket.create_connection((parts.hostname, parts.port), timeout=10)
+
+
+def answer_of(connection, method='GET'):
+    """The status, the headers and the body of an answer; None if the connection ended."""
+    with contextlib.suppress(ConnectionError):
+        response = http.client.HTTPResponse(connection, method=method)
+        with contextlib.suppress(http.client.RemoteDisconnected):
+            response.begin()
+            return response.status, response.headers, response.read()
+    return None
+
+
+def ask(address, line, *headers, body=b''):
+    """The status, the headers and the body of the answer to a request of any form."""
+    host = () if any(header.startswith('Host:') for header in headers) else ('Host: localhost',)
+    with connect(address) as connection:
+        head = '\r\n'.join((f'{line} HTTP/1.1', *host, *headers, '', ''))
+        connection.sendall(head.encode('latin-1') + body)
+        return answer_of(connection, line.split()[0])
+
+
+def upload(address, length=100, sent=b''):
+    """A connection with the header of an upload and the start of its body."""
+    connection = connect(address)
+    head = (
+        f'POST /restore?name=a.png HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n'
+    )
+    connection.sendall(head.encode() + sent)
+    return connection
+
+
+@pytest.fixture
+def plain(write_config):
+    return DeblurInferencer(write_config(), device='cpu')
+
+
+@needs_server
+def test_foreign_names_and_pages_are_refused(serve, plain, monkeypatch):
+    monkeypatch.setattr(plain, 'deblur', None)  # would be an error
+    address = serve(plain, hosts=['Deblur.lab'])
+    own = urllib.parse.urlsplit(address).netloc
+    allowed = [
+        *(f'Host: {name}' for name in ('localhost', 'LOCALHOST.:80', '127.0.0.1:1', '[::1]:7860')),
+        *('Host: 192.168.1.5:7860', 'Host: [fe80::1]', 'Host: deblur.lab:99'),
+        *(f'Host: {socket.gethostname()}', f'Host: {socket.gethostname().split(".")[0]}.local'),
+        *(f'Sec-Fetch-Site: {site}' for site in ('none', 'same-origin')),
+        'Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate',
+        *(f'Host: {own}\r\nOrigin: {scheme}://{own}' for scheme in ('http', 'https')),
+    ]
+    for header in allowed:
+        assert ask(address, 'GET /about', header)[0] == 200, header
+    names = ['evil.com', 'evil.com:7860', '127.0.0.1.evil.com', 'localhost.evil.com', '']
+    names += ['evil@localhost', 'localhost/evil.com', 'xlocalhost', '[::1', '2130706433', 'lab']
+    refused = [
+        *(f'Host: {name}' for name in names),
+        *(f'Sec-Fetch-Site: {site}' for site in ('cross-site', 'same-site')),
+        *(f'Origin: {page}' for page in ('http://evil.com', 'null', 'http://localhost:1', 'x')),
+        f'Origin: http://{own}',  # the name in the request is localhost
+    ]
+    for header in refused:
+        for line in ('GET /about', 'POST /restore', 'OPTIONS /restore', 'GET /nothing'):
+            # the answer does not wait for the body
+            status, _, body = ask(address, line, header, 'Content-Length: 900000')
+            assert status == 403, header
+            assert re.fullmatch(r'[A-Z][^;]+; .+\.', json.loads(body)['error'])
+    navigation = 'Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nContent-Length: 0'
+    assert ask(address, 'POST /restore', navigation)[0] == 403
+
+
+@needs_server
+def test_every_answer_is_kept_from_foreign_pages(serve, plain):
+    address = serve(plain, max_bytes=10)
+    for status, line, *headers in [
+        (200, 'GET /'),
+        (200, 'HEAD /'),
+        (200, 'GET /about'),
+        (200, 'POST /restore', 'Content-Length: 0'),
+        (404, 'GET /nothing'),
+        (405, 'GET /restore'),
+        (405, 'OPTIONS /restore', 'Access-Control-Request-Private-Network: true'),
+        (403, 'GET /', 'Host: evil.com'),
+        (413, 'POST /restore', 'Content-Length: 11'),
+    ]:
+        got, found, _ = ask(address, line, *headers)
+        assert got == status
+        assert found['X-Content-Type-Options'] == 'nosniff'
+        assert found['X-Frame-Options'] == 'DENY'
+        assert "frame-ancestors 'none'" in found['Content-Security-Policy']
+        assert found['Cross-Origin-Resource-Policy'] == 'same-origin'
+        assert found['Cache-Control'] == 'no-store'
+        assert not [name for name in found if name.lower().startswith('access-control')]
+    for garbage in (b'\x00\xff\r\n\r\n', b'GET / HTTP/1.1\r\n\r\n', b'a' * 70_000):
+        with connect(address) as connection:
+            connection.sendall(garbage)
+            status, found, _ = answer_of(connection)
+            assert (status, found['X-Content-Type-Options']) == (400, 'nosniff')
+
+
+@needs_server
+def test_large_bodies_are_refused_early(serve, plain):
+    address = serve(plain, max_bytes=3000)
+    too_large = "'a.png' is larger than 0.003 MB, the limit of this page; choose"
+    with upload(address, 10**12) as connection:
+        status, _, body = answer_of(connection)
+    assert (status, json.loads(body)['error'].startswith(too_large)) == (413, True)
+    part = b'800\r\n' + bytes(0x800) + b'\r\n'
+    for parts in (2, 1000):  # the client may send more than the server reads
+        chunked = ask(
+            address,
+            'POST /restore?name=a.png',
+            'Transfer-Encoding: chunked',
+            body=parts * part + b'0\r\n\r\n',
+        )
+        assert chunked[0] == 413
+        assert json.loads(chunked[2])['error'].startswith(too_large)
+    bad = ask(address, 'POST /restore', 'Transfer-Encoding: chunked', body=b'zz\r\n')
+    assert bad is None
+    assert frames(post(address, 'a.png', b'x' * 3000))[0]['event'] == 'error'
+
+
+@needs_server
+@pytest.mark.slow
+def test_stalled_uploads_are_bounded_in_number_and_time(serve, plain, capfd):
+    address = serve(plain, requests=2, body_seconds=1, rate=10**6)
+    uploads = [upload(address, sent=b'a') for _ in range(2)]
+    time.sleep(0.1)
+    for _ in range(5):
+        status, _, body = ask(address, 'POST /restore', 'Content-Length: 10')
+        assert status == 503
+        assert json.loads(body)['error'].startswith('2 photos are being restored already; try')
+    assert ask(address, 'GET /')[0] == 200
+    for stalled in uploads:
+        with stalled:
+            status, _, body = answer_of(stalled)
+            assert status == 408
+            assert json.loads(body)['error'] == (
+                "'a.png' arrives too slowly; use a faster connection to the page."
+            )
+    with upload(address) as slow:  # a byte now and then does not help
+        start = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < start + 5 and not select.select([slow], [], [], 0.05)[0]:
+                slow.sendall(b'a')
+        assert answer_of(slow)[0] == 408
+        assert 0.9 < time.monotonic() - start < 5
+    data = photo_file((10, 10, 3))
+    assert frames(post(address, 'a.png', data))[-1]['event'] == 'file'
+    assert 'Traceback' not in capfd.readouterr().err
+
+
+@needs_server
+def test_half_open_connections_end(serve, plain):
+    address = serve(plain, connections=4, header_seconds=0.4)
+    starts = (b'', b'GET / HT', b'GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ', b'', b'')
+    opened = []
+    for start in starts:
+        opened.append(connect(address))
+        opened[-1].sendall(start)
+    assert answer_of(opened[4]) is None  # one too many
+    assert select.select(opened[:4], [], [], 0) == ([], [], [])
+    start = time.monotonic()
+    for connection in opened[:4]:
+        assert answer_of(connection) is None
+        connection.close()
+    assert time.monotonic() - start < 5
+    with connect(address) as connection:  # the second request is not answered
+        connection.sendall(2 * b'GET /about HTTP/1.1\r\nHost: localhost\r\n\r\n')
+        assert json.loads(answer_of(connection)[2])['model'] == 'tiny'
+        assert connection.recv(1) == b''
+
+
+@needs_server
+@pytest.mark.slow
+def test_a_client_that_does_not_read_is_disconnected(serve, plain, monkeypatch):
+    from mmspd.apis import webui
+
+    size = 15 * 10**6
+    monkeypatch.setattr(webui, '_preview', lambda _: bytes(size))
+    address = serve(plain, requests=1, send_seconds=0.5, rate=2 * 10**7)
+    data = photo_file((10, 10, 3))
+    with upload(address, len(data), data) as connection:
+        end = time.monotonic() + 10
+        while ask(address, 'POST /restore', 'Content-Length: 0')[0] == 503:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        read = 0
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(2**20):
+                read += len(part)
+        assert read < size
+    time.sleep(0.1)  # until the server has noticed the end of the last request
+    assert frames(post(address, 'a.png', data))[-1]['event'] == 'file'
+
+
+@needs_server
+@pytest.mark.parametrize('error', [MemoryError(), RuntimeError('CUDA error'), ZeroDivisionError()])
+def test_any_error_is_a_sentence_and_the_page_lives_on(serve, plain, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    address = serve(plain)
+    data = photo_file((10, 10, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(plain, 'deblur', fail)
+        [blurry, frame] = frames(post(address, 'a.png', data))
+    assert (blurry['event'], frame['event']) == ('blurry', 'error')
+    assert frame['sentence'] == (
+        f"'a.png' cannot be restored ({type(error).__name__}); choose another photo, or read the "
+        'error in the terminal of the server.'
+    )
+    assert frames(post(address, 'a.png', data))[-1]['event'] == 'file'
+
+
 @needs_server
 @pytest.mark.slow
 def test_the_command_line(start_tool, write_config, tmp_path):
@@ -191,7 +412,7 @@ def test_the_command_line(start_tool, write_config, tmp_path):
     torch.save({'state_dict': DeblurInferencer(config).model.state_dict()}, weights)
     folder = tmp_path / 'temporary'
     folder.mkdir()
-    arguments = ['--port=0', '--device=cpu', '--tile=32']
+    arguments = ['--port=0', '--device=cpu', '--tile=32', '--allow-host', 'a.lab', 'b.lab']
     process = start_tool('webui.py', config, weights, *arguments, TMPDIR=str(folder))
     while not process.log.exists() or 'Open http' not in process.log.read_text():
         assert process.is_alive()
@@ -200,6 +421,8 @@ def test_the_command_line(start_tool, write_config, tmp_path):
     assert address.startswith('http://127.0.0.1:')
     assert frames(post(f'{address}/', 'a.png', photo_file((40, 40, 3))))[-1]['event'] == 'file'
     assert not [path for path in folder.rglob('*') if path.is_file()]
+    for host, status in [('b.lab', 200), ('127.0.0.1', 200), ('c.lab', 403)]:
+        assert ask(address, 'GET /about', f'Host: {host}')[0] == status
     os.kill(process.pid, signal.SIGINT)
     process.join(20)
     assert process.exitcode == 0
