@@ -32,11 +32,11 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--allow-host',
-        nargs='+',
+        action='append',
         default=[],
         metavar='NAME',
-        help='names under which browsers reach the page, if it has other names than localhost, an '
-        'IP address and the name of this computer',
+        help='another name under which browsers reach the page, besides localhost, an IP address '
+        'and the name of this computer; may be repeated',
     )
     parser.add_argument(
         '--max-megabytes',

@@ -412,7 +412,13 @@ def test_the_command_line(start_tool, write_config, tmp_path):
     torch.save({'state_dict': DeblurInferencer(config).model.state_dict()}, weights)
     folder = tmp_path / 'temporary'
     folder.mkdir()
-    arguments = ['--port=0', '--device=cpu', '--tile=32', '--allow-host', 'a.lab', 'b.lab']
+    arguments = [
+        '--port=0',
+        '--device=cpu',
+        '--tile=32',
+        '--allow-host=a.lab',
+        '--allow-host=b.lab',
+    ]
     process = start_tool('webui.py', config, weights, *arguments, TMPDIR=str(folder))
     while not process.log.exists() or 'Open http' not in process.log.read_text():
         assert process.is_alive()
