@@ -5,7 +5,7 @@ import contextlib
 import ipaddress
 import re
 import socket
-from typing import Iterable, NamedTuple, Optional
+from typing import Awaitable, Iterable, NamedTuple, Optional, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -13,6 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ['LIMITS', 'Guard', 'Limits', 'Refusal', 'RefusedError', 'read_body']
+
+T = TypeVar('T')
 
 # The page loads resources from its server only, and no other page may show or load it.
 _POLICY = (
@@ -45,9 +47,9 @@ class Limits(NamedTuple):
         connections: Number of open connections.
         requests: Number of photos that are received, wait or are restored.
         header_seconds: Time for the header of a request.
-        body_seconds: Time to receive the body of a request, besides its size divided by ``rate``.
-        send_seconds: Time to send an answer, besides its size divided by ``rate``. The time of the
-            restoration does not count.
+        body_seconds: Time for which a client may send its body more slowly than ``rate``.
+        send_seconds: Time for which a client may read its answer more slowly than ``rate``. The
+            time of the restoration does not count.
         rate: Slowest speed of a client, in bytes per second.
     """
 
@@ -60,6 +62,31 @@ class Limits(NamedTuple):
 
 
 LIMITS = Limits()
+
+
+class _Patience:
+    """The time that the server still waits for a client; progress at ``rate`` renews it."""
+
+    def __init__(self, seconds: float, rate: float) -> None:
+        self._seconds = self._left = seconds
+        self._rate = rate
+
+    async def wait(self, step: Awaitable[T]) -> T:
+        """Wait for a step of the client.
+
+        Raises:
+            asyncio.TimeoutError: The client has used up its time.
+        """
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            return await asyncio.wait_for(step, self._left)
+        finally:
+            self._left -= loop.time() - start
+
+    def renew(self, size: int) -> None:
+        """Add the time for a number of bytes."""
+        self._left = min(self._seconds, self._left + size / self._rate)
 
 
 class Refusal(JSONResponse):
@@ -135,19 +162,19 @@ async def read_body(
     if length.isdecimal() and int(length) > max_bytes:
         raise too_large
     data, more = bytearray(), True
-    loop = asyncio.get_running_loop()
-    start = loop.time()
+    patience = _Patience(limits.body_seconds, limits.rate)
     while more:
-        end = start + limits.body_seconds + len(data) / limits.rate
         try:
-            message = await asyncio.wait_for(receive(), end - loop.time())
+            message = await patience.wait(receive())
         except asyncio.TimeoutError:
             raise RefusedError(
                 408, f"'{name}' arrives too slowly; use a faster connection to the page."
             ) from None
         if message['type'] == 'http.disconnect':
             raise ClientDisconnect
-        data += message.get('body', b'')
+        part = message.get('body', b'')
+        patience.renew(len(part))
+        data += part
         if len(data) > max_bytes:
             raise too_large
         more = message.get('more_body', False)
@@ -184,22 +211,18 @@ class Guard:
             await self.app(scope, receive, send)
             return
         abort = scope.get('state', {}).get('abort')
-        loop = asyncio.get_running_loop()
-        left = self.limits.send_seconds
+        patience = _Patience(self.limits.send_seconds, self.limits.rate)
 
         async def guarded_send(message: Message) -> None:
-            nonlocal left
             if message['type'] == 'http.response.start':
                 message = {**message, 'headers': [*message.get('headers', ()), *_RAW_HEADERS]}
-            left += len(message.get('body', b'')) / self.limits.rate
-            start = loop.time()
             try:
-                await asyncio.wait_for(send(message), left)
+                await patience.wait(send(message))
             except asyncio.TimeoutError:
                 if abort is None:
                     raise
                 abort()  # the application is told that the client has left
-            left -= loop.time() - start
+            patience.renew(len(message.get('body', b'')))
 
         fault = self._fault(Headers(scope=scope), scope['method'])
         app = self.app if fault is None else Refusal(403, fault)

@@ -314,8 +314,9 @@ def test_large_bodies_are_refused_early(serve, plain):
 @needs_server
 @pytest.mark.slow
 def test_stalled_uploads_are_bounded_in_number_and_time(serve, plain, capfd):
-    address = serve(plain, requests=2, body_seconds=1, rate=10**6)
-    uploads = [upload(address, sent=b'a') for _ in range(2)]
+    address = serve(plain, requests=2, body_seconds=1, rate=100)
+    start = time.monotonic()
+    uploads = [upload(address, 1000, sent) for sent in (b'a', bytes(900))]
     time.sleep(0.1)
     for _ in range(5):
         status, _, body = ask(address, 'POST /restore', 'Content-Length: 10')
@@ -329,7 +330,8 @@ def test_stalled_uploads_are_bounded_in_number_and_time(serve, plain, capfd):
             assert json.loads(body)['error'] == (
                 "'a.png' arrives too slowly; use a faster connection to the page."
             )
-    with upload(address) as slow:  # a byte now and then does not help
+    assert 0.9 < time.monotonic() - start < 5  # a fast start gives no time to stall
+    with upload(address, 1000) as slow:  # a byte now and then does not help
         start = time.monotonic()
         with contextlib.suppress(ConnectionError):
             while time.monotonic() < start + 5 and not select.select([slow], [], [], 0.05)[0]:
