@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-__all__ = ['DiskFullError', 'UserError', 'file_errors']
+__all__ = ['DiskFullError', 'UsageError', 'UserError', 'file_errors']
 
 
 class UserError(ValueError):
@@ -12,6 +12,14 @@ class UserError(ValueError):
 
     The message is one sentence that names the problem and the fix. The command-line tools print it
     without a traceback. In Python code it is a ``ValueError``.
+    """
+
+
+class UsageError(UserError):
+    """A wrong argument or config.
+
+    It is raised before the work starts. The exit code of the command-line tools is 2, as for the
+    errors of :mod:`argparse`. For all other user errors, it is 1.
     """
 
 

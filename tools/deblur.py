@@ -9,7 +9,14 @@ import sys
 from pathlib import Path
 from typing import List
 
-from mmspd.utils.cli import add_inferencer_arguments, at_least_one, run_main
+from mmspd.utils.cli import (
+    add_inferencer_arguments,
+    at_least_one,
+    output_folder,
+    run_main,
+    usage_errors,
+)
+from mmspd.utils.launch import check_weights
 from mmspd.utils.precision import PRECISIONS
 from mmspd.utils.skipped import one_line, skipped_line
 
@@ -28,6 +35,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--out-dir',
+        type=output_folder,
         required=True,
         metavar='DIR',
         help='folder for the results; each result has the name of its input',
@@ -84,7 +92,10 @@ def _bytes(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f'{text!r} is not a number of bytes; write, for example, 800M or 4G.'
         )
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    size = int(float(match[1]) * _UNITS[match[2].upper()])
+    if size < 1:
+        raise argparse.ArgumentTypeError(f'{text} is no memory; give a larger number of bytes.')
+    return size
 
 
 def main(argv: List[str]) -> int:
@@ -97,7 +108,13 @@ def main(argv: List[str]) -> int:
         The exit code, 1 if a file could not be restored, else 0.
     """
     args = parse_args(argv)
-    from mmspd.apis import DeblurInferencer  # imported here, so that --help is fast
+    check_weights(args.weights, 'checkpoint')
+    # imported here, so that --help is fast
+    from mmspd.apis import DeblurInferencer
+    from mmspd.apis.jobs import find_jobs
+
+    with usage_errors():  # check the inputs before the model is built
+        find_jobs(args.inputs, args.out_dir, args.suffix, args.recursive)
 
     results = DeblurInferencer(args.config, args.weights, args.device, args.compile)(
         args.inputs,

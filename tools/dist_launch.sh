@@ -8,9 +8,21 @@ count="$2"
 shift 2
 files=("${@:1:count}")
 gpus="${*:count+1:1}"
-if [[ $# -le $count || ! $gpus =~ ^[1-9][0-9]*$ ]]; then
+
+refuse() {
     sed -n '2,5s/^# \{0,1\}//p' "$tools/dist_${tool%.py}.sh" >&2
+    echo "error: $*" >&2
     exit 2
+}
+
+if [[ $# -le $count || ! $gpus =~ ^[1-9][0-9]*$ ]]; then
+    refuse "dist_${tool%.py}.sh needs a number of processes, not '$gpus'; give 1 or more as GPUS."
+fi
+for file in "${files[@]}"; do
+    [[ -e $file ]] || refuse "The file '$file' does not exist; check the path."
+done
+if [[ "${NNODES:-1}" != 1 && -z "${MASTER_ADDR:-}" ]]; then
+    refuse "MASTER_ADDR is not set; set it to the address of the first machine."
 fi
 shift $((count + 1))
 
@@ -24,7 +36,7 @@ if [[ "${NNODES:-1}" == 1 ]]; then
     rendezvous=(--standalone)
 else
     rendezvous=(--nnodes "$NNODES" --node-rank "${NODE_RANK:-0}"
-        --master-addr "${MASTER_ADDR:?set MASTER_ADDR for several machines}"
+        --master-addr "$MASTER_ADDR"
         --master-port "${PORT:-29500}")
 fi
 exec "$python" -m torch.distributed.run "${rendezvous[@]}" --nproc-per-node "$gpus" \

@@ -4,6 +4,10 @@
 # All packages come from PyPI, or from the index in the configuration of pip. The script writes only
 # to .venv. Python 3.11 is preferred. To use another Python (3.9 to 3.12), set PYTHON to its path.
 set -euo pipefail
+if (($#)); then
+    echo "error: install.sh has no arguments; remove $*." >&2
+    exit 2
+fi
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 venv="$root/.venv"

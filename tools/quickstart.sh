@@ -5,6 +5,10 @@
 # interrupted run from its last checkpoint. Finished training is not repeated. To train again,
 # delete work_dirs/quickstart.
 set -euo pipefail
+if (($#)); then
+    echo "error: quickstart.sh has no arguments; remove $*." >&2
+    exit 2
+fi
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 start=$SECONDS

@@ -19,7 +19,7 @@ from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import UserError
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import output_folder, run_main
 from mmspd.utils.files import write_text
 
 #: Panning blur, because a small model can learn to remove it in minutes.
@@ -169,7 +169,9 @@ def build(out: Path) -> str:
 def main(argv: List[str]) -> None:
     """Make the data set and print its folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', type=Path, help='output folder, in the layout of GOPRO_Large')
+    parser.add_argument(
+        'out', type=output_folder, help='output folder, in the layout of GOPRO_Large'
+    )
     print(build(parser.parse_args(argv).out))
 
 

@@ -16,8 +16,9 @@ from mmspd.apis import init_model
 from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.datasets.photo_io import to_tensor
 from mmspd.registry import DATASETS
-from mmspd.utils.cli import run_main
-from mmspd.utils.launch import read_config
+from mmspd.utils.cli import output_folder, run_main
+from mmspd.utils.config_check import require_keys
+from mmspd.utils.launch import check_weights, read_config
 from mmspd.visualization.pictures import picture_row, stack_rows
 from mmspd.visualization.prior_picture import Palette, color_panel
 from mmspd.visualization.prior_view import PriorView, view_prior
@@ -72,9 +73,13 @@ def main(argv: List[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config of a guided model with a teacher')
     parser.add_argument('checkpoint', help='trained checkpoint of the config')
-    parser.add_argument('--out-dir', type=Path, required=True, help='folder for the pictures')
+    parser.add_argument(
+        '--out-dir', type=output_folder, required=True, help='folder for the pictures'
+    )
     args = parser.parse_args(argv)
+    check_weights(args.checkpoint, 'checkpoint')
     config = read_config(args.config, {})
+    require_keys(config, 'model.prior_loss', 'val_dataloader.dataset', 'randomness.seed')
     pairs = read_pairs(config)
     set_random_seed(config.randomness.seed)
     untrained, trained = init_model(config), init_model(config, args.checkpoint)

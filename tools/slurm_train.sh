@@ -5,6 +5,7 @@
 set -euo pipefail
 if [[ $# -lt 3 ]]; then
     sed -n '2,4s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    echo "error: slurm_train.sh needs a partition, a job name and a config; give all three." >&2
     exit 2
 fi
 tools="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"

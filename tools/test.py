@@ -8,10 +8,11 @@ from typing import Any, Dict, List, Optional
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 from mmspd.registry import DATASETS
 from mmspd.utils.bases import find_base, read_protocols
-from mmspd.utils.cli import run_main, tile_argument
+from mmspd.utils.cli import output_folder, run_main, tile_argument
+from mmspd.utils.config_check import require_keys
 from mmspd.utils.launch import (
     add_common_arguments,
     check_file,
@@ -39,6 +40,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--out',
+        type=output_folder,
         metavar='FOLDER',
         help='write the result to FOLDER and the restored images to FOLDER/images; with several '
         'data sets, each data set has a folder in FOLDER',
@@ -99,13 +101,13 @@ def use_dataset(config: Config, name: str) -> None:
         name: Name or path of a data set file.
 
     Raises:
-        UserError: The file does not exist or lacks a key.
+        UsageError: The file does not exist or lacks a key.
     """
     path = find_base('datasets', name)
     dataset = read_config(str(path), {})
     for key in REPLACED:
         if key not in dataset:
-            raise UserError(
+            raise UsageError(
                 f"{path} has no {key}; inherit it from gopro.py with _base_ = '.../gopro.py'."
             )
         config[key] = dataset[key]
@@ -119,7 +121,7 @@ def use_protocols(config: Config, names: List[str]) -> None:
         names: Names or paths of protocol files.
 
     Raises:
-        UserError: A file does not exist or has no metrics.
+        UsageError: A file does not exist or has no metrics.
     """
     config.protocol, metrics = read_protocols(names)
     config.test_evaluator = dict(type='mmengine.Evaluator', metrics=metrics)
@@ -133,14 +135,15 @@ def use_model_options(config: Config, args: argparse.Namespace) -> None:
         args: The command line.
 
     Raises:
-        UserError: The model does not support an option.
+        UsageError: The model does not support an option.
     """
+    require_keys(config, 'model.type')
     chosen = {name: value for name in MODEL_OPTIONS if (value := getattr(args, name))}
     if not chosen:
         return
     if config.model.type.rpartition('.')[2] != 'SemanticPriorDeblurrer':
         option = next(iter(chosen)).replace('_', '-')
-        raise UserError(
+        raise UsageError(
             f'--{option} needs mmspd.SemanticPriorDeblurrer, but model.type is '
             f'{config.model.type}; set model.type to mmspd.SemanticPriorDeblurrer.'
         )
@@ -156,16 +159,16 @@ def check_checkpoint(path: str) -> None:
         path: The checkpoint.
 
     Raises:
-        UserError: The file does not exist, or the path is a URL or a folder.
+        UsageError: The file does not exist, or the path is a URL or a folder.
     """
     convert = 'tools/model_converters/official2mmspd.py RESTORER'
     if '://' in path:
-        raise UserError(
+        raise UsageError(
             f'The checkpoint {path} is not a file; download it, or convert published weights with '
             f'{convert} {path} OUT.pth.'
         )
     if Path(path).is_dir():
-        raise UserError(
+        raise UsageError(
             f'The checkpoint {path} is a folder; give a file in it, or join the six files of DMPHN '
             f'with {convert} {path} OUT.pth.'
         )
@@ -183,7 +186,7 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
         The config.
 
     Raises:
-        UserError: An argument or a file is invalid.
+        UsageError: An argument or a file is invalid.
     """
     options = args.cfg_options or {}
     late = {key: options[key] for key in options if key.partition('.')[0] in REPLACED}
@@ -195,6 +198,7 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
         use_protocols(config, args.protocol)
     use_model_options(config, args)
     merge_options(config, late, args.config)
+    require_keys(config, 'model', 'test_dataloader', 'test_evaluator', 'test_cfg')
     config.resume = False
     config.load_from = args.checkpoint
     hook: Dict[str, Any] = dict(type='mmspd.ResultsHook')
@@ -212,14 +216,14 @@ def main(argv: List[str]) -> None:
         argv: The command-line arguments.
 
     Raises:
-        UserError: An argument, the config or the data is invalid.
+        UsageError: An argument, the config or the data is invalid.
     """
     args = parse_args(argv)
     check_checkpoint(args.checkpoint)
     names = [dataset and Path(dataset).stem for dataset in args.test_on]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UserError(f'--test-on names {twice[0]} twice; use files with different names.')
+        raise UsageError(f'--test-on names {twice[0]} twice; use files with different names.')
     # check all configs and data before the first test, which may take hours
     configs = [make_config(args, dataset) for dataset in args.test_on]
     if len(configs) > 1:

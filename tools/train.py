@@ -7,8 +7,9 @@ from typing import List
 
 from mmengine.config import Config
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 from mmspd.utils.cli import run_main
+from mmspd.utils.config_check import require_keys
 from mmspd.utils.launch import add_common_arguments, check_file, prepare_config
 
 
@@ -42,7 +43,7 @@ def prepare_resume(config: Config, checkpoint: str) -> None:
             checkpoint, the run starts from the ``load_from`` of the config.
 
     Raises:
-        UserError: ``checkpoint`` is ``'auto'``, and the config has ``load_from`` and a checkpoint
+        UsageError: ``checkpoint`` is ``'auto'``, and the config has ``load_from`` and a checkpoint
             hook other than ``mmspd.CheckpointHook``.
     """
     config.resume = True
@@ -53,7 +54,7 @@ def prepare_resume(config: Config, checkpoint: str) -> None:
     if start is not None:
         hook = config.default_hooks.checkpoint
         if hook.type != 'mmspd.CheckpointHook':
-            raise UserError(
+            raise UsageError(
                 f'--resume with load_from needs mmspd.CheckpointHook, not {hook.type}; name a '
                 'checkpoint after --resume, or set default_hooks.checkpoint.type to '
                 'mmspd.CheckpointHook.'
@@ -99,12 +100,13 @@ def main(argv: List[str]) -> None:
         argv: The command-line arguments.
 
     Raises:
-        UserError: An argument or the config is invalid.
+        UsageError: An argument or the config is invalid.
     """
     args = parse_args(argv)
     if args.resume not in (None, 'auto'):
         check_file(args.resume, 'checkpoint')
     config = prepare_config(args)
+    require_keys(config, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     if config.get('load_from') and '://' not in config.load_from:
         check_file(config.load_from, 'checkpoint of load_from')
     if args.resume is not None:
@@ -115,7 +117,7 @@ def main(argv: List[str]) -> None:
         print(f'Training in mixed precision ({use_mixed_precision(config)}).')
     if args.auto_scale_lr:
         if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
-            raise UserError(
+            raise UsageError(
                 f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}; '
                 'set base_batch_size to the total batch size for which the learning rate was '
                 'chosen.'

@@ -4,14 +4,16 @@ python tools/webui.py CONFIG WEIGHTS
 """
 
 import argparse
+import errno
 import os
 import signal
 import socket
 import threading
 from typing import List
 
-from mmspd.errors import UserError
-from mmspd.utils.cli import add_inferencer_arguments, run_main
+from mmspd.errors import UsageError, UserError
+from mmspd.utils.cli import add_inferencer_arguments, positive, run_main, zero_or_more
+from mmspd.utils.launch import check_weights
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -22,7 +24,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     add_inferencer_arguments(parser)
     parser.add_argument(
-        '--port', type=int, default=7860, help='port; 0 for any free port (default: 7860)'
+        '--port', type=zero_or_more, default=7860, help='port; 0 for any free port (default: 7860)'
     )
     parser.add_argument(
         '--host',
@@ -40,7 +42,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--max-megabytes',
-        type=float,
+        type=positive,
         default=200,
         metavar='N',
         help='size limit of photo files, in MB (default: 200)',
@@ -68,11 +70,15 @@ def main(argv: List[str]) -> None:
     try:  # check the address first, because loading the model takes long
         family = socket.AF_INET6 if ':' in args.host else socket.AF_INET
         address = socket.create_server((args.host, args.port), family=family)
-    except (OSError, OverflowError) as error:
-        raise UserError(
+    except OverflowError as error:
+        raise UsageError(f'--port {args.port} is too large; use 0 to 65535.') from error
+    except OSError as error:
+        kind = UserError if error.errno == errno.EADDRINUSE else UsageError
+        raise kind(
             f'Cannot listen on {args.host}:{args.port} ({error}); choose another --port or --host.'
         ) from error
     with address:
+        check_weights(args.weights, 'checkpoint')
         # imported here, because these imports are slow
         from mmspd.apis import DeblurInferencer, RestoreOptions
         from mmspd.apis.web_server import make_server

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError, UserError
 from mmspd.models.guided import as_list
 from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.utils.files import write_bytes
@@ -132,13 +132,13 @@ def export_network(
 def _check_target(path: Path, opset: Optional[int]) -> None:
     """Raise an error if the suffix or the opset is not supported, or a package is missing."""
     if path.suffix not in ('.onnx', '.pt2'):
-        raise UserError(f"'{path}' has an unknown suffix; use .onnx or .pt2.")
+        raise UsageError(f"'{path}' has an unknown suffix; use .onnx or .pt2.")
     if path.suffix == '.pt2':
         if opset is not None:
-            raise UserError(f"--opset is only for .onnx files; remove it or rename '{path}'.")
+            raise UsageError(f"--opset is only for .onnx files; remove it or rename '{path}'.")
         return
     if opset is not None and opset not in _OPSETS:
-        raise UserError(f'--opset {opset} is not supported; use {_OPSETS[0]} to {_OPSETS[-1]}.')
+        raise UsageError(f'--opset {opset} is not supported; use {_OPSETS[0]} to {_OPSETS[-1]}.')
     needed = ('onnx', 'onnxscript', 'onnxruntime')
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:

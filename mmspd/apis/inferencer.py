@@ -19,7 +19,7 @@ from mmspd.apis.model import init_model
 from mmspd.apis.video import VIDEO_SUFFIXES, read_video_info, restore_video
 from mmspd.datasets.image_io import read_size
 from mmspd.datasets.photo_io import like_pixels, read_photo, to_tensor
-from mmspd.errors import DiskFullError, UserError, file_errors
+from mmspd.errors import DiskFullError, UsageError, UserError, file_errors
 from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.models.tiling.memory import free_memory
 from mmspd.utils.files import write_bytes
@@ -199,7 +199,7 @@ class DeblurInferencer:
                         results[job] = self._restore_file(job, options, bar.update)
                     if record is not None:
                         record.add(job, version)
-                except DiskFullError:
+                except (DiskFullError, UsageError):
                     raise
                 except UserError as error:
                     errors[job] = error

@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmspd.registry import build_model
+from mmspd.utils.config_check import require_keys
 from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
 from mmspd.weights.files import announce_weights
@@ -61,6 +62,7 @@ def init_model(
     device = check_device(device)
     if not isinstance(config, Config):
         config = read_config(str(config), {})
+    require_keys(config, 'model')
     init_default_scope(config.get('default_scope', 'mmagic'))
     model = build_model(config.model)
     if checkpoint is not None:

@@ -27,7 +27,7 @@ from mmspd.apis.web_guard import LIMITS, Guard, Limits, Refusal, RefusedError, r
 from mmspd.datasets.photo_io import decode_photo, to_tensor
 from mmspd.errors import UserError
 from mmspd.models.guided import SemanticGuided
-from mmspd.utils.cli import sentence_of
+from mmspd.utils.failures import sentence_of
 from mmspd.visualization import Palette, draw_rows, view_prior
 
 __all__ = ['make_app']

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from torch import distributed
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError, UserError
 from mmspd.utils.device import has_accelerator
 
 __all__ = ['build_runner', 'leave_distributed']
@@ -67,7 +67,7 @@ def _init_cpu_distributed(config: Config) -> None:
     wrapper.
     """
     if config.launcher != 'pytorch':
-        raise UserError(
+        raise UsageError(
             f'--launcher {config.launcher} needs an accelerator, but this machine has none; use '
             'tools/dist_train.sh or tools/dist_test.sh, which also run on CPUs.'
         )

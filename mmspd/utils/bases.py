@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 from mmspd.utils.launch import check_file, read_config
 
 __all__ = ['find_base', 'read_protocols']
@@ -22,14 +22,14 @@ def find_base(kind: str, name: str) -> Path:
         The path of the file.
 
     Raises:
-        UserError: The file does not exist.
+        UsageError: The file does not exist.
     """
     if name.endswith('.py'):
         return Path(check_file(name, f'{kind} file'))
     path = _BASES / kind / f'{name.replace("-", "_")}.py'
     if not path.is_file():
         known = ', '.join(sorted(file.stem for file in path.parent.glob('*.py')))
-        raise UserError(f'There is no {name!r} among the {kind}; choose from {known}.')
+        raise UsageError(f'There is no {name!r} among the {kind}; choose from {known}.')
     return path
 
 
@@ -43,7 +43,7 @@ def read_protocols(names: List[str]) -> Tuple[str, List[Dict[str, Any]]]:
         The name of the combination, and the configs of the metrics.
 
     Raises:
-        UserError: A file does not exist or has no metrics.
+        UsageError: A file does not exist or has no metrics.
     """
     metrics: List[Dict[str, Any]] = []
     paths = sorted({find_base('protocols', name) for name in names}, key=lambda path: path.stem)
@@ -51,7 +51,7 @@ def read_protocols(names: List[str]) -> Tuple[str, List[Dict[str, Any]]]:
         variable = f'{path.stem.replace("-", "_")}_metrics'
         protocol = read_config(str(path), {})
         if variable not in protocol:
-            raise UserError(f'{path} is not a protocol; define {variable} = [...] in it.')
+            raise UsageError(f'{path} is not a protocol; define {variable} = [...] in it.')
         # if several protocols have a metric, it is measured once
         metrics += [metric for metric in protocol[variable] if metric not in metrics]
     return '+'.join(path.stem.replace('_', '-') for path in paths), metrics

@@ -1,40 +1,41 @@
 """Helpers of the command-line tools: user errors as one sentence, and argument types."""
 
 import argparse
-import difflib
-import errno
 import io
+import math
+import os
 import re
 import signal
 import sys
-from typing import Any, Callable, List, Optional, Tuple, Union
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError, UserError
 
 __all__ = [
     'add_inferencer_arguments',
     'add_pair_templates',
     'at_least_one',
+    'output_file',
+    'output_folder',
     'positive',
     'run_main',
-    'sentence_of',
+    'share',
     'size_argument',
     'tile_argument',
+    'usage_errors',
+    'zero_or_more',
 ]
-
-# The message of a DataLoader worker's error contains the traceback of the worker.
-_WORKER = re.compile(r'^Caught \w+ in .*?Traceback \(most recent call last\)', re.DOTALL)
-# Some versions of MMEngine add the class that is being built to the start of a message.
-_BUILDING = re.compile(r'^(?:class `\w+` in \S+\.py: )+')
 
 
 def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None:
     """Run the ``main(argv)`` of a command and exit with its exit code.
 
-    A user error is printed as ``error: <sentence>`` on stderr, and the exit code is 1. User errors
-    are a :class:`~mmspd.errors.UserError`, an unknown name or key in a config, and a full disk.
-    Ctrl-C is reported in the same form with exit code 130. Any other exception is a bug and keeps
-    its traceback.
+    An error that the user can fix is printed as ``error: <sentence>`` on stderr. The exit code is 2
+    if an argument or the config is wrong, and 1 if the work failed, for example because of a
+    damaged file or a full disk. Ctrl-C is reported in the same form with exit code 130. Any other
+    exception is a bug and keeps its traceback.
 
     Args:
         main: Function that takes the list of arguments and returns the exit code, or ``None`` for
@@ -43,64 +44,52 @@ def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names need not be valid Unicode
         sys.stdout.reconfigure(errors='backslashreplace')
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        code = main(sys.argv[1:] if argv is None else argv)
+        _check_arguments(arguments)
+        code = main(arguments)
     except Exception as error:
-        sentence = _sentence_for(error)
-        if sentence is None:
+        from mmspd.utils.failures import failure_of  # imported here, so that --help is fast
+
+        failure = failure_of(error)
+        if failure is None:
             raise
-        print(f'error: {sentence}', file=sys.stderr, flush=True)
-        code = 1
+        print(f'error: {failure.sentence}', file=sys.stderr, flush=True)
+        code = failure.code
     except KeyboardInterrupt:
         print('\nerror: Interrupted by the user.', file=sys.stderr, flush=True)
         code = 128 + signal.SIGINT  # the convention of shells
     sys.exit(code or 0)
 
 
-def _sentence_for(error: Exception) -> Optional[str]:
-    """Return the message for a user error, or ``None`` for a bug."""
-    if isinstance(error, UserError):
-        return sentence_of(error)
-    if isinstance(error, TypeError):
-        return _unknown_argument(error)
-    if isinstance(error, KeyError):
-        return _unknown_name(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f' for {error.filename}' if error.filename else ''
-        return f'No space is left on the disk{where}; free some space and continue with --resume.'
-    return None
+def _check_arguments(argv: List[str]) -> None:
+    """Raise an error for an empty argument, such as the value of an unset shell variable."""
+    for number, argument in enumerate(argv):
+        if '\0' in argument:
+            raise UsageError(f'The argument {argument!r} has a null character; remove it.')
+        empty_option = re.fullmatch(r'(--[\w-]+)=', argument)
+        if not argument or empty_option:
+            before = empty_option[1] if empty_option else argv[number - 1] if number else ''
+            place = f' after {before}' if before else ''
+            raise UsageError(
+                f'The argument{place} is empty; give a value, and check that the shell variables '
+                'of the command are set.'
+            )
 
 
-def _unknown_argument(error: TypeError) -> Optional[str]:
-    """Return the message for a misspelled config key, from the error of a constructor."""
-    pattern = r"(?:.*: )?([\w.]+?)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
-    match = re.match(pattern, str(error))
-    if match is None:
-        return None
-    return f'{match[1]} has no argument {match[2]!r}; check its spelling in the config.'
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn user errors into usage errors, while a command checks its arguments.
 
-
-def sentence_of(error: UserError) -> str:
-    """Return the message of an error without the additions of PyTorch and MMEngine.
-
-    Args:
-        error: Error that a DataLoader worker or a registry may have wrapped.
-
-    Returns:
-        The message in one line.
-
-    Examples:
-        >>> from mmspd.errors import UserError
-        >>> from mmspd.utils.cli import sentence_of
-        >>> error = UserError("class `UNet` in mmspd/unet.py: base must be 1 or more; change it.")
-        >>> sentence_of(error)
-        'base must be 1 or more; change it.'
+    Raises:
+        UsageError: The block has raised a :class:`~mmspd.errors.UserError`.
     """
-    message = str(error)
-    if _WORKER.match(message):
-        # the last line of the traceback reads 'mmspd.errors.UserError: <sentence>'
-        message = message.rstrip().rpartition('UserError: ')[2]
-    return ' '.join(_BUILDING.sub('', message).split())
+    try:
+        yield
+    except UsageError:
+        raise
+    except UserError as error:
+        raise UsageError(str(error)) from error
 
 
 def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,11 +140,45 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
+def zero_or_more(text: str) -> int:
+    """Parse an argument that is a whole number of at least 0."""
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f'{text} is too small; use 0 or more.')
+    return int(text)
+
+
 def positive(text: str) -> float:
-    """Parse an argument that is a number greater than 0."""
-    if not float(text) > 0:
-        raise argparse.ArgumentTypeError(f'{text} is too small; use a number greater than 0.')
+    """Parse an argument that is a finite number greater than 0."""
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f'{text} is not a finite number greater than 0.')
     return float(text)
+
+
+def share(text: str) -> float:
+    """Parse an argument that is a number from 0 to 1."""
+    if not 0 <= float(text) <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not a number from 0 to 1.')
+    return float(text)
+
+
+def output_folder(text: str) -> Path:
+    """Parse the folder of an output. It need not exist."""
+    path = Path(text)
+    for part in (path, *path.parents):
+        if os.path.isdir(part):
+            break
+        if os.path.lexists(part):
+            raise argparse.ArgumentTypeError(f'{part} is not a folder; give another folder.')
+    return path
+
+
+def output_file(text: str) -> Path:
+    """Parse the file of an output. Neither the file nor its folder need exist."""
+    path = Path(text)
+    if os.path.isdir(path):
+        raise argparse.ArgumentTypeError(f'{path} is a folder; give a file.')
+    output_folder(str(path.parent))
+    return path
 
 
 def size_argument(text: str) -> Tuple[int, int]:
@@ -190,42 +213,3 @@ def tile_argument(text: str) -> Union[str, int]:
             f'{text!r} is not a tile size; use a number of pixels or auto.'
         )
     return text if text == 'auto' else int(text)
-
-
-def _unknown_name(error: KeyError) -> Optional[str]:
-    """Return the message for an unknown name, with similar names, from the error of a registry."""
-    message = ' '.join(map(str, error.args))
-    match = re.match(r'(\S+) is not in the \S+::(.+?) registry\.', message)
-    if match is None:
-        return None
-    name, kind = match.groups()
-
-    def similarity(known: str) -> float:
-        # ignore the scope and the case, so that typos in them do not hide a similar name
-        first, second = (full.rpartition('.')[2].lower() for full in (known, name))
-        return difflib.SequenceMatcher(None, first, second).ratio()
-
-    closest = sorted(_registered_names(kind), key=similarity, reverse=True)[:3]
-    return (
-        f"There is no {kind} named '{name}'; check its spelling in the config (similar names: "
-        f'{", ".join(closest)}).'
-    )
-
-
-def _registered_names(kind: str) -> List[str]:
-    """Return all registered names of a kind (such as 'model' or 'hook') with their scopes."""
-    from mmengine.registry import Registry, root
-
-    def family(registry: Registry) -> List[Registry]:
-        return sum(map(family, registry.children.values()), [registry])
-
-    # registries of one kind have different names in MMEngine and in other projects, for example
-    # 'optim_wrapper' and 'optimizer_wrapper'
-    families = [family(item) for item in vars(root).values() if isinstance(item, Registry)]
-    return [
-        name if registry.scope == 'mmengine' else f'{registry.scope}.{name}'
-        for members in families
-        if kind in {registry.name for registry in members}
-        for registry in members
-        for name in registry.module_dict
-    ]

@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, Optional, Set
 
 from mmengine.config import Config
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 
 __all__ = ['check_names', 'check_options', 'runner_keys']
 
@@ -53,16 +53,16 @@ def check_names(config: Config, path: str) -> None:
         path: File of the config, for the message.
 
     Raises:
-        UserError: A name resembles a key, and nothing reads it.
+        UsageError: A name resembles a key, and nothing reads it.
 
     Examples:
         >>> from mmengine.config import Config
-        >>> from mmspd.errors import UserError
+        >>> from mmspd.errors import UsageError
         >>> from mmspd.utils.config_names import check_names
         >>> config = Config(dict(optim_wraper=dict(optimizer=dict(lr=1e-3)), max_epochs=3))
         >>> try:
         ...     check_names(config, 'unet.py')
-        ... except UserError as error:
+        ... except UsageError as error:
         ...     print(error)
         unet.py has the key 'optim_wraper', which has no effect; rename it to 'optim_wrapper'.
     """
@@ -72,7 +72,7 @@ def check_names(config: Config, path: str) -> None:
             continue
         close = _similar(name, known)
         if close is not None and not _is_copied(config, name):
-            raise UserError(
+            raise UsageError(
                 f'{path} has the key {name!r}, which has no effect; rename it to {close!r}.'
             )
 
@@ -88,7 +88,7 @@ def check_options(config: Config, options: Dict[str, Any], path: str) -> None:
         path: File of the config, for the message.
 
     Raises:
-        UserError: An option changes a variable. The message names the keys of the same name.
+        UsageError: An option changes a variable. The message names the keys of the same name.
     """
     read = {*runner_keys(), *_OWN_KEYS}
     for key in options:
@@ -97,7 +97,7 @@ def check_options(config: Config, options: Dict[str, Any], path: str) -> None:
             continue
         uses = [use + dot + rest for use in _keys_named(name, config) if use != name]
         hint = f', such as {" and ".join(uses)}' if uses else ''
-        raise UserError(
+        raise UsageError(
             f'--cfg-options {key} has no effect, because {name!r} is only a variable of {path}; '
             f'set the keys that use it{hint}.'
         )

@@ -8,7 +8,7 @@ from typing import Any, Dict, Union
 import torch
 from mmengine.device import get_device, is_mps_available
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 
 __all__ = ['check_device', 'describe_machine', 'has_accelerator']
 
@@ -28,7 +28,7 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
         The device, with its index if it has one.
 
     Raises:
-        UserError: This machine does not have the device.
+        UsageError: This machine does not have the device.
 
     Examples:
         >>> from mmspd.utils.device import check_device
@@ -36,12 +36,15 @@ def check_device(device: Union[str, torch.device]) -> torch.device:
         device(type='cpu')
     """
     try:
-        return torch.empty(0, device=device).device
+        found = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # AssertionError: no support in PyTorch
         reason = str(error).splitlines()[0]
-        raise UserError(
+        raise UsageError(
             f"The device '{device}' cannot be used ({reason}); choose another device."
         ) from error
+    if found.type == 'meta':
+        raise UsageError("The device 'meta' has no values; choose another device.")
+    return found
 
 
 def describe_machine(device: torch.device) -> Dict[str, Any]:

@@ -4,17 +4,20 @@ import argparse
 import difflib
 import os
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Tuple, Union
 
 from mmengine.config import Config, DictAction
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
+from mmspd.utils.config_check import check_config, check_groups
 from mmspd.utils.config_names import check_names, check_options, runner_keys
 
 __all__ = [
     'add_cfg_options',
     'add_common_arguments',
     'check_file',
+    'check_folder',
+    'check_weights',
     'merge_options',
     'prepare_config',
     'read_config',
@@ -73,17 +76,56 @@ def check_file(path: str, what: str) -> str:
         ``path``, unchanged.
 
     Raises:
-        UserError: The path is not a file. The message suggests similar names from its folder.
+        UsageError: The path is not a file. The message suggests similar names from its folder.
     """
     file = Path(path)
-    if file.is_file():
+    if os.path.isfile(path):  # unlike Path.is_file, this raises no error for a long name
         return path
-    if file.is_dir():
-        raise UserError(f'The {what} {path} is a folder; give a file in this folder.')
-    names = [entry.name for entry in file.parent.glob('*')] if file.parent.is_dir() else []
-    close = difflib.get_close_matches(file.name, names, n=3)
-    hint = f' (similar names: {", ".join(str(file.parent / name) for name in close)})'
-    raise UserError(f'The {what} {path} does not exist; check the path{hint if close else ""}.')
+    if os.path.isdir(path):
+        raise UsageError(f'The {what} {path} is a folder; give a file in this folder.')
+    if os.path.lexists(path):
+        raise UsageError(f'The {what} {path} is not a regular file; give a file.')
+    raise UsageError(f'The {what} {path} does not exist; check the path{_similar_to(file)}.')
+
+
+def _similar_to(path: Path) -> str:
+    """Return a phrase with similar names from the folder of a path."""
+    names = os.listdir(path.parent) if os.path.isdir(path.parent) else []
+    close = difflib.get_close_matches(path.name, names, n=3)
+    hint = f' (similar names: {", ".join(str(path.parent / name) for name in close)})'
+    return hint if close else ''
+
+
+def check_folder(path: Union[str, Path], what: str) -> None:
+    """Check that a path is a folder.
+
+    Args:
+        path: The path.
+        what: Kind of the folder for the message, such as ``'data folder'``.
+
+    Raises:
+        UsageError: The path is not a folder. The message suggests similar names.
+    """
+    folder = Path(path)
+    if os.path.isdir(path):
+        return
+    if os.path.lexists(path):
+        raise UsageError(f'The {what} {path} is a file; give a folder.')
+    raise UsageError(f'The {what} {path} does not exist; check the path{_similar_to(folder)}.')
+
+
+def check_weights(source: str, what: str) -> None:
+    """Check that the source of weights exists, unless it is a web address.
+
+    Args:
+        source: A file, an address, or a folder with published weights.
+        what: Kind of the weights for the message, such as ``'checkpoint'``.
+
+    Raises:
+        UsageError: There is no such file or folder. The message suggests similar names.
+    """
+    if '://' not in source and not os.path.isdir(source):
+        check_file(source, what)
 
 
 def read_config(path: str, options: Dict[str, Any]) -> Config:
@@ -97,7 +139,7 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
         The config with the options.
 
     Raises:
-        UserError: The file does not exist or is not a valid config, or an option does not fit the
+        UsageError: The file does not exist or is not a valid config, or an option does not fit the
             config.
 
     Examples:
@@ -113,13 +155,27 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
     """
     check_file(path, 'config')
     try:
+        _check_bases(path)
         config = Config.fromfile(path)
-    except Exception as error:  # a config is Python code and may raise any exception
-        raise UserError(f'{path} is not a valid config ({error}); correct it.') from error
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:  # a config is Python code and may raise any exception
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        raise UsageError(f'{path} is not a valid config ({reason}); correct it.') from error
     check_names(config, path)
     check_options(config, options, path)
     merge_options(config, options, path)
     return config
+
+
+def _check_bases(path: str, children: Tuple[str, ...] = ()) -> None:
+    """Raise an error for a config that inherits itself, which MMEngine would read for long."""
+    file = os.path.realpath(path)
+    if file in children:
+        raise UsageError(f'The config {path} inherits itself; correct its _base_.')
+    for base in Config._get_base_files(file):
+        if '::' not in base:  # the config of another package
+            _check_bases(os.path.join(os.path.dirname(path), base), (*children, file))
 
 
 def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
@@ -131,7 +187,7 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
         path: File of the config, for error messages.
 
     Raises:
-        UserError: An option does not fit the config.
+        UsageError: An option does not fit the config.
     """
     known = {*config, *runner_keys()}
     for key in options:
@@ -139,15 +195,16 @@ def merge_options(config: Config, options: Dict[str, Any], path: str) -> None:
         if top not in known:
             close = difflib.get_close_matches(top, sorted(known), n=1)
             hint = f' (similar key: {close[0]!r})' if close else ''
-            raise UserError(
+            raise UsageError(
                 f'--cfg-options {key}: {path} has no key {top!r}; check its spelling{hint}.'
             )
     try:
         config.merge_from_dict(options)
-    except (KeyError, TypeError, IndexError) as error:
-        raise UserError(
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UsageError(
             f'--cfg-options does not fit {path} ({error}); check the spelling of the keys.'
         ) from error
+    check_config(config)
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if (config.get(loader) or {}).get('num_workers') == 0:
             # PyTorch raises an error for persistent_workers without workers
@@ -167,15 +224,16 @@ def prepare_config(args: argparse.Namespace) -> Config:
         The config.
 
     Raises:
-        UserError: The config or an option is not valid (see :func:`read_config`), or the work
+        UsageError: The config or an option is not valid (see :func:`read_config`), or the work
             folder cannot be created.
     """
     # MMEngine selects the device of a process by LOCAL_RANK, which Open MPI does not set
     local_rank = os.environ.get('OMPI_COMM_WORLD_LOCAL_RANK', str(args.local_rank))
     os.environ.setdefault('LOCAL_RANK', local_rank)
     config = read_config(args.config, args.cfg_options or {})
+    check_groups(config)
     if config.get('compile'):
-        raise UserError(
+        raise UsageError(
             f"The key 'compile' at the top of {args.config} would also compile the optimizer and "
             'the log; set model.compile instead.'
         )
@@ -187,7 +245,7 @@ def prepare_config(args: argparse.Namespace) -> Config:
     try:
         Path(config.work_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
+        raise UsageError(
             f'The work folder {config.work_dir} cannot be created ({error.strerror}); set '
             '--work-dir to another folder.'
         ) from error

@@ -2,7 +2,7 @@
 
 import torch
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 
 __all__ = ['PRECISIONS', 'autocast']
 
@@ -24,7 +24,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
         The context.
 
     Raises:
-        UserError: The precision is unknown.
+        UsageError: The precision is unknown.
 
     Examples:
         >>> import torch
@@ -35,5 +35,5 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
         torch.bfloat16
     """
     if precision not in PRECISIONS:
-        raise UserError(f'precision={precision!r} is unknown; use {", ".join(PRECISIONS)}.')
+        raise UsageError(f'precision={precision!r} is unknown; use {", ".join(PRECISIONS)}.')
     return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != 'float32')

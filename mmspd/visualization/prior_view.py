@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError, UserError
 from mmspd.models.guided import SemanticGuided
 from mmspd.models.layers.padding import crop_to
 from mmspd.utils.psnr import psnr
@@ -165,7 +165,7 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
     """
     generator = getattr(model, 'generator', None)
     if not isinstance(generator, SemanticGuided):
-        raise UserError(
+        raise UsageError(
             f'The {type(model).__name__} has no guided generator, so there is no prior to view; '
             'use the config of a guided restorer (*_sp*).'
         )

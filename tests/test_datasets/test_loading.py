@@ -8,7 +8,7 @@ from mmspd.datasets import LoadImagePair, PairedFolderDataset
 from mmspd.datasets.image_io import read_rgb
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import psnr
-from mmspd.utils.cli import sentence_of
+from mmspd.utils.failures import sentence_of
 
 
 @pytest.fixture

@@ -128,5 +128,5 @@ def test_one_result_is_printed_in_the_papers_table(call_tool, folders):
 def test_user_errors_are_one_sentence(call_tool, folders, monkeypatch, arguments, sentence):
     monkeypatch.chdir(folders)
     code, _, error = call_tool(TOOL, *arguments)
-    assert code == 1
+    assert code == 2
     assert re.search(f'^error: .*{sentence}', error)

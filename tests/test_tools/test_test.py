@@ -92,7 +92,7 @@ def test_missing_data_of_the_last_set_is_an_error_before_the_first_test(
     absent = tmp_path / 'absent.py'
     absent.write_text(data_files[0].read_text().replace('/train', '/nowhere'))
     code, output, error = call_tool('test.py', *tested, '--test-on', data_files[1], absent)
-    assert code == 1
+    assert code == 2
     assert re.match("error: [Tt]he data folder '", error.splitlines()[-1])
     assert 'Epoch(test)' not in output
 
@@ -104,7 +104,7 @@ def test_options_change_the_final_config(run_tool, tested, tmp_path):
     assert code == 0, output
     assert Result.load(tmp_path).provenance['metrics']['metrics'][0]['report_input'] is False
     code, output = run_tool(*arguments, 'test_evaluator.metrics.4.report_input=False')
-    assert code == 1
+    assert code == 2
     assert 'error: --cfg-options does not fit ' in output
 
 
@@ -154,5 +154,5 @@ def test_wrong_data_sets_and_protocols(
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'my-own.py').write_text("protocol = 'mine'")
     code, _, error = call_tool('test.py', *tested, *arguments)
-    assert code == 1
+    assert code == 2
     assert re.search(f'^error: {sentence}', error)

@@ -84,17 +84,23 @@ def test_accumulation_and_scaled_rate(run_tool, write_config, tmp_path):
             ['{config}', '--cfg-options', 'train_dataloader.dataset.data_root=nowhere'],
             "'nowhere' does not exist",
         ),
-        (
-            ['{config}', '--cfg-options', 'default_hooks.checkpoint.save_best=PSRN'],
-            r"save_best='PSRN' is not among the validation metrics \['PSNR'\]",
-        ),
     ],
 )
 def test_a_user_error_is_one_sentence(call_tool, write_config, tmp_path, arguments, sentence):
     config = write_config()
     options = [text.format(folder=tmp_path, config=config) for text in arguments]
     code, _, error = call_tool('train.py', *options, '--work-dir', tmp_path / 'work')
-    assert code == 1
+    assert code == 2
+    assert re.search('^error: .*' + sentence, error.splitlines()[-1])
+
+
+def test_an_unknown_metric_for_the_best_checkpoint(call_tool, write_config, tmp_path):
+    options = ('--cfg-options', 'default_hooks.checkpoint.save_best=PSRN')
+    code, _, error = call_tool(
+        'train.py', write_config(), '--work-dir', tmp_path / 'work', *options
+    )
+    assert code == 1  # it is known after the first validation
+    sentence = r"save_best='PSRN' is not among the validation metrics \['PSNR'\]"
     assert re.search('^error: .*' + sentence, error.splitlines()[-1])
 
 
@@ -147,5 +153,5 @@ def test_a_batch_size_that_does_not_fit_the_learning_rate(
 )
 def test_test_refuses_invalid_checkpoints(call_tool, write_config, tmp_path, checkpoint, sentence):
     code, _, error = call_tool('test.py', write_config(), checkpoint.format(folder=tmp_path))
-    assert code == 1
+    assert code == 2
     assert re.search(f'^error: [Tt]he checkpoint .* {sentence}', error)

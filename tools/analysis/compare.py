@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 
 from mmspd.datasets.image_io import read_rgb, write_png
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 from mmspd.evaluation.comparison import check_comparable, compared_metrics
 from mmspd.evaluation.comparison_report import Comparison, compare_all, comparison_text
 from mmspd.evaluation.paper_tables import table_with
 from mmspd.evaluation.results import Result
 from mmspd.evaluation.severity_report import plot_severity
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import output_folder, run_main, usage_errors
 from mmspd.utils.files import write_text
 from mmspd.visualization.pictures import gain_window, picture_row, stack_rows
 
@@ -50,7 +50,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--out',
-        type=Path,
+        type=output_folder,
         metavar='FOLDER',
         help='folder for comparison.md, comparison.json, severity.png, and pictures of the best '
         'and worst images; for pictures, run tools/test.py with --out',
@@ -69,7 +69,7 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
         A dict from each label to its result.
 
     Raises:
-        UserError: A result cannot be loaded, or the labels are not unique.
+        UsageError: A result cannot be loaded, or the labels are not unique.
     """
     results = [Result.load(path) for path in paths]
     if names is None:
@@ -77,7 +77,7 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
         if len(set(names)) < len(names):
             names = [f'{name} ({number})' for number, name in enumerate(names, 1)]
     if len(names) != len(paths) or len(set(names)) < len(names):
-        raise UserError(
+        raise UsageError(
             f'--names needs {len(paths)} different names, not {" ".join(map(repr, names))}; give '
             'one name per result.'
         )
@@ -95,11 +95,11 @@ def choose_metric(name: Optional[str], results: Dict[str, Result]) -> str:
         The name of the metric.
 
     Raises:
-        UserError: A result does not have the metric.
+        UsageError: A result does not have the metric.
     """
     metrics = compared_metrics(results)
     if name is not None and name not in metrics:
-        raise UserError(
+        raise UsageError(
             f"--metric '{name}' is not in all results; choose from {', '.join(metrics)}."
         )
     return name or metrics[0]
@@ -118,7 +118,7 @@ def write_comparison(
         metric: Metric for the tables by severity and by image.
 
     Raises:
-        UserError: A file cannot be written.
+        UsageError: A file cannot be written.
     """
     write_text(out / 'comparison.md', text)
     content = dict(
@@ -140,7 +140,7 @@ def plot_severities(out: Path, results: Dict[str, Result], metric: str) -> None:
             its gain.
 
     Raises:
-        UserError: The plot cannot be written.
+        UsageError: The plot cannot be written.
     """
     first = next(iter(results.values()))
     if first.severity:
@@ -195,7 +195,7 @@ def write_pictures(
         metric: Metric for the captions.
 
     Raises:
-        UserError: A picture cannot be written.
+        UsageError: A picture cannot be written.
     """
     first, second = next(iter(results)), comparison.name
     ranked = list(comparison.images)
@@ -289,22 +289,25 @@ def main(argv: List[str]) -> None:
         argv: The command-line arguments.
 
     Raises:
-        UserError: An argument is invalid, or the results cannot be compared.
+        UsageError: An argument is invalid, or the results cannot be compared.
     """
     args = parse_args(argv)
-    results = load_results(args.results, args.names)
+    with usage_errors():
+        results = load_results(args.results, args.names)
     table = ''
     if args.paper_table is not None:
-        table = table_with(args.paper_table, results) + '\n'
+        with usage_errors():
+            table = table_with(args.paper_table, results) + '\n'
     if len(results) == 1:
         if not table or args.out is not None:
-            raise UserError(
+            raise UsageError(
                 'There is only one result; add a second result, or use --paper-table without --out.'
             )
         print(table)
         return
-    check_comparable(results)
-    metric = choose_metric(args.metric, results)
+    with usage_errors():
+        check_comparable(results)
+        metric = choose_metric(args.metric, results)
     comparisons = compare_all(results, metric)
     text = '\n'.join(filter(None, [comparison_text(results, comparisons, metric), table]))
     print(text)

@@ -11,7 +11,8 @@ from mmengine.registry import init_default_scope
 
 from mmspd.apis.complexity import costs_of_parts
 from mmspd.registry import build_model
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import at_least_one, run_main
+from mmspd.utils.config_check import require_keys
 from mmspd.utils.launch import add_cfg_options, read_config
 
 
@@ -25,7 +26,7 @@ def main(argv: List[str]) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--size',
-        type=int,
+        type=at_least_one,
         nargs=2,
         default=(256, 256),
         metavar=('H', 'W'),
@@ -35,6 +36,7 @@ def main(argv: List[str]) -> None:
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     config = read_config(args.config, args.cfg_options or {})
+    require_keys(config, 'model.generator')
     init_default_scope(config.get('default_scope', 'mmagic'))
     parts = costs_of_parts(build_model(config.model.generator), *args.size)
     if args.json:

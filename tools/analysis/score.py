@@ -27,7 +27,7 @@ from mmspd.evaluation.results import RESULT_NAME, Result
 from mmspd.evaluation.summary import infos_of, make_result, save_result
 from mmspd.registry import DATASETS, METRICS
 from mmspd.utils.bases import find_base, read_protocols
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import output_folder, run_main, usage_errors
 from mmspd.utils.launch import read_config
 from mmspd.utils.tables import text_table
 from mmspd.weights.files import loaded_weights
@@ -87,7 +87,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         f'{DEFAULT_PROTOCOL})',
     )
     parser.add_argument(
-        '--out', type=Path, required=True, metavar='FOLDER', help='folder for the result'
+        '--out', type=output_folder, required=True, metavar='FOLDER', help='folder for the result'
     )
     parser.add_argument('--name', help='name of the method (default: name of the folder)')
     for kind in PATHS:
@@ -356,14 +356,16 @@ def main(argv: List[str]) -> None:
         UserError: An argument or an image is invalid.
     """
     args = parse_args(argv)
-    check_arguments(args)
+    with usage_errors():
+        check_arguments(args)
     if args.test_on and args.protocol is None:
         config = read_config(str(find_base('datasets', args.test_on)), {})
         protocol, configs = config.protocol, config.test_evaluator.metrics
     else:
         protocol, configs = read_protocols(args.protocol or [DEFAULT_PROTOCOL])
     images = find_images(args)
-    chosen, metrics = choose_metrics(configs, images.kinds)
+    with usage_errors():
+        chosen, metrics = choose_metrics(configs, images.kinds)
     check_sizes(images.infos)
     read_before = len(loaded_weights())
     means = measure(images.infos, metrics)

@@ -14,9 +14,15 @@ from tqdm import tqdm
 
 from mmspd.datasets.layouts import recognize
 from mmspd.datasets.transforms.loading import LoadImagePair
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 from mmspd.registry import DATASETS
-from mmspd.utils.cli import add_pair_templates, run_main
+from mmspd.utils.cli import (
+    add_pair_templates,
+    output_file,
+    run_main,
+    usage_errors,
+    zero_or_more,
+)
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import read_config
 from mmspd.utils.parallel import map_in_processes
@@ -37,7 +43,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         'blur are measured',
     )
     parser.add_argument(
-        '--out', type=Path, required=True, metavar='FILE', help='file to write, *.jsonl'
+        '--out', type=output_file, required=True, metavar='FILE', help='file to write, *.jsonl'
     )
     parser.add_argument(
         '--split',
@@ -45,7 +51,9 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         help='split of the folder, or loader of the config (default: train)',
     )
     add_pair_templates(parser)
-    parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
+    parser.add_argument(
+        '--workers', type=zero_or_more, default=2, help='number of processes (default: 2)'
+    )
     return parser.parse_args(argv)
 
 
@@ -60,13 +68,13 @@ def dataset_of(args: argparse.Namespace) -> Dict[str, Any]:
         The config of the data set.
 
     Raises:
-        UserError: There is no data set of this split, or there are several.
+        UsageError: There is no data set of this split, or there are several.
     """
     data, split = args.data, args.split
     if data.endswith('.py'):
         loader = read_config(data, {}).get(f'{split}_dataloader')
         if not loader:
-            raise UserError(
+            raise UsageError(
                 f"'{data}' has no {split}_dataloader; set --split to train, val or test."
             )
         dataset = loader['dataset']
@@ -81,7 +89,7 @@ def dataset_of(args: argparse.Namespace) -> Dict[str, Any]:
     ]
     if len(chosen) != 1:
         names = ', '.join(sorted({repr(part.split) for part in parts}))
-        raise UserError(
+        raise UsageError(
             f"'{data}' holds {len(chosen)} data sets of the split '{split}' (existing splits: "
             f'{names}); '
             + ('give a config that reads one of them.' if chosen else 'choose another --split.')
@@ -119,10 +127,11 @@ def main(argv: List[str]) -> None:
         argv: The command-line arguments.
 
     Raises:
-        UserError: An argument is invalid, an image is unreadable, or the file cannot be written.
+        UsageError: An argument is invalid, an image is unreadable, or the file cannot be written.
     """
     args = parse_args(argv)
-    dataset = DATASETS.build(dataset_of(args))
+    with usage_errors():
+        dataset = DATASETS.build(dataset_of(args))
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     measured = map_in_processes(measure, infos, args.workers)
     records = list(tqdm(measured, total=len(infos), unit='pair'))

@@ -18,12 +18,12 @@ from torch import Tensor
 from mmspd.apis import init_model
 from mmspd.datasets.image_io import write_png
 from mmspd.datasets.photo_io import read_photo, to_tensor
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 from mmspd.models.tiling.memory import free_memory
 from mmspd.models.tiling.network import TileNetwork
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import output_folder, run_main
 from mmspd.utils.files import write_text
-from mmspd.utils.launch import add_cfg_options, read_config
+from mmspd.utils.launch import add_cfg_options, check_file, check_weights, read_config
 from mmspd.utils.tables import text_table
 from mmspd.visualization.prior_picture import Palette, color_panel, draw_rows
 from mmspd.visualization.prior_view import PriorView, view_prior
@@ -58,7 +58,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         'compared with the teacher',
     )
     parser.add_argument(
-        '--out', type=Path, required=True, metavar='DIR', help='folder for the results'
+        '--out', type=output_folder, required=True, metavar='DIR', help='folder for the results'
     )
     parser.add_argument(
         '--crop',
@@ -95,16 +95,18 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
         The photos, cropped and reduced.
 
     Raises:
-        UserError: A photo cannot be read, is smaller than the crop, or has a sharp photo of another
+        UsageError: A photo cannot be read, is smaller than the crop, or its sharp photo has another
             size.
     """
     if args.sharp and len(args.sharp) != len(args.photos):
-        raise UserError(
+        raise UsageError(
             f'--sharp has {len(args.sharp)} photos, but PHOTO has {len(args.photos)}; give one '
             'sharp photo for each blurry photo, in the same order.'
         )
+    for path in (*args.photos, *args.sharp):
+        check_file(path, 'photo')
     if args.max_side < 0:
-        raise UserError(
+        raise UsageError(
             f'--max-side is {args.max_side}; use a number of pixels, or 0 for no reduction.'
         )
     stems = [Path(path).stem for path in args.photos]
@@ -113,7 +115,7 @@ def read_photos(args: argparse.Namespace) -> List[Photo]:
         pixels = [read_photo(each).pixels for each in (path, *args.sharp[index : index + 1])]
         sizes = [f'{each.shape[1]}x{each.shape[0]}' for each in pixels]
         if len(set(sizes)) > 1:
-            raise UserError(
+            raise UsageError(
                 f"'{args.sharp[index]}' has {sizes[1]} pixels, but '{path}' has {sizes[0]}; give "
                 'the sharp photo of the same pair.'
             )
@@ -139,14 +141,14 @@ def select(
         The selected part and its description.
 
     Raises:
-        UserError: The crop is not inside the photo.
+        UsageError: The crop is not inside the photo.
     """
     height, width = pixels.shape[:2]
     description = f'{width}x{height} pixels'
     if crop is not None:
         x, y, w, h = crop
         if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
-            raise UserError(
+            raise UsageError(
                 f"--crop {x} {y} {w} {h} is not inside '{path}', which has {width}x{height} "
                 'pixels; give the left, top, width and height of a part of the photo.'
             )
@@ -173,13 +175,13 @@ def view_photo(model: BaseModel, photo: Photo) -> PriorView:
         The view of the prior.
 
     Raises:
-        UserError: The photo needs more memory than is free.
+        UsageError: The photo needs more memory than is free.
     """
     height, width = photo.images[0].shape[-2:]
     network = TileNetwork(model)
     need, free = network.cost((height, width), (height, width), False), free_memory(network.device)
     if need > free:
-        raise UserError(
+        raise UsageError(
             f'{width}x{height} pixels of {photo.name} need about {need / 2**30:.1f} GiB of memory, '
             f'but {free / 2**30:.1f} GiB are free; use --crop or a smaller --max-side.'
         )
@@ -224,6 +226,7 @@ def main(argv: List[str]) -> None:
         argv: Command-line arguments.
     """
     args = parse_args(argv)
+    check_weights(args.weights, 'checkpoint')
     config = read_config(args.config, args.cfg_options or {})
     photos = read_photos(args)
     device = args.device or get_device()

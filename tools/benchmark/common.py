@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmspd.errors import UserError
-from mmspd.utils.cli import at_least_one
+from mmspd.errors import UsageError
+from mmspd.utils.cli import at_least_one, output_file
 from mmspd.utils.device import describe_machine
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import check_file
@@ -55,7 +55,7 @@ def find_config_pair(config: Union[str, Path]) -> ConfigPair:
             of that restorer in ``configs/spd``.
 
     Raises:
-        UserError: One of the two configs does not exist.
+        UsageError: One of the two configs does not exist.
     """
     path = Path(config)
     if path.suffix != '.py':
@@ -66,7 +66,7 @@ def find_config_pair(config: Union[str, Path]) -> ConfigPair:
     plain, guided = (path.with_name(f'{name}{sp}_{dataset}.py') for sp in ('', f'_sp{kind}'))
     for each in (plain, guided):
         if not name or not each.is_file():
-            raise UserError(
+            raise UsageError(
                 f'{each}, the counterpart of {path}, does not exist; put <restorer>_<dataset>.py '
                 'and <restorer>_sp[-<kind>]_<dataset>.py into one folder.'
             )
@@ -126,7 +126,7 @@ def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
         help='timed calls of each variant; the variants take turns (default: %(default)s)',
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: cpu)')
-    parser.add_argument('--json', type=Path, help='write all results to this JSON file')
+    parser.add_argument('--json', type=output_file, help='write all results to this JSON file')
     return parser
 
 

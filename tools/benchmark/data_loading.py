@@ -30,7 +30,7 @@ from mmspd.datasets.image_io import write_png
 from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.datasets.paired import RAW
 from mmspd.registry import import_sibling
-from mmspd.utils.cli import at_least_one, positive, run_main
+from mmspd.utils.cli import at_least_one, output_file, positive, run_main
 from mmspd.utils.tables import text_table
 
 SIZE = (720, 1280)
@@ -70,7 +70,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         metavar='IMAGES_PER_S',
         help='speed that the workers must reach, such as the images/s of a training step',
     )
-    parser.add_argument('--json', type=Path, help='write all results to this JSON file')
+    parser.add_argument('--json', type=output_file, help='write all results to this JSON file')
     return parser.parse_args(argv)
 
 

@@ -38,9 +38,10 @@ from training_step import (
     use_variant,
 )
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 from mmspd.models.guided import as_list
 from mmspd.utils.cli import at_least_one, run_main
+from mmspd.utils.config_check import require_keys
 from mmspd.utils.device import check_device
 from mmspd.utils.launch import add_cfg_options, read_config
 from mmspd.utils.tables import text_table
@@ -203,11 +204,12 @@ def variant_config(args: argparse.Namespace, variant: str) -> Config:
         variant: Key of :data:`~training_step.VARIANTS`.
 
     Raises:
-        UserError: The model of the config is not ``mmspd.SemanticPriorDeblurrer``.
+        UsageError: The model of the config is not ``mmspd.SemanticPriorDeblurrer``.
     """
     config = read_config(args.config, args.cfg_options or {})
+    require_keys(config, 'model', 'optim_wrapper')
     if config.model.get('type') != 'mmspd.SemanticPriorDeblurrer':
-        raise UserError(
+        raise UsageError(
             f'{args.config} has model.type={config.model.get("type")}; choose a config with '
             'model.type=mmspd.SemanticPriorDeblurrer.'
         )

@@ -10,9 +10,16 @@ from typing import List
 
 from mmspd.datasets.layouts import DatasetSplit, recognize
 from mmspd.datasets.packs.writer import plan_pack, write_pack
-from mmspd.errors import UserError
+from mmspd.errors import UsageError
 from mmspd.registry import DATASETS
-from mmspd.utils.cli import add_pair_templates, run_main
+from mmspd.utils.cli import (
+    add_pair_templates,
+    output_folder,
+    run_main,
+    usage_errors,
+    zero_or_more,
+)
+from mmspd.utils.launch import check_folder
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -25,7 +32,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         'complete packs. The images are not modified. check.py OUT_FOLDER/NAME verifies a pack.',
     )
     parser.add_argument('data_root', type=Path, help='folder of the unpacked data set')
-    parser.add_argument('out', type=Path, metavar='OUT_FOLDER', help='folder of the packs')
+    parser.add_argument('out', type=output_folder, metavar='OUT_FOLDER', help='folder of the packs')
     parser.add_argument('--split', nargs='+', metavar='SPLIT', help='splits to pack (default: all)')
     parser.add_argument(
         '--blur-key',
@@ -45,7 +52,9 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         'folders called NAME',
     )
     add_pair_templates(parser)
-    parser.add_argument('--workers', type=int, default=4, help='number of processes (default: 4)')
+    parser.add_argument(
+        '--workers', type=zero_or_more, default=4, help='number of processes (default: 4)'
+    )
     parser.add_argument(
         '--to-rgb', action='store_true', help='convert gray, alpha and 16-bit images to 8-bit RGB'
     )
@@ -80,7 +89,7 @@ def choose(args: argparse.Namespace) -> List[DatasetSplit]:
             )
             for part in parts
         )
-        raise UserError(
+        raise UsageError(
             f"'{args.data_root}' has no data for this --split, --blur-key and --subset; choose "
             f'from: {known}.'
         )
@@ -90,7 +99,9 @@ def choose(args: argparse.Namespace) -> List[DatasetSplit]:
 def main(argv: List[str]) -> None:
     """Write the packs and print their paths."""
     args = parse_args(argv)
-    parts = choose(args)
+    check_folder(args.data_root, 'data folder')
+    with usage_errors():
+        parts = choose(args)
     plans = [
         plan_pack(DATASETS.build(dict(part.dataset, lazy_init=True)), args.out, args.to_rgb)
         for part in parts

@@ -6,7 +6,8 @@ from typing import List
 
 from mmspd.datasets.blur.folder import FolderPlan, synthesize_folder
 from mmspd.datasets.blur.synthesis import KINDS, BlurSpec
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import at_least_one, output_folder, run_main, share, usage_errors, zero_or_more
+from mmspd.utils.launch import check_folder
 from mmspd.utils.severity import SEVERITIES
 
 
@@ -20,7 +21,9 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         'sharp_dir', type=Path, help='folder of sharp photos; subfolders are included'
     )
-    parser.add_argument('out', type=Path, help='output folder, in the layout of GOPRO_Large')
+    parser.add_argument(
+        'out', type=output_folder, help='output folder, in the layout of GOPRO_Large'
+    )
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
         '--severity',
@@ -45,7 +48,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--moving-regions',
-        type=int,
+        type=zero_or_more,
         default=0,
         help='maximum number of moving regions per image (default: 0)',
     )
@@ -65,12 +68,18 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         default=[1.0, 1.0],
         help='range of the factor that brightens clipped highlights (default: 1 1)',
     )
-    parser.add_argument('--per-image', type=int, default=1, help='pairs per photo (default: 1)')
     parser.add_argument(
-        '--split-ratio', type=float, default=0.9, help='share of photos for training (default: 0.9)'
+        '--per-image', type=at_least_one, default=1, help='pairs per photo (default: 1)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='seed of the blur (default: 0)')
-    parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
+    parser.add_argument(
+        '--split-ratio', type=share, default=0.9, help='share of photos for training (default: 0.9)'
+    )
+    parser.add_argument(
+        '--seed', type=zero_or_more, default=0, help='seed of the blur (default: 0)'
+    )
+    parser.add_argument(
+        '--workers', type=zero_or_more, default=2, help='number of processes (default: 2)'
+    )
     parser.add_argument(
         '--skip-unusable', action='store_true', help='skip gray, damaged and tiny photos'
     )
@@ -80,18 +89,20 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
 def main(argv: List[str]) -> None:
     """Make the pairs and print their number and folder."""
     args = parse_args(argv)
+    check_folder(args.sharp_dir, 'folder of sharp photos')
     amounts = [tuple(args.extent)] if args.extent else args.severity
-    specs = tuple(
-        BlurSpec(
-            amount,
-            args.kind,
-            args.moving_regions,
-            tuple(args.noise),
-            tuple(args.highlight_gain),
+    with usage_errors():
+        specs = tuple(
+            BlurSpec(
+                amount,
+                args.kind,
+                args.moving_regions,
+                tuple(args.noise),
+                tuple(args.highlight_gain),
+            )
+            for amount in amounts
         )
-        for amount in amounts
-    )
-    plan = FolderPlan(specs, args.per_image, args.split_ratio, args.seed)
+        plan = FolderPlan(specs, args.per_image, args.split_ratio, args.seed)
     made = synthesize_folder(args.sharp_dir, args.out, plan, args.workers, args.skip_unusable)
     print(
         f"{made['train']} training and {made['test']} test pairs are in '{args.out}'."

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Dict, List
 
-from mmspd.utils.cli import run_main, size_argument
-from mmspd.utils.launch import add_cfg_options, read_config
+from mmspd.utils.cli import at_least_one, output_file, run_main, size_argument
+from mmspd.utils.launch import add_cfg_options, check_weights, read_config
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -19,7 +19,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         'weights', help='checkpoint of tools/train.py, or weights that the authors published'
     )
-    parser.add_argument('out', help='file to write, .onnx or .pt2')
+    parser.add_argument('out', type=output_file, help='file to write, .onnx or .pt2')
     parser.add_argument(
         '--opset', type=int, help='ONNX opset version, 18 to 24 (default: the choice of PyTorch)'
     )
@@ -33,7 +33,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--pad-to',
-        type=int,
+        type=at_least_one,
         default=1,
         metavar='N',
         help='pad images by reflection to multiples of N; Restormer needs 8 (default: 1, no '
@@ -83,6 +83,7 @@ def main(argv: List[str]) -> None:
         argv: Command-line arguments.
     """
     args = parse_args(argv)
+    check_weights(args.weights, 'checkpoint')
     # imported here, so that --help is fast
     import torch
 

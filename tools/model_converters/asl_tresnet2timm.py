@@ -10,7 +10,8 @@ import timm
 import torch
 
 from mmspd.errors import UserError
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import output_file, run_main
+from mmspd.utils.launch import check_weights
 from mmspd.weights.files import announce_weights
 from mmspd.weights.official import describe_faults, read_official
 from mmspd.weights.torch_file import save_torch_file
@@ -45,10 +46,12 @@ def main(argv: List[str]) -> None:
     parser.add_argument('source', metavar='IN', help='checkpoint file or its https address')
     parser.add_argument(
         'out',
+        type=output_file,
         metavar='OUT',
         help='file to write; to use it as the teacher, set MMSPD_TEACHER to its path',
     )
     args = parser.parse_args(argv)
+    check_weights(args.source, 'weights file')
     converted = asl_tresnet_to_timm(read_official(args.source, 'IN'))
     check(converted, args.source)
     save_torch_file(converted.state, args.out)

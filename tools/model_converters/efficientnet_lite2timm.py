@@ -7,11 +7,10 @@ The timm models are ``tf_efficientnet_lite0`` to ``tf_efficientnet_lite4``.
 
 import argparse
 import importlib
-from pathlib import Path
 from typing import List
 
 from mmspd.errors import UserError
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import output_file, run_main
 from mmspd.weights.efficientnet_lite import efficientnet_lite_to_timm
 from mmspd.weights.files import announce_weights
 from mmspd.weights.loading import read_state
@@ -43,7 +42,7 @@ def packaged_file(number: int) -> str:
 def main(argv: List[str]) -> None:
     """Convert the weights and save them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('out', type=Path, help='file to write')
+    parser.add_argument('out', type=output_file, help='file to write')
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         '--lite',

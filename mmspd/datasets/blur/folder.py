@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb, write_png
 from mmspd.datasets.records import RECORDS_NAME
-from mmspd.errors import DiskFullError, UserError, file_errors
+from mmspd.errors import DiskFullError, UsageError, UserError, file_errors
 from mmspd.utils.files import write_text
 from mmspd.utils.parallel import map_in_processes
 from mmspd.utils.skipped import one_line
@@ -132,20 +132,20 @@ def synthesize_folder(
 def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
     """Find the photos. Return a dict from the output folder's name to the photo."""
     if not source.is_dir():
-        raise UserError(f"The folder of sharp photos '{source}' does not exist; correct the path.")
+        raise UsageError(f"The folder of sharp photos '{source}' does not exist; correct the path.")
     if source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(
+        raise UsageError(
             f"The output folder '{out}' is inside the folder of the photos '{source}'; choose an "
             'output folder outside of it.'
         )
     stems = images_by_stem(source)
     if not stems:
-        raise UserError(
+        raise UsageError(
             f"'{source}' has no photo (it holds {list_names(source)}); give a folder of photos."
         )
     photos = {stem.replace('/', '__'): path for stem, path in stems.items()}
     if len(photos) < len(stems):
-        raise UserError(
+        raise UsageError(
             f"Two photos in '{source}' get the same output name, in which '__' replaces '/'; "
             'rename one.'
         )
@@ -163,7 +163,7 @@ def _assign(photos: Dict[str, Path], out: Path, plan: FolderPlan) -> List[_Job]:
     count = round(len(names) * plan.train_share)
     if 0 < plan.train_share < 1:
         if len(names) == 1:
-            raise UserError(
+            raise UsageError(
                 'One photo cannot be split into train and test; give more photos, or set '
                 '--split-ratio to 1 (all for train) or 0 (all for test).'
             )
@@ -186,17 +186,17 @@ def claim_folder(out: Path, settings: str) -> None:
         settings: Text with all settings that change the result.
 
     Raises:
-        UserError: The folder contains other files, or a result with different settings.
+        UsageError: The folder contains other files, or a result with different settings.
     """
     path = out / _SETTINGS_NAME
     if path.is_file():
         if path.read_bytes() != settings.encode('utf-8'):
-            raise UserError(
+            raise UsageError(
                 f"'{out}' was made with other settings or photos (see '{path}'); choose another "
                 'output folder or delete this folder.'
             )
     elif out.is_dir() and any(out.iterdir()):
-        raise UserError(
+        raise UsageError(
             f"'{out}' contains other files ({list_names(out)}); choose an empty output folder."
         )
     else:

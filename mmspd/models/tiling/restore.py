@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmspd.errors import UserError
+from mmspd.errors import UsageError, UserError
 from mmspd.models.layers.padding import crop_to, pad_to, round_up
 from mmspd.models.tiling.grid import Span, fades
 from mmspd.models.tiling.memory import free_memory, held_memory
@@ -111,7 +111,7 @@ def restore_images(
             '(N, 3, H, W).'
         )
     if batch < 1:
-        raise UserError(f'batch={batch} is invalid; use 1 or more.')
+        raise UsageError(f'batch={batch} is invalid; use 1 or more.')
     net = model if isinstance(model, TileNetwork) else TileNetwork(model)
     if tile and len(images) > 1:
         options = (tile, overlap, memory_budget, self_ensemble, precision, batch, progress)
@@ -160,7 +160,7 @@ def _check_tiles(
         return None, 0
     if tile != 'auto':
         if isinstance(tile, str) or tile < 2 * multiple:
-            raise UserError(
+            raise UsageError(
                 f"tile={tile!r} is invalid; use 'auto', 0 for the whole image, or for this model "
                 f'at least {2 * multiple} pixels.'
             )
@@ -170,7 +170,7 @@ def _check_tiles(
     largest = tile // 2 if isinstance(tile, int) else overlap + multiple
     if not 0 <= overlap <= round_up(overlap, multiple) <= largest:
         most = f'to {largest // multiple * multiple}' if isinstance(tile, int) else 'or more'
-        raise UserError(f'overlap={overlap} is invalid; use 0 {most} pixels.')
+        raise UsageError(f'overlap={overlap} is invalid; use 0 {most} pixels.')
     return tile, round_up(overlap, multiple)
 
 

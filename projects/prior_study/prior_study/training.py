@@ -19,8 +19,8 @@ from mmspd.engine.runner import build_runner
 from mmspd.errors import UserError
 from mmspd.evaluation.results import Result
 from mmspd.registry import DATASETS
-from mmspd.utils.cli import sentence_of
 from mmspd.utils.device import describe_machine
+from mmspd.utils.failures import sentence_of
 from prior_study.plan import Row, Study, cost_of, digest_of
 from prior_study.record import DONE, NOT_BEGUN, Recorder, read_record, write_record
 
