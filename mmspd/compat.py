@@ -8,20 +8,18 @@ modified. :func:`apply` runs when ``mmspd`` is imported.
 import ast
 import importlib.util
 import os
-import pickle
 import re
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional
 
 from mmspd.errors import UsageError
 
 __all__ = [
     'add_mmcv_ext_placeholder',
-    'allow_runner_checkpoints',
     'apply',
     'keep_values_of_variables',
     'let_nafnet_compile',
@@ -29,14 +27,12 @@ __all__ = [
 ]
 
 _NAFNET_NORM = 'mmagic.models.editors.nafnet.naf_layerNorm2d'
-SafeGlobal = Union[Callable[..., Any], Tuple[Callable[..., Any], str]]
 
 
 def apply() -> None:
     """Apply every repair that this installation needs; repeated calls have no effect."""
     add_mmcv_ext_placeholder()
     restore_numpy_bool8()
-    allow_runner_checkpoints()
     let_nafnet_compile()
     keep_values_of_variables()
 
@@ -94,63 +90,6 @@ def restore_numpy_bool8() -> None:
     # Do not use hasattr: on NumPy 1.24 to 1.26 it triggers the alias's deprecation warning.
     if int(np.__version__.split('.')[0]) >= 2 and 'bool8' not in vars(np):
         np.bool8 = np.bool_  # type: ignore[attr-defined]
-
-
-def allow_runner_checkpoints() -> None:
-    """Let PyTorch's safe loader read the checkpoints of MMEngine's runner.
-
-    Upstream fault: MMEngine 0.10.7 calls ``torch.load`` without ``weights_only``. PyTorch 2.6
-    changed the default of this argument to True. The checkpoints contain log histories, which the
-    safe loader refuses, so ``resume`` fails. This repair adds the few harmless types of these
-    histories to the allow-list. The safe loader remains active.
-
-    Versions before PyTorch 2.6 do not need this repair, because MMEngine then unpickles the whole
-    file. With these versions, load only files from a trusted source.
-    """
-    import torch
-
-    if tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 6):
-        torch.serialization.add_safe_globals(_runner_checkpoint_globals())
-
-
-def _runner_checkpoint_globals() -> List[SafeGlobal]:
-    """Return the types that a checkpoint needs besides tensors and plain Python values."""
-    import numpy as np
-    from mmengine.logging import HistoryBuffer
-
-    reconstruct, scalar = np.ndarray(0).__reduce__()[0], np.float64(0).__reduce__()[0]
-    return [
-        HistoryBuffer,
-        (_history_statistics, 'builtins.getattr'),
-        np.ndarray,
-        np.dtype,
-        # The file may have been saved with the other major version of NumPy (1 or 2).
-        *((reconstruct, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
-        *((scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
-        *{type(np.dtype(code)) for code in '?bBhHiIlLqQefd'},
-    ]
-
-
-def _history_statistics(owner: Any, name: str) -> Any:
-    """Replace ``builtins.getattr`` while a checkpoint is loaded.
-
-    A pickled log history gets the statistics methods of ``HistoryBuffer`` with ``getattr``. This
-    function returns only these methods.
-    If the real ``getattr`` were on the allow-list, a malicious file could read any attribute of any
-    object.
-
-    Raises:
-        pickle.UnpicklingError: The attribute is not one of the four statistics of
-            ``HistoryBuffer``.
-    """
-    from mmengine.logging import HistoryBuffer
-
-    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
-        return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError(
-        f'The checkpoint reads the attribute {name!r} of {owner!r}, which is not allowed; use a '
-        'checkpoint from a trusted source.'
-    )
 
 
 def let_nafnet_compile() -> None:

@@ -15,8 +15,9 @@ from mmspd.utils.config_check import require_keys
 from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
 from mmspd.weights.files import announce_weights
+from mmspd.weights.fit import check_fit
 from mmspd.weights.loading import read_state
-from mmspd.weights.official import check_fit, load_official_state, official_names, read_official
+from mmspd.weights.official import load_official_state, official_names, read_official
 
 __all__ = ['init_model']
 

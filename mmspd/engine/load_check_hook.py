@@ -7,19 +7,17 @@ from typing import Any, Dict, Optional
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
-from mmengine.runner.checkpoint import (
-    CheckpointLoader,
-    _process_mmcls_checkpoint,
-    load_from_local,
-)
+from mmengine.runner.checkpoint import CheckpointLoader, _process_mmcls_checkpoint
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
 from mmspd.utils.model_wrapper import unwrap
+from mmspd.weights.containers import unwrap_state
 from mmspd.weights.files import announce_weights, find_weights
-from mmspd.weights.official import check_fit, fit_official, official_names
+from mmspd.weights.fit import check_fit
+from mmspd.weights.loading import read_content
+from mmspd.weights.official import fit_official, official_names
 from mmspd.weights.published import recognize
-from mmspd.weights.torch_file import unreadable
 
 __all__ = ['LoadCheckHook', 'load_local']
 
@@ -28,14 +26,15 @@ _ADDED = ('generator.prior.', 'generator.embedding.')
 
 
 def load_local(filename: str, map_location: Optional[Any] = None) -> Any:
-    """Load a checkpoint file like MMEngine, with a clear message for invalid files.
+    """Load a checkpoint file without running code from the file.
 
     MMEngine calls this function for every path and address, also for those in ``init_cfg``. The
     SHA-256 of the file is checked and recorded, see :func:`~mmspd.weights.files.find_weights`.
 
     Args:
         filename: The file, or its address.
-        map_location: The argument of ``torch.load``.
+        map_location: Not used: the tensors stay on the CPU until they are copied into the model and
+            the optimizer.
 
     Returns:
         The content of the checkpoint.
@@ -57,14 +56,11 @@ def load_local(filename: str, map_location: Optional[Any] = None) -> Any:
     """
     is_address = '://' in filename
     file = filename if is_address else os.path.expanduser(filename)
-    if is_address or os.path.isfile(file):
-        file = str(find_weights(file, 'checkpoint'))
-    try:
-        content = load_from_local(file, map_location)
-    except (FileNotFoundError, MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # the file may be valid
-    except Exception as error:  # torch raises many types of errors for an invalid file
-        raise unreadable(file, 'checkpoint', error) from error
+    if not is_address and not os.path.isfile(file):
+        raise FileNotFoundError(f'{file} can not be found.')
+    content = read_content(str(find_weights(file, 'checkpoint')), 'checkpoint')
+    if isinstance(content.get('meta'), dict):
+        content['meta'].pop('config', None)  # MMEngine would run this text
     return _process_mmcls_checkpoint(content) if filename.startswith('mmcls://') else content
 
 
@@ -120,10 +116,10 @@ class LoadCheckHook(Hook):
             return
         file = runner._load_from or 'the checkpoint'
         config = getattr(runner.cfg, 'filename', None) or 'the config'
-        weights = _weights_of(checkpoint)
-        if weights is None:
-            weights = _published_weights(runner, model, checkpoint, file)
-            checkpoint['state_dict'] = weights
+        weights = unwrap_state(checkpoint, file)
+        if not any(key.startswith('generator.') for key in weights):
+            weights = _published_weights(runner, model, weights, file)
+        checkpoint['state_dict'] = weights
         if _guided(expected) and not _guided(weights):
             weights = self._start_guided(runner, weights, expected, file)
             checkpoint['state_dict'] = weights
@@ -153,23 +149,11 @@ class LoadCheckHook(Hook):
         return {**restorer, **added}
 
 
-def _weights_of(checkpoint: Dict[str, Any]) -> Optional[Dict[str, Any]]:
-    """Return the weights without the data-parallel prefix ``module.``.
-
-    Returns:
-        The weights, or None if this is not a training checkpoint.
-    """
-    weights = checkpoint.get('state_dict')
-    if not isinstance(weights, dict) or not any('generator.' in key for key in weights):
-        return None
-    return {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
-
-
 def _published_weights(
-    runner: Any, model: Any, checkpoint: Dict[str, Any], file: str
+    runner: Any, model: Any, weights: Dict[str, Any], file: str
 ) -> Dict[str, Any]:
     """Return published weights for testing, renamed for the model of a plain restorer."""
-    state = official_names(checkpoint, file)
+    state = official_names(weights, file)
     published = recognize(state)
     if published is None:
         raise UserError(

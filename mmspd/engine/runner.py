@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from torch import distributed
 
+from mmspd.engine.resume_errors import check_resumed_state
 from mmspd.errors import UsageError, UserError
 from mmspd.utils.device import has_accelerator
 
@@ -33,6 +34,7 @@ def build_runner(config: Config) -> Any:
     if config.get('launcher', 'none') != 'none' and not has_accelerator():
         _init_cpu_distributed(config)
     runner = RUNNERS.build(config)
+    check_resumed_state(runner)
     if config.get('sync_bn'):
         _check_sync_bn(runner.model)
     return runner

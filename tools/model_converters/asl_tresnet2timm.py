@@ -13,7 +13,8 @@ from mmspd.errors import UserError
 from mmspd.utils.cli import output_file, run_main
 from mmspd.utils.launch import check_weights
 from mmspd.weights.files import announce_weights
-from mmspd.weights.official import describe_faults, read_official
+from mmspd.weights.fit import describe_faults
+from mmspd.weights.official import read_official
 from mmspd.weights.torch_file import save_torch_file
 from mmspd.weights.tresnet import ConvertedTResNet, asl_tresnet_to_timm
 

@@ -6,6 +6,8 @@ python tools/model_converters/official2mmspd.py RESTORER IN OUT
 import argparse
 from typing import List
 
+import torch
+
 from mmspd.registry import build_model
 from mmspd.utils.cli import output_file, run_main
 from mmspd.utils.launch import check_weights
@@ -38,7 +40,9 @@ def main(argv: List[str]) -> None:
     state = read_official(args.source, 'IN')
     match = recognize(state)
     cfg = match.cfg if match and match.name == args.restorer else usual_size(args.restorer)
-    weights = fit_official(build_model(cfg), state, args.source, 'IN')
+    with torch.device('meta'):  # only names and shapes are needed
+        restorer = build_model(cfg)
+    weights = fit_official(restorer, state, args.source, 'IN')
     save_torch_file(dict(state_dict=weights), args.out)
     arguments = ', '.join(f'{key}={value!r}' for key, value in cfg.items())
     announce_weights()
