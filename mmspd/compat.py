@@ -14,7 +14,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Union
 
 from mmspd.errors import UsageError
 
@@ -24,6 +24,7 @@ __all__ = [
     'keep_values_of_variables',
     'let_nafnet_compile',
     'restore_numpy_bool8',
+    'write_whole_configs',
 ]
 
 _NAFNET_NORM = 'mmagic.models.editors.nafnet.naf_layerNorm2d'
@@ -35,6 +36,7 @@ def apply() -> None:
     restore_numpy_bool8()
     let_nafnet_compile()
     keep_values_of_variables()
+    write_whole_configs()
 
 
 def add_mmcv_ext_placeholder() -> bool:
@@ -90,6 +92,29 @@ def restore_numpy_bool8() -> None:
     # Do not use hasattr: on NumPy 1.24 to 1.26 it triggers the alias's deprecation warning.
     if int(np.__version__.split('.')[0]) >= 2 and 'bool8' not in vars(np):
         np.bool8 = np.bool_  # type: ignore[attr-defined]
+
+
+def write_whole_configs() -> None:
+    """Let MMEngine write a config file completely or not at all.
+
+    Upstream fault: MMEngine 0.10.7 empties the file before it formats the config, which may take
+    seconds. If the process is stopped in these seconds, the file stays empty.
+    """
+    from mmengine.config import Config
+
+    from mmspd.utils.files import atomic_path
+
+    original = Config.dump
+    if original.__module__ == __name__:  # already repaired
+        return
+
+    def dump(self: Config, file: Union[str, Path, None] = None) -> Any:
+        if file is None:
+            return original(self)
+        with atomic_path(file) as temporary:
+            original(self, temporary)
+
+    Config.dump = dump
 
 
 def let_nafnet_compile() -> None:

@@ -131,11 +131,21 @@ def shorten(path):
     config.dump(path)
 
 
+def used_folders_allowed():
+    """Let runs start in used folders.
+
+    The template has the checkpoints of complete runs, and a page may show several ways to train a
+    recipe.
+    """
+    return unittest.mock.patch('mmspd.engine.checkpoint_hook.check_unused')
+
+
 def run_script(script, arguments, log, folder, environment):
     """Run a Python file in a folder as a process of its own does, its output in a file."""
     import support
 
     os.chdir(folder)
+    used_folders_allowed().start()
     support.run_tool(script, arguments, log, **environment)
 
 
@@ -151,11 +161,14 @@ class Page:
         self._before = os.getcwd()
         shutil.copytree(template().name, self.folder)
         os.chdir(self.folder)
+        self._allowed = used_folders_allowed()
+        self._allowed.start()
         sys.path.insert(0, str(self.folder))  # as the pages' `export PYTHONPATH=$PWD` does
         return self
 
     def __exit__(self, *error):
         sys.path.remove(str(self.folder))
+        self._allowed.stop()
         os.chdir(self._before)
 
     def run(self, block):

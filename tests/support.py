@@ -1,6 +1,7 @@
 """Helpers for tests: load and run tools, hooks that kill a process, a device-read counter."""
 
 import importlib.util
+import multiprocessing
 import os
 import runpy
 import signal
@@ -89,6 +90,30 @@ class KillDuringSave(Hook):
     def is_time(self):
         self.left -= 1
         return self.left == 0
+
+
+@HOOKS.register_module()
+class SystemFault(Hook):
+    """Kills the data loading processes, hides the data, or fills the disk in the second epoch."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter != 3:
+            return
+        if self.fault == 'worker':
+            for process in multiprocessing.active_children():
+                os.kill(process.pid, signal.SIGKILL)
+        elif self.fault == 'data':
+            dataset = runner.train_dataloader.dataset
+            dataset.get_data_info = lambda index: dict(
+                type(dataset).get_data_info(dataset, index), img_path='/nowhere.png'
+            )
+        else:
+            for handler in runner.logger.handlers:
+                if hasattr(handler, 'baseFilename'):
+                    handler.stream = Path('/dev/full').open('w')  # noqa: SIM115
 
 
 class DeviceReads(TorchDispatchMode):

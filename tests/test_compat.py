@@ -1,9 +1,11 @@
+import os
 import subprocess
 import sys
 from types import ModuleType
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
 from mmspd import compat
 
@@ -82,3 +84,18 @@ def test_bool8_is_back_on_numpy_2_only(monkeypatch):
     monkeypatch.setattr(np, '__version__', '2.4.6')
     compat.restore_numpy_bool8()
     assert np.bool8 is np.bool_
+
+
+def test_a_config_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / 'config.py'
+    Config(dict(a=1)).dump(path)
+    assert Config.fromfile(path).a == 1
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('mmengine.config.config.FormatCode', interrupt)
+    with pytest.raises((KeyboardInterrupt, SyntaxError)):
+        Config(dict(a=2)).dump(path)
+    assert Config.fromfile(path).a == 1
+    assert os.listdir(tmp_path) == ['config.py']

@@ -22,7 +22,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue a run from CHECKPOINT (default: the newest checkpoint in the work folder)',
+        help='continue a run from CHECKPOINT (default: the readable checkpoint with the highest '
+        'number in the work folder)',
     )
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     parser.add_argument(
@@ -124,8 +125,13 @@ def main(argv: List[str]) -> None:
             )
         config.auto_scale_lr.enable = True
     # imported here, so that --help is fast
+    from mmspd.engine.run_folder import enter_run_folder
     from mmspd.engine.runner import build_runner, leave_distributed
 
+    finished = enter_run_folder(config)
+    if finished is not None:
+        print(finished)
+        return
     runner = build_runner(config)
     warn_of_batch(config)
     runner.train()

@@ -1,23 +1,33 @@
-"""Save checkpoints that stay valid if the run is killed, and find the one to resume from."""
+"""Save checkpoints that stay valid if the run is killed, and resume from them."""
 
 import difflib
 import inspect
-import zipfile
+import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
-from mmengine.runner import weights_to_cpu
+from mmengine.runner import BaseLoop, weights_to_cpu
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
 from mmspd.engine.atomic_backend import BACKEND
+from mmspd.engine.best_checkpoint import Best, best_in, choose_best
+from mmspd.engine.checkpoints import (
+    archive_fault,
+    find_resumable,
+    numbered_in,
+    structure_fault,
+)
+from mmspd.engine.used_folder import check_start, check_unused
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
 from mmspd.utils.files import remove_leftovers
+from mmspd.utils.lock import lock_folder, unlock_folder
 from mmspd.utils.model_wrapper import unwrap
 
-__all__ = ['CheckpointHook', 'find_resumable']
+__all__ = ['CheckpointHook']
 
 
 @HOOKS.register_module()
@@ -27,8 +37,13 @@ class CheckpointHook(_CheckpointHook):
     * Checkpoints, best checkpoints and ``last_checkpoint`` are written atomically
       (:class:`~mmspd.engine.atomic_backend.AtomicBackend`).
     * An old checkpoint is deleted only after the new one is on the disk.
-    * With ``resume=True`` and no ``load_from``, the run continues from the newest readable
-      checkpoint of the work folder. The file ``last_checkpoint`` is ignored.
+    * With ``resume=True`` and no ``load_from``, the run continues from the checkpoint with the
+      highest number in the work folder that is not damaged. The file ``last_checkpoint`` is
+      ignored.
+    * A new run is refused if its folder holds checkpoints, and the folder is locked during the run
+      (:func:`~mmspd.utils.lock.lock_folder`).
+    * Only files of the run's own folder are deleted. If a run is resumed in another folder, its
+      best checkpoint stays where it is, and the best score of the new folder starts anew.
 
     Args:
         max_keep_ckpts: Number of checkpoints to keep, at least 2: if the newest one is damaged, the
@@ -40,8 +55,8 @@ class CheckpointHook(_CheckpointHook):
         kwargs: Arguments of MMEngine's ``CheckpointHook``, except for the storage backend.
 
     Raises:
-        UserError: An argument is unknown, ``max_keep_ckpts`` is 1, the storage is remote,
-            validation does not report the metric of ``save_best``, or the folder is not writable.
+        UserError: An argument is unknown or wrong, the storage is remote, validation does not
+            report the metric of ``save_best``, or the folder is in use or not writable.
 
     Examples:
         >>> from mmspd.registry import HOOKS
@@ -83,39 +98,99 @@ class CheckpointHook(_CheckpointHook):
             close = difflib.get_close_matches(key, [*known, 'start_from'], n=1)
             fix = f'use {close[0]!r} instead' if close else 'remove it'
             raise UserError(f'{name} has no argument {key!r}; {fix}.')
+        if self.filename_tmpl.format(0) == self.filename_tmpl:
+            raise UserError(
+                f'{name}.filename_tmpl={self.filename_tmpl!r} has no place for the number; use a '
+                "name such as 'epoch_{}.pth'."
+            )
         self.start_from = start_from
+        self._root = out_dir  # MMEngine changes self.out_dir when the training starts
         self._is_training = False
 
+    def folder_in(self, work_dir: str) -> Path:
+        """Return the folder of the checkpoints.
+
+        Args:
+            work_dir: The work folder of the run.
+
+        Returns:
+            The work folder, or the folder of the same name in ``out_dir``.
+        """
+        if self._root in (None, work_dir):
+            return Path(work_dir)
+        return Path(self._root, os.path.basename(os.path.abspath(work_dir)))
+
+    def claim(self, work_dir: str, resume: bool, start: Optional[str]) -> bool:
+        """Check that a run may write to its folders, and lock them.
+
+        Args:
+            work_dir: The work folder of the run.
+            resume: Whether the run continues another run.
+            start: The checkpoint to start or continue from, or None.
+
+        Returns:
+            False if the file system has no locks.
+
+        Raises:
+            UserError: A folder is in use or holds checkpoints that the run would replace, or
+                ``start`` is damaged.
+        """
+        checkpoints = self.folder_in(work_dir)
+        folders = dict.fromkeys([Path(work_dir), checkpoints])
+        if resume and start is not None and '://' not in start:
+            fault = archive_fault(start)
+            if fault is not None:
+                raise UserError(
+                    f"The checkpoint '{start}' cannot be read ({fault}); use an earlier checkpoint."
+                )
+            check_start(checkpoints, self.filename_tmpl, start)
+        elif not resume:
+            for folder in folders:
+                check_unused(folder, self.filename_tmpl)
+        return all(lock_folder(folder) for folder in folders)
+
     def before_run(self, runner: Any) -> None:
-        """Choose the checkpoint to resume from, before the Runner chooses one.
+        """Lock the folders of a training run, and choose the checkpoint to resume from.
 
         Args:
             runner: MMEngine's runner.
 
         Raises:
-            UserError: There are checkpoints, but none is readable.
+            UserError: A folder is in use, or there are checkpoints, but none is readable.
         """
+        if isinstance(runner._train_loop, BaseLoop):  # the loop is built for training only
+            arguments = runner.work_dir, runner._resume, runner._load_from
+            if not _on_main_process(self.claim, *arguments):
+                runner.logger.warning(
+                    f'The file system of {runner.work_dir} has no locks; do not start two runs in '
+                    'this folder.'
+                )
         if runner._resume and runner._load_from is None:
             self._choose(runner)
+        elif runner._resume:
+            content = CheckpointLoader.load_checkpoint(runner._load_from, 'cpu')
+            if structure_fault(content) is None:  # LoadCheckHook reports files of other kinds
+                _refuse(runner, _misfit(runner, content))
         if runner._resume:
             # a resumed run loads its own checkpoint, so published weights are not needed
             unwrap(runner.model).official_weights = None
 
     def _choose(self, runner: Any) -> None:
-        folder = Path(runner.work_dir)
-        if self.out_dir not in (None, runner.work_dir):
-            folder = Path(self.out_dir) / folder.resolve().name
+        folder = self.folder_in(runner.work_dir)
+
+        def choose() -> Optional[str]:
+            def fault(checkpoint: Dict[str, Any]) -> Optional[str]:
+                return _misfit(runner, checkpoint)
+
+            path = find_resumable(folder, self.filename_tmpl, runner.logger.warning, fault)
+            if path is None:
+                check_unused(folder, self.filename_tmpl)
+            else:
+                self._clear_names(folder, path, runner.logger.warning)
+            return path
+
         # One process decides, because ranks may see different files on a slow shared disk.
-        choice: List[Any] = [None, None]
-        if is_main_process():
-            try:
-                choice[0] = find_resumable(folder, self.filename_tmpl, runner.logger.warning)
-            except UserError as error:
-                choice[1] = str(error)
-        broadcast_object_list(choice)
-        path, fault = choice
-        if fault is not None:
-            raise UserError(fault)
+        path = _on_main_process(choose)
         if path is None:
             runner.logger.warning(f'There is no checkpoint in {folder}, so a new run starts.')
             runner._resume = False
@@ -123,8 +198,17 @@ class CheckpointHook(_CheckpointHook):
         else:
             runner._load_from = path
 
+    def _clear_names(self, folder: Path, start: str, warn: Callable[[str], None]) -> None:
+        """Rename folders that have the names of later checkpoints."""
+        there = [entry.path for entry in numbered_in(folder, self.filename_tmpl)]
+        for path in there[there.index(Path(start)) :]:
+            if path.is_dir():
+                other = path.with_name(f'{path.name}.folder')
+                path.rename(other)
+                warn(f'The folder {path} has the name of a checkpoint, so its name is now {other}.')
+
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Move the step counters of the optimizer to the CPU, as in a new run.
+        """Check the parts of a resumed checkpoint, and move the step counters to the CPU.
 
         MMEngine loads the counters to the device. Then each step of Adam would have to wait for the
         device to read them. An optimizer that counts on the device (``fused``) moves the counters
@@ -133,7 +217,12 @@ class CheckpointHook(_CheckpointHook):
         Args:
             runner: MMEngine's runner.
             checkpoint: The loaded checkpoint, changed in place.
+
+        Raises:
+            UserError: The run is resumed, but the checkpoint lacks a part.
         """
+        if runner is not None and runner._resume:
+            _refuse(runner, structure_fault(checkpoint))
         for values in _with_step_counter(checkpoint.get('optimizer')):
             values['step'] = values['step'].cpu()
 
@@ -147,19 +236,69 @@ class CheckpointHook(_CheckpointHook):
         checkpoint['state_dict'] = weights_to_cpu(checkpoint['state_dict'])
 
     def before_train(self, runner: Any) -> None:
-        """Prepare the folder and delete the incomplete files of a killed run.
+        """Prepare the folder: delete incomplete files and outdated best checkpoints.
 
         Args:
             runner: MMEngine's runner.
         """
+        folder = self.folder_in(runner.work_dir)
+        if runner._resume and runner._load_from is not None:
+            self._rebase(runner, folder)
         super().before_train(runner)
         self._is_training = True
-        if runner._resume and runner._load_from is not None:
-            runner.message_hub.update_info('last_saved_ckpt', runner._load_from)
         if is_main_process():
-            for folder in {self.out_dir, runner.work_dir}:
-                for name in remove_leftovers(folder):
-                    runner.logger.info(f'Deleted {name} in {folder}, an incomplete file.')
+            for place in {str(folder), runner.work_dir}:
+                for name in remove_leftovers(place):
+                    runner.logger.info(f'Deleted {name} in {place}, an incomplete file.')
+
+    def _rebase(self, runner: Any, folder: Path) -> None:
+        """Replace the paths in a resumed checkpoint by paths in the folder of this run.
+
+        The checkpoint may come from another folder, or its folder may have been moved. Without this
+        replacement, MMEngine would delete files of the other run.
+        """
+        hub, start = runner.message_hub, runner._load_from
+        for key in ('last_ckpt', 'last_saved_ckpt'):
+            hub.update_info(key, start)
+        own = {entry.number for entry in numbered_in(folder, self.filename_tmpl)}
+        kept = [number for number in hub.get_info('keep_ckpt_ids', []) if number in own]
+        hub.update_info('keep_ckpt_ids', kept)  # the numbers of files that MMEngine may delete
+        for metric, rule in zip(self.key_indicators, self.rules) if self.save_best else []:
+            suffix = f'_{metric}' if len(self.key_indicators) > 1 else ''
+            self._find_best(runner, folder, metric, rule, suffix)
+
+    def _find_best(
+        self, runner: Any, folder: Path, metric: str, rule: Optional[str], suffix: str
+    ) -> None:
+        """Find the best checkpoint of one metric in the folder, and delete the outdated ones."""
+        hub, warn = runner.message_hub, runner.logger.warning
+        path_key, score_key = f'best_ckpt{suffix}', f'best_score{suffix}'
+        path, score = hub.pop_info(path_key, None), hub.pop_info(score_key, None)
+        known = None if None in (path, score) else Best(Path(path), score)
+        there = best_in(folder, self.filename_tmpl, None if metric == 'auto' else metric)
+        # MMEngine chooses the metric and the rule of 'auto' after the first validation
+        is_better = self.rule_map.get(rule, lambda score, other: False)
+        best, worse = _on_main_process(choose_best, there, metric, known, is_better, warn)
+        if best is not None:
+            hub.update_info(path_key, str(best.path))
+            hub.update_info(score_key, best.score)
+            for path in worse if rule is not None and is_main_process() else []:
+                path.unlink()
+                runner.logger.info(f'Deleted {path}, an outdated best checkpoint.')
+        elif known is not None:
+            warn(
+                f'The best checkpoint {known.path} is not in {folder}, so the next validation '
+                'saves a new one.'
+            )
+
+    def after_run(self, runner: Any) -> None:
+        """Unlock the folders of the run.
+
+        Args:
+            runner: MMEngine's runner.
+        """
+        for folder in (runner.work_dir, self.folder_in(runner.work_dir)):
+            unlock_folder(folder)
 
     def after_val_epoch(self, runner: Any, metrics: Dict[str, float]) -> None:
         """Save the best checkpoint, then delete the previous best checkpoint.
@@ -224,64 +363,37 @@ def _with_step_counter(state: Any) -> Iterator[Dict[str, Any]]:
         yield from _with_step_counter(part)
 
 
-def find_resumable(
-    folder: Union[str, Path], filename_tmpl: str = 'epoch_{}.pth', warn: Any = None
-) -> Optional[str]:
-    """Find the newest readable checkpoint in a folder.
+def _on_main_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in one process, and return its result or raise its error in all."""
+    outcome: List[Any] = [None, None]
+    if is_main_process():
+        try:
+            outcome[0] = function(*arguments)
+        except UserError as error:
+            outcome[1] = str(error)
+    broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise UserError(outcome[1])
+    return outcome[0]
 
-    A checkpoint is readable if its archive is complete and the checksum of every entry is correct.
-    The checkpoint is not unpickled.
 
-    Args:
-        folder: The checkpoint folder of a run. It may be missing.
-        filename_tmpl: Names of the checkpoints, where ``{}`` stands for the number. Best
-            checkpoints are ignored, because they contain no optimizer state.
-        warn: Function that is called with a sentence for every checkpoint that is skipped.
-
-    Returns:
-        The path, or None if there is no checkpoint.
-
-    Raises:
-        UserError: There are checkpoints, but none is readable.
-
-    Examples:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import torch
-        >>> from mmspd.engine.checkpoint_hook import find_resumable
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     torch.save({}, Path(folder, 'epoch_1.pth'))
-        ...     Path(find_resumable(folder)).name
-        'epoch_1.pth'
-    """
-    pattern = filename_tmpl.replace('{}', '*')
-    paths = sorted(
-        Path(folder).glob(pattern), key=lambda path: (path.stat().st_mtime_ns, path.name)
-    )
-    for path in reversed(paths):
-        fault = _unreadable(path)
-        if fault is None:
-            return str(path)
-        if warn is not None:
-            warn(f'The checkpoint {path} cannot be read ({fault}); trying the previous one.')
-    if paths:
+def _refuse(runner: Any, fault: Optional[str]) -> None:
+    """Raise an error if the checkpoint that the user named has a fault."""
+    if fault is not None:
         raise UserError(
-            f'None of the {len(paths)} checkpoints in {folder} can be read; delete them or choose '
-            'another --work-dir to start a new run.'
+            f"A run cannot continue from '{runner._load_from}' ({fault}); start a new run from its "
+            'weights with --cfg-options load_from=FILE.'
         )
-    return None
 
 
-def _unreadable(path: Path) -> Optional[str]:
-    """Return the reason why a checkpoint file is unreadable, or None if it is readable."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
-        return str(error)
-    if broken is not None:
-        return f'its part {broken} is damaged'
-    if not any(name.endswith('/data.pkl') for name in names):
-        return 'it is not a PyTorch file'
+def _misfit(runner: Any, checkpoint: Dict[str, Any]) -> Optional[str]:
+    """Return the part that a checkpoint lacks for this run, or None."""
+    if runner.param_schedulers and not checkpoint.get('param_schedulers'):
+        return 'it has no param_schedulers'
+    needed, there = unwrap(runner.model).state_dict().keys(), checkpoint['state_dict'].keys()
+    missing = sorted(needed - there)
+    # With other weights in their place, this is the checkpoint of another model. LoadCheckHook
+    # reports it.
+    if missing and not there - needed:
+        return f'its state_dict has no {missing[0]}'
     return None

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from functools import partial
 from typing import Any
 
 from mmengine.config import Config
@@ -34,6 +35,7 @@ def build_runner(config: Config) -> Any:
     if config.get('launcher', 'none') != 'none' and not has_accelerator():
         _init_cpu_distributed(config)
     runner = RUNNERS.build(config)
+    _stop_if_log_fails(runner.logger)
     check_resumed_state(runner)
     if config.get('sync_bn'):
         _check_sync_bn(runner.model)
@@ -59,6 +61,23 @@ def leave_distributed() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _stop_if_log_fails(logger: logging.Logger) -> None:
+    """Raise an error if the log file cannot be written; Python would print a traceback per line."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = partial(_raise_log_error, handler)  # type: ignore[method-assign]
+
+
+def _raise_log_error(handler: logging.FileHandler, record: logging.LogRecord) -> None:
+    error = sys.exc_info()[1]
+    if isinstance(error, OSError):
+        raise UserError(
+            f"Cannot write the log '{handler.baseFilename}' ({error.strerror}); correct the cause, "
+            'and continue with --resume.'
+        ) from error
+    logging.Handler.handleError(handler, record)
 
 
 def _init_cpu_distributed(config: Config) -> None:

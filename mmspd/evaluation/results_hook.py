@@ -13,6 +13,7 @@ from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import key_of
 from mmspd.evaluation.provenance import make_provenance
 from mmspd.evaluation.results import RESULT_NAME
+from mmspd.evaluation.same_test import check_same_test
 from mmspd.evaluation.summary import infos_of, make_result, save_result
 from mmspd.registry import HOOKS
 from mmspd.utils.files import write_bytes
@@ -42,8 +43,11 @@ class ResultsHook(Hook):
             ``-x8`` for a self-ensemble.
         save_images: Whether to save the restored images.
 
+    A result is replaced by a repetition of the same test only.
+
     Raises:
-        UserError: A file cannot be written, an image has no key, or two images have the same key.
+        UserError: The folder holds the result of another test, a file cannot be written, an image
+            has no key, or two images have the same key.
     """
 
     def __init__(self, out_dir: Optional[str] = None, save_images: bool = False) -> None:
@@ -52,13 +56,14 @@ class ResultsHook(Hook):
         self._read_before = len(loaded_weights())  # by other runs in this process
 
     def before_test(self, runner: Any) -> None:
-        """Check that the images of the test set have unique names.
+        """Check the names of the images and the folder of the result.
 
         Args:
             runner: MMEngine's runner.
 
         Raises:
-            UserError: Two images have the same name.
+            UserError: Two images have the same name, or the folder holds the result of another
+                test.
         """
         counts = Counter(map(key_of, infos_of(runner.test_dataloader.dataset)))
         twice = [key for key, count in counts.items() if count > 1]
@@ -67,6 +72,8 @@ class ResultsHook(Hook):
                 f'{len(twice)} image names occur more than once in the test set (one is '
                 f"'{twice[0]}'); test the data sets one by one with --test-on."
             )
+        weights = loaded_weights(self._read_before)
+        check_same_test(self._folder(runner), make_provenance(runner, weights))
 
     def after_test_iter(
         self,

@@ -5,13 +5,13 @@ import io
 import math
 import os
 import re
-import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
 
 from mmspd.errors import UsageError, UserError
+from mmspd.utils.interruptions import interruptible
 
 __all__ = [
     'add_inferencer_arguments',
@@ -34,8 +34,8 @@ def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None
 
     An error that the user can fix is printed as ``error: <sentence>`` on stderr. The exit code is 2
     if an argument or the config is wrong, and 1 if the work failed, for example because of a
-    damaged file or a full disk. Ctrl-C is reported in the same form with exit code 130. Any other
-    exception is a bug and keeps its traceback.
+    damaged file or a full disk. Ctrl-C and SIGTERM are reported in the same form with exit code 130
+    and 143. Any other exception is a bug and keeps its traceback.
 
     Args:
         main: Function that takes the list of arguments and returns the exit code, or ``None`` for
@@ -46,8 +46,9 @@ def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None
         sys.stdout.reconfigure(errors='backslashreplace')
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        _check_arguments(arguments)
-        code = main(arguments)
+        with interruptible():
+            _check_arguments(arguments)
+            code = main(arguments)
     except Exception as error:
         from mmspd.utils.failures import failure_of  # imported here, so that --help is fast
 
@@ -56,9 +57,6 @@ def run_main(main: Callable[..., Any], argv: Optional[List[str]] = None) -> None
             raise
         print(f'error: {failure.sentence}', file=sys.stderr, flush=True)
         code = failure.code
-    except KeyboardInterrupt:
-        print('\nerror: Interrupted by the user.', file=sys.stderr, flush=True)
-        code = 128 + signal.SIGINT  # the convention of shells
     sys.exit(code or 0)
 
 

@@ -3,7 +3,6 @@
 import ast
 import builtins
 import difflib
-import errno
 import importlib.util
 import inspect
 import re
@@ -16,6 +15,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type
 from mmengine.config import Config
 
 from mmspd.errors import UsageError, UserError
+from mmspd.utils.system_failures import system_failure
 
 __all__ = ['Failure', 'failure_of', 'sentence_of']
 
@@ -75,12 +75,9 @@ def failure_of(error: BaseException) -> Optional[Failure]:
     package = _missing_package(error, text)
     if package is not None:
         return Failure(f'The package {package} is not installed; run pip install {package}.', 1)
-    if issubclass(kind, OSError) and getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
-        name = getattr(error, 'filename', None)
-        where = f' for {name}' if name else ''
-        return Failure(
-            f'No space is left on the disk{where}; free some space and continue with --resume.', 1
-        )
+    sentence = system_failure(error)
+    if sentence is not None:
+        return Failure(sentence, 1)
     sentence = _unknown_name(text, part) if issubclass(kind, KeyError) else None
     if sentence is None and part is not None and not issubclass(kind, _BUGS):
         sentence = _cannot_build(part, kind, text)

@@ -3,7 +3,10 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
+import socket
+import time
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,8 @@ __all__ = ['atomic_path', 'remove_leftovers', 'sha256_of', 'write_bytes', 'write
 
 _PREFIX = '.mmspd-tmp.'
 _KEPT = 32  # characters of the name, at most 128 bytes
+#: Seconds after which a temporary file of another machine belongs to no running process.
+_LONGEST_WRITE = 3600
 
 
 @contextmanager
@@ -110,13 +115,16 @@ def sha256_of(path: Union[str, Path]) -> str:
 def remove_leftovers(folder: Union[str, Path]) -> List[str]:
     """Delete the temporary files that killed processes left in a folder.
 
+    A file of a running process is kept. Whether a process of another machine is running is not
+    known, so its files are kept for an hour.
+
     Args:
         folder: Folder to clean.
 
     Returns:
         Names of the deleted files.
     """
-    leftovers = sorted(Path(folder).glob(f'{_PREFIX}*'))
+    leftovers = [path for path in sorted(Path(folder).glob(f'{_PREFIX}*')) if _is_left(path)]
     for path in leftovers:
         path.unlink(missing_ok=True)
     return [path.name for path in leftovers]
@@ -127,7 +135,31 @@ def _temporary_name(name: str) -> str:
 
     Only the end of a long name is used, because file systems allow 255 bytes for a name.
     """
-    return f'{_PREFIX}{os.getpid()}.{zlib.crc32(os.fsencode(name)):08x}.{name[-_KEPT:]}'
+    return f'{_PREFIX}{_host()}.{os.getpid()}.{zlib.crc32(os.fsencode(name)):08x}.{name[-_KEPT:]}'
+
+
+def _host() -> str:
+    """Return the start of the name of this machine, without dots."""
+    return socket.gethostname().replace('.', '-')[:_KEPT]
+
+
+def _is_left(path: Path) -> bool:
+    """Tell whether the process that wrote a temporary file has ended."""
+    parts = re.match(rf'{re.escape(_PREFIX)}([^.]*)\.(\d+)\.', path.name)
+    if parts is None:
+        return False
+    host, process = parts[1], int(parts[2])
+    if host != _host():
+        return time.time() - path.lstat().st_mtime > _LONGEST_WRITE
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # the process of another user
+    return False
 
 
 def _failure(error: OSError, path: Path, size: Optional[int]) -> UserError:

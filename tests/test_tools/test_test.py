@@ -86,6 +86,35 @@ def test_two_data_sets_in_one_call_with_all_options(run_tool, tested, data_files
         )
 
 
+@pytest.mark.slow
+def test_only_a_repetition_of_a_test_replaces_its_result(call_tool, tested, tmp_path):
+    """Two runs have a checkpoint of the same name and the same default folder."""
+    config, checkpoint = tested
+    command = ('test.py', config, '--work-dir', tmp_path / 'work')
+    folder = tmp_path / 'work' / 'results' / 'random' / 'val_pairs_input_target-tiny'
+    for _ in range(2):
+        code, output, _ = call_tool(*command, checkpoint)
+        assert code == 0, output
+    saved = {path: path.read_bytes() for path in folder.iterdir()}
+    other = tmp_path / 'seed1' / checkpoint.name
+    other.parent.mkdir()
+    weights = torch.load(checkpoint)['state_dict']
+    torch.save(dict(state_dict={key: value * 2 for key, value in weights.items()}), other)
+    for different, options in (('checkpoint', [other]), ('tiling', [checkpoint, '--tile=16'])):
+        code, output, error = call_tool(*command, *options)
+        assert code == 1
+        assert error.splitlines()[-1] == (
+            f"error: '{folder}' holds the result of a test with another {different}; write this "
+            'result to another folder with --out, or delete that folder.'
+        )
+        assert 'Epoch(test)' not in output
+    (folder / 'result.json').write_text('{"schema": 1}')
+    code, _, error = call_tool(*command, checkpoint)
+    assert code == 1
+    assert 'holds the result of a test with another version of mmspd; write' in error
+    assert set(folder.iterdir()) == {*saved}
+
+
 def test_missing_data_of_the_last_set_is_an_error_before_the_first_test(
     call_tool, tested, data_files, tmp_path
 ):

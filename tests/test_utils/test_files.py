@@ -1,5 +1,6 @@
 import errno
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -108,3 +109,14 @@ def test_only_leftovers_of_a_killed_process_are_deleted(old, monkeypatch):
     assert len(os.listdir(old.parent)) == 3
     assert len(remove_leftovers(old.parent)) == 1
     assert sorted(os.listdir(old.parent)) == ['.hidden', 'file']
+
+
+def test_leftovers_of_running_processes_are_kept(tmp_path):
+    host, parent = socket.gethostname().replace('.', '-')[:32], os.getppid()
+    ended = 2**22 + 1  # above the largest process number of Linux
+    for name in (f'{host}.{parent}.a', f'{host}.{ended}.b', 'other.7.new', 'other.7.old', 'note'):
+        (tmp_path / f'.mmspd-tmp.{name}').touch()
+    os.utime(tmp_path / '.mmspd-tmp.other.7.old', (0, 0))
+    deleted = {f'.mmspd-tmp.{host}.{ended}.b', '.mmspd-tmp.other.7.old'}
+    assert set(remove_leftovers(tmp_path)) == deleted
+    assert len(os.listdir(tmp_path)) == 3

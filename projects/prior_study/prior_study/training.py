@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 
-from mmspd.engine.checkpoint_hook import find_resumable
+from mmspd.engine.checkpoints import find_resumable
 from mmspd.engine.runner import build_runner
 from mmspd.errors import UserError
 from mmspd.evaluation.results import Result
