@@ -130,7 +130,7 @@ def _fault_of(path: Path, check: Optional[Callable[[Dict[str, Any]], Fault]]) ->
     try:
         checkpoint = load_local(str(path), 'cpu')
     except UserError:
-        return 'it is damaged or could run code'
+        return 'it is damaged, or not a checkpoint'
     return structure_fault(checkpoint) or (check(checkpoint) if check else None)
 
 
