@@ -37,8 +37,8 @@ class ColorError(UserError):
 def read_rgb(path: Union[str, os.PathLike], convert: bool = False) -> np.ndarray:
     """Read an 8-bit color image file into a new array.
 
-    The file is read by the rules of :func:`~mmspd.datasets.photo_io.read_photo`. For example, the
-    EXIF orientation is applied.
+    The file is read by the rules of :func:`~mmspd.datasets.photo_io.photo.read_photo`. For
+    example, the EXIF orientation is applied.
 
     Args:
         path: An image file.

@@ -17,10 +17,10 @@ __all__ = ['PhotoFolderDataset']
 class PhotoFolderDataset(BaseDataset):
     """Reads blurry photos at any depth below a folder, for testing only.
 
-    The formats are those of :func:`~mmspd.datasets.photo_io.read_photo`. The pipeline receives a
-    dict with ``img_path``, ``key`` and ``sample_idx``. There is no ``gt_path``. The key is the path
-    relative to the folder, without suffix. If several photos differ only in their suffix, their
-    keys have the suffix.
+    The formats are those of :func:`~mmspd.datasets.photo_io.photo.read_photo`. The pipeline
+    receives a dict with ``img_path``, ``key`` and ``sample_idx``. There is no ``gt_path``. The key
+    is the path relative to the folder, without suffix. If several photos differ only in their
+    suffix, their keys have the suffix.
 
     Args:
         data_root: Folder of the photos.

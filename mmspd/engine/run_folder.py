@@ -19,8 +19,8 @@ _RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RA
 def enter_run_folder(config: Config) -> Optional[str]:
     """Check and lock the folders of a training run, before MMEngine writes its log and config.
 
-    :class:`~mmspd.engine.CheckpointHook` does the same when the training starts. With another
-    checkpoint hook, only the work folder is checked and locked.
+    :class:`~mmspd.engine.checkpoint_hook.CheckpointHook` does the same when the
+    training starts. With another checkpoint hook, only the work folder is checked and locked.
 
     Args:
         config: The config of the run, with ``work_dir``, ``resume`` and ``load_from``.

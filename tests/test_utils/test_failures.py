@@ -151,12 +151,12 @@ def test_a_component_that_cannot_be_built_is_named(config, sentence):
 
 def test_a_hook_without_a_type():
     def build():
-        config = Config(dict(default_hooks=dict(logger=dict(type='LoggerHook'), loger=dict(n=5))))
-        HOOKS.build(config.default_hooks.loger)
+        config = Config(dict(default_hooks=dict(logger=dict(type='LoggerHook'), logggr=dict(n=5))))
+        HOOKS.build(config.default_hooks.logggr)
 
     assert failure_of(error_of(build)) == (
-        "default_hooks.loger has no 'type'; check the spelling of loger (similar names: logger), "
-        'or set default_hooks.loger.type.',
+        "default_hooks.logggr has no 'type'; check the spelling of logggr (similar names: logger), "
+        'or set default_hooks.logggr.type.',
         2,
     )
 

@@ -13,7 +13,7 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
     """Repeat the gray channel three times, and drop the alpha channel.
 
     Args:
-        pixels: Pixels ``(H, W, C)`` as in :class:`~mmspd.datasets.photo_io.Photo`.
+        pixels: Pixels ``(H, W, C)`` as in :class:`~mmspd.datasets.photo_io.photo.Photo`.
 
     Returns:
         A new array ``(H, W, 3)`` of the same dtype.
