@@ -238,8 +238,8 @@ class Guard:
                 'This page does not answer to the name in the address; use the IP address of the '
                 'server, or restart the page with --allow-host and this name.'
             )
-        origin = headers.get('origin')
-        if origin is not None and origin.lower().partition('://')[2] != host:
+        own = (f'http://{host}', f'https://{host}')
+        if any(origin.lower() not in own for origin in headers.getlist('origin')):
             return 'Another page sent this request; open the address of this page itself.'
         opened = method == 'GET' and headers.get('sec-fetch-mode') == 'navigate'  # a link
         if headers.get('sec-fetch-site', 'none') not in ('none', 'same-origin') and not opened:

@@ -223,6 +223,14 @@ def test_the_depth_of_avif_is_kept(kind, bits):
     assert decode_photo(kind, data).pixels.tolist() == (65535 - photo.pixels).tolist()
 
 
+def test_gray_avif_stays_gray():
+    data = saved_by_pillow(np.full((16, 16), 77, np.uint8), 'AVIF')
+    photo = decode_photo('a.avif', data)
+    again = decode_photo('a.avif', photo.encode(photo.pixels))
+    assert photo.pixels.shape == again.pixels.shape == (16, 16, 1)
+    assert np.abs(again.pixels.astype(int) - 77).max() <= 1
+
+
 @pytest.mark.parametrize('bits', [10, 12])
 def test_the_depth_of_heic_is_kept(bits):
     heif = pytest.importorskip('pillow_heif')

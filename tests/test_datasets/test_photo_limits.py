@@ -127,6 +127,12 @@ def tiff_pages(count):
 SLOW = {
     'texts': (png(1, 8, 2, [1, 2, 3], extra=TEXT * 40_000), None),
     'comments': (b'P3 1 1 255\n' + b'#\n' * 300_000 + b'1 2 3', None),
+    'header': (b'P6' + b' ' * 9_000_000 + b'1 1 255\n123', 'a header of more than 65536 bytes'),
+    'long comment': (b'P6 #' + b'a' * 9_000_000 + b'\n1 1 255\n123', 'a header of more than 65536'),
+    'segments': (
+        JPEG[:2] + b'\xff\xfe\x00\x04by' * 2_000_000 + JPEG[2:],
+        'more than 10000 segments',
+    ),
     'exif': (JPEG[:2] + EXIF_PART * 200_000 + JPEG[2:], 'more than 100 EXIF segments'),
     'scans': (JPEG[:-2] + SCAN * 200_000 + JPEG[-2:], 'more than 100 scans'),
     'pages': (tiff_pages(100_000), 'is damaged|contains several images'),

@@ -249,6 +249,8 @@ def test_foreign_names_and_pages_are_refused(serve, plain, monkeypatch):
         *(f'Sec-Fetch-Site: {site}' for site in ('cross-site', 'same-site')),
         *(f'Origin: {page}' for page in ('http://evil.com', 'null', 'http://localhost:1', 'x')),
         f'Origin: http://{own}',  # the name in the request is localhost
+        *(f'Host: {own}\r\nOrigin: {scheme}//{own}' for scheme in ('file:', 'x-app:', '')),
+        f'Host: {own}\r\nOrigin: http://{own}\r\nOrigin: http://evil.com',
     ]
     for header in refused:
         for line in ('GET /about', 'POST /restore', 'OPTIONS /restore', 'GET /nothing'):

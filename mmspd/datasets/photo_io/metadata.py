@@ -39,7 +39,7 @@ def save_options(image: Image.Image, data: bytes) -> Dict[str, Any]:
     elif kind == 'WEBP':
         options.update(quality=95, exact=True, lossless=_has_webp_chunk(data, b'VP8L'))
     elif kind == 'AVIF':
-        options.update(quality=95, subsampling='4:4:4')
+        options.update(quality=95, subsampling='4:0:0' if image.mode == 'L' else '4:4:4')
     elif kind == 'HEIF':
         options.update(quality=95)
     return options

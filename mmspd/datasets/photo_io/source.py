@@ -37,6 +37,7 @@ _TIFF_MAGICS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # Pillow's own variants of PPM have other letters.
 _PLAIN_PNM = (b'P1', b'P2', b'P3')
 _PNM_MAGIC = re.compile(rb'P[1-6]')
+_PNM_HEADER_BYTES = 2**16  # Pillow reads the header byte by byte
 _ORIENTATION = 274  # the EXIF and TIFF tag
 
 # Names of the PNG chunks and texts that can have an orientation.
@@ -48,6 +49,7 @@ _JPEG_SCAN, _JPEG_APP1, _JPEG_END = 0xDA, 0xE1, 0xD9
 # The time of each scan grows with the size of the photo; progressive files have about 10 scans.
 # EXIF that is split into parts takes quadratic time.
 _JPEG_LIMITS = {_JPEG_SCAN: (100, 'scans'), _JPEG_APP1: (100, 'EXIF segments')}
+_JPEG_SEGMENTS = 10_000  # of all kinds
 
 # The header of an image is expected in this part of a file. The frames of a larger file are not
 # counted, because this takes time.
@@ -150,6 +152,8 @@ def open_image(path: Union[str, Path], data: bytes, stream: Optional[BinaryIO] =
     with guard(path):
         if data[:2] == _JPEG_MAGIC:
             _check_jpeg(path, data)
+        if _PNM_MAGIC.match(data):
+            _check_pnm(path, data)
         if data[:2] in _PLAIN_PNM:
             stream = BytesIO(without_comments(data))
         formats = [name for name in _FORMATS if name in Image.OPEN]
@@ -258,15 +262,31 @@ def _check_file(path: Union[str, Path], noun: str) -> None:
 def _check_jpeg(path: Union[str, Path], data: bytes) -> None:
     """Refuse a JPEG file that has too many parts of a kind."""
     counts: Counter = Counter()
+    number = 0
     marker = _JPEG_MARKER.search(data, 2)
     while marker is not None and marker[1][0] != _JPEG_END:
         kind, start = marker[1][0], marker.end()
         if kind != _JPEG_APP1 or data[start + 2 : start + 6] == b'Exif':
             counts[kind] += 1
+        number += 1
         limit, name = _JPEG_LIMITS.get(kind, (None, ''))
         if limit is not None and counts[kind] > limit:
             raise UserError(f"'{path}' has more than {limit} {name}; save it again as JPEG.")
+        if number > _JPEG_SEGMENTS:
+            raise UserError(
+                f"'{path}' has more than {_JPEG_SEGMENTS} segments; save it again as JPEG."
+            )
         marker = _JPEG_MARKER.search(data, start + int.from_bytes(data[start : start + 2], 'big'))
+
+
+def _check_pnm(path: Union[str, Path], data: bytes) -> None:
+    """Refuse a PBM, PGM or PPM file with a long header, such as one with many comments."""
+    words = 3 if data[1:2] in b'14' else 4  # PBM has no largest value
+    head = without_comments(data[:_PNM_HEADER_BYTES])
+    if len(data) > _PNM_HEADER_BYTES and len(head.split(maxsplit=words)) < words:
+        raise UserError(
+            f"'{path}' has a header of more than {_PNM_HEADER_BYTES} bytes; save it again."
+        )
 
 
 @lru_cache(maxsize=1)
