@@ -1,5 +1,6 @@
 """Images, and data samples for metrics in MMagic's format."""
 
+import logging
 from contextlib import contextmanager
 
 import cv2
@@ -47,9 +48,19 @@ def evaluate(metric, samples):
 @contextmanager
 def mmengine_log(caplog):
     """Send the records of MMEngine's logger to pytest's caplog."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    try:
+    with logged_to(caplog.handler):
         yield caplog
+
+
+@contextmanager
+def logged_to(handler):
+    """Send the records of MMEngine's logger to a handler, also if a runner has set a level."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
     finally:
-        logger.removeHandler(caplog.handler)
+        logger.setLevel(level)
+        logger.removeHandler(handler)

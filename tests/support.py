@@ -28,6 +28,9 @@ EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]\n"
 def load_tool(name):
     """Import a tool, to call its ``main`` in this process."""
     spec = importlib.util.spec_from_file_location(f'tool_{Path(name).stem}', TOOLS / name)
+    loaded = sys.modules.get(spec.name)
+    if loaded is not None and loaded.__file__ == spec.origin:
+        return loaded
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # worker processes find their functions by this name
     spec.loader.exec_module(module)
@@ -41,6 +44,8 @@ def run_tool(path, arguments, log, **environment):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         os.environ.update(environment)
+        # shells let background jobs ignore Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(1)
         sys.argv = [path, *arguments]
         sys.path.insert(0, str(Path(path).parent))  # as Python does for a script

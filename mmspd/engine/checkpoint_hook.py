@@ -106,6 +106,7 @@ class CheckpointHook(_CheckpointHook):
         self.start_from = start_from
         self._root = out_dir  # MMEngine changes self.out_dir when the training starts
         self._is_training = False
+        self._is_claimed = False
 
     def folder_in(self, work_dir: str) -> Path:
         """Return the folder of the checkpoints.
@@ -158,13 +159,15 @@ class CheckpointHook(_CheckpointHook):
         Raises:
             UserError: A folder is in use, or there are checkpoints, but none is readable.
         """
-        if isinstance(runner._train_loop, BaseLoop):  # the loop is built for training only
+        # The loop is built for training only. A test after the training keeps the lock.
+        if isinstance(runner._train_loop, BaseLoop) and not self._is_claimed:
             arguments = runner.work_dir, runner._resume, runner._load_from
             if not _on_main_process(self.claim, *arguments):
                 runner.logger.warning(
                     f'The file system of {runner.work_dir} has no locks; do not start two runs in '
                     'this folder.'
                 )
+            self._is_claimed = True
         if runner._resume and runner._load_from is None:
             self._choose(runner)
         elif runner._resume:

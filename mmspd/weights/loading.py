@@ -172,7 +172,8 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
             f'{weights}{_set_by(weights)} does not fit {name}: {count_faults(faults)} of '
             f'{len(needed)} tensors are missing or differ: {", ".join(faults)}; {cure}.'
         )
-    backbone.load_state_dict({key: given[key] for key in needed}, strict=False)
+    fitting = {key: value for key, value in given.items() if value.shape == own[key].shape}
+    backbone.load_state_dict(fitting, strict=False)
     announce_weights()
 
 

@@ -89,5 +89,5 @@ def test_one_command_tests_on_another_data_set(tested, run_tool, hide_root, tmp_
     assert 'PSNR-gain' in output
     options = ('--cfg-options', 'test_dataloader.dataset.split=train')
     code, output = run_tool(*args, *options, HIDE_ROOT=str(hide_root))
-    assert code == 1
+    assert code == 2
     assert "has no folder 'train'" in output

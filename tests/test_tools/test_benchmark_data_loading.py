@@ -53,4 +53,4 @@ def test_pack_and_decoding(tool, tmp_path, capsys):
 def test_a_speed_of_zero(tool, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args(['--needed', '0'])
-    assert 'argument --needed: 0 is too small; use a number greater' in capsys.readouterr().err
+    assert 'argument --needed: 0 is not a finite number greater than 0' in capsys.readouterr().err

@@ -10,8 +10,8 @@ import urllib.request
 
 import mmengine.runner.checkpoint
 import pytest
+import samples
 import torch
-from mmengine.logging import MMLogger
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -78,11 +78,9 @@ def site(tmp_path, monkeypatch):
 @pytest.fixture
 def log():
     """The text that MMEngine logs."""
-    text, logger = io.StringIO(), MMLogger.get_current_instance()
-    handler = logging.StreamHandler(text)
-    logger.addHandler(handler)
-    yield text
-    logger.removeHandler(handler)
+    text = io.StringIO()
+    with samples.logged_to(logging.StreamHandler(text)):
+        yield text
 
 
 def cached(tmp_path):

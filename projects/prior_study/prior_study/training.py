@@ -6,6 +6,7 @@ import time
 import traceback
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -13,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
 
 from mmspd.engine.checkpoints import find_resumable
 from mmspd.engine.runner import build_runner
@@ -214,10 +216,12 @@ class _ShufflePrior(Hook):
     """Gives the restorer the prior of another image of the batch."""
 
     def before_test(self, runner: Any) -> None:
-        """Register a hook that shifts the priors of each batch by one image."""
+        """Shift the priors of each batch by one image."""
         if not hasattr(runner.model.generator, 'prior'):
             raise UserError('The variant in shuffle has no prior; set shuffle to a guided variant.')
         runner.model.generator.prior.register_forward_hook(_shift)
+        # restore a batch as a whole; the model restores its images one by one
+        runner.model.test_step = partial(BaseModel.test_step, runner.model)
 
 
 def _shift(module: torch.nn.Module, inputs: Any, prior: List[torch.Tensor]) -> List[torch.Tensor]:

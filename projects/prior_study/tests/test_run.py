@@ -46,7 +46,7 @@ def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_study, tmp_
     )
     assert (code, "has no result of 'net9' (it holds net0)" in output) == (1, True)
     code, output = run_tool(PROJECT + '/prior.py', study, out, '--only', 'net0')
-    assert (code, 'has no guided generator' in output) == (1, True)
+    assert (code, 'has no guided generator' in output) == (2, True)
 
 
 def test_data_has_every_severity_of_every_photo_and_is_packed(run_tool, pairs_root, tmp_path):
