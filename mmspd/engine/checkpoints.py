@@ -1,5 +1,6 @@
 """Find the checkpoints of a run by their names, and check that they are whole."""
 
+import numbers
 import re
 import zipfile
 from pathlib import Path
@@ -185,8 +186,19 @@ def structure_fault(checkpoint: Any) -> Fault:
     for key in ('log_scalars', 'runtime_info', 'resumed_keys'):
         if not isinstance(checkpoint['message_hub'].get(key), dict):
             return f'it has no message_hub.{key}'
+    for key, value in checkpoint['message_hub']['runtime_info'].items():
+        kind = _kind_of_best(str(key))
+        if kind is not None and value is not None and not isinstance(value, kind):
+            return f'its {key} is not valid'
     optimizer = checkpoint['optimizer']
     for state in [optimizer] if 'state' in optimizer else optimizer.values():
         if not isinstance(state, dict) or not {'state', 'param_groups'} <= state.keys():
             return 'it has no state of the optimizer'
     return None
+
+
+def _kind_of_best(key: str) -> Any:
+    """Return the type that a value of the best checkpoint must have, or None for other keys."""
+    if key.startswith('best_score'):
+        return numbers.Real
+    return str if key.startswith('best_ckpt') else None

@@ -3,11 +3,14 @@
 import logging
 import os
 import sys
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Iterator
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 from torch import distributed
 
 from mmspd.engine.resume_errors import check_resumed_state
@@ -20,7 +23,9 @@ __all__ = ['build_runner', 'leave_distributed']
 def build_runner(config: Config) -> Any:
     """Build the runner of a config.
 
-    The runner is MMEngine's ``Runner``, or the registered class that ``runner_type`` names.
+    The runner is MMEngine's ``Runner``, or the registered class that ``runner_type`` names. It
+    writes the config to the work folder when the training starts. A test or a refused start does
+    not replace the config of an earlier run there.
 
     Args:
         config: The config. Its ``launcher`` is ``none``, ``pytorch``, ``slurm`` or ``mpi``.
@@ -34,7 +39,9 @@ def build_runner(config: Config) -> Any:
     """
     if config.get('launcher', 'none') != 'none' and not has_accelerator():
         _init_cpu_distributed(config)
-    runner = RUNNERS.build(config)
+    with _without_dump():
+        runner = RUNNERS.build(config)
+    runner.register_hook(_DumpConfigHook(), priority='LOWEST')
     _stop_if_log_fails(runner.logger)
     check_resumed_state(runner)
     if config.get('sync_bn'):
@@ -61,6 +68,24 @@ def leave_distributed() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+class _DumpConfigHook(Hook):
+    """Writes the config to the work folder, after all other hooks have accepted the run."""
+
+    def before_train(self, runner: Any) -> None:
+        runner.dump_config()
+
+
+@contextmanager
+def _without_dump() -> Iterator[None]:
+    """Let the constructor of MMEngine's runner write no config to the work folder."""
+    original = Runner.dump_config
+    Runner.dump_config = lambda self: None
+    try:
+        yield
+    finally:
+        Runner.dump_config = original
 
 
 def _stop_if_log_fails(logger: logging.Logger) -> None:

@@ -1,6 +1,7 @@
 """Check the values of a config before anything is built from it."""
 
 import difflib
+import importlib.util
 import math
 from fnmatch import fnmatchcase
 from typing import Any, Callable, Iterator, NamedTuple, Tuple
@@ -46,6 +47,7 @@ _PATH = _Rule(
 )
 _DICT = _Rule(lambda value: isinstance(value, dict), 'a dict')
 _LIST = _Rule(lambda value: isinstance(value, (list, tuple)), 'a list')
+_STEPS = _Rule(lambda value: _LIST.allows(value) and len(value) > 0, 'a list of transforms')
 _FINITE = _Rule(_number, 'a finite number')
 _NOT_NEGATIVE = _Rule(lambda value: _number(value) and value >= 0, 'a finite number of 0 or more')
 _POSITIVE = _Rule(lambda value: _number(value) and value > 0, 'a finite number greater than 0')
@@ -60,6 +62,29 @@ _CROP = _Rule(
     lambda value: all(map(_whole(1).allows, value if isinstance(value, list) else [value])),
     'a whole number of 1 or more, or a list of them',
 )
+_SCOPE = _Rule(
+    lambda value: (
+        isinstance(value, str)
+        and value.isidentifier()
+        and importlib.util.find_spec(value) is not None
+    ),
+    'the name of an installed package',
+)
+#: Arguments of ``torch.nn.utils.clip_grad_norm_`` and ``clip_grad_value_``, the required one first.
+_CLIP_ARGUMENTS = {
+    'norm': ('max_norm', 'norm_type', 'error_if_nonfinite', 'foreach'),
+    'value': ('clip_value', 'foreach'),
+}
+
+
+def _clips(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    arguments = _CLIP_ARGUMENTS.get(str(value.get('type', 'norm')), ())
+    return bool(arguments) and arguments[0] in value and {*value} <= {'type', *arguments}
+
+
+_CLIP = _Rule(_clips, 'a dict with max_norm, or with type="value" and clip_value')
 _LEVEL = _one_of('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 
 _LOADER_RULES = {
@@ -77,7 +102,7 @@ _LOADER_RULES = {
     '.sampler.round_up': _FLAG,
     '.*data_root': _PATH,
     '.*packed': _PATH,
-    '.*pipeline': _LIST,
+    '.*pipeline': _STEPS,
     '.*gt_patch_size': _CROP.or_none(),
     '.*flip_ratio': _SHARE,
     '.*transpose_ratio': _SHARE,
@@ -102,6 +127,7 @@ _RULES = {
     'model.test_cfg': _DICT.or_none(),
     'model.channels_last': _FLAG,
     'model.load_official': _PATH.or_none(),
+    'model.*.width': _whole(1),
     'model.*with_cp': _FLAG,
     'model.*normalize': _FLAG,
     'train_cfg': _DICT.or_none(),
@@ -111,14 +137,18 @@ _RULES = {
     'train_cfg.val_begin': _whole(0),
     'train_cfg.val_interval': _whole(1),
     'val_cfg': _DICT.or_none(),
+    'val_cfg.fp16': _FLAG,
+    'test_cfg.fp16': _FLAG,
     'test_cfg': _DICT.or_none(),
     'optim_wrapper': _DICT.or_none(),
     'optim_wrapper.optimizer': _DICT,
     'optim_wrapper.optimizer.lr': _NOT_NEGATIVE,
     'optim_wrapper.optimizer.weight_decay': _NOT_NEGATIVE,
     'optim_wrapper.accumulative_counts': _whole(1),
-    'optim_wrapper.clip_grad': _DICT.or_none(),
+    'optim_wrapper.clip_grad': _CLIP.or_none(),
     'optim_wrapper.clip_grad.max_norm': _POSITIVE,
+    'optim_wrapper.clip_grad.norm_type': _POSITIVE,
+    'optim_wrapper.clip_grad.clip_value': _POSITIVE,
     'param_scheduler.T_max': _whole(1),
     'param_scheduler.*.T_max': _whole(1),
     'param_scheduler*.begin': _whole(0),
@@ -136,7 +166,7 @@ _RULES = {
     'default_hooks.checkpoint.max_keep_ckpts': _WHOLE_OR_MINUS_ONE,
     'custom_hooks': _LIST.or_none(),
     'custom_imports': _DICT.or_none(),
-    'default_scope': _TEXT,
+    'default_scope': _SCOPE.or_none(),
     'env_cfg': _DICT,
     'env_cfg.cudnn_benchmark': _FLAG,
     'env_cfg.dist_cfg': _DICT,

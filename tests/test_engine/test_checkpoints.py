@@ -59,6 +59,17 @@ def test_names_without_a_number_are_ignored(folder):
     assert find_resumable(folder, 'step-{:04d}[a].pth') == str(folder / 'step-0007[a].pth')
 
 
+def with_score(value):
+    """Return a function that sets the best score in a checkpoint."""
+
+    def edit(path):
+        content = torch.load(path, weights_only=False)
+        content['message_hub']['runtime_info']['best_score'] = value
+        torch.save(content, path)
+
+    return edit
+
+
 def without(*keys):
     """Return a function that saves a checkpoint without one of its values."""
 
@@ -131,6 +142,7 @@ DAMAGES = {
     'no weights': (without('state_dict'), 'it has no state_dict'),
     'no log': (without('message_hub'), 'it has no message_hub'),
     'no run info': (without('message_hub', 'runtime_info'), 'it has no message_hub.runtime_info'),
+    'no best score': (with_score('abc'), 'its best_score is not valid'),
     'no epoch': (without('meta', 'epoch'), 'it has no meta.epoch'),
 }
 

@@ -115,6 +115,17 @@ def test_only_a_repetition_of_a_test_replaces_its_result(call_tool, tested, tmp_
     assert set(folder.iterdir()) == {*saved}
 
 
+def test_a_test_keeps_the_config_of_the_training_run(call_tool, tested, tmp_path):
+    config, checkpoint = tested
+    work = tmp_path / 'work'
+    work.mkdir()
+    (work / 'tiny.py').write_text('# of the training')
+    code, output, _ = call_tool('test.py', config, '--work-dir', work, checkpoint)
+    assert code == 0, output
+    assert (work / 'tiny.py').read_text() == '# of the training'
+    assert len(list(work.glob('*/vis_data/config.py'))) == 1
+
+
 def test_missing_data_of_the_last_set_is_an_error_before_the_first_test(
     call_tool, tested, data_files, tmp_path
 ):
