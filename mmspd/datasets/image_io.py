@@ -1,6 +1,7 @@
 """Read and write 8-bit color images, and list the images of a folder."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Dict, List, Tuple, Union
 
@@ -24,6 +25,7 @@ __all__ = [
     'images_by_stem',
     'list_images',
     'list_names',
+    'photos_by_key',
     'read_rgb',
     'read_size',
     'write_png',
@@ -184,6 +186,32 @@ def images_by_stem(folder: Path) -> Dict[str, Path]:
             )
         images[stem] = path
     return dict(sorted(images.items()))
+
+
+def photos_by_key(folder: Path) -> Dict[str, Path]:
+    """Find the photos below a folder, at any depth; see :func:`list_images`.
+
+    Args:
+        folder: An existing folder.
+
+    Returns:
+        A dict from key to path, sorted by key. The key is the path relative to ``folder``, without
+        suffix and with forward slashes. If several photos differ only in their suffix, their keys
+        have the suffix.
+
+    Raises:
+        UserError: A folder cannot be listed.
+    """
+    paths = [path.relative_to(folder) for path in list_images(folder)]
+    names = {path.as_posix() for path in paths}
+    stems = Counter(path.with_suffix('').as_posix() for path in paths)
+    photos = {}
+    for path in paths:
+        stem = path.with_suffix('').as_posix()
+        # a key without suffix must not be the key of another photo with its suffix
+        key = stem if stems[stem] == 1 and stem not in names else path.as_posix()
+        photos[key] = folder / path
+    return dict(sorted(photos.items()))
 
 
 def list_names(folder: Path) -> str:

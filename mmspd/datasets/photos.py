@@ -1,12 +1,11 @@
 """Dataset of blurry photos without sharp versions."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List
 
 from mmengine.dataset import BaseDataset
 
-from mmspd.datasets.image_io import list_images, list_names
+from mmspd.datasets.image_io import list_names, photos_by_key
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 
@@ -53,21 +52,7 @@ class PhotoFolderDataset(BaseDataset):
         fix = 'set data_root in the config (most recipes read it from PHOTOS_ROOT)'
         if not root.is_dir():
             raise UserError(f"The folder of photos '{root}' does not exist; {fix}.")
-        photos = _by_key(root)
+        photos = photos_by_key(root)
         if not photos:
             raise UserError(f"'{root}' has no photo (it holds {list_names(root)}); {fix}.")
         return [dict(img_path=str(path), key=key) for key, path in photos.items()]
-
-
-def _by_key(root: Path) -> Dict[str, Path]:
-    """Return a dict from keys to photos, sorted by key."""
-    paths = [path.relative_to(root) for path in list_images(root)]
-    names = {path.as_posix() for path in paths}
-    stems = Counter(path.with_suffix('').as_posix() for path in paths)
-    photos = {}
-    for path in paths:
-        stem = path.with_suffix('').as_posix()
-        # a key without suffix must not be the key of another photo with its suffix
-        key = stem if stems[stem] == 1 and stem not in names else path.as_posix()
-        photos[key] = root / path
-    return dict(sorted(photos.items()))

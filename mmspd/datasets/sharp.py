@@ -2,7 +2,7 @@
 
 from typing import Any, List
 
-from mmspd.datasets.image_io import images_by_stem, list_names
+from mmspd.datasets.image_io import list_names, photos_by_key
 from mmspd.datasets.layouts import BLURRY_NAMES
 from mmspd.datasets.paired import Pair, PairedImageDataset
 from mmspd.errors import UserError
@@ -80,9 +80,9 @@ class SharpFolderDataset(PairedImageDataset):
         """Return the photos, sorted by name."""
         root = self.check_root(self.split)
         photos = {
-            stem: path
-            for stem, path in images_by_stem(root).items()
-            if not self.only_in or self.only_in in stem.split('/')[:-1]
+            key: path
+            for key, path in photos_by_key(root).items()
+            if not self.only_in or self.only_in in key.split('/')[:-1]
         }
         if not photos:
             where = f" in a folder '{self.only_in}'" if self.only_in else ''
@@ -90,12 +90,10 @@ class SharpFolderDataset(PairedImageDataset):
                 f"'{root}' has no photo{where} (it holds {list_names(root)}); copy the photos into "
                 f'it or set {self.ROOT_VARIABLE}.'
             )
-        blurry = [
-            stem for stem in photos if not set(stem.lower().split('/')).isdisjoint(BLURRY_NAMES)
-        ]
+        blurry = [key for key in photos if not set(key.lower().split('/')).isdisjoint(BLURRY_NAMES)]
         if blurry:
             raise UserError(
                 f"'{root}' also has a folder of blurry photos ({blurry[0]}); set only_in to the "
                 "name of the folders of sharp photos, for example only_in='sharp'."
             )
-        return [Pair(stem, path, path) for stem, path in photos.items()]
+        return [Pair(key, path, path) for key, path in photos.items()]

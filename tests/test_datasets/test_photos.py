@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from photo_files import avif, saved_by_pillow, tiff, words
 
-from mmspd.datasets import LoadPhoto, PhotoFolderDataset
+from mmspd.datasets import LoadPhoto, PhotoFolderDataset, SharpFolderDataset
 from mmspd.datasets.photo_io import read_photo, to_tensor
 from mmspd.errors import UserError
 
@@ -121,3 +121,5 @@ def test_photos_that_differ_in_their_suffix_have_different_keys(tmp_path):
         'd.x.png': 'd.x',
         'e.gif': 'e',
     }
+    sharp = SharpFolderDataset(str(tmp_path), lazy_init=True).find_pairs()
+    assert {pair.key for pair in sharp} == set(keys.values())

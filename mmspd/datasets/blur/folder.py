@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
-from mmspd.datasets.image_io import images_by_stem, list_names, read_rgb, write_png
+from mmspd.datasets.image_io import list_names, photos_by_key, read_rgb, write_png
 from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import DiskFullError, UsageError, UserError, file_errors
 from mmspd.utils.files import write_text
@@ -138,13 +138,13 @@ def _find_photos(source: Path, out: Path) -> Dict[str, Path]:
             f"The output folder '{out}' is inside the folder of the photos '{source}'; choose an "
             'output folder outside of it.'
         )
-    stems = images_by_stem(source)
-    if not stems:
+    keys = photos_by_key(source)
+    if not keys:
         raise UsageError(
             f"'{source}' has no photo (it holds {list_names(source)}); give a folder of photos."
         )
-    photos = {stem.replace('/', '__'): path for stem, path in stems.items()}
-    if len(photos) < len(stems):
+    photos = {key.replace('/', '__'): path for key, path in keys.items()}
+    if len(photos) < len(keys):
         raise UsageError(
             f"Two photos in '{source}' get the same output name, in which '__' replaces '/'; "
             'rename one.'
