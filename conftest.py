@@ -6,6 +6,7 @@ The examples of the manual and of the docstrings are collected as tests too.
 import functools
 import multiprocessing
 import os
+import signal
 import textwrap
 from pathlib import Path
 
@@ -15,6 +16,9 @@ import pytest
 # tests of bit-equal runs, forked processes and two ranks need the CPU
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ['CUDA_VISIBLE_DEVICES'] = ''
+# shells let background jobs ignore Ctrl-C, which some tests send
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import cv2
 import manual

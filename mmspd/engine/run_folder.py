@@ -9,6 +9,7 @@ from mmengine.registry import HOOKS, init_default_scope
 from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.checkpoints import archive_fault, find_resumable, structure_fault
 from mmspd.engine.load_check_hook import load_local
+from mmspd.utils.files import remove_leftovers
 
 __all__ = ['enter_run_folder']
 
@@ -38,6 +39,8 @@ def enter_run_folder(config: Config) -> Optional[str]:
     if own and resume:
         finished = _finished(config, hook, work_dir, start)
         if finished is not None:
+            for folder in (work_dir, hook.folder_in(work_dir)):
+                remove_leftovers(folder)  # of a kill during the last save
             return finished
     if _is_first_process(config.get('launcher', 'none')):
         hook.claim(work_dir, resume, start)

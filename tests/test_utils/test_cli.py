@@ -147,8 +147,6 @@ def test_failures_of_the_system_are_sentences(capsys, error, sentence):
     ],
 )
 def test_a_signal_ends_the_command_even_if_a_library_hides_it(capsys, number, code, sentence):
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for the background jobs of shells
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     def main(argv):
