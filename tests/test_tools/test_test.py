@@ -120,7 +120,9 @@ def test_a_test_keeps_the_config_of_the_training_run(call_tool, tested, tmp_path
     work = tmp_path / 'work'
     work.mkdir()
     (work / 'tiny.py').write_text('# of the training')
-    code, output, _ = call_tool('test.py', config, '--work-dir', work, checkpoint)
+    # MMEngine shares the log of runs that start in one process in the same second
+    options = ('--work-dir', work, '--cfg-options', 'experiment_name=keeps')
+    code, output, _ = call_tool('test.py', config, checkpoint, *options)
     assert code == 0, output
     assert (work / 'tiny.py').read_text() == '# of the training'
     assert len(list(work.glob('*/vis_data/config.py'))) == 1
