@@ -70,7 +70,7 @@ def find_resumable(
 ) -> Optional[str]:
     """Find the checkpoint with the highest number that a run can continue from.
 
-    Every candidate is read with the safe loader, which runs no code of the file. A checkpoint is
+    Every candidate is read completely, without running code of the file. A checkpoint is
     skipped if its archive is damaged or if a part is missing, such as the optimizer state.
 
     Args:
@@ -138,7 +138,7 @@ def _fault_of(path: Path, check: Optional[Callable[[Dict[str, Any]], Fault]]) ->
 def archive_fault(path: Union[str, Path]) -> Fault:
     """Check that a file is a complete archive of PyTorch with correct checksums.
 
-    PyTorch itself does not compare the checksums.
+    Other programs may read the file with PyTorch, which does not compare the checksums.
 
     Args:
         path: The file.
