@@ -1,42 +1,104 @@
+import ast
+import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmspd import compat
+from mmspd.compat import hooks, lazy_registry, mmagic, mmcv_ops
+from mmspd.errors import UserError
+from mmspd.registry import MODELS, import_sibling
+
+
+def run(code):
+    """Return the lines that an interpreter prints that has imported nothing yet."""
+    strict = ('-W', 'error::FutureWarning', '-W', 'error::UserWarning')
+    text = subprocess.check_output([sys.executable, *strict, '-c', code], text=True)
+    return text.splitlines()
 
 
 @pytest.mark.slow
-def test_import_is_light_and_lets_mmagic_be_imported():
-    # Faults of MMagic 1.2.0: its import reads numpy.bool8 and loads mmcv._ext.
-    code = (
-        'import sys, mmspd\n'
-        'heavy = {"mmagic", "mmcv", "diffusers", "transformers", "mmengine.runner", "cv2"}\n'
-        'print(sorted(heavy & set(sys.modules)))\n'
-        'import mmagic, mmagic.models, mmagic.datasets, mmagic.evaluation\n'
-        'print("imported")\n'
-        # Another fault of MMagic 1.2.0: its NAFNet breaks the graph of torch.compile.
-        'import torch\n'
-        'from mmagic.models.editors.nafnet.naf_layerNorm2d import LayerNorm2d\n'
-        'norm, x = LayerNorm2d(4), torch.rand(1, 4, 3, 3)\n'
-        'compiled = torch.compile(norm, fullgraph=True, backend="eager")\n'
-        'print(torch.allclose(compiled(x), norm(x), atol=1e-6))'
-    )
-    output = subprocess.check_output([sys.executable, '-c', code], text=True)
-    assert output.splitlines() == ['[]', 'imported', 'True']
+def test_import_is_light_and_lets_parts_of_mmagic_be_imported():
+    code = """
+import sys, mmspd
+print(sorted({'torch', 'numpy', 'mmengine', 'mmagic', 'mmcv', 'cv2'} & set(sys.modules)))
+from mmspd.registry import MODELS, TRANSFORMS, import_sibling
+import_sibling('mmagic')
+print(MODELS.get('mmagic.NAFNet').__name__, TRANSFORMS.get('mmagic.PackInputs').__name__)
+import mmagic.evaluation
+from mmagic.models import Restormer
+print(Restormer is MODELS.get('mmagic.Restormer'), Restormer.__module__)
+print([m for m in ('diffusers', 'albumentations', 'pkg_resources') if m in sys.modules])
+# a fault of MMagic 1.2.0: its NAFNet breaks the graph of torch.compile
+import torch
+from mmagic.models.editors.nafnet.naf_layerNorm2d import LayerNorm2d
+norm, x = LayerNorm2d(4), torch.rand(1, 4, 3, 3)
+compiled = torch.compile(norm, fullgraph=True, backend='eager')
+print(torch.allclose(compiled(x), norm(x), atol=1e-6))
+"""
+    assert run(code) == [
+        '[]',
+        'NAFNet PackInputs',
+        'True mmagic.models.editors.restormer.restormer_net',
+        '[]',
+        'True',
+    ]
 
 
-def test_an_imported_nafnet_is_repaired_once(monkeypatch):
+def names_of(decorators):
+    """Return the names under which the decorators of a class register it, None for its own."""
+    for call in decorators:
+        if isinstance(call, ast.Call) and getattr(call.func, 'attr', '') == 'register_module':
+            values = [*call.args, *(word.value for word in call.keywords if word.arg == 'name')]
+            yield values[0].value if values else None
+
+
+@pytest.mark.parametrize('location', ['mmagic.models', 'mmagic.datasets'])
+def test_every_type_is_found_where_mmagic_defines_it(location):
+    import_sibling('mmagic')
+    found = lazy_registry._modules(location)
+    root = Path(importlib.import_module(location).__file__).parent
+    count = 0
+    for path in root.rglob('*.py'):
+        module = '.'.join((location, *path.relative_to(root).with_suffix('').parts))
+        for node in ast.walk(ast.parse(path.read_text())):
+            for name in names_of(getattr(node, 'decorator_list', ())):
+                assert found[name or node.name] == module
+                count += 1
+    assert count > 75
+
+
+def test_a_misspelled_type_is_not_found():
+    import_sibling('mmagic')
+    with pytest.raises((KeyError, UserError), match=r'mmagic.NAFNett is not'):
+        MODELS.build(dict(type='mmagic.NAFNett'))
+
+
+def test_a_part_that_cannot_be_imported_is_named(monkeypatch):
+    import_sibling('mmagic')
+    monkeypatch.setitem(sys.modules, 'mmagic.models.editors.glean', None)
+    with pytest.raises(UserError, match=r'type=mmagic.GLEANStyleGANv2: mmagic.models.editors.gl'):
+        MODELS.build(dict(type='mmagic.GLEANStyleGANv2'))
+
+
+def test_a_program_that_has_imported_mmagic_keeps_it(monkeypatch):
+    monkeypatch.setattr(hooks, '_replaced', {})
+    monkeypatch.setitem(sys.modules, 'mmagic.models', ModuleType('mmagic.models'))
+    mmagic.import_parts_only()
+    assert hooks._replaced == {}
+
+
+def test_an_imported_nafnet_is_repaired_once():
     module = ModuleType('naf_layerNorm2d')
     module.LayerNorm2d = type('LayerNorm2d', (), dict(forward=lambda self, x: x + 1))
-    monkeypatch.setitem(sys.modules, 'mmagic.models.editors.nafnet.naf_layerNorm2d', module)
-    compat.let_nafnet_compile()
+    mmagic.let_nafnet_compile(module)
     repaired = module.LayerNorm2d.forward
-    compat.let_nafnet_compile()
+    mmagic.let_nafnet_compile(module)
     assert module.LayerNorm2d.forward is repaired
     assert module.LayerNorm2d().forward(1) == 2  # eager execution runs the original
 
@@ -54,13 +116,15 @@ def fake_mmcv(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for name in imported('mmcv'):
         monkeypatch.delitem(sys.modules, name)
+    import mmcv  # noqa: F401
+
     yield package
     for name in imported('mmcv'):
         del sys.modules[name]
 
 
 def test_missing_operators_raise_when_called(fake_mmcv):
-    assert compat.add_mmcv_ext_placeholder()
+    assert mmcv_ops.add_ext_placeholder()
     placeholder = sys.modules['mmcv._ext']
     with pytest.raises(NotImplementedError, match=r'mmcv._ext.nms is not in mmcv-lite; install'):
         placeholder.nms(1, iou_threshold=0.5)
@@ -70,7 +134,7 @@ def test_missing_operators_raise_when_called(fake_mmcv):
 
 def test_compiled_mmcv_is_not_replaced(fake_mmcv):
     (fake_mmcv / '_ext.py').write_text('def nms(): return "compiled"')
-    assert not compat.add_mmcv_ext_placeholder()
+    assert not mmcv_ops.add_ext_placeholder()
     import mmcv._ext
 
     assert mmcv._ext.nms() == 'compiled'
@@ -79,10 +143,10 @@ def test_compiled_mmcv_is_not_replaced(fake_mmcv):
 def test_bool8_is_back_on_numpy_2_only(monkeypatch):
     monkeypatch.delattr(np, 'bool8', raising=False)
     monkeypatch.setattr(np, '__version__', '1.26.4')
-    compat.restore_numpy_bool8()
+    mmagic.restore_numpy_bool8()
     assert 'bool8' not in vars(np)
     monkeypatch.setattr(np, '__version__', '2.4.6')
-    compat.restore_numpy_bool8()
+    mmagic.restore_numpy_bool8()
     assert np.bool8 is np.bool_
 
 

@@ -1,0 +1,26 @@
+"""Repairs that let the OpenMMLab packages run with current packages.
+
+MMagic's last release is 1.2.0 (December 2023); MMEngine's last release is 0.10.7. Each repair names
+the upstream fault. It is applied when the faulty module is imported, so ``import mmspd`` imports
+none of these packages. :func:`apply` runs when ``mmspd`` is imported.
+"""
+
+from mmspd.compat import (
+    hooks,
+    mmagic,
+    mmcv_ops,
+    mmengine_configs,
+    mmengine_packages,
+)
+
+__all__ = ['apply']
+
+
+def apply() -> None:
+    """Repair the modules that are imported already, and the others when they are imported."""
+    hooks.before_import('mmcv.ops', mmcv_ops.add_ext_placeholder)
+    hooks.before_import('mmagic.utils.trans_utils', mmagic.restore_numpy_bool8)
+    hooks.after_import('mmagic.models.editors.nafnet.naf_layerNorm2d', mmagic.let_nafnet_compile)
+    hooks.after_import('mmengine.config.config', mmengine_configs.repair)
+    hooks.after_import('mmengine.utils.package_utils', mmengine_packages.repair)
+    mmagic.import_parts_only()

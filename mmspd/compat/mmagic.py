@@ -1,0 +1,79 @@
+"""Repair MMagic, and import only its parts that are used."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from mmspd.compat import hooks
+from mmspd.compat.lazy_packages import PACKAGES, make_lazy
+
+__all__ = ['import_parts_only', 'let_nafnet_compile', 'restore_numpy_bool8']
+
+
+def import_parts_only() -> None:
+    """Let MMagic import its parts when they are used, if it is not imported yet.
+
+    Upstream fault: ``mmagic.models`` 1.2.0 imports every editor. Some need diffusers, transformers
+    and albumentations in versions of 2023, which exclude current versions of these and of other
+    packages.
+
+    The packages in :data:`~mmspd.compat.lazy_packages.PACKAGES` start empty. A name is imported
+    when it is first used, either as an attribute (``from mmagic.models import NAFNet``) or as a
+    type in a config (``type='mmagic.NAFNet'``). A program that has imported the whole of MMagic
+    before mmspd keeps it.
+    """
+    if 'mmagic.models' in sys.modules or 'mmagic.datasets' in sys.modules:
+        return
+    for name in PACKAGES:
+        hooks.replace_import(name, make_lazy)
+    hooks.after_import('mmagic.registry', _let_registries_import)
+
+
+def _let_registries_import(module: ModuleType) -> None:
+    """Let the registries import the module of a type when the type is first used."""
+    from mmspd.compat.lazy_registry import LazyRegistry  # imports MMEngine
+
+    for registry in vars(module).values():
+        if set(getattr(registry, '_locations', ())) & set(PACKAGES):
+            registry.__class__ = LazyRegistry
+
+
+def restore_numpy_bool8() -> None:
+    """Restore the alias ``numpy.bool8``.
+
+    Upstream fault: MMagic 1.2.0 reads the alias during its import (utils/trans_utils.py), but
+    NumPy 2.0 removed it.
+    """
+    import numpy as np
+
+    # Do not use hasattr: on NumPy 1.24 to 1.26 it triggers the alias's deprecation warning.
+    if int(np.__version__.split('.')[0]) >= 2 and 'bool8' not in vars(np):
+        np.bool8 = np.bool_  # type: ignore[attr-defined]
+
+
+def let_nafnet_compile(module: Any) -> None:
+    """Let ``torch.compile(fullgraph=True)`` trace MMagic's NAFNet.
+
+    Upstream fault: ``LayerNorm2d`` of MMagic 1.2.0 (and of the official NAFNet) is an autograd
+    function that reads ``ctx.saved_variables``. This breaks the graph at every block. The repair
+    computes the same formula with plain tensor operations during tracing. Eager execution still
+    runs the original function.
+
+    Args:
+        module: ``mmagic.models.editors.nafnet.naf_layerNorm2d``.
+    """
+    import torch
+
+    original = module.LayerNorm2d.forward
+    if original.__module__ == __name__:  # already repaired
+        return
+
+    def forward(self: Any, x: Any) -> Any:
+        if not torch.compiler.is_compiling():
+            return original(self, x)
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        normed = (x - mean) / (variance + self.eps).sqrt()
+        return self.weight.view(1, -1, 1, 1) * normed + self.bias.view(1, -1, 1, 1)
+
+    module.LayerNorm2d.forward = forward

@@ -1,0 +1,60 @@
+"""Let MMEngine find installed packages without ``pkg_resources``."""
+
+import importlib.util
+import os
+from importlib import metadata
+from typing import Any
+
+__all__ = ['repair']
+
+
+def repair(module: Any) -> None:
+    """Repair ``mmengine.utils.package_utils``.
+
+    Upstream fault: MMEngine 0.10.7 uses ``pkg_resources``, which warns that it is deprecated and is
+    missing from setuptools 82. MMEngine needs these functions for configs such as
+    ``mmspd::spd/unet_gopro.py``.
+
+    Args:
+        module: The module.
+    """
+    module.is_installed = is_installed
+    module.get_installed_path = get_installed_path
+    module.package2module = package2module
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a distribution or an importable package has this name."""
+    try:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        spec = importlib.util.find_spec(package)
+        return spec is not None and spec.origin is not None
+    return True
+
+
+def get_installed_path(package: str) -> str:
+    """Return the folder of the package of a distribution, such as ``mmcv`` of ``mmcv-lite``.
+
+    Raises:
+        PackageNotFoundError: There is no such package.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        spec = importlib.util.find_spec(package2module(package))
+    if spec is None or spec.origin is None:
+        raise metadata.PackageNotFoundError(package)
+    return os.path.dirname(spec.origin)
+
+
+def package2module(package: str) -> str:
+    """Return the name under which the package of a distribution is imported.
+
+    Raises:
+        PackageNotFoundError: There is no such distribution.
+        ValueError: The distribution does not state the name.
+    """
+    names = metadata.distribution(package).read_text('top_level.txt')
+    if not names:
+        raise ValueError(f'The distribution {package} does not state the name of its package.')
+    return names.split()[0]
