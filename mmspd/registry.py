@@ -4,14 +4,18 @@
 look-up, a registry imports the subpackages in its ``locations``.
 """
 
+from __future__ import annotations
+
 import importlib
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from mmengine import registry as roots
 from mmengine.registry import Registry
-from torch import nn
 
 from mmspd.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = [
     'DATASETS',
@@ -67,6 +71,8 @@ def build_model(cfg: Union[dict, nn.Module], **defaults: Any) -> Any:
         >>> build_model(dict(type='mmagic.L1Loss'), loss_weight=2.0).loss_weight
         2.0
     """
+    from torch import nn  # slow to import
+
     if isinstance(cfg, nn.Module):
         return cfg
     if not isinstance(cfg, dict) or 'type' not in cfg:

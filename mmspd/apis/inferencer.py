@@ -51,7 +51,7 @@ class RestoreOptions(NamedTuple):
         memory_budget: Memory that may be used, in bytes; by default a share of the free memory.
         self_ensemble: Average the results of the eight flips and quarter turns. This takes eight
             times as long.
-        precision: Number format, a key of :data:`~mmspd.utils.precision.PRECISIONS`.
+        precision: Number format, one of :data:`~mmspd.utils.precision.PRECISIONS`.
         batch: Number of tiles that are restored together.
     """
 

@@ -1,13 +1,18 @@
 """The number formats in which a trained network can compute."""
 
-import torch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from mmspd.errors import UsageError
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = ['PRECISIONS', 'autocast']
 
-#: A dict from names to number formats.
-PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+#: The names of the number formats.
+PRECISIONS = ('float32', 'bfloat16', 'float16')
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -18,7 +23,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
     Args:
         device: Device of the network.
-        precision: A key of :data:`PRECISIONS`. With ``'float32'``, the context does nothing.
+        precision: One of :data:`PRECISIONS`. With ``'float32'``, the context does nothing.
 
     Returns:
         The context.
@@ -36,4 +41,6 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     """
     if precision not in PRECISIONS:
         raise UsageError(f'precision={precision!r} is unknown; use {", ".join(PRECISIONS)}.')
-    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != 'float32')
+    import torch  # slow to import
+
+    return torch.autocast(device.type, getattr(torch, precision), enabled=precision != 'float32')
