@@ -64,7 +64,7 @@ def test_a_command_has_one_or_two_words():
     [
         (['tran'], "There is no command 'tran'; use mmspd train."),
         (['x'], "There is no command 'x'; run mmspd --help for the list."),
-        (['convert', 'all'], 'mmspd convert needs a second word; use mmspd convert official or '),
+        (['convert', 'all'], 'The command mmspd convert has parts; use mmspd convert official or '),
     ],
 )
 def test_unknown_commands(argv, sentence):

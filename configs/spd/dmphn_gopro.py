@@ -15,8 +15,8 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
-            dict(type='PairedRandomCrop', gt_patch_size=256),
-            dict(type='PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmagic.PairedRandomCrop', gt_patch_size=256),
+            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
         ]
     ),
 )

@@ -17,9 +17,9 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
-            dict(type='PairedRandomCrop', gt_patch_size=256),
-            dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
-            dict(type='PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmagic.PairedRandomCrop', gt_patch_size=256),
+            dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
+            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
         ]
     ),
 )

@@ -26,7 +26,7 @@ train_pipeline = _base_.train_dataloader.dataset.pipeline
 train_pipeline[1].update(gt_patch_size=96)
 # the few photos need every flip, but a transposition would make the blur vertical
 train_pipeline.insert(
-    3, dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical')
+    3, dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical')
 )
 train_dataloader = dict(
     batch_size=8,

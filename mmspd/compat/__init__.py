@@ -22,5 +22,6 @@ def apply() -> None:
     hooks.before_import('mmagic.utils.trans_utils', mmagic.restore_numpy_bool8)
     hooks.after_import('mmagic.models.editors.nafnet.naf_layerNorm2d', mmagic.let_nafnet_compile)
     hooks.after_import('mmengine.config.config', mmengine_configs.repair)
+    hooks.after_import('mmengine.config.utils', mmengine_packages.add_mmspd)
     hooks.after_import('mmengine.utils.package_utils', mmengine_packages.repair)
     mmagic.import_parts_only()

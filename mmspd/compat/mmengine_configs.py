@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Union
 
 from mmspd.errors import UsageError
 from mmspd.utils.files import atomic_path
+from mmspd.utils.package_files import package_file
 
 __all__ = ['repair']
 
@@ -21,6 +22,7 @@ def repair(module: Any) -> None:
     if module.Config.dump.__module__ != __name__:
         _write_whole_files(module.Config)
         _keep_values_of_variables(module.Config)
+        _find_configs_of_mmspd(module.Config)
 
 
 def _write_whole_files(config: Any) -> None:
@@ -38,6 +40,22 @@ def _write_whole_files(config: Any) -> None:
             original(self, temporary)
 
     config.dump = dump
+
+
+def _find_configs_of_mmspd(config: Any) -> None:
+    """Let ``Config.fromfile`` read ``mmspd::spd/unet_gopro.py``.
+
+    MMEngine 0.10.7 reads such names in ``_base_`` only.
+    """
+    original = config.fromfile
+
+    def fromfile(filename: Union[str, Path], *args: Any, **kwargs: Any) -> Any:
+        scope, separator, name = str(filename).partition('::')
+        if separator and scope == 'mmspd':
+            filename = package_file('configs', name)
+        return original(filename, *args, **kwargs)
+
+    config.fromfile = staticmethod(fromfile)
 
 
 #: Characters that have the same meaning in the text of a config and in a value.

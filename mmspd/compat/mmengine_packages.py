@@ -5,7 +5,18 @@ import os
 from importlib import metadata
 from typing import Any
 
-__all__ = ['repair']
+__all__ = ['add_mmspd', 'repair']
+
+
+def add_mmspd(module: Any) -> None:
+    """Let MMEngine find the configs of mmspd, as in ``get_config('mmspd::spd/unet_gopro.py')``.
+
+    MMEngine 0.10.7 knows only OpenMMLab's own packages.
+
+    Args:
+        module: ``mmengine.config.utils``.
+    """
+    module.MODULE2PACKAGE.setdefault('mmspd', 'mmspd')
 
 
 def repair(module: Any) -> None:

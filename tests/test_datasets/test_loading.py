@@ -127,10 +127,12 @@ class TestWithMMagic:
             str(root),
             pipeline=[
                 dict(type='mmspd.LoadImagePair'),
-                dict(type='PairedRandomCrop', gt_patch_size=crop),
-                dict(type='Flip', keys=['img', 'gt'], flip_ratio=1.0, direction='horizontal'),
-                dict(type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=1.0),
-                dict(type='PackInputs', meta_keys=['key', 'severity']),
+                dict(type='mmagic.PairedRandomCrop', gt_patch_size=crop),
+                dict(
+                    type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=1.0, direction='horizontal'
+                ),
+                dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=1.0),
+                dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
             ],
         )
 

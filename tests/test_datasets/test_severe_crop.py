@@ -84,7 +84,7 @@ def test_one_candidate_is_the_crop_of_mmagic(half_blurred):
     import mmagic.datasets.transforms  # noqa: F401
 
     with DefaultScope.overwrite_default_scope('mmagic'):
-        reference = TRANSFORMS.build(dict(type='PairedRandomCrop', gt_patch_size=32))
+        reference = TRANSFORMS.build(dict(type='mmagic.PairedRandomCrop', gt_patch_size=32))
     for seed in range(5):
         np.random.seed(seed)
         expected = reference(dict(half_blurred))

@@ -18,12 +18,12 @@ train_dataloader = dict(
         split='train',
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
-            dict(type='PairedRandomCrop', gt_patch_size=256),
+            dict(type='mmagic.PairedRandomCrop', gt_patch_size=256),
             # flip before transposing: Flip works in place, which fails on a transposed view
-            dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
-            dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
-            dict(type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
-            dict(type='PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
+            dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
+            dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
+            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
         ],
     ),
 )
@@ -40,7 +40,7 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
-            dict(type='PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
         ],
     ),
 )

@@ -10,16 +10,16 @@ synthesize = dict(
     noise=(0.0, 0.01),
     highlight_gain=(1.0, 4.0),
 )
-pack = dict(type='PackInputs', meta_keys=['key', 'severity', 'blur_extent'])
+pack = dict(type='mmagic.PackInputs', meta_keys=['key', 'severity', 'blur_extent'])
 sharp_photos = dict(type='mmspd.SharpFolderDataset', data_root='{{$SHARP_ROOT:data/sharp}}')
 own_photos_train = dict(
     pipeline=[
         dict(type='mmspd.LoadImagePair'),
         dict(gt_patch_size=256, **synthesize),
         # flip before transposing: Flip works in place, which fails on a transposed view
-        dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
-        dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
-        dict(type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
+        dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
+        dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
+        dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
         pack,
     ],
     **sharp_photos,

@@ -11,7 +11,7 @@ test_dataloader = dict(
         data_root='{{$PHOTOS_ROOT:data/photos}}',
         pipeline=[
             dict(type='mmspd.LoadPhoto'),
-            dict(type='PackInputs', meta_keys=['key']),
+            dict(type='mmagic.PackInputs', meta_keys=['key']),
         ],
     ),
 )

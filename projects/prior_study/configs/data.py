@@ -5,7 +5,7 @@ _base_ = '../../../configs/_base_/default_runtime.py'
 data_root = '{{$STUDY_ROOT:data/study}}'
 test_pipeline = [
     dict(type='mmspd.LoadImagePair'),
-    dict(type='PackInputs', meta_keys=['key', 'severity']),
+    dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
 ]
 
 
@@ -31,11 +31,11 @@ train_dataloader = loader(
         split='train',
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
-            dict(type='PairedRandomCrop', gt_patch_size=64),
-            dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
-            dict(type='Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
-            dict(type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
-            dict(type='PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmagic.PairedRandomCrop', gt_patch_size=64),
+            dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
+            dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
+            dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
+            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
         ],
     ),
 )

@@ -79,7 +79,7 @@ def test_the_panning_study_differs_only_in_data_and_length():
             assert dataset.packed == f'data/study_panning/packs/{name}'
             assert dataset.data_root == f'data/study_panning/pairs/{name}'
     assert config.train_dataloader.dataset.pipeline[4] == dict(
-        type='RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.0
+        type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.0
     )
     assert config.val_dataloader.dataset.packed == config.test_sets.val.packed
     assert config.model == main.config(Row('net6', 0)).model
