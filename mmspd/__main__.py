@@ -85,7 +85,9 @@ def find_command(argv: List[str]) -> Tuple[str, List[str]]:
             return name, argv[words:]
     parts = [name for name in COMMANDS if name.startswith(f'{argv[0]} ')]
     if parts:
-        raise UsageError(f'The command mmspd {argv[0]} has parts; use mmspd {" or mmspd ".join(parts)}.')
+        raise UsageError(
+            f'The command mmspd {argv[0]} has parts; use mmspd {" or mmspd ".join(parts)}.'
+        )
     close = difflib.get_close_matches(argv[0], COMMANDS, n=1)
     hint = f'use mmspd {close[0]}' if close else 'run mmspd --help for the list'
     raise UsageError(f'There is no command {argv[0]!r}; {hint}.')

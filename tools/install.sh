@@ -2,7 +2,7 @@
 # Create or update the environment .venv in the repository:
 #   bash tools/install.sh
 # All packages come from PyPI, or from the index in the configuration of pip. The script writes only
-# to .venv. Python 3.11 is preferred. To use another Python (3.9 to 3.12), set PYTHON to its path.
+# to .venv. Python 3.11 is preferred. To use another Python (3.10 to 3.13), set PYTHON to its path.
 set -euo pipefail
 if (($#)); then
     echo "error: install.sh has no arguments; remove $*." >&2
@@ -25,21 +25,21 @@ version_of() {
 choose_python() {
     local candidate
     if [[ -n "${PYTHON:-}" ]]; then
-        version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON does not start; set PYTHON to the path of a Python 3.9 to 3.12."
+        version_of "$PYTHON" >/dev/null || fail "PYTHON=$PYTHON does not start; set PYTHON to the path of a Python 3.10 to 3.13."
         echo "$PYTHON"
         return
     fi
-    for candidate in python3.11 python3.12 python3.10 python3.9 python3 python; do
-        if version_of "$candidate" | grep -qE '^3\.(9|1[0-2])$'; then
+    for candidate in python3.11 python3.12 python3.13 python3.10 python3 python; do
+        if version_of "$candidate" | grep -qE '^3\.1[0-3]$'; then
             echo "$candidate"
             return
         fi
     done
-    fail "No Python 3.9 to 3.12 was found; install python3.11 or set PYTHON=/path/to/python."
+    fail "No Python 3.10 to 3.13 was found; install python3.11 or set PYTHON=/path/to/python."
 }
 
 fingerprint() {
-    { "$venv/bin/python" -VV && cat requirements/*.txt setup.py tools/install.sh; } |
+    { "$venv/bin/python" -VV && cat requirements/constraints.txt pyproject.toml tools/install.sh; } |
         sha256sum | cut -d' ' -f1
 }
 
@@ -62,8 +62,8 @@ step() {
 make_venv() {
     local python
     python="$(choose_python)"
-    version_of "$python" | grep -qE '^3\.(9|1[0-2])$' ||
-        fail "$python is Python $(version_of "$python"), but mmspd needs 3.9 to 3.12; set PYTHON=/path/to/python."
+    version_of "$python" | grep -qE '^3\.1[0-3]$' ||
+        fail "$python is Python $(version_of "$python"), but mmspd needs 3.10 to 3.13; set PYTHON=/path/to/python."
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot create virtual environments; install the package python$(version_of "$python")-venv (Debian, Ubuntu)."
     local free_gb
@@ -80,23 +80,11 @@ install_tested_set() {
         "${pip[@]}" --no-deps -r requirements/constraints.txt
 }
 
-# Python 3.9 and 3.10 lack some tested versions, so install the newest available versions.
+# Python 3.10 and 3.13 lack some tested versions, so install the newest available versions.
 install_by_ranges() {
     echo "  The tested versions need Python 3.11 or 3.12. Installing the newest versions for this Python."
-    step "all requirements (about 3 GB)" \
-        "${pip[@]}" -r requirements/runtime.txt -r requirements/mmagic.txt \
-        -r requirements/optional.txt -r requirements/tests.txt
-    step "MMagic and mmcv-lite" "${pip[@]}" --no-deps mmagic==1.2.0 mmcv-lite==2.1.0
-}
-
-# opencv-python needs libGL, and both builds install into one folder. Keep only the headless build.
-leave_headless_opencv_only() {
-    if "$venv/bin/python" -m pip show -q opencv-python 2>/dev/null; then
-        "$venv/bin/python" -m pip uninstall -y opencv-python opencv-python-headless
-    fi
-    "$venv/bin/python" -c 'import cv2' ||
-        "${pip[@]}" --no-deps "$(grep '^opencv-python-headless' requirements/constraints.txt)"
-    "$venv/bin/python" -c 'import cv2'
+    step "all requirements (about 3 GB)" "${pip[@]}" -e ".[all,tests]"
+    step "MMagic, mmcv-lite and one build of OpenCV" "$venv/bin/mmspd" doctor --fix
 }
 
 # the user's settings of pip must not install packages outside of .venv
@@ -122,8 +110,7 @@ case "$(version_of "$venv/bin/python")" in
 3.11 | 3.12) install_tested_set ;;
 *) install_by_ranges ;;
 esac
-step "the headless build of OpenCV" leave_headless_opencv_only
 step "mmspd in editable mode" "${pip[@]}" --no-deps --no-build-isolation -e .
-step "a test import" "$venv/bin/python" -c 'import mmspd, mmagic.models, mmpretrain, mmseg'
+step "a test import" "$venv/bin/python" -c 'import mmspd.apis, mmspd.engine, mmpretrain, mmseg'
 fingerprint >"$venv/mmspd-installed"
 echo "Installed in $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s. To activate the environment, run: source $venv/bin/activate"
