@@ -18,13 +18,19 @@ PACKAGE = {path: ast.parse(text) for path, text in TEXTS.items() if ROOT / 'mmsp
 
 #: These packages do not import each other, and mmspd.utils imports none of them.
 PARTS = ('mmspd.models', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.engine')
-TOP = ('mmspd.apis', 'mmspd.visualization')
+TOP = ('mmspd.apis', 'mmspd.doctor', 'mmspd.visualization')
 
 #: Packages that a layer must not import. Imports may only point down.
 LAYERS = {part: (*(other for other in PARTS if other != part), *TOP) for part in PARTS}
 LAYERS['mmspd.weights'] = (*PARTS, *TOP)
 LAYERS['mmspd.utils'] = (*PARTS, *TOP, 'mmspd.weights')
-LAYERS['mmspd.visualization'] = ('mmspd.apis', 'mmspd.datasets', 'mmspd.evaluation', 'mmspd.engine')
+LAYERS['mmspd.visualization'] = (
+    'mmspd.apis',
+    'mmspd.doctor',
+    'mmspd.datasets',
+    'mmspd.evaluation',
+    'mmspd.engine',
+)
 #: Layers of mmspd.models from the top; the packages in _OF_GUIDED are below them.
 _MODELS = [f'mmspd.models.{name}' for name in ('deblurrer', 'tiling', 'guided')]
 _OF_GUIDED = ('seams', 'priors', 'embeddings', 'restorers', 'losses', 'teachers', 'layers')
