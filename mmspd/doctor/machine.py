@@ -60,7 +60,7 @@ def _train_one_step(kind: str) -> List[Line]:
     loss.backward()
     gradients = [weight.grad for weight in restorer.parameters()]
     if any(gradient is None or not gradient.isfinite().all() for gradient in gradients):
-        raise ArithmeticError('a gradient is missing or not finite')
+        raise ArithmeticError('A gradient is missing or not finite.')
     return [Line('ok', f'training step on {kind}', f'loss {loss.item():.4f}')]
 
 

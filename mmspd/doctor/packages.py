@@ -93,7 +93,7 @@ def requirements_of_mmspd() -> List[str]:
     """Return the requirements that the installed mmspd states, without its extras.
 
     Raises:
-        PackageNotFoundError: mmspd runs from a folder and is not installed.
+        PackageNotFoundError: The package runs from a folder and is not installed.
     """
     return [text for text in requires('mmspd') or [] if 'extra ==' not in text]
 
