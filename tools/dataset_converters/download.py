@@ -75,17 +75,16 @@ def main(argv: List[str]) -> None:
     source = SOURCES[args.name]
     folder = args.out or source.folder
     archive = args.archive
+    if archive is None and source.address is None:
+        print(steps(args.name, source, folder))
+        return
     check_empty(folder)
     if archive is not None:
         check_file(str(archive), 'archive')
-    elif source.address is None:
-        print(steps(args.name, source, folder))
-        return
     else:
         print(f'{source.title} has the license {source.license}; see {source.page}.', flush=True)
-        address = parse_address(source.address, args.name)
         cure = f'run mmspd data download {args.name} --archive {source.archive}'
-        archive = fetch(address, args.name, cure)[0]
+        archive = fetch(parse_address(source.address, args.name), args.name, cure)[0]
     print(f"Unpacking '{archive}' ...", flush=True)
     count = unpack(archive, folder, source.contains)
     if args.archive is None:
