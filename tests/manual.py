@@ -24,6 +24,8 @@ from sybil.parsers.abstract.doctest import DocTestStringParser
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 
+from mmspd.__main__ import COMMANDS, find_command
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 COPIED = ('configs', 'tools', 'projects', 'README.md')
 CHECKPOINTS = {
@@ -189,6 +191,9 @@ class Page:
         if not words or words[0] == 'source':
             return
         environment = {**self.environment, **assignments}
+        if words[0] == 'mmspd' and '|' not in words:
+            command, arguments = find_command(words[1:])
+            words = ['python', f'tools/{COMMANDS[command][0]}', *arguments]
         if words[0] == 'python' and words[1].endswith('.py') and '|' not in words:
             words = self._expand(words)
             self.shorten(words[2:], environment)

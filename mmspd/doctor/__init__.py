@@ -1,6 +1,6 @@
 """Examine the installation: packages, devices, caches, environment variables and data."""
 
-from mmspd.doctor.examination import examine
-from mmspd.doctor.report import Line, Section, exit_code, render
+from mmspd.doctor.examination import apply_fixes, examine
+from mmspd.doctor.report import Line, Section, faults, render
 
-__all__ = ['Line', 'Section', 'examine', 'exit_code', 'render']
+__all__ = ['Line', 'Section', 'apply_fixes', 'examine', 'faults', 'render']

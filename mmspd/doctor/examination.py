@@ -1,13 +1,14 @@
-"""The sections of the doctor's report."""
+"""The sections of the doctor's report, and the repair of the packages."""
 
-from typing import List
+import subprocess
+import sys
+from typing import List, Sequence
 
-from mmspd.doctor.data import data_lines
 from mmspd.doctor.machine import cache_lines, device_lines
 from mmspd.doctor.packages import package_lines
-from mmspd.doctor.report import Section, looked_at
+from mmspd.doctor.report import Line, Section, faults, looked_at
 
-__all__ = ['examine']
+__all__ = ['apply_fixes', 'examine']
 
 
 def examine(count_pairs: bool = False) -> List[Section]:
@@ -24,5 +25,28 @@ def examine(count_pairs: bool = False) -> List[Section]:
         Section('Packages', package_lines()),
         Section('Devices', looked_at('devices', fix, device_lines)),
         Section('Downloads', looked_at('caches', fix, cache_lines)),
-        Section('Environment variables and data', data_lines(count_pairs)),
+        Section('Environment variables and data', looked_at('data', fix, _data_lines, count_pairs)),
     ]
+
+
+def _data_lines(count_pairs: bool) -> List[Line]:
+    from mmspd.doctor.data import data_lines  # needs OpenCV
+
+    return data_lines(count_pairs)
+
+
+def apply_fixes(sections: Sequence[Section]) -> int:
+    """Run the calls of pip that fix the faults of a report.
+
+    Args:
+        sections: The sections of the report.
+
+    Returns:
+        Number of faults for which pip ran without error.
+    """
+    fixed = 0
+    for line in faults(sections):
+        calls = [[sys.executable, '-m', 'pip', *call] for call in line.pip]
+        if calls:
+            fixed += all(subprocess.run(call, check=False).returncode == 0 for call in calls)
+    return fixed

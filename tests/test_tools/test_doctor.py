@@ -2,13 +2,14 @@
 
 import re
 import sys
+import types
 from pathlib import Path
 
 import pytest
 from blurred_pairs import texture, write
 
 from mmspd.datasets.sources import DATA_FOLDERS
-from mmspd.doctor import packages
+from mmspd.doctor import Line, Section, examination, packages, render
 from mmspd.doctor.data import data_lines
 from mmspd.doctor.machine import cache_lines
 
@@ -27,27 +28,31 @@ def no_variables(monkeypatch, tmp_path):
 def line_of(lines, name):
     found = [line for line in lines if line.name.strip() == name]
     assert len(found) == 1, lines
-    return (found[0].state, found[0].found, found[0].fix)
+    return (found[0].state, found[0].found, found[0].fix, found[0].pip)
 
 
 @pytest.mark.parametrize(
-    ('requirement', 'line'),
+    ('requirement', 'state', 'found', 'pip'),
     [
-        ('torch>=2.6', ('ok', '2.11.0', '')),
+        ('torch>=2.6', 'ok', '2.11.0', ()),
         (
             'torch>=2.12',
-            ('FAULT', '2.11.0, but mmspd needs >=2.12', "run pip install 'torch>=2.12'"),
+            'FAULT',
+            '2.11.0, but mmspd needs >=2.12',
+            (('install', 'torch>=2.12'),),
         ),
-        ('scipy>=1.9', ('FAULT', 'not installed', "run pip install 'scipy>=1.9'")),
+        ('scipy>=1.9', 'FAULT', 'not installed', (('install', 'scipy>=1.9'),)),
         (
             'mmagic==1.2.0',
-            ('FAULT', 'not installed', 'run pip install --no-deps mmagic==1.2.0'),
+            'FAULT',
+            'not installed',
+            (('install', '--no-deps', 'mmagic==1.2.0'),),
         ),
     ],
 )
-def test_needed_packages(requirement, line):
+def test_needed_packages(requirement, state, found, pip):
     name = re.match(r'\w+', requirement)[0]
-    assert line_of(packages.needed_lines(GOOD, [requirement]), name) == line
+    assert line_of(packages.needed_lines(GOOD, [requirement]), name) == (state, found, '', pip)
 
 
 def test_requirements_of_other_systems_and_builds_of_opencv_are_left_out():
@@ -62,48 +67,100 @@ MMCV = {'mmcv-lite': '2.1.0'}
 TWO_OPENCVS = {'opencv-python': '5.0.0.93', 'opencv-python-headless': '5.0.0.93'}
 
 
+HEADLESS = ('install', '--force-reinstall', '--no-deps', 'opencv-python-headless')
+LITE = ('install', '--force-reinstall', '--no-deps', 'mmcv-lite==2.1.0')
+
+
 @pytest.mark.parametrize(
-    ('installed', 'line'),
+    ('installed', 'found', 'pip'),
     [
-        (MMCV, ('cv2', 'not installed', 'run pip install --force-reinstall --no-deps opencv-p')),
+        (MMCV, 'not installed', (HEADLESS,)),
         (
             {**MMCV, **TWO_OPENCVS},
-            (
-                'cv2',
-                'opencv-python-headless 5.0.0.93 and opencv-python 5.0.0.93 overwrite each other',
-                'run pip uninstall -y opencv-python-headless opencv-python, then pip install '
-                '--force-reinstall --no-deps opencv-python-headless',
-            ),
+            'opencv-python-headless 5.0.0.93 and opencv-python 5.0.0.93 overwrite each other',
+            (('uninstall', '-y', 'opencv-python-headless', 'opencv-python'), HEADLESS),
         ),
         (
             {'mmcv': '2.1.0', **MMCV, 'opencv-python': '5.0.0.93'},
-            ('mmcv', 'mmcv 2.1.0 and mmcv-lite 2.1.0 overwrite', 'run pip uninstall -y mmcv mmcv-'),
+            'mmcv 2.1.0 and mmcv-lite 2.1.0 overwrite each other',
+            (('uninstall', '-y', 'mmcv', 'mmcv-lite'), LITE),
+        ),
+        (
+            {'mmcv': '2.2.0', 'opencv-python': '5.0.0.93'},
+            'mmcv 2.2.0, but mmspd needs >=2.0.0,<2.2.0',
+            (('uninstall', '-y', 'mmcv'), LITE),
         ),
     ],
 )
-def test_exactly_one_build_is_right(installed, line):
-    (fault,) = [found for found in packages.build_lines(installed) if found.state == 'FAULT']
-    assert all(text.startswith(start) for text, start in zip(fault[1:], line))
+def test_exactly_one_build_is_right(installed, found, pip):
+    (fault,) = [line for line in packages.build_lines(installed) if line.state == 'FAULT']
+    assert (fault.found, fault.pip) == (found, pip)
 
 
-def test_a_package_that_cannot_be_imported_is_a_fault(monkeypatch):
+@pytest.mark.parametrize(
+    ('error', 'line'),
+    [
+        (
+            ImportError('libGL.so.1: cannot open'),
+            (
+                'FAULT',
+                'ImportError: libGL.so.1: cannot open',
+                '',
+                (('uninstall', '-y', 'opencv-python'), HEADLESS),
+            ),
+        ),
+        (
+            ModuleNotFoundError("No module named 'numpy'", name='numpy'),
+            ('FAULT', "No module named 'numpy'", 'correct this fault first', ()),
+        ),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_a_fault(monkeypatch, error, line):
     def fail(name):
-        raise ImportError('libGL.so.1: cannot open shared object file')
+        raise error
 
     monkeypatch.setattr(packages.importlib, 'import_module', fail)
     lines = packages.build_lines({**MMCV, 'opencv-python': '5.0.0.93'})
-    state, found, fix = line_of(lines, 'opencv-python 5.0.0.93')
-    assert (state, found) == ('FAULT', 'ImportError: libGL.so.1: cannot open shared object file')
-    assert fix.startswith('run pip uninstall -y opencv-python, then pip install --force-rein')
+    assert line_of(lines, 'opencv-python 5.0.0.93') == line
 
 
 def test_optional_packages_name_their_use():
     lines = packages.optional_lines({'av': '18.1.0', 'starlette': '1.10.0'})
-    assert line_of(lines, 'videos') == ('ok', 'av 18.1.0', '')
-    assert line_of(lines, 'uvicorn') == (
-        '-',
-        'not installed',
-        'for the web page, run pip install uvicorn',
+    assert line_of(lines, 'videos') == ('ok', 'av 18.1.0', '', ())
+    pip = (('install', 'uvicorn'),)
+    assert line_of(lines, 'uvicorn') == ('-', 'not installed', 'for the web page', pip)
+
+
+def test_fixes_are_applied_until_one_fails(monkeypatch):
+    calls = []
+
+    def run(command, check):
+        calls.append(command[1:])
+        return types.SimpleNamespace(returncode=int('uninstall' in command))
+
+    monkeypatch.setattr(examination.subprocess, 'run', run)
+    lines = [
+        Line('FAULT', 'cv2', 'two', pip=(('uninstall', 'a'), ('install', 'b'))),
+        Line('FAULT', 'mmagic', 'not installed', pip=(('install', 'mmagic'),)),
+        Line('-', 'av', 'not installed', pip=(('install', 'av'),)),
+        Line('FAULT', 'devices', 'none', 'buy one'),
+    ]
+    assert examination.apply_fixes([Section('Packages', lines)]) == 1
+    assert calls == [['-m', 'pip', 'uninstall', 'a'], ['-m', 'pip', 'install', 'mmagic']]
+
+
+def test_the_text_of_a_report():
+    lines = [
+        Line('ok', 'torch', '2.11.0'),
+        Line('FAULT', 'scipy', 'not installed', pip=(('install', 'scipy>=1.9'),)),
+        Line('-', 'av', 'not installed', 'for videos', (('install', 'av'),)),
+    ]
+    assert render([Section('Packages', lines)]) == (
+        'Packages\n'
+        '  ok     torch: 2.11.0\n'
+        "  FAULT  scipy: not installed; run pip install 'scipy>=1.9'\n"
+        '  -      av: not installed; for videos; run pip install av\n\n'
+        'Verdict: 1 fault; apply the fixes above. "mmspd doctor --fix" runs the calls of pip.'
     )
 
 
@@ -138,6 +195,7 @@ def test_folders_of_data(monkeypatch, tmp_path):
         '-',
         "'data/RealBlur' (default) does not exist",
         'to get the data, run mmspd data download realblur',
+        (),
     )
     counted = {line.name: line.found for line in data_lines(count=True) if line.state == 'ok'}
     assert counted['  gopro train'] == '2 of the 2103 published pairs, blurry images in blur'
@@ -156,7 +214,7 @@ def test_caches(monkeypatch, tmp_path):
     (tmp_path / 'hub').mkdir()
     (tmp_path / 'hub' / 'model.safetensors').write_bytes(b'x')
     monkeypatch.setenv('HF_HOME', str(tmp_path / 'hub'))
-    state, found, _ = line_of(cache_lines(), 'Hugging Face, used by timm')
+    state, found, *_ = line_of(cache_lines(), 'Hugging Face, used by timm')
     assert (state, found) == ('ok', f"'{tmp_path / 'hub'}', 1 files, 0.0 GiB")
 
 
@@ -170,14 +228,15 @@ def test_report_of_this_installation(call_tool):
 
 
 def test_broken_packages_do_not_stop_the_report(call_tool, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'timm', None)
-    monkeypatch.setitem(sys.modules, 'mmspd.utils.device', None)
+    for name in ('timm', 'mmspd.utils.device', 'mmspd.doctor.data'):
+        monkeypatch.setitem(sys.modules, name, None)
     code, report, _ = call_tool('doctor.py', '--data')
     assert code == 1
     assert 'FAULT  timm 1.' in report
-    assert '; run pip install --force-reinstall timm\n' in report
+    assert '; install it again; torch and torchvision must fit each other\n' in report
     assert 'FAULT  devices: ModuleNotFoundError' in report
-    assert report.endswith('\nVerdict: 2 faults; apply the fixes above.\n')
+    assert 'FAULT  data: ModuleNotFoundError' in report
+    assert report.endswith('\nVerdict: 3 faults; apply the fixes above.\n')
 
 
 def test_every_folder_that_a_config_reads_is_known():
