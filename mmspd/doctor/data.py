@@ -9,6 +9,16 @@ from mmspd.doctor.report import Line, looked_at
 
 __all__ = ['data_lines']
 
+#: Other variables that change the devices, threads and folders of downloads.
+_OTHERS = (
+    'CUDA_VISIBLE_DEVICES',
+    'OMP_NUM_THREADS',
+    'MMSPD_HOME',
+    'TORCH_HOME',
+    'HF_HOME',
+    'HF_HUB_OFFLINE',
+    'HTTPS_PROXY',
+)
 _SOURCES = {source.variable: name for name, source in SOURCES.items()}
 
 
@@ -101,7 +111,9 @@ def _teacher() -> Line:
 
 
 def _others() -> List[Line]:
-    """List other variables that change the devices, threads and folders, if they are set."""
-    names = ('CUDA_VISIBLE_DEVICES', 'OMP_NUM_THREADS', 'MMSPD_HOME', 'TORCH_HOME', 'HF_HOME')
-    names += ('HF_HUB_OFFLINE', 'HTTPS_PROXY')
-    return [Line('ok', name, repr(os.environ[name])) for name in names if name in os.environ]
+    """List the other variables that are set. The address of a proxy may contain a password."""
+    values = {name: os.environ[name] for name in _OTHERS if name in os.environ}
+    return [
+        Line('ok', name, 'set' if name.endswith('PROXY') else repr(value))
+        for name, value in values.items()
+    ]

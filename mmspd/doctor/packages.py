@@ -49,6 +49,7 @@ _BUILDS = (
 _MMAGIC = 'mmagic==1.2.0'
 #: Packages that are imported to find broken files and missing system libraries.
 _IMPORTED = ('torch', 'torchvision', 'numpy', 'mmengine', 'timm')
+_INSTALL_MMSPD = 'install mmspd with pip'
 _INSTALL_AGAIN = 'install it again; torch and torchvision must fit each other'
 #: Optional packages and their use.
 _OPTIONAL = (
@@ -67,14 +68,14 @@ def package_lines() -> List[Line]:
     return [
         Line('ok', 'Python', f'{platform.python_version()} on {platform.platform()}'),
         Line('ok', 'mmspd', __version__),
-        *looked_at(
-            'requirements of mmspd',
-            'install mmspd again',
-            lambda: needed_lines(installed, [*requirements_of_mmspd(), _MMAGIC]),
-        ),
-        *build_lines(installed),
+        *looked_at('requirements', _INSTALL_MMSPD, _requirement_lines, installed),
+        *looked_at('OpenCV and mmcv', _INSTALL_MMSPD, build_lines, installed),
         *optional_lines(installed),
     ]
+
+
+def _requirement_lines(installed: Mapping[str, str]) -> List[Line]:
+    return needed_lines(installed, [*requirements_of_mmspd(), _MMAGIC])
 
 
 def _normalized(name: str) -> str:
@@ -83,7 +84,7 @@ def _normalized(name: str) -> str:
 
 def installed_versions() -> Dict[str, str]:
     """Return the versions of all installed packages by their normalized names."""
-    found = {}
+    found: Dict[str, str] = {}
     for distribution in distributions():
         name = distribution.metadata['Name']
         if name:  # damaged metadata has no name

@@ -176,8 +176,12 @@ def test_folders_of_data(monkeypatch, tmp_path):
     monkeypatch.setenv('QUICKSTART_ROOT', '')
     monkeypatch.setenv('MMSPD_PACKED', 'packs')
     monkeypatch.setenv('MMSPD_TEACHER', 'teacher.pth')
+    monkeypatch.setenv('HTTPS_PROXY', 'http://me:password@proxy')
+    monkeypatch.setenv('HF_HOME', '/hub')
     lines = data_lines(count=False)
     assert line_of(lines, 'GOPRO_ROOT')[0] == 'ok'
+    assert line_of(lines, 'HTTPS_PROXY')[1] == 'set'
+    assert line_of(lines, 'HF_HOME')[1] == "'/hub'"
     places = [(line.name, line.found) for line in lines if line.name.startswith('  gopro')][:2]
     assert places == [('  gopro test', 'found, blurry images in blur')] + [
         ('  gopro train', 'found, blurry images in blur')
@@ -228,7 +232,7 @@ def test_report_of_this_installation(call_tool):
 
 
 def test_broken_packages_do_not_stop_the_report(call_tool, monkeypatch):
-    for name in ('timm', 'mmspd.utils.device', 'mmspd.doctor.data'):
+    for name in ('timm', 'mmspd.utils.device', 'mmspd.doctor.data', 'packaging.specifiers'):
         monkeypatch.setitem(sys.modules, name, None)
     code, report, _ = call_tool('doctor.py', '--data')
     assert code == 1
@@ -236,7 +240,8 @@ def test_broken_packages_do_not_stop_the_report(call_tool, monkeypatch):
     assert '; install it again; torch and torchvision must fit each other\n' in report
     assert 'FAULT  devices: ModuleNotFoundError' in report
     assert 'FAULT  data: ModuleNotFoundError' in report
-    assert report.endswith('\nVerdict: 3 faults; apply the fixes above.\n')
+    assert 'FAULT  OpenCV and mmcv: ModuleNotFoundError' in report
+    assert report.endswith('\nVerdict: 4 faults; apply the fixes above.\n')
 
 
 def test_every_folder_that_a_config_reads_is_known():
