@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from importlib import metadata
 from typing import Any
 
@@ -29,9 +30,11 @@ def repair(module: Any) -> None:
     Args:
         module: The module.
     """
-    module.is_installed = is_installed
-    module.get_installed_path = get_installed_path
-    module.package2module = package2module
+    for repaired in (is_installed, get_installed_path, package2module):
+        original = getattr(module, repaired.__name__)
+        for name, other in [*sys.modules.items()]:  # some have imported the function already
+            if name.startswith('mmengine') and vars(other).get(repaired.__name__) is original:
+                setattr(other, repaired.__name__, repaired)
 
 
 def is_installed(package: str) -> bool:
