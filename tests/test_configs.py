@@ -38,6 +38,10 @@ EACH_CONFIG = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem != 'mimounet_sp_gopro'))
     for path in CONFIGS
 ]
+#: The recipes for own data with the prior train on the same data.
+TRAINED = [
+    config for config in EACH_CONFIG if config.id not in ('mimounet_pairs', 'mimounet_photos')
+]
 
 PRETRAINED = '_sp-pretrained_'  # F_S starts from the weights of another task, without a teacher
 GUIDED = re.compile(r'_sp(-[a-z]+)?_')  # as in unet_sp_gopro, unet_sp-paper_gopro
@@ -106,8 +110,7 @@ def test_settings_of_a_config(path):
     [(n, plain) for n in NAMES if (plain := GUIDED.sub('_', n)) != n and plain in NAMES],
 )
 def test_guided_differs_from_plain_only_by_generator_and_distillation(name, counterpart):
-    guided = Config.fromfile(REPOSITORY / f'configs/spd/{name}.py')
-    plain = Config.fromfile(REPOSITORY / f'configs/spd/{counterpart}.py')
+    guided, plain = (Config.fromfile(CONFIGS[NAMES.index(each)]) for each in (name, counterpart))
     assert guided.model.generator.restorer == plain.model.generator
     # the initial weights may differ, because the paper fine-tunes MIMO-UNet+
     added = ('teacher', 'prior_loss', 'generator', 'load_official')
@@ -162,7 +165,7 @@ def shrink(config, gopro, work_dir):
     return config
 
 
-@pytest.mark.parametrize('path', EACH_CONFIG)
+@pytest.mark.parametrize('path', TRAINED)
 def test_a_config_trains_validates_and_tests(path, gopro, tmp_path):
     config = shrink(Config.fromfile(path), gopro, tmp_path)
     runner = Runner.from_cfg(config)

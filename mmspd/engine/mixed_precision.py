@@ -2,9 +2,10 @@
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 
 from mmspd.errors import UserError
-from mmspd.utils.device import has_accelerator
+from mmspd.utils.device import computes_natively, has_accelerator
 
 __all__ = ['use_mixed_precision']
 
@@ -14,7 +15,9 @@ def use_mixed_precision(config: Config) -> str:
 
     On the CPU and on accelerators that compute in bfloat16, the dtype is bfloat16, which needs no
     loss scaling. On other accelerators the dtype is float16, with dynamic loss scaling. If the
-    optimizer wrapper has a ``dtype`` in the config, this ``dtype`` is used instead.
+    optimizer wrapper has a ``dtype`` in the config, this ``dtype`` is used instead. On a CPU
+    without bfloat16 instructions, training is slower than in float32, and its first step logs a
+    warning.
 
     Args:
         config: The config of a training run.
@@ -34,8 +37,10 @@ def use_mixed_precision(config: Config) -> str:
             f"--amp replaces optim_wrapper.type='mmspd.OptimWrapper', but the config has "
             f'{wrapper.type!r}; remove --amp and set the precision in the config.'
         )
+    device = torch.device(get_device() if has_accelerator() else 'cpu')
     if wrapper.get('dtype') is None:
-        wrapper.dtype = 'bfloat16' if _computes_in_bfloat16() else 'float16'
+        bfloat16 = device.type == 'cpu' or computes_natively(device, 'bfloat16')
+        wrapper.dtype = 'bfloat16' if bfloat16 else 'float16'
     if wrapper.dtype == 'bfloat16':
         wrapper.type = 'mmspd.OptimWrapper'
         wrapper.pop('loss_scale', None)
@@ -48,10 +53,3 @@ def use_mixed_precision(config: Config) -> str:
         wrapper.type = 'mmengine.AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
     return wrapper.dtype
-
-
-def _computes_in_bfloat16() -> bool:
-    # torch.cuda.is_bf16_supported() is also True for GPUs that emulate bfloat16
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_capability()[0] >= 8
-    return not has_accelerator()

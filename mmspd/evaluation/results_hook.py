@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional, Sequence
 
 import cv2
 import torch
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
@@ -19,7 +20,7 @@ from mmspd.registry import HOOKS
 from mmspd.utils.files import write_bytes
 from mmspd.weights.files import loaded_weights
 
-__all__ = ['ResultsHook']
+__all__ = ['ResultsHook', 'result_folder']
 
 PICTURES = 'images'
 
@@ -38,9 +39,7 @@ class ResultsHook(Hook):
       clamped and rounded as for the metrics.
 
     Args:
-        out_dir: The folder, created if it is missing. The default is
-            ``<work_dir>/results/<checkpoint>/<data folder>_<data set>-<protocol>``, with the suffix
-            ``-x8`` for a self-ensemble.
+        out_dir: The folder, created if it is missing. The default is :func:`result_folder`.
         save_images: Whether to save the restored images.
 
     A result is replaced by a repetition of the same test only.
@@ -133,12 +132,30 @@ class ResultsHook(Hook):
         """Return ``out_dir`` or the default folder."""
         if self.out_dir is not None:
             return self.out_dir
-        dataset = runner.test_dataloader.dataset
-        name = Path(getattr(dataset, 'pack_name', type(dataset).__name__)).stem
-        root = getattr(dataset, 'data_root', None)
-        if root:  # several data sets may have the same class
-            name = f'{Path(root).resolve().name}_{name}'
-        checkpoint = Path(runner._load_from or 'untrained').stem
-        ensemble = (runner.cfg.model.get('test_cfg') or {}).get('self_ensemble')
-        protocol = runner.cfg.get('protocol', 'custom') + ('-x8' if ensemble else '')
-        return Path(runner.work_dir, 'results', checkpoint, f'{name}-{protocol}')
+        return result_folder(
+            runner.cfg, runner.test_dataloader.dataset, runner.work_dir, runner._load_from
+        )
+
+
+def result_folder(
+    config: Config, dataset: Any, work_dir: str, checkpoint: Optional[str] = None
+) -> Path:
+    """Return the default folder of the result of a test.
+
+    Args:
+        config: The config of the test.
+        dataset: The test set.
+        work_dir: The work folder.
+        checkpoint: The tested checkpoint.
+
+    Returns:
+        ``<work_dir>/results/<checkpoint>/<data folder>_<data set>-<protocol>``, with the suffix
+        ``-x8`` for a self-ensemble.
+    """
+    name = Path(getattr(dataset, 'pack_name', type(dataset).__name__)).stem
+    root = getattr(dataset, 'data_root', None)
+    if root:  # several data sets may have the same class
+        name = f'{Path(root).resolve().name}_{name}'
+    ensemble = (config.model.get('test_cfg') or {}).get('self_ensemble')
+    protocol = config.get('protocol', 'custom') + ('-x8' if ensemble else '')
+    return Path(work_dir, 'results', Path(checkpoint or 'untrained').stem, f'{name}-{protocol}')

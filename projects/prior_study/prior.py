@@ -10,6 +10,7 @@ from typing import List
 
 from mmengine.logging import MMLogger
 from prior_study.plan import Study
+from prior_study.precision import read_dtype
 from prior_study.prior import effect_of_prior, fit_of_prior
 from prior_study.training import check_record, weights_of
 
@@ -39,7 +40,7 @@ def main(argv: List[str]) -> None:
     parser.add_argument('--on', default='val', metavar='SET', help='test set (default: val)')
     args = parser.parse_args(argv)
     MMLogger.get_current_instance().setLevel('WARNING')
-    study = Study(args.study)
+    study = Study(args.study, read_dtype(args.results))
     fits, effects = [], []
     for row in study.rows(args.only, args.seeds):
         if study.variant(row.variant).shuffle:

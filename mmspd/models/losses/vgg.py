@@ -8,12 +8,11 @@ from torch import Tensor, nn
 
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.registry import MODELS
-from mmspd.weights.loading import load_renamed
+from mmspd.weights.loading import VGG19_URL, load_renamed
 
 __all__ = ['VGGLoss']
 
 CONV3_3 = 14  # torchvision's index of the third convolution of the third block
-URL = 'https://download.pytorch.org/models/vgg19-dcbb9e9d.pth'
 
 
 def _build_vgg(weights: str) -> nn.Module:
@@ -25,7 +24,7 @@ def _build_vgg(weights: str) -> nn.Module:
         return features
     names = {own: f'features.{own}' for own in features.state_dict()}
     key = 'VGGLoss weights (model.losses.loss_vgg.weights in the recipes)'
-    load_renamed(features, names, weights, URL, key)
+    load_renamed(features, names, weights, VGG19_URL, key)
     return features
 
 

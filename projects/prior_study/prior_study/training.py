@@ -23,6 +23,7 @@ from mmspd.evaluation.results import Result
 from mmspd.registry import DATASETS
 from mmspd.utils.device import describe_machine
 from mmspd.utils.failures import sentence_of
+from mmspd.weights.required import locate_required_weights
 from prior_study.plan import Row, Study, cost_of, digest_of
 from prior_study.record import DONE, NOT_BEGUN, Recorder, read_record, write_record
 
@@ -146,6 +147,7 @@ def _train(
     config = copy.deepcopy(config)
     config.resume = True
     config.default_hooks.checkpoint.start_from = start
+    locate_required_weights(config)
     runner = build_runner(config)
     recorder = Recorder(folder, record, deadline)
     runner.register_hook(recorder)
@@ -184,6 +186,7 @@ def _test(
     """Test a checkpoint and return the :class:`Result` as plain values."""
     config = copy.deepcopy(config)
     config.load_from = checkpoint
+    config.work_dir = str(folder / 'log')
     config.test_dataloader.dataset = dataset
     config.default_hooks.results = dict(type='mmspd.ResultsHook', out_dir=str(folder))
     runner = build_runner(config)

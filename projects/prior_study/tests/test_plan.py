@@ -89,7 +89,7 @@ def test_the_panning_study_differs_only_in_data_and_length():
 @pytest.mark.parametrize('name', ['main', 'restorers'])
 def test_every_variant_can_be_built_is_in_the_order_and_is_unique(name):
     init_default_scope('mmagic')
-    study = Study(str(MAIN.with_name(f'{name}.py')))
+    study = Study(str(MAIN.with_name(f'{name}.py')), dtype='bfloat16')
     names_by_digest = {}
     for name, variant in study.variants.items():
         if variant.shuffle:

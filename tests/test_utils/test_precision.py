@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from mmspd.utils import precision
+from mmspd.utils.precision import autocast
+
+
+@pytest.mark.parametrize(
+    ('flags', 'slow'),
+    [('', ['bfloat16', 'float16']), ('avx512_bf16', ['float16']), ('amx_bf16 amx_fp16', [])],
+)
+def test_a_precision_without_instructions_gives_one_warning(flags, slow, pretend_processor):
+    warnings = pretend_processor(flags)
+    for _ in range(2):
+        for name in precision.PRECISIONS:
+            with autocast(torch.device('cpu'), name):
+                pass
+    assert [text.split(' instructions')[0].split()[-1] for text in warnings] == slow
+    if not flags:
+        assert warnings[0] == (
+            'The processor Test 3000 has no bfloat16 instructions, so bfloat16 is slower than '
+            'float32; compute in float32 unless memory is short.'
+        )
