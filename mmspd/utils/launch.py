@@ -11,6 +11,7 @@ from mmengine.config import Config, DictAction
 from mmspd.errors import UsageError
 from mmspd.utils.config_check import check_config, check_groups
 from mmspd.utils.config_names import check_names, check_options, runner_keys
+from mmspd.utils.package_files import package_file
 
 __all__ = [
     'add_cfg_options',
@@ -153,6 +154,8 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
         >>> config.model
         {'type': 'mmspd.UNet', 'base': 4}
     """
+    if path.startswith('mmspd::'):
+        path = str(package_file('configs', path[len('mmspd::') :]))
     check_file(path, 'config')
     try:
         _check_bases(path)
