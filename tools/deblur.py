@@ -16,9 +16,9 @@ from mmspd.utils.cli import (
     run_main,
     usage_errors,
 )
-from mmspd.utils.launch import check_weights
 from mmspd.utils.precision import PRECISIONS
 from mmspd.utils.skipped import one_line, skipped_line
+from mmspd.weights.sources import find_source
 
 _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30}
 
@@ -108,7 +108,7 @@ def main(argv: List[str]) -> int:
         The exit code, 1 if a file could not be restored, else 0.
     """
     args = parse_args(argv)
-    check_weights(args.weights, 'checkpoint')
+    weights = find_source(args.weights, args.config)
     # imported here, so that --help is fast
     from mmspd.apis import DeblurInferencer
     from mmspd.apis.jobs import find_jobs
@@ -116,7 +116,7 @@ def main(argv: List[str]) -> int:
     with usage_errors():  # check the inputs before the model is built
         find_jobs(args.inputs, args.out_dir, args.suffix, args.recursive)
 
-    results = DeblurInferencer(args.config, args.weights, args.device, args.compile)(
+    results = DeblurInferencer(args.config, weights, args.device, args.compile)(
         args.inputs,
         args.out_dir,
         suffix=args.suffix,

@@ -18,10 +18,11 @@ from mmspd.datasets.photo_io import to_tensor
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import output_folder, run_main
 from mmspd.utils.config_check import require_keys
-from mmspd.utils.launch import check_weights, read_config
+from mmspd.utils.launch import read_config
 from mmspd.visualization.pictures import picture_row, stack_rows
 from mmspd.visualization.prior_picture import Palette, color_panel
 from mmspd.visualization.prior_view import PriorView, view_prior
+from mmspd.weights.sources import find_source
 
 NUM_PICTURES = 6
 
@@ -77,12 +78,12 @@ def main(argv: List[str]) -> None:
         '--out-dir', type=output_folder, required=True, help='folder for the pictures'
     )
     args = parser.parse_args(argv)
-    check_weights(args.checkpoint, 'checkpoint')
+    checkpoint = find_source(args.checkpoint)
     config = read_config(args.config, {})
     require_keys(config, 'model.prior_loss', 'val_dataloader.dataset', 'randomness.seed')
     pairs = read_pairs(config)
     set_random_seed(config.randomness.seed)
-    untrained, trained = init_model(config), init_model(config, args.checkpoint)
+    untrained, trained = init_model(config), init_model(config, checkpoint)
     views = {key: view_prior(trained, *pair) for key, pair in pairs.items()}
 
     before, after = np.transpose([view.psnr() for view in views.values()])

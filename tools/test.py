@@ -15,12 +15,12 @@ from mmspd.utils.cli import output_folder, run_main, tile_argument
 from mmspd.utils.config_check import require_keys
 from mmspd.utils.launch import (
     add_common_arguments,
-    check_file,
     merge_options,
     prepare_config,
     read_config,
 )
 from mmspd.utils.precision import PRECISIONS
+from mmspd.weights.sources import find_source
 
 #: Keys of a config that ``--test-on`` replaces.
 REPLACED = ('test_dataloader', 'test_evaluator', 'protocol')
@@ -37,7 +37,9 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     add_common_arguments(parser)
     parser.add_argument(
-        'checkpoint', help='checkpoint of tools/train.py, or weights that the authors published'
+        'checkpoint',
+        help='checkpoint of tools/train.py, or weights that the authors published: a file, a name '
+        'of tools/weights.py list, or official',
     )
     parser.add_argument(
         '--out',
@@ -153,27 +155,32 @@ def use_model_options(config: Config, args: argparse.Namespace) -> None:
     config.merge_from_dict(dict(model=dict(test_cfg=chosen)))
 
 
-def check_checkpoint(path: str) -> None:
-    """Check that a checkpoint is a file.
+def find_checkpoint(source: str, config: str) -> str:
+    """Find the checkpoint or the published weights.
 
     Args:
-        path: The checkpoint.
+        source: The checkpoint, its path or name.
+        config: The config, its path or name.
+
+    Returns:
+        The path of a file, or of a folder with the parts of published weights.
 
     Raises:
-        UsageError: The file does not exist, or the path is a URL or a folder.
+        UsageError: The file does not exist, or it is a URL or another folder.
     """
+    path = find_source(source, config)
     convert = 'tools/model_converters/official2mmspd.py RESTORER'
     if '://' in path:
         raise UsageError(
             f'The checkpoint {path} is not a file; download it, or convert published weights with '
             f'{convert} {path} OUT.pth.'
         )
-    if Path(path).is_dir():
+    if Path(path).is_dir() and not list(Path(path).glob('*.pkl')):
         raise UsageError(
             f'The checkpoint {path} is a folder; give a file in it, or join the six files of DMPHN '
             f'with {convert} {path} OUT.pth.'
         )
-    check_file(path, 'checkpoint')
+    return path
 
 
 def make_config(args: argparse.Namespace, dataset: Optional[str]) -> Config:
@@ -242,7 +249,7 @@ def main(argv: List[str]) -> None:
         UsageError: An argument, the config or the data is invalid.
     """
     args = parse_args(argv)
-    check_checkpoint(args.checkpoint)
+    args.checkpoint = find_checkpoint(args.checkpoint, args.config)
     names = [dataset and Path(dataset).stem for dataset in args.test_on]
     twice = [name for name in names if names.count(name) > 1]
     if twice:

@@ -13,7 +13,7 @@ from typing import List
 
 from mmspd.errors import UsageError, UserError
 from mmspd.utils.cli import add_inferencer_arguments, positive, run_main, zero_or_more
-from mmspd.utils.launch import check_weights
+from mmspd.weights.sources import find_source
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -78,13 +78,13 @@ def main(argv: List[str]) -> None:
             f'Cannot listen on {args.host}:{args.port} ({error}); choose another --port or --host.'
         ) from error
     with address:
-        check_weights(args.weights, 'checkpoint')
+        weights = find_source(args.weights, args.config)
         # imported here, because these imports are slow
         from mmspd.apis import DeblurInferencer, RestoreOptions
         from mmspd.apis.web_server import make_server
         from mmspd.apis.webui import make_app
 
-        inferencer = DeblurInferencer(args.config, args.weights, args.device)
+        inferencer = DeblurInferencer(args.config, weights, args.device)
         options = RestoreOptions(tile=args.tile)
         hosts = [args.host, *args.allow_host]
         server = make_server(make_app(inferencer, round(args.max_megabytes * 1e6), options, hosts))

@@ -13,7 +13,6 @@ from mmengine.device import get_device
 from mmengine.logging import print_log
 from tqdm import tqdm
 
-import mmspd
 from mmspd.apis.jobs import ForeignResultError, Job, RestoredRecord, fingerprint, search
 from mmspd.apis.model import init_model
 from mmspd.apis.video import VIDEO_SUFFIXES, read_video_info, restore_video
@@ -23,7 +22,7 @@ from mmspd.errors import DiskFullError, UsageError, UserError, file_errors
 from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.models.tiling.memory import free_memory
 from mmspd.utils.files import write_bytes
-from mmspd.utils.launch import check_file, read_config
+from mmspd.utils.launch import read_config
 from mmspd.utils.skipped import one_line
 from mmspd.weights.files import loaded_weights
 
@@ -70,10 +69,12 @@ class DeblurInferencer:
     next file.
 
     Args:
-        model: A config, the path of a config, or the name of a config in the repository's folder
-            ``configs/spd``, such as ``'mimounet_sp_gopro'``.
+        model: A config, its path, or its name, such as ``'mimounet_sp_gopro'``; or a folder of
+            shared weights.
         weights: Checkpoint of ``tools/train.py``, or weights of the restorer that its authors
-            published. With ``None``, the weights are random.
+            published: a file, a name of ``tools/weights.py list``, or ``'official'`` for the
+            weights of the recipe. With ``None``, the weights are random, or those in the folder
+            ``model``.
         device: Device, such as ``'cpu'`` or ``'cuda:1'``; by default the accelerator if there is
             one, else the CPU.
         compile: Compile the restorer. This takes a minute or more for each tile size. It can save
@@ -108,7 +109,9 @@ class DeblurInferencer:
         device: Optional[Union[str, torch.device]] = None,
         compile: bool = False,
     ) -> None:
-        self.cfg = model if isinstance(model, Config) else read_config(_find_config(model), {})
+        self.cfg = model if isinstance(model, Config) else read_config(str(model), {})
+        if weights is None and not isinstance(model, Config) and Path(model).is_dir():
+            weights = model
         read_before = len(loaded_weights())
         self.model = init_model(self.cfg, weights, device or get_device(), distillation=False)
         self._weights = loaded_weights(read_before)
@@ -342,19 +345,6 @@ def _count_pixels(path: Path) -> int:
         return height * width
     except Exception:  # decoders raise many kinds of errors for damaged files
         return 0  # the error is reported when the file is restored
-
-
-def _find_config(model: Union[str, Path]) -> str:
-    """Return the path of a config that is given as a path or as a name in ``configs/spd``."""
-    if Path(model).suffix == '.py' or Path(model).exists():
-        return str(model)
-    folder = Path(mmspd.__file__).resolve().parents[1] / 'configs' / 'spd'
-    if not folder.is_dir():
-        raise UserError(
-            f"There is no file '{model}', and this installation has no folder of configs "
-            f'({folder}); give the path of a config.'
-        )
-    return check_file(str(folder / f'{model}.py'), 'config')
 
 
 def _digest(generator: torch.nn.Module, config: str) -> str:

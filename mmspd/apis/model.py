@@ -18,6 +18,7 @@ from mmspd.weights.files import announce_weights
 from mmspd.weights.fit import check_fit
 from mmspd.weights.loading import read_state
 from mmspd.weights.official import load_official_state, official_names, read_official
+from mmspd.weights.sources import resolve_name
 
 __all__ = ['init_model']
 
@@ -31,10 +32,11 @@ def init_model(
     """Build the model of a config and load a checkpoint.
 
     Args:
-        config: A config, or the path of a config.
+        config: A config, its path, or its name, such as ``'mimounet_sp_gopro'``.
         checkpoint: Checkpoint that the runner saved, or weights of the restorer that its authors
-            published: a file, an address, or for DMPHN a folder. Published weights contain
-            no prior. In a guided model, the prior then stays untrained and does not change the
+            published: a file, an address, a name of ``tools/weights.py list``, ``'official'`` for
+            the weights of the recipe, or for DMPHN a folder. Published weights contain no prior. In
+            a guided model, the prior then stays untrained and does not change the
             output. With ``None``, the weights are random.
         device: Device of the model.
         distillation: Also load the heads of the prior loss. They are only needed to compare the
@@ -67,7 +69,8 @@ def init_model(
     init_default_scope(config.get('default_scope', 'mmagic'))
     model = build_model(config.model)
     if checkpoint is not None:
-        _load_weights(model, str(checkpoint), config.filename or 'the config', distillation)
+        source = resolve_name(checkpoint, config.filename)
+        _load_weights(model, source, config.filename or 'the config', distillation)
     return model.to(device).eval()
 
 

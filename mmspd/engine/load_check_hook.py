@@ -16,7 +16,7 @@ from mmspd.weights.containers import unwrap_state
 from mmspd.weights.files import announce_weights, find_weights
 from mmspd.weights.fit import check_fit
 from mmspd.weights.loading import read_content
-from mmspd.weights.official import fit_official, official_names
+from mmspd.weights.official import fit_official, official_names, read_official
 from mmspd.weights.published import recognize
 
 __all__ = ['LoadCheckHook', 'load_local']
@@ -32,7 +32,7 @@ def load_local(filename: str, map_location: Optional[Any] = None) -> Any:
     SHA-256 of the file is checked and recorded, see :func:`~mmspd.weights.files.find_weights`.
 
     Args:
-        filename: The file, or its address.
+        filename: The file, its address, or a folder with the parts of published weights.
         map_location: Not used: the tensors stay on the CPU until they are copied into the model and
             the optimizer.
 
@@ -56,6 +56,8 @@ def load_local(filename: str, map_location: Optional[Any] = None) -> Any:
     """
     is_address = '://' in filename
     file = filename if is_address else os.path.expanduser(filename)
+    if os.path.isdir(file):  # the parts of published weights
+        return dict(state_dict=read_official(file, 'checkpoint'))
     if not is_address and not os.path.isfile(file):
         raise FileNotFoundError(f'{file} can not be found.')
     content = read_content(str(find_weights(file, 'checkpoint')), 'checkpoint')

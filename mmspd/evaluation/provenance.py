@@ -1,6 +1,7 @@
 """The provenance of a test run: everything on which its numbers depend."""
 
 import datetime
+import hashlib
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -46,7 +47,6 @@ def make_provenance(runner: Any, weights: Sequence[Dict[str, str]]) -> Dict[str,
     device = next(model.parameters(), torch.empty(0)).device
     test_cfg = getattr(model, 'test_cfg', None) or {}
     source = runner._load_from and without_secrets(runner._load_from)
-    digests = {each['path']: each['sha256'] for each in weights}
     return dict(
         _describe_measurement(
             config.get('protocol', 'custom'),
@@ -59,9 +59,20 @@ def make_provenance(runner: Any, weights: Sequence[Dict[str, str]]) -> Dict[str,
         self_ensemble=bool(test_cfg.get('self_ensemble')),
         tiling=test_cfg.get('tile'),
         precision=_describe_precision(runner, test_cfg, device),
-        checkpoint=dict(path=source, sha256=digests.get(source)),
+        checkpoint=dict(path=source, sha256=_digest_of(source, weights)),
         config=dict(path=config.filename, recipe=Path(config.filename or 'config').stem),
     )
+
+
+def _digest_of(source: Optional[str], weights: Sequence[Dict[str, str]]) -> Optional[str]:
+    """Return the SHA-256 of a checkpoint; for a folder, the SHA-256 of those of its files."""
+    digests = {each['path']: each['sha256'] for each in weights}
+    parts = [
+        digests[path] for path in sorted(digests) if source and Path(path).parent == Path(source)
+    ]
+    if parts:
+        return hashlib.sha256(''.join(parts).encode()).hexdigest()
+    return digests.get(source or '')
 
 
 def make_image_provenance(

@@ -5,10 +5,9 @@ from typing import Any, Dict, List, Tuple
 
 from mmspd.errors import UsageError
 from mmspd.utils.launch import check_file, read_config
+from mmspd.utils.package_files import package_file
 
 __all__ = ['find_base', 'read_protocols']
-
-_BASES = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
 
 
 def find_base(kind: str, name: str) -> Path:
@@ -26,7 +25,7 @@ def find_base(kind: str, name: str) -> Path:
     """
     if name.endswith('.py'):
         return Path(check_file(name, f'{kind} file'))
-    path = _BASES / kind / f'{name.replace("-", "_")}.py'
+    path = package_file('configs', '_base_', kind) / f'{name.replace("-", "_")}.py'
     if not path.is_file():
         known = ', '.join(sorted(file.stem for file in path.parent.glob('*.py')))
         raise UsageError(f'There is no {name!r} among the {kind}; choose from {known}.')

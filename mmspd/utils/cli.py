@@ -97,10 +97,13 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
         parser: Parser of a tool that restores photos.
     """
     parser.add_argument(
-        'config', help='config file, or its name in configs/spd, e.g. mimounet_sp_gopro'
+        'config',
+        help='config file, or its name, e.g. mimounet_sp_gopro; or a folder of shared weights',
     )
     parser.add_argument(
-        'weights', help='checkpoint of tools/train.py, or published weights of the restorer'
+        'weights',
+        help='checkpoint of tools/train.py, or published weights of the restorer: a file, a name '
+        'of tools/weights.py list, or official',
     )
     parser.add_argument(
         '--device', help='device, e.g. cpu or cuda:1 (default: the accelerator if there is one)'

@@ -3,31 +3,38 @@
 import argparse
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any, Dict, Tuple, Union
 
 from mmengine.config import Config, DictAction
 
-from mmspd.errors import UsageError
+from mmspd.errors import UsageError, UserError
 from mmspd.utils.config_check import check_config, check_groups
 from mmspd.utils.config_names import check_names, check_options, runner_keys
+from mmspd.utils.names import similar_names
 from mmspd.utils.package_files import package_file
+from mmspd.utils.shared_config import SHARED_CONFIG, read_shared_config
 
 __all__ = [
     'add_cfg_options',
     'add_common_arguments',
     'check_file',
     'check_folder',
-    'check_weights',
+    'find_config',
     'merge_options',
     'prepare_config',
     'read_config',
 ]
 
+_SCOPE = 'mmspd::'
+#: Folders of the configs that are found by their names.
+_RECIPES = ('spd', 'own_data')
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the common arguments of training and testing to a parser."""
-    parser.add_argument('config', help='config file, e.g. configs/spd/mimounet_sp_gopro.py')
+    parser.add_argument('config', help='config file, or its name, e.g. mimounet_sp_gopro')
     parser.add_argument(
         '--work-dir',
         help='folder for logs and checkpoints (default: work_dir of the config, or else '
@@ -115,25 +122,51 @@ def check_folder(path: Union[str, Path], what: str) -> None:
     raise UsageError(f'The {what} {path} does not exist; check the path{_similar_to(folder)}.')
 
 
-def check_weights(source: str, what: str) -> None:
-    """Check that the source of weights exists, unless it is a web address.
+def find_config(config: str) -> str:
+    """Find the file of a config that is given by its path or name.
 
     Args:
-        source: A file, an address, or a folder with published weights.
-        what: Kind of the weights for the message, such as ``'checkpoint'``.
+        config: The path of a file, or of a folder that ``tools/weights.py`` pulled; the name of a
+            recipe of mmspd, such as ``'mimounet_sp_gopro'``; or its path in the folder of the
+            configs, such as ``'mmspd::spd/mimounet_sp_gopro.py'``.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        UsageError: There is no such file or folder. The message suggests similar names.
+        UsageError: There is no such file or recipe. The message suggests similar names.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from mmspd.utils.launch import find_config
+        >>> Path(find_config('mimounet_sp_gopro')).name
+        'mimounet_sp_gopro.py'
     """
-    if '://' not in source and not os.path.isdir(source):
-        check_file(source, what)
+    if config.startswith(_SCOPE):
+        return check_file(str(package_file('configs', config[len(_SCOPE) :])), 'config')
+    shared = Path(config, SHARED_CONFIG)
+    if os.path.isfile(shared):
+        return str(shared)
+    recipes = {
+        file.stem: str(file)
+        for folder in _RECIPES
+        for file in package_file('configs', folder).rglob('*.py')
+    }
+    if os.path.isfile(config) or config not in recipes:
+        if re.fullmatch(r'[\w-]+', config) and not os.path.lexists(config):
+            raise UsageError(
+                f'There is no config named {config!r}; check the name'
+                f'{similar_names(config, recipes)}, or give the path of a config.'
+            )
+        return check_file(config, 'config')
+    return recipes[config]
 
 
 def read_config(path: str, options: Dict[str, Any]) -> Config:
     """Read a config file and apply ``--cfg-options`` to it.
 
     Args:
-        path: The config file.
+        path: The config file, or its name, see :func:`find_config`.
         options: A dict from dotted keys to values.
 
     Returns:
@@ -154,13 +187,14 @@ def read_config(path: str, options: Dict[str, Any]) -> Config:
         >>> config.model
         {'type': 'mmspd.UNet', 'base': 4}
     """
-    if path.startswith('mmspd::'):
-        path = str(package_file('configs', path[len('mmspd::') :]))
-    check_file(path, 'config')
+    path = find_config(path)
     try:
-        _check_bases(path)
-        config = Config.fromfile(path)
-    except UsageError:
+        if os.path.basename(path) == SHARED_CONFIG:
+            config = read_shared_config(path)
+        else:
+            _check_bases(path)
+            config = Config.fromfile(path)
+    except UserError:
         raise
     except (Exception, SystemExit) as error:  # a config is Python code and may raise any exception
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())

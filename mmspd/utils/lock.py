@@ -1,15 +1,17 @@
-"""Lock folders, so that one process at a time writes to them."""
+"""Lock folders and files, so that one process at a time writes to them."""
 
 import errno
 import json
 import os
 import socket
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, TextIO, Union
+from typing import Dict, Iterator, TextIO, Union
 
 from mmspd.errors import UserError
 
-__all__ = ['LOCK_NAME', 'lock_folder', 'unlock_folder']
+__all__ = ['LOCK_NAME', 'lock_folder', 'unlock_folder', 'waiting_lock']
 
 LOCK_NAME = 'run.lock'
 #: Errors of file systems without locks.
@@ -17,6 +19,8 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 #: The lock files that this process holds, by folder.
 _held: Dict[Path, TextIO] = {}
+#: The threads of this process lock files one after the other; a lock of the system is per process.
+_threads = threading.Lock()
 os.register_at_fork(after_in_child=_held.clear)  # a child process does not inherit the locks
 
 
@@ -96,3 +100,38 @@ def _describe(content: str) -> str:
         return f'process {holder["process"]} on {holder["host"]}'
     except (ValueError, TypeError, KeyError):  # the other process has not written it yet
         return 'another process'
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file; wait while another process or thread holds it.
+
+    On a file system without locks, this function does not wait for other processes.
+
+    Args:
+        path: The lock file. It is created if it is missing, and it stays.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: The file cannot be written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from mmspd.utils.lock import waiting_lock
+        >>> with TemporaryDirectory() as folder, waiting_lock(Path(folder, 'a.lock')):
+        ...     print('locked')
+        locked
+    """
+    import fcntl  # POSIX only
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _threads, path.open('a') as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield

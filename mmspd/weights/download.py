@@ -1,145 +1,49 @@
-"""Download weights files to torch's cache, and check their content."""
+"""Download weights files to mmspd's cache, continue interrupted downloads, check the content."""
 
 import hashlib
 import http.client
 import logging
-import re
+import os
 import urllib.request
 from pathlib import Path
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
-import torch
 from mmengine.logging import print_log
+from tqdm import tqdm
 
 from mmspd.errors import UserError
+from mmspd.utils.cache import home
 from mmspd.utils.files import atomic_path, sha256_of
+from mmspd.utils.lock import waiting_lock
+from mmspd.weights.addresses import Address, digest_in_name
+from mmspd.weights.first_use import record, recorded
+from mmspd.weights.partial import PartialFile, beside
 
-__all__ = ['Address', 'cache_folder', 'digest_in_name', 'fetch', 'parse_address']
+__all__ = ['cache_folder', 'fetch']
 
 TIMEOUT = 60  # seconds without data after which a download ends
 _CHUNK = 2**20
-# torchvision, timm and OpenMMLab put the first digits of the SHA-256 into the name of a file:
-# vgg19-dcbb9e9d.pth. Digits such as 20230131 are a date.
-_NAMED_DIGEST = re.compile(r'-(?!(?:19|20)\d{6,}\.)([0-9a-fA-F]{8,64})(?:\.\w+){1,2}$')
-# Schemes of MMEngine, and its functions that return the addresses behind the names.
-_LISTS = {
-    'torchvision': 'get_torchvision_models',
-    'modelzoo': 'get_torchvision_models',
-    'open-mmlab': 'get_external_models',
-    'openmmlab': 'get_external_models',
-    'mmcls': 'get_mmcls_models',
-}
-_FRAGMENT = re.compile(r'sha256=([0-9a-fA-F]{64})')
-
-
-class Address(NamedTuple):
-    """The address of a file, and the digits with which the SHA-256 of its content must start.
-
-    Attributes:
-        url: The address with the scheme https, http or file.
-        digests: Digits from the end of the address (``#sha256=...``) and from the file's name.
-        encrypted: Whether the file must come over https only.
-    """
-
-    url: str
-    digests: Tuple[str, ...]
-    encrypted: bool
-
-
-def digest_in_name(name: str) -> str:
-    """Return the digits of a SHA-256 in the name of a file, or an empty string.
-
-    Args:
-        name: The name, such as ``vgg19-dcbb9e9d.pth``.
-
-    Returns:
-        At least eight hexadecimal digits in lower case, or an empty string.
-
-    Examples:
-        >>> from mmspd.weights.download import digest_in_name
-        >>> digest_in_name('vgg19-dcbb9e9d.pth'), digest_in_name('epoch-20230131.pth')
-        ('dcbb9e9d', '')
-    """
-    match = _NAMED_DIGEST.search(name)
-    return match[1].lower() if match else ''
-
-
-def parse_address(source: str, key: str) -> Address:
-    """Split the address of a weights file into its parts and check them.
-
-    Args:
-        source: An address with the scheme https, http or file, or a name in one of MMEngine's
-            lists, such as ``torchvision://resnet50``. The SHA-256 of the file may follow after
-            ``#sha256=``.
-        key: The config key or argument with the address, for error messages.
-
-    Returns:
-        The address.
-
-    Raises:
-        UserError: The address names no file, its scheme or fragment is unknown, or it has the
-            scheme http without a SHA-256.
-    """
-    source, mark, fragment = source.partition('#')
-    given = _FRAGMENT.fullmatch(fragment)
-    if mark and given is None:
-        raise UserError(
-            f'{key}: the address {source} ends with #{fragment}; write #sha256= and the 64 digits '
-            'of the SHA-256, or omit this part.'
-        )
-    url = _in_list(source, key)
-    try:
-        scheme, server, path = urlsplit(url)[:3]
-    except ValueError:
-        scheme, server, path = '', '', ''
-    name = Path(path).name
-    if scheme not in ('http', 'https', 'file') or not name or 'google' in server:
-        raise UserError(
-            f'{key}: {source} cannot be downloaded automatically; download the file manually and '
-            'give its path.'
-        )
-    if scheme == 'http' and given is None:
-        raise UserError(
-            f'{key}: {source} is not encrypted, so the file could be replaced on its way; use '
-            'https, or add #sha256= and the SHA-256 of the file to the address.'
-        )
-    digests = (given[1].lower() if given else '', digest_in_name(unquote(name)))
-    return Address(url, tuple(filter(None, digests)), encrypted=given is None)
-
-
-def _in_list(source: str, key: str) -> str:
-    """Return the address behind a name such as ``torchvision://resnet50``."""
-    scheme, _, name = source.partition('://')
-    if scheme not in _LISTS:
-        return source
-    from mmengine.runner import checkpoint  # slow to import
-
-    models = getattr(checkpoint, _LISTS[scheme])()
-    name = checkpoint.get_deprecated_model_names().get(name, name)
-    if name not in models:
-        raise UserError(
-            f'{key}: MMEngine knows no weights {source}; check the name, or give the address of '
-            'the file.'
-        )
-    return models[name]
 
 
 def cache_folder() -> Path:
-    """Return the folder in which torch keeps downloaded weights."""
-    return Path(torch.hub.get_dir(), 'checkpoints')
+    """Return the folder in which mmspd keeps downloaded weights."""
+    return home() / 'weights'
 
 
-def fetch(address: Address, key: str, cure: str) -> Tuple[Path, str]:
-    """Download a file to torch's cache, unless the cache has it.
+def fetch(address: Address, key: str, cure: str, file: Optional[Path] = None) -> Tuple[Path, str]:
+    """Download a file to the cache, unless the cache has it.
 
-    A file in the cache with another SHA-256 than the address promises is downloaded again.
+    A file in the cache with another SHA-256 than the address promises is downloaded again. If the
+    address promises none, the SHA-256 of the first download is recorded and expected later. An
+    interrupted download is continued. One process at a time downloads a file.
 
     Args:
         address: The address.
         key: The config key or argument with the address, for error messages.
         cure: The fix after a download on another machine, for error messages.
+        file: Path of the file in the cache; by default a path for the address.
 
     Returns:
         The file in the cache, and its SHA-256.
@@ -147,25 +51,34 @@ def fetch(address: Address, key: str, cure: str) -> Tuple[Path, str]:
     Raises:
         UserError: The file cannot be downloaded, or its content is not the promised content.
     """
-    file = _place(address)
+    file = _place(address) if file is None else file
     if file.is_file():
         digest = sha256_of(file)
-        if not _broken(address, digest):
+        if not _broken(_promised(address, file), digest):
             return file, digest
+    else:
+        digest = ''
+    with waiting_lock(beside(file, 'lock')):
+        return file, _fetch_locked(address, file, digest, key, cure)
+
+
+def _fetch_locked(address: Address, file: Path, found: str, key: str, cure: str) -> str:
+    """Download a file whose cached content, with the SHA-256 ``found``, is missing or broken."""
+    promised = _promised(address, file)
+    digest = sha256_of(file) if file.is_file() else ''
+    if digest and not _broken(promised, digest):  # another process has downloaded it meanwhile
+        return digest
+    if digest == found != '':
         print_log(
-            f'{file} has the SHA-256 {digest}, but {_broken(address, digest)[0]} is expected, so '
+            f'{file} has the SHA-256 {digest}, but {_broken(promised, digest)[0]} is expected, so '
             'it is downloaded again.',
             'current',
             logging.WARNING,
         )
-    with _open(address, key, cure) as response, atomic_path(file) as temporary:
-        digest = _save(response, temporary, address, key, cure)
-        for promised in _broken(address, digest):
-            raise UserError(
-                f'{key}: {address.url} has the SHA-256 {digest}, but {promised} is expected; do '
-                'not use this file, and ask its publisher.'
-            )
-    return file, digest
+    digest = _download(address, file, promised, key, cure)
+    if not promised:
+        record(file, digest)
+    return digest
 
 
 def _place(address: Address) -> Path:
@@ -176,9 +89,38 @@ def _place(address: Address) -> Path:
     return cache_folder() / name
 
 
-def _broken(address: Address, digest: str) -> List[str]:
+def _promised(address: Address, file: Path) -> Sequence[str]:
+    """Return the digits with which the SHA-256 of a file must start."""
+    return address.digests or tuple(filter(None, [recorded(file)]))
+
+
+def _broken(promised: Sequence[str], digest: str) -> Sequence[str]:
     """Return the promised digests that the content does not have."""
-    return [promised for promised in address.digests if not digest.startswith(promised)]
+    return [digits for digits in promised if not digest.startswith(digits)]
+
+
+def _download(address: Address, file: Path, promised: Sequence[str], key: str, cure: str) -> str:
+    """Download a file, check its content, and return its SHA-256."""
+    part = PartialFile(file, address.url)
+    with atomic_path(file) as temporary:
+        continued = _receive(part, address, key, cure)
+        digest = sha256_of(part.path)
+        broken = _broken(promised, digest)
+        if broken and continued:  # the server has mixed two versions
+            part.discard()
+            _receive(part, address, key, cure)
+            digest = sha256_of(part.path)
+            broken = _broken(promised, digest)
+        if broken:
+            part.discard()
+            source = 'expected' if address.digests else 'recorded from the first download'
+            raise UserError(
+                f'{key}: {address.url} has the SHA-256 {digest}, but {broken[0]} is {source}; do '
+                'not use this file, and ask its publisher.'
+            )
+        os.replace(part.path, temporary)
+    part.discard()
+    return digest
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -199,13 +141,31 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _open(address: Address, key: str, cure: str) -> Any:
-    request = urllib.request.Request(address.url, headers={'User-Agent': 'mmspd'})
-    opener = urllib.request.build_opener(_Redirects(address, key))
+def _receive(part: PartialFile, address: Address, key: str, cure: str) -> bool:
+    """Download a file or the rest of it; return whether an older part was continued."""
+    headers = part.request_headers()
     try:
-        response = opener.open(request, timeout=TIMEOUT)
+        response = _open(address, headers, key)
+    except HTTPError as error:
+        if not headers or error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise _failure(part, address, key, cure, error) from error
+        part.discard()
+        return _receive(part, address, key, cure)
     except (OSError, http.client.HTTPException, UnicodeError) as error:
-        raise _failure(address, key, cure, error) from error
+        raise _failure(part, address, key, cure, error) from error
+    with response:
+        mode = part.receive_into(response)
+        try:
+            _save(response, part.path, mode)
+        except _LostError as error:
+            raise _failure(part, address, key, cure, error.reason) from error
+    return mode == 'ab'
+
+
+def _open(address: Address, headers: Dict[str, str], key: str) -> Any:
+    request = urllib.request.Request(address.url, headers={'User-Agent': 'mmspd', **headers})
+    opener = urllib.request.build_opener(_Redirects(address, key))
+    response = opener.open(request, timeout=TIMEOUT)
     if response.headers.get_content_type() == 'text/html':
         response.close()
         raise UserError(
@@ -215,28 +175,40 @@ def _open(address: Address, key: str, cure: str) -> Any:
     return response
 
 
-def _save(response: Any, file: Path, address: Address, key: str, cure: str) -> str:
-    """Write the content to a file and return its SHA-256."""
-    digest, size = hashlib.sha256(), 0
-    with file.open('wb') as out:
-        while True:
-            try:
-                chunk = response.read(_CHUNK)
-            except (OSError, http.client.HTTPException) as error:
-                raise _failure(address, key, cure, error) from error
-            if not chunk:
-                break
+class _LostError(Exception):
+    """A connection that ended before the end of the file."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+def _save(response: Any, file: Path, mode: str) -> None:
+    """Write the content of a response to a file."""
+    stated = response.headers.get('Content-Length', '')
+    length = int(stated) if stated.isdecimal() else None
+    # disable=None: no bar if the output is not a terminal
+    bar = tqdm(total=length, disable=None, unit='B', unit_scale=True, leave=False)
+    received = 0
+    with file.open(mode) as out, bar:
+        while chunk := _read(response):
             out.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
-    expected = response.headers.get('Content-Length', '')
-    if expected.isdecimal() and size != int(expected):  # Python does not notice it
-        lost = URLError(f'only {size} of {expected} bytes arrived')
-        raise _failure(address, key, cure, lost)
-    return digest.hexdigest()
+            received += len(chunk)
+            bar.update(len(chunk))
+    if length is not None and received != length:  # Python does not notice it
+        raise _LostError(URLError(f'only {received} of {length} bytes arrived'))
 
 
-def _failure(address: Address, key: str, cure: str, error: Exception) -> UserError:
+def _read(response: Any) -> bytes:
+    try:
+        return response.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _LostError(error) from error
+
+
+def _failure(
+    part: PartialFile, address: Address, key: str, cure: str, error: Exception
+) -> UserError:
     name = address.url.rpartition('/')[2]
     if isinstance(error, HTTPError):
         reason = f'HTTP status {error.code}'
@@ -244,7 +216,10 @@ def _failure(address: Address, key: str, cure: str, error: Exception) -> UserErr
         reason = error.reason
     else:
         reason = type(error).__name__
+    again = 'repeat the command to continue the download, or ' if part.size else ''
+    if not again:
+        part.discard()
     return UserError(
-        f'{key}: {name} cannot be downloaded ({reason}); download {address.url} on another machine '
-        f'and {cure}.'
+        f'{key}: {name} cannot be downloaded ({reason}); {again}download {address.url} on another '
+        f'machine and {cure}.'
     )

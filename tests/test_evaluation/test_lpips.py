@@ -102,7 +102,7 @@ def test_errors(tmp_path, monkeypatch):
     def offline(*args, **kwargs):
         raise OSError('no network')
 
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setenv('MMSPD_HOME', str(tmp_path / 'home'))
     monkeypatch.setattr(urllib.request.OpenerDirector, 'open', offline)
     with pytest.raises(UserError, match=r'LPIPS weights: alexnet.* cannot be downloaded'):
         LPIPS('alex').measure(pair)

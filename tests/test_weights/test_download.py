@@ -40,7 +40,7 @@ NAMED = f'weights-{SHA[:8]}.pth'
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A web server for http, and for https without its encryption; torch's cache is empty."""
+    """A web server for http, and for https without its encryption; the cache is empty."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         pages, asked = {}, []
@@ -67,7 +67,7 @@ def site(tmp_path, monkeypatch):
         return self.do_open(http.client.HTTPConnection, request)
 
     monkeypatch.setattr(urllib.request.HTTPSHandler, 'https_open', open_plain)
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setenv('MMSPD_HOME', str(tmp_path / 'home'))
     with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         Handler.address = f'127.0.0.1:{server.server_address[1]}'
@@ -84,7 +84,7 @@ def log():
 
 
 def cached(tmp_path):
-    return [path for path in tmp_path.rglob('hub/checkpoints/*') if path.is_file()]
+    return [path for path in tmp_path.glob('home/weights/*') if path.is_file()]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_another_content_is_refused_and_not_kept(site, tmp_path, name):
 @pytest.mark.parametrize('damage', [TWO, ONE[:-1], b''])
 def test_a_damaged_file_in_the_cache_is_downloaded_again(site, tmp_path, damage, log):
     address = f'https://{site.address}/{NAMED}'
-    file = tmp_path / 'hub' / 'checkpoints' / NAMED
+    file = tmp_path / 'home' / 'weights' / NAMED
     file.parent.mkdir(parents=True)
     file.write_bytes(damage)
     with pytest.raises(UserError, match=rf'{NAMED} cannot be downloaded \(HTTP status 404\)'):

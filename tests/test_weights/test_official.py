@@ -201,7 +201,7 @@ def test_folder_that_lacks_a_file_of_dmphn(tmp_path):
 
 
 def test_address_is_downloaded_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setenv('MMSPD_HOME', str(tmp_path / 'home'))
     state = network(MIMO).state_dict()
     path = publish(MIMO, state, tmp_path / 'files')
     restorer = network(MIMO, seed=1)
@@ -220,7 +220,7 @@ def test_address_is_downloaded_once(tmp_path, monkeypatch):
     ],
 )
 def test_addresses_without_a_file(tmp_path, monkeypatch, url, sentence):
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setenv('MMSPD_HOME', str(tmp_path / 'home'))
     with pytest.raises(UserError, match=sentence):
         load_official(network(MIMO), url, 'model.load_official')
 

@@ -23,10 +23,11 @@ from mmspd.models.tiling.memory import free_memory
 from mmspd.models.tiling.network import TileNetwork
 from mmspd.utils.cli import output_folder, run_main
 from mmspd.utils.files import write_text
-from mmspd.utils.launch import add_cfg_options, check_file, check_weights, read_config
+from mmspd.utils.launch import add_cfg_options, check_file, read_config
 from mmspd.utils.tables import text_table
 from mmspd.visualization.prior_picture import Palette, color_panel, draw_rows
 from mmspd.visualization.prior_view import PriorView, view_prior
+from mmspd.weights.sources import find_source
 
 
 class Photo(NamedTuple):
@@ -226,11 +227,11 @@ def main(argv: List[str]) -> None:
         argv: Command-line arguments.
     """
     args = parse_args(argv)
-    check_weights(args.weights, 'checkpoint')
+    weights = find_source(args.weights, args.config)
     config = read_config(args.config, args.cfg_options or {})
     photos = read_photos(args)
     device = args.device or get_device()
-    model = init_model(config, args.weights, device, distillation=bool(args.sharp))
+    model = init_model(config, weights, device, distillation=bool(args.sharp))
     views = [view_photo(model, photo) for photo in photos]
     palette = Palette(views)
     for photo, view in zip(photos, views):

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Dict, List
 
 from mmspd.utils.cli import at_least_one, output_file, run_main, size_argument
-from mmspd.utils.launch import add_cfg_options, check_weights, read_config
+from mmspd.utils.launch import add_cfg_options, read_config
+from mmspd.weights.sources import find_source
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or its name')
     parser.add_argument(
-        'weights', help='checkpoint of tools/train.py, or weights that the authors published'
+        'weights',
+        help='checkpoint of tools/train.py, or weights that the authors published: a file, a name '
+        'of tools/weights.py list, or official',
     )
     parser.add_argument('out', type=output_file, help='file to write, .onnx or .pt2')
     parser.add_argument(
@@ -83,7 +86,7 @@ def main(argv: List[str]) -> None:
         argv: Command-line arguments.
     """
     args = parse_args(argv)
-    check_weights(args.weights, 'checkpoint')
+    source = find_source(args.weights, args.config)
     # imported here, so that --help is fast
     import torch
 
@@ -93,7 +96,7 @@ def main(argv: List[str]) -> None:
 
     config = read_config(args.config, args.cfg_options or {})
     read_before = len(loaded_weights())
-    model = init_model(config, args.weights, distillation=False)
+    model = init_model(config, source, distillation=False)
     exported = export_network(
         model.generator,
         args.out,

@@ -11,10 +11,10 @@ import torch
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import output_file, run_main
-from mmspd.utils.launch import check_weights
 from mmspd.weights.files import announce_weights
 from mmspd.weights.fit import describe_faults
 from mmspd.weights.official import read_official
+from mmspd.weights.sources import find_source
 from mmspd.weights.torch_file import save_torch_file
 from mmspd.weights.tresnet import ConvertedTResNet, asl_tresnet_to_timm
 
@@ -52,7 +52,7 @@ def main(argv: List[str]) -> None:
         help='file to write; to use it as the teacher, set MMSPD_TEACHER to its path',
     )
     args = parser.parse_args(argv)
-    check_weights(args.source, 'weights file')
+    find_source(args.source)
     converted = asl_tresnet_to_timm(read_official(args.source, 'IN'))
     check(converted, args.source)
     save_torch_file(converted.state, args.out)

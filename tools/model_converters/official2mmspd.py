@@ -10,10 +10,10 @@ import torch
 
 from mmspd.registry import build_model
 from mmspd.utils.cli import output_file, run_main
-from mmspd.utils.launch import check_weights
 from mmspd.weights.files import announce_weights
 from mmspd.weights.official import fit_official, read_official
 from mmspd.weights.published import published_names, recognize, usual_size
+from mmspd.weights.sources import find_source
 from mmspd.weights.torch_file import save_torch_file
 
 
@@ -27,7 +27,8 @@ def main(argv: List[str]) -> None:
     parser.add_argument(
         'source',
         metavar='IN',
-        help='published file or its https address; for dmphn, a folder with all its files',
+        help='published file, its https address, or a name of tools/weights.py list; for dmphn, '
+        'a folder with all its files',
     )
     parser.add_argument(
         'out',
@@ -36,13 +37,13 @@ def main(argv: List[str]) -> None:
         help="file to write; it contains {'state_dict': ...}",
     )
     args = parser.parse_args(argv)
-    check_weights(args.source, 'weights file')
-    state = read_official(args.source, 'IN')
+    source = find_source(args.source)
+    state = read_official(source, 'IN')
     match = recognize(state)
     cfg = match.cfg if match and match.name == args.restorer else usual_size(args.restorer)
     with torch.device('meta'):  # only names and shapes are needed
         restorer = build_model(cfg)
-    weights = fit_official(restorer, state, args.source, 'IN')
+    weights = fit_official(restorer, state, source, 'IN')
     save_torch_file(dict(state_dict=weights), args.out)
     arguments = ', '.join(f'{key}={value!r}' for key, value in cfg.items())
     announce_weights()

@@ -154,7 +154,7 @@ def test_vgg_errors(tmp_path, monkeypatch):
     def offline(*args, **kwargs):
         raise OSError('no network')
 
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setenv('MMSPD_HOME', str(tmp_path / 'home'))
     monkeypatch.setattr(urllib.request.OpenerDirector, 'open', offline)
     MODELS.build(dict(type='mmspd.VGGLoss'))  # no weights are needed here
     with pytest.raises(ValueError, match=r'vgg19-dcbb9e9d.pth cannot be downloaded'):

@@ -148,7 +148,7 @@ def test_timm_weights_are_read_and_recorded(hub, tmp_path, monkeypatch):
         published = dataclasses.replace(timm.get_pretrained_cfg('resnet10t'), hf_hub_id=None)
         published.url = (tmp_path / digest).as_uri()
         monkeypatch.setattr(timm, 'get_pretrained_cfg', lambda name: published)
-        monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+        monkeypatch.setenv('MMSPD_HOME', str(tmp_path / 'home'))
     backbone = dict(
         type='mmpretrain.TIMMBackbone',
         model_name='resnet10t',
