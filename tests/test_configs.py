@@ -211,9 +211,13 @@ def test_an_outdated_recipe_table_is_refused(tmp_path, monkeypatch):
     recipes = support.load_tool('analysis/recipes.py')
     (tmp_path / 'README.md').write_text('# Recipes')
     monkeypatch.setattr(recipes, 'RECIPES', tmp_path)
+    monkeypatch.setattr(recipes, 'WEIGHTS', tmp_path / 'weights.md')
+    (tmp_path / 'weights.md').write_text('<!-- weights: begin -->\n<!-- weights: end -->\n')
     with pytest.raises(UserError, match='README.md has no lines <!-- recipes: begin --> and'):
         recipes.main([])
-    (tmp_path / 'README.md').write_text(f'Head\n{recipes.BEGIN}| old |\n{recipes.END}Tail\n')
+    (tmp_path / 'README.md').write_text(
+        'Head\n<!-- recipes: begin -->\n| old |\n<!-- recipes: end -->\nTail\n'
+    )
     with pytest.raises(UserError, match='README.md differs from the configs; run tools/analysis/'):
         recipes.main(['--check'])
     recipes.main([])

@@ -4,9 +4,9 @@ An unknown size, SHA-256, license or score is ``None`` or left out, never guesse
 publish no SHA-256, it comes from at least two users who published the same digits.
 """
 
-from typing import NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
-__all__ = ['CATALOG', 'File', 'Score', 'Weights']
+__all__ = ['CATALOG', 'File', 'Score', 'Weights', 'describe_weights']
 
 
 class File(NamedTuple):
@@ -79,8 +79,8 @@ CATALOG: Tuple[Weights, ...] = (
         license='MIT',
         data='GoPro, blur_gamma',
         scores=(Score('GoPro, blur_gamma', 30.40, 0.9018, '2-D'),),
-        note='The archive GOPRO_L1 contains the file models/model-1000.pt; the blurry images of '
-        'its training are blur_gamma, those of the recipe blur.',
+        note='The archive GOPRO_L1 contains the file; it was trained on blur_gamma, but the recipe '
+        'uses blur.',
     ),
     Weights(
         name='dmphn_gopro',
@@ -93,7 +93,7 @@ CATALOG: Tuple[Weights, ...] = (
             for part in ('encoder', 'decoder')
             for level in (1, 2, 3)
         ),
-        note='DMPHN(1-2-4) in six files; the often quoted 31.20 dB are of a stack of four networks.',
+        note='DMPHN(1-2-4) in six files; 31.20 dB, often quoted, is the PSNR of a stack of four.',
     ),
     Weights(
         name='mimounet_gopro',
@@ -203,3 +203,35 @@ CATALOG: Tuple[Weights, ...] = (
         note="MMagic's copy of the authors' weights.",
     ),
 )
+
+
+def describe_weights(weights: Weights) -> Dict[str, str]:
+    """Describe published weights in words.
+
+    Args:
+        weights: An entry of the catalog.
+
+    Returns:
+        A dict from the names of columns to texts. A question mark stands for an unknown value.
+
+    Examples:
+        >>> from mmspd.weights.catalog import CATALOG, describe_weights
+        >>> describe_weights(CATALOG[0])['PSNR/SSIM']
+        'GoPro, blur_gamma 30.4/0.9018 (2-D)'
+    """
+    sizes = [file.size for file in weights.files]
+    return {
+        'name': weights.name,
+        'recipe': weights.recipe,
+        'training data': weights.data,
+        'PSNR/SSIM': '; '.join(map(_describe_score, weights.scores)) or '?',
+        'license': weights.license or 'none stated',
+        'MB': '?' if None in sizes else f'{sum(size or 0 for size in sizes) / 1e6:.0f}',
+        'SHA-256': 'known' if all(file.sha256 for file in weights.files) else '?',
+        'download': 'automatic' if weights.files[0].url else 'by hand',
+    }
+
+
+def _describe_score(score: Score) -> str:
+    ssim = f'/{score.ssim:g} ({score.ssim_kind})' if score.ssim else ''
+    return f'{score.dataset} {score.psnr:g}{ssim}'

@@ -10,7 +10,6 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
-from mmengine.logging import print_log
 from tqdm import tqdm
 
 from mmspd.errors import UserError
@@ -69,6 +68,8 @@ def _fetch_locked(address: Address, file: Path, found: str, key: str, cure: str)
     if digest and not _broken(promised, digest):  # another process has downloaded it meanwhile
         return digest
     if digest == found != '':
+        from mmengine.logging import print_log  # slow to import
+
         print_log(
             f'{file} has the SHA-256 {digest}, but {_broken(promised, digest)[0]} is expected, so '
             'it is downloaded again.',

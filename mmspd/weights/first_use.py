@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-from mmengine.logging import print_log
-
 from mmspd.errors import UserError
 from mmspd.utils.files import write_text
 from mmspd.weights.partial import beside
@@ -33,6 +31,8 @@ def record(file: Path, digest: str) -> None:
         file: The file.
         digest: Its SHA-256.
     """
+    from mmengine.logging import print_log  # slow to import
+
     write_text(beside(file, 'sha256'), f'{digest}\n')
     print_log(
         f'{file.name} has the SHA-256 {digest}. It is recorded, and later uses must have it.',

@@ -1,4 +1,4 @@
-"""Generate the table of recipes in configs/spd/README.md and configs/spd/metafile.yml.
+"""Generate the tables of recipes and of published weights, and configs/spd/metafile.yml.
 
 python tools/analysis/recipes.py            # run this after you change a config
 python tools/analysis/recipes.py --check    # only check that the files are up to date
@@ -9,8 +9,9 @@ import ast
 import itertools
 import logging
 import re
+import textwrap
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import torch
 import yaml
@@ -21,10 +22,11 @@ from mmspd.apis.complexity import Cost, cost_of
 from mmspd.errors import UserError
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
+from mmspd.weights.catalog import CATALOG, Weights, describe_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / 'configs' / 'spd'
-BEGIN, END = '<!-- recipes: begin -->\n', '<!-- recipes: end -->\n'
+WEIGHTS = ROOT / 'docs' / 'weights.md'
 HEADER = ('config', 'restorer', 'recipe', 'training', 'parameters', 'GMAC at 256x256')
 TRAINING_DATA = {'mmspd.GoProDataset': 'GoPro', 'mmspd.RealBlurDataset': 'RealBlur-J'}
 COLLECTION = dict(
@@ -76,14 +78,89 @@ def measure(generator: Dict[str, Any]) -> Cost:
     return cost_of(network, 256, 256)
 
 
+def published(recipe: str) -> Dict[str, Any]:
+    """Return the entries of the metafile for the published weights of a recipe.
+
+    Args:
+        recipe: Name of the config.
+
+    Returns:
+        A dict with ``Results`` if results are published, and with ``Weights`` if there is an
+        address that MMEngine can load.
+    """
+    candidates = [weights for weights in CATALOG if weights.recipe == recipe]
+    # MMEngine loads a single file with MMagic's names of tensors (generator.*)
+    loadable = [weights for weights in candidates if 'open-mmlab' in weights.page]
+    entry: Dict[str, Any] = {}
+    for weights in (loadable or candidates)[:1]:
+        if weights.scores:
+            entry['Results'] = results_of(weights)
+    for weights in loadable[:1]:
+        entry['Weights'] = weights.files[0].url
+    return entry
+
+
+def results_of(weights: Weights) -> List[Dict[str, Any]]:
+    """Return the published results of weights in the form of MMagic's metafiles."""
+    results = []
+    for score in weights.scores:
+        metrics = {'PSNR': score.psnr}
+        if score.ssim is not None:
+            metrics[f'SSIM ({score.ssim_kind})'] = score.ssim
+        results.append(dict(Task='Deblurring', Dataset=score.dataset, Metrics=metrics))
+    return results
+
+
+def weights_table() -> str:
+    """Return the table of published weights in Markdown."""
+    lines = []
+    for weights in CATALOG:
+        row = describe_weights(weights)
+        lines = lines or [list(row), ['---'] * len(row)]
+        lines.append([f'[{weights.name}]({weights.page})', *list(row.values())[1:]])
+    notes = [
+        textwrap.fill(f'- {weights.name}: {weights.note}', 100, subsequent_indent='  ') + '\n'
+        for weights in CATALOG
+        if weights.note
+    ]
+    return markdown(lines) + '\n' + ''.join(notes)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return the lines of a table."""
+    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
+
+
+def replace_part(page: Path, name: str, text: str) -> str:
+    """Return the text of a page with a new generated part.
+
+    Args:
+        page: The page.
+        name: Name of the part in its markers.
+        text: The new text between the markers.
+
+    Returns:
+        The text of the page.
+
+    Raises:
+        UserError: The page has no markers.
+    """
+    begin, end = f'<!-- {name}: begin -->\n', f'<!-- {name}: end -->\n'
+    head, _, rest = page.read_text().partition(begin)
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise UserError(f'{page} has no lines {begin.strip()} and {end.strip()}; add both lines.')
+    return head + begin + text + end + tail
+
+
 def generate() -> Dict[Path, str]:
-    """Generate the content of the README and of the metafile.
+    """Generate the content of the README, of the page of weights and of the metafile.
 
     Returns:
         A dict from the path of each file to its text.
 
     Raises:
-        UserError: The README has no markers for the table.
+        UserError: A page has no markers for its table.
     """
     rows, models = [HEADER, ['---'] * len(HEADER)], []
     costs: Dict[str, Cost] = {}
@@ -115,16 +192,16 @@ def generate() -> Dict[Path, str]:
                     'In Collection': COLLECTION['Name'],
                     'Config': path.relative_to(ROOT).as_posix(),
                     'Metadata': metadata,
+                    **published(path.stem),
                 }
             )
-    table = ''.join(f'| {" | ".join(row)} |\n' for row in rows)
     readme = RECIPES / 'README.md'
-    head, _, rest = readme.read_text().partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not end:
-        raise UserError(f'{readme} has no lines {BEGIN.strip()} and {END.strip()}; add both lines.')
     metafile = yaml.safe_dump(dict(Collections=[COLLECTION], Models=models), sort_keys=False)
-    return {readme: head + BEGIN + table + END + tail, RECIPES / 'metafile.yml': metafile}
+    return {
+        readme: replace_part(readme, 'recipes', markdown(rows)),
+        WEIGHTS: replace_part(WEIGHTS, 'weights', weights_table()),
+        RECIPES / 'metafile.yml': metafile,
+    }
 
 
 def main(argv: List[str]) -> None:
