@@ -5,7 +5,9 @@ import http.client
 import http.server
 import io
 import logging
+import multiprocessing
 import threading
+import time
 import urllib.request
 
 import mmengine.runner.checkpoint
@@ -18,6 +20,8 @@ from torch import nn
 import mmspd.engine  # noqa: F401  registers the loader of checkpoints
 from mmspd.errors import UserError
 from mmspd.weights import download
+from mmspd.weights.addresses import parse_address
+from mmspd.weights.download import fetch
 from mmspd.weights.files import announce_weights, find_weights, loaded_weights
 from mmspd.weights.loading import load_backbone_weights, read_state
 from mmspd.weights.official import load_official
@@ -43,22 +47,45 @@ def site(tmp_path, monkeypatch):
     """A web server for http, and for https without its encryption; the cache is empty."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        pages, asked = {}, []
+        pages, asked, ranges = {}, [], []
+        version = None  # ETag
+        sent = None  # number of bytes after which the connection ends
+        takes_ranges = True
+        delay = 0.0
 
         def do_GET(self):
             self.asked.append(self.path)
+            self.ranges.append(self.headers['Range'])
+            time.sleep(self.delay)
             content = self.pages.get(self.path)
-            self.send_response(404 if content is None else 302 if isinstance(content, str) else 200)
             if isinstance(content, str):
+                self.send_response(302)
                 self.send_header('Location', content)
-                content = None
-            content = content or b''
+                content = b''
+            elif content is None:
+                self.send_response(404)
+                content = b''
+            else:
+                content = self.answer(content)
             lost = 9 if self.path.startswith('/lost') else 0
             if self.path.endswith('.html'):
                 self.send_header('Content-Type', 'text/html; charset=utf-8')
+            if self.version:
+                self.send_header('ETag', self.version)
             self.send_header('Content-Length', str(len(content) + lost))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(content[: self.sent])
+
+        def answer(self, content):
+            """Send the status of a page, and return the requested part of the page."""
+            same = self.headers['If-Range'] == self.version
+            if not (self.takes_ranges and self.headers['Range'] and same):
+                self.send_response(200)
+                return content
+            start = int(self.headers['Range'].removeprefix('bytes=').removesuffix('-'))
+            self.send_response(206 if start < len(content) else 416)
+            self.send_header('Content-Range', f'bytes {start}-{len(content) - 1}/{len(content)}')
+            return content[start:]
 
         def log_message(self, *_):
             pass
@@ -122,6 +149,100 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(site, tmp_path, damage,
     assert file.read_bytes() == ONE
     digest = hashlib.sha256(damage).hexdigest()
     assert f'{file} has the SHA-256 {digest}, but {SHA[:8]} is expected, so' in log.getvalue()
+
+
+def interrupted(site, content=ONE, version='"1"', address='big.pth'):
+    """Interrupt a download after 100 bytes, and return its address and the message."""
+    site.pages['/big.pth'], site.version, site.sent = content, version, 100
+    with pytest.raises(UserError) as error:
+        read_state(f'https://{site.address}/{address}', KEY)
+    site.sent = None
+    return f'https://{site.address}/{address}', str(error.value)
+
+
+@pytest.mark.parametrize('address', ['big.pth', f'big.pth#sha256={SHA}'])
+def test_an_interrupted_download_is_continued(site, tmp_path, address):
+    address, message = interrupted(site, address=address)
+    lost = f'only 100 of {len(ONE)} bytes arrived'
+    assert f'{lost}); repeat the command to continue the download, or download http' in message
+    assert not cached(tmp_path)
+    assert read_state(address, KEY)['bias'] == 1
+    assert site.ranges == [None, 'bytes=100-']
+    assert cached(tmp_path)[0].read_bytes() == ONE
+    assert not list(tmp_path.rglob('*.part'))
+
+
+@pytest.mark.parametrize(
+    ('change', 'requests'),
+    [
+        (dict(version='"2"', pages={'/big.pth': TWO}), [None, 'bytes=100-']),
+        (dict(takes_ranges=False), [None, 'bytes=100-']),
+        (dict(pages={'/big.pth': ONE[:100]}), [None, 'bytes=100-', None]),
+        (dict(start='W/"1"'), [None, None]),
+        (dict(start=None), [None, None]),
+    ],
+    ids=['another version', 'no ranges', 'shorter', 'weak tag', 'no tag'],
+)
+def test_a_download_that_cannot_be_continued_starts_again(site, tmp_path, change, requests):
+    start = change.pop('start', '"1"')
+    address, message = interrupted(site, version=start)
+    assert ('repeat the command' in message) == (start == '"1"')
+    for name, value in change.items():
+        setattr(site, name, value)
+    fetch(parse_address(address, KEY), KEY, 'copy it')
+    assert site.ranges == requests
+    assert cached(tmp_path)[0].read_bytes() == site.pages['/big.pth']
+
+
+def test_a_mixture_of_two_versions_is_downloaded_again(site, tmp_path):
+    mixed = bytes(100) + ONE[100:]
+    address, _ = interrupted(site, mixed, address=f'big.pth#sha256={SHA}')
+    site.pages['/big.pth'] = ONE  # the server states the version of the old content
+    assert read_state(address, KEY)['bias'] == 1
+    assert site.ranges == [None, 'bytes=100-', None]
+
+
+def test_two_processes_download_a_file_once(site, tmp_path):
+    site.pages['/a.pth'], site.delay = ONE, 0.2
+    fork = multiprocessing.get_context('fork')
+    address = f'https://{site.address}/a.pth'
+    both = [fork.Process(target=read_state, args=(address, KEY)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert site.asked == ['/a.pth']
+
+
+def test_the_first_download_sets_the_sha256(site, tmp_path, log):
+    site.pages['/a.pth'] = ONE
+    address = f'https://{site.address}/a.pth'
+    read_state(address, KEY)
+    assert f'has the SHA-256 {SHA}. It is recorded' in log.getvalue()
+    cached(tmp_path)[0].write_bytes(TWO)
+    assert read_state(address, KEY)['bias'] == 1  # the changed file is downloaded again
+    cached(tmp_path)[0].unlink()
+    site.pages['/a.pth'] = TWO
+    with pytest.raises(UserError, match=f'but {SHA} is recorded from the first download; do not'):
+        read_state(address, KEY)
+    assert not cached(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('variables', 'folder'),
+    [
+        (dict(MMSPD_HOME='/a', XDG_CACHE_HOME='/b'), '/a/weights'),
+        (dict(MMSPD_HOME='', XDG_CACHE_HOME='/b'), '/b/mmspd/weights'),
+        (dict(HOME='/c', XDG_CACHE_HOME=''), '/c/.cache/mmspd/weights'),
+        (dict(HOME='/c', MMSPD_HOME='~/d'), '/c/d/weights'),
+    ],
+)
+def test_the_folder_of_the_cache(monkeypatch, variables, folder):
+    monkeypatch.delenv('MMSPD_HOME', raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert str(download.cache_folder()) == folder
 
 
 def test_an_unencrypted_address_needs_the_digest(site):
