@@ -109,7 +109,7 @@ def waiting_lock(path: Path) -> Iterator[None]:
     On a file system without locks, this function does not wait for other processes.
 
     Args:
-        path: The lock file. It is created if it is missing, and it stays.
+        path: The lock file. It is created if it is missing, and it stays. Its folder must exist.
 
     Yields:
         Nothing.
@@ -127,7 +127,6 @@ def waiting_lock(path: Path) -> Iterator[None]:
     """
     import fcntl  # POSIX only
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     with _threads, path.open('a') as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX)

@@ -37,10 +37,12 @@ def find_named(name: str, recipe: Optional[str] = None) -> Weights:
         'GoPro'
     """
     known: Dict[str, Weights] = {weights.name: weights for weights in CATALOG}
-    wanted = recipe or name if name == OFFICIAL else name
+    is_official = name == OFFICIAL
+    wanted = (recipe or '') if is_official else name
     if wanted in known:
         return known[wanted]
-    subject = f"'official' weights of {wanted}" if name == OFFICIAL else f'weights named {name!r}'
+    of = f'of {recipe}' if recipe else 'without a recipe'
+    subject = f"'official' weights {of}" if is_official else f'weights named {name!r}'
     raise UsageError(
         f'There are no {subject}; give one of the names that tools/weights.py list shows'
         f'{similar_names(wanted, known)}, or the path of a file.'
@@ -112,9 +114,11 @@ def _placed_by_hand(weights: Weights, folder: Path, key: str) -> Path:
     """Return the only file in a folder after a check of its content."""
     present = _files_in(folder)
     if not present:
+        copies = [w.name for w in CATALOG if w.recipe == weights.recipe and w.files[0].url]
+        other = f', or give {copies[0]}, which can be downloaded automatically' if copies else ''
         raise UserError(
             f'{key}: the weights {weights.name} cannot be downloaded automatically; download them '
-            f'from {weights.page} and put the file into {folder}.'
+            f'from {weights.page} and put the file into {folder}{other}.'
         )
     if len(present) > 1:
         names = ', '.join(path.name for path in present)

@@ -57,7 +57,16 @@ def fetch(address: Address, key: str, cure: str, file: Optional[Path] = None) ->
             return file, digest
     else:
         digest = ''
-    with waiting_lock(beside(file, 'lock')):
+    lock = beside(file, 'lock')
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise UserError(
+            f'{key}: {file.parent} cannot be written ({error.strerror}); set MMSPD_HOME to another '
+            'folder.'
+        ) from error
+    with waiting_lock(lock):
         return file, _fetch_locked(address, file, digest, key, cure)
 
 

@@ -39,7 +39,8 @@ def resolve_name(
         return str(Path(source, SHARED_WEIGHTS))
     if os.path.lexists(source) or not re.fullmatch(r'[\w-]+', source):
         return source
-    return str(obtain(find_named(source, config and Path(config).stem), key))
+    recipe = Path(config).stem if config else None
+    return str(obtain(find_named(source, recipe), key))
 
 
 def find_source(source: Union[str, Path], config: Optional[Union[str, Path]] = None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from published import DMPHN, SMALL, network
 from published import publish as publish_files
 
@@ -13,6 +14,7 @@ from mmspd.apis import DeblurInferencer, init_model
 from mmspd.errors import UsageError, UserError
 from mmspd.evaluation import Result
 from mmspd.utils.launch import find_config, read_config
+from mmspd.utils.package_files import package_file
 from mmspd.weights import by_name
 from mmspd.weights.addresses import parse_address
 from mmspd.weights.by_name import find_named, obtain
@@ -75,7 +77,7 @@ def test_the_catalog_is_complete_and_plausible():
     [
         ('mprnet_gorpo', None, r"no weights named 'mprnet_gorpo'; .*\(similar names: mprnet_gopro"),
         ('official', 'mimounet_sp_gopro', r"no 'official' weights of mimounet_sp_gopro; .*mimoune"),
-        ('official', None, "no 'official' weights of official; give one of the names that "),
+        ('official', None, "no 'official' weights without a recipe; give one of the names that "),
     ],
 )
 def test_unknown_names(name, recipe, sentence):
@@ -98,6 +100,42 @@ def test_a_file_is_downloaded_and_checked(publish, home, tmp_path):
     source.write_bytes(b'two')
     with pytest.raises(UserError, match=f'but {digest} is expected'):
         obtain(weights, KEY)
+
+
+def test_a_copy_that_needs_no_person_is_named(home):
+    with pytest.raises(
+        UserError, match=r'nafnet64_gopro, or give nafnet64-mmagic_gopro, which can'
+    ):
+        obtain(find_named('nafnet64_gopro'), KEY)
+
+
+def test_a_cache_that_cannot_be_written(publish, home, tmp_path):
+    (tmp_path / 'home').touch()
+    with pytest.raises(
+        UserError, match=r'tiny cannot be written \(Not a directory\); set MMSPD_HOM'
+    ):
+        obtain(publish(File((tmp_path / 'a.pth').as_uri())), KEY)
+
+
+def test_the_metafile_has_the_published_weights_and_results():
+    models = {
+        model['Name']: model
+        for model in yaml.safe_load(package_file('configs', 'spd', 'metafile.yml').read_text())[
+            'Models'
+        ]
+    }
+    for name in ('nafnet64', 'restormer'):
+        weights = find_named(f'{name}-mmagic_gopro')
+        assert models[f'{name}_gopro']['Weights'] == weights.files[0].url
+        metrics = models[f'{name}_gopro']['Results'][0]['Metrics']
+        assert metrics == {'PSNR': weights.scores[0].psnr, 'SSIM (2-D)': weights.scores[0].ssim}
+    assert [name for name, model in models.items() if 'Weights' in model] == [
+        'nafnet64_gopro',
+        'restormer_gopro',
+    ]
+    assert models['mimounetplus_gopro']['Results'] == [
+        {'Task': 'Deblurring', 'Dataset': 'GoPro', 'Metrics': {'PSNR': 32.45, 'SSIM (3-D)': 0.957}}
+    ]
 
 
 def test_the_parts_of_weights_are_downloaded_into_a_folder(publish, home, tmp_path):

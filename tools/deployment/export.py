@@ -86,7 +86,7 @@ def main(argv: List[str]) -> None:
         argv: Command-line arguments.
     """
     args = parse_args(argv)
-    source = find_source(args.weights, args.config)
+    args.weights = find_source(args.weights, args.config)
     # imported here, so that --help is fast
     import torch
 
@@ -96,7 +96,7 @@ def main(argv: List[str]) -> None:
 
     config = read_config(args.config, args.cfg_options or {})
     read_before = len(loaded_weights())
-    model = init_model(config, source, distillation=False)
+    model = init_model(config, args.weights, distillation=False)
     exported = export_network(
         model.generator,
         args.out,
