@@ -12,10 +12,15 @@ from mmspd.weights.catalog import CATALOG, Weights
 from mmspd.weights.download import cache_folder, fetch
 from mmspd.weights.first_use import check_recorded
 
-__all__ = ['OFFICIAL', 'cached_path', 'find_named', 'obtain']
+__all__ = ['OFFICIAL', 'cached_path', 'find_named', 'is_name', 'obtain']
 
 #: Stands for the weights that the authors of a recipe's restorer published.
 OFFICIAL = 'official'
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text is the name of published weights, or ``'official'``."""
+    return text == OFFICIAL or any(text == weights.name for weights in CATALOG)
 
 
 def find_named(name: str, recipe: Optional[str] = None) -> Weights:

@@ -7,7 +7,7 @@ from typing import Optional, Union
 
 from mmspd.utils.launch import check_file
 from mmspd.utils.shared_config import SHARED_CONFIG
-from mmspd.weights.by_name import find_named, obtain
+from mmspd.weights.by_name import find_named, is_name, obtain
 
 __all__ = ['SHARED_WEIGHTS', 'find_source', 'resolve_name']
 
@@ -37,7 +37,9 @@ def resolve_name(
     source = str(source)
     if os.path.isfile(Path(source, SHARED_CONFIG)):
         return str(Path(source, SHARED_WEIGHTS))
-    if os.path.lexists(source) or not re.fullmatch(r'[\w-]+', source):
+    is_path = os.path.lexists(source) or not re.fullmatch(r'[\w-]+', source)
+    # a folder may have the name of a recipe by chance
+    if is_path and (os.path.isfile(source) or not is_name(source)):
         return source
     recipe = Path(config).stem if config else None
     return str(obtain(find_named(source, recipe), key))

@@ -175,12 +175,14 @@ def test_python_takes_names(publish, published, tmp_path, monkeypatch):
     config, file = published
     publish(File(file.as_uri()))
     expected = init_model(config, file).generator.state_dict()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'tiny').mkdir()  # a folder does not hide a name
+    (tmp_path / 'unet_gopro').mkdir()
     inferencer = DeblurInferencer(config, 'official', 'cpu')
     restorer = init_model(config).generator
     load_official(restorer, 'tiny')
     for loaded in (inferencer.model.generator, init_model(config, 'tiny').generator, restorer):
         assert all(torch.equal(value, expected[n]) for n, value in loaded.state_dict().items())
-    monkeypatch.chdir(tmp_path)
     assert read_config('unet_gopro', {}).filename == find_config('mmspd::spd/unet_gopro.py')
 
 
