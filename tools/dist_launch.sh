@@ -19,7 +19,8 @@ if [[ $# -le $count || ! $gpus =~ ^[1-9][0-9]*$ ]]; then
     refuse "dist_${tool%.py}.sh needs a number of processes, not '$gpus'; give 1 or more as GPUS."
 fi
 for file in "${files[@]}"; do
-    [[ -e $file ]] || refuse "The file '$file' does not exist; check the path."
+    # the tool checks names, such as mimounet_sp_gopro, mmspd::spd/unet_gopro.py and official
+    [[ -e $file || $file == *::* || ! $file =~ [./] ]] || refuse "The file '$file' does not exist; check the path."
 done
 if [[ "${NNODES:-1}" != 1 && -z "${MASTER_ADDR:-}" ]]; then
     refuse "MASTER_ADDR is not set; set it to the address of the first machine."

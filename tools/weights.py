@@ -91,11 +91,13 @@ def push(args: argparse.Namespace) -> None:
     # imported here, so that the list is fast
     from mmspd.apis.share import push, write_shared
     from mmspd.utils.launch import read_config
+    from mmspd.weights.sources import find_source
 
     config = read_config(args.config, {})
+    checkpoint = find_source(args.checkpoint, args.config)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.out_dir or temporary
-        write_shared(config, args.checkpoint, folder, args.repository, args.result, args.license)
+        write_shared(config, checkpoint, folder, args.repository, args.result, args.license)
         where = folder if args.out_dir else push(folder, args.repository, args.private)
     print(f'Wrote {where}.')
 

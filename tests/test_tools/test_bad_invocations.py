@@ -1,5 +1,6 @@
 """Wrong arguments and configs end with one sentence and the right exit code, in every tool."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -35,6 +36,7 @@ WEBUI = ('webui.py', '{c} {k} ')
 PRIOR = ('analysis/show_prior.py', '{c} {k} {p} ')
 SYNTHESIZE = ('dataset_converters/synthesize_blur.py', '{d} new ')
 EXPORT = ('deployment/export.py', '{c} {k} ')
+SHARE = 'weights.py', 'push {c} '
 CHECK = ('dataset_converters/check.py', '{d} ')
 PACK = ('dataset_converters/pack.py', '{d} ')
 ROWS = [
@@ -201,6 +203,12 @@ ROWS = [
         'void is a folder; give a file',
     ),
     ('model_converters/lpips_jax2torchvision.py', 'alex void', 2, 'void is a folder; give a file'),
+    ('weights.py', '', 2, 'the following arguments are required: COMMAND'),
+    ('weights.py', 'get mprnet_gorpo', 2, "There are no weights named 'mprnet_gorpo'; give one"),
+    (*SHARE, 'none.pth me/tiny', 2, 'The checkpoint none.pth does not exist'),
+    (*SHARE, 'damaged.pth me/tiny', 1, 'damaged.pth cannot be read'),
+    (*SHARE, '{k} me/tiny --result text.txt', 1, "'text.txt' is not a JSON file"),
+    (*SHARE, '{k} me/tiny --out-dir text.txt', 2, 'text.txt is not a folder'),
 ]
 SCRIPTS = [
     ('dist_train.sh', '{c}', 2, 'error: dist_train.sh needs a number of processes, not '),
@@ -268,3 +276,10 @@ def test_a_bad_invocation_of_a_script(places, row):
     assert (done.returncode, done.stdout) == (code, '')
     assert words in done.stderr
     assert done.stderr.count('error: ') == 1
+
+
+def test_a_script_passes_names_on():
+    names = ['mmspd::spd/unet_gopro.py', 'official']
+    command = ['bash', TOOLS / 'dist_test.sh', *names, '2']
+    output = subprocess.check_output(command, env={**os.environ, 'PYTHON': 'echo'}, text=True)
+    assert output.endswith(f'/test.py {" ".join(names)} --launcher pytorch\n')
