@@ -117,7 +117,7 @@ def pull(repository: str) -> Path:
         repository: Name of the repository.
 
     Returns:
-        The folder, from which :class:`~mmspd.apis.DeblurInferencer` loads the model.
+        The folder, from which :class:`~mmspd.apis.inferencer.DeblurInferencer` loads the model.
 
     Raises:
         UserError: ``huggingface_hub`` is not installed, the download fails, or the repository does

@@ -155,7 +155,7 @@ def find_config(config: str) -> str:
     if os.path.isfile(config) or config not in recipes:
         if re.fullmatch(r'[\w-]+', config) and not os.path.lexists(config):
             raise UsageError(
-                f'There is no config named {config!r}; check the name'
+                f'The config {config}.py does not exist; check the name'
                 f'{similar_names(config, recipes)}, or give the path of a config.'
             )
         return check_file(config, 'config')

@@ -199,12 +199,6 @@ def test_configs_by_name():
         DeblurInferencer('nowhere/a.py')
 
 
-def test_an_installation_without_configs(monkeypatch):
-    monkeypatch.setattr(module.mmspd, '__file__', '/nowhere/mmspd/__init__.py')
-    with pytest.raises(UserError, match='this installation has no folder of configs'):
-        DeblurInferencer('quickstart')
-
-
 def test_compiled(inferencer, config, monkeypatch):
     options = []
     monkeypatch.setattr(torch, 'compile', lambda run, **how: options.append(how) or run)

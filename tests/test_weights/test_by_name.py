@@ -189,7 +189,7 @@ def test_python_takes_names(publish, published, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'sentence'),
     [
-        ('mimounet_gorpo', r"There is no config named 'mimounet_gorpo'; .*names: mimounet_gopro"),
+        ('mimounet_gorpo', 'The config mimounet_gorpo.py does not exist; .*names: mimounet_gopro'),
         ('mmspd::spd/none.py', r'The config \S+/configs/spd/none.py does not exist'),
         ('none.py', 'The config none.py does not exist'),
     ],
