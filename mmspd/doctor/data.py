@@ -14,7 +14,6 @@ _OTHERS = (
     'CUDA_VISIBLE_DEVICES',
     'OMP_NUM_THREADS',
     'MMSPD_HOME',
-    'TORCH_HOME',
     'HF_HOME',
     'HF_HUB_OFFLINE',
     'HTTPS_PROXY',

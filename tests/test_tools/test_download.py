@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from mmspd.datasets.sources import SOURCES
-from mmspd.weights.download import parse_address
+from mmspd.weights.addresses import parse_address
 
 TOOL = 'dataset_converters/download.py'
 STEPS = """\
@@ -31,7 +31,6 @@ stated; ask the authors before you use the data for other than research).
 def no_variables(monkeypatch, tmp_path):
     for source in SOURCES.values():
         monkeypatch.delenv(source.variable, raising=False)
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     monkeypatch.setenv('MMSPD_HOME', str(tmp_path / 'cache'))
     monkeypatch.chdir(tmp_path)
 

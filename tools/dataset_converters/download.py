@@ -13,7 +13,8 @@ from mmspd.datasets.sources import SOURCES, Source
 from mmspd.utils.cli import output_folder, run_main
 from mmspd.utils.launch import check_file
 from mmspd.utils.unpack import check_empty, unpack
-from mmspd.weights.download import fetch, parse_address
+from mmspd.weights.addresses import parse_address
+from mmspd.weights.download import fetch
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
