@@ -4,7 +4,7 @@ import functools
 import importlib
 import re
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Set
 
 from mmengine.registry import Registry
 
@@ -22,6 +22,11 @@ _REGISTERED = re.compile(
 
 class LazyRegistry(Registry):
     """A registry whose components are in the packages of MMagic that start empty."""
+
+    @property
+    def known_names(self) -> Set[str]:
+        """The names of all components, imported or not."""
+        return {*self.module_dict, *_modules(self._locations[0])}
 
     def get(self, key: str) -> Any:
         """Return the component with a name, as MMEngine's registry does.

@@ -317,5 +317,6 @@ def _registered_names(kind: str) -> List[str]:
         for members in families
         if kind in {registry.name for registry in members}
         for registry in members
-        for name in registry.module_dict
+        # MMagic's registries import a component when it is used
+        for name in getattr(registry, 'known_names', registry.module_dict)
     ]

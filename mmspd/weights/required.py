@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmspd.weights.download import cache_folder
 from mmspd.weights.files import locate_weights
 from mmspd.weights.loading import VGG19_URL, locate_backbone_weights
+from mmspd.weights.sources import resolve_name
 
 __all__ = ['locate_required_weights']
 
@@ -22,7 +23,15 @@ def locate_required_weights(config: Config) -> None:
         UserError: Weights are missing. The message names their key and the steps that get them.
     """
     model = config.get('model') or {}
-    for key, part in _networks('model', model):
+    if config.get('load_from'):
+        locate_weights(os.path.expanduser(config.load_from), 'load_from')
+    if model.get('load_official'):
+        key = 'model.load_official'
+        source = resolve_name(os.path.expanduser(model['load_official']), key=key)
+        if not os.path.isdir(source):  # DMPHN is published as a folder
+            locate_weights(source, key)
+    # a missing file is noticed before the first download
+    for key, part in sorted(_networks('model', model), key=lambda item: _is_remote(item[1])):
         backbone = part.get('backbone') or part.get('segmentor')
         weights = part['weights']
         if backbone:
@@ -32,12 +41,10 @@ def locate_required_weights(config: Config) -> None:
             locate_weights(VGG19_URL, key, cure)
         else:
             locate_weights(weights, key)
-    for key, source in (
-        ('model.load_official', model.get('load_official')),
-        ('load_from', config.get('load_from')),
-    ):
-        if source and not os.path.isdir(source):  # DMPHN is published as a folder
-            locate_weights(os.path.expanduser(source), key)
+
+
+def _is_remote(part: Dict[str, Any]) -> bool:
+    return part['weights'] in ('torchvision', 'timm') or '://' in part['weights']
 
 
 def _networks(key: str, value: Any) -> Iterator[Tuple[str, Dict[str, Any]]]:

