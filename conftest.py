@@ -32,10 +32,13 @@ REPOSITORY = Path(__file__).resolve().parent
 TRAIN_PAIRS, VAL_PAIRS = 6, 2
 
 # one server forks all processes of the session, also the worker pools of the package
-PARTS = ('datasets', 'engine', 'evaluation', 'models', 'visualization')
 multiprocessing.set_forkserver_preload(
     ['support', 'mmengine.runner', 'torch.utils.tensorboard']
-    + [f'{package}.{part}' for package in ('mmspd', 'mmagic') for part in PARTS]
+    + [
+        f'{package}.{part}'
+        for package in ('mmspd', 'mmagic')
+        for part in ('datasets', 'engine', 'evaluation', 'models', 'visualization')
+    ]
 )
 
 

@@ -70,15 +70,18 @@ def write_data(root):
 
 
 def write_checkpoint(root, recipe, name):
-    """Write a checkpoint of a recipe with random weights."""
+    """Write a checkpoint of a shortened recipe with random weights."""
     import torch
+    from mmengine.config import Config
 
     from mmspd.apis import init_model
 
     torch.manual_seed(0)
     folder = root / 'work_dirs' / recipe
     folder.mkdir(parents=True)
-    model = init_model(str(REPOSITORY / 'configs' / 'spd' / f'{recipe}.py'))
+    config = Config.fromfile(REPOSITORY / 'configs' / 'spd' / f'{recipe}.py')
+    shrink_generator(config)
+    model = init_model(config)
     torch.save({'state_dict': model.state_dict()}, folder / f'{name}.pth')
     (folder / 'last_checkpoint').write_text(str(folder / f'{name}.pth'))
 
@@ -101,14 +104,25 @@ def template():
     return folder  # deletes itself at the end of the process
 
 
+def shrink_generator(config):
+    """Reduce the number of blocks of a MIMO-UNet and of the extractor of the prior."""
+    generator = config.get('model', {}).get('generator', {})
+    restorer = generator.get('restorer', generator)
+    if restorer.get('type') == 'mmspd.MIMOUNet':
+        restorer.num_res = 1
+    if 'num_blocks' in generator.get('prior', {}).get('extractor', {}):
+        generator.prior.extractor.num_blocks = (1, 1, 1)
+
+
 def shorten(path):
-    """Rewrite a recipe: tiny crops, two steps, random weights, a small teacher."""
+    """Rewrite a recipe: few blocks, tiny crops, two steps, random weights, a small teacher."""
     from mmengine.config import Config
     from training_step import randomize_weights
 
     config = Config.fromfile(path)
     official = config.get('model', {}).get('load_official')
     randomize_weights(config)
+    shrink_generator(config)
     if official:
         config.model.load_official = official
     backbone = config.get('model', {}).get('teacher', {}).get('backbone', {})

@@ -1,11 +1,13 @@
 """Count the parameters and multiply-accumulates (MACs) of networks."""
 
-import copy
-from typing import Any, Dict, NamedTuple
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from mmspd.models.layers.shape_inference import shapes_only
 
 __all__ = ['Cost', 'cost_of', 'costs_of_parts']
 
@@ -42,13 +44,27 @@ def cost_of(network: nn.Module, height: int, width: int) -> Cost:
         >>> cost_of(nn.Conv2d(3, 8, kernel_size=3, padding=1), height=16, width=32)
         Cost(parameters=224, macs=110592)
     """
-    # count before the move to the meta device, because the move duplicates shared parameters
+    with shapes_only(network), _FlopCounter() as counter:
+        network.eval()(torch.empty(1, 3, height, width, device='meta'))
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    network = copy.deepcopy(network).to('meta').eval()
-    image = torch.empty(1, 3, height, width, device='meta')
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(image)
-    return Cost(parameters, counter.get_total_flops() // 2)
+    return Cost(parameters, counter.flops // 2)
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Counts like PyTorch's FlopCounterMode, without the times of its counts for each module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: Optional[dict] = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count: Optional[Callable] = flop_registry.get(func.overloadpacket)
+        if count is not None:
+            self.flops += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def costs_of_parts(generator: Any, height: int, width: int) -> Dict[str, Cost]:

@@ -3,12 +3,6 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def no_garbage_collection(monkeypatch):
-    """Skip MMEngine's garbage collection for every dataset; it takes a second."""
-    monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: 0)
-
-
 @pytest.fixture
 def write_image():
     """Return a function that writes a seeded random image and returns it as RGB."""

@@ -52,7 +52,7 @@ def shapes_only(module: nn.Module, grad: bool = False) -> Iterator[None]:
             saved.append((tensors, dict(tensors)))
             tensors.update({name: on_meta(tensor) for name, tensor in tensors.items()})
     try:
-        with torch.set_grad_enabled(grad):
+        with torch.set_grad_enabled(grad), _QuickUpsampling():
             yield
     finally:
         for attributes, originals in remembered:
@@ -60,6 +60,17 @@ def shapes_only(module: nn.Module, grad: bool = False) -> Iterator[None]:
             attributes.update(originals)
         for tensors, originals in saved:
             tensors.update(originals)
+
+
+class _QuickUpsampling(TorchDispatchMode):
+    """Finds the shape of an upsampled tensor without PyTorch's slow computation on meta tensors."""
+
+    def __torch_dispatch__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: Optional[dict] = None
+    ) -> Any:
+        if func is torch.ops.aten.upsample_bilinear2d.default and args[0].is_meta:
+            return args[0].new_empty((*args[0].shape[:2], *args[1]))
+        return func(*args, **(kwargs or {}))
 
 
 class _LiveBytes(TorchDispatchMode):
