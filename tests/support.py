@@ -52,6 +52,8 @@ def run_tool(path, arguments, log, **environment):
         # shells let background jobs ignore Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(1)
+        # as in a script; a child of the server would start worker processes by another server
+        multiprocessing.set_start_method(None, force=True)
         sys.argv = [path, *arguments]
         sys.path.insert(0, str(Path(path).parent))  # as Python does for a script
         runpy.run_path(path, run_name='__main__')
