@@ -200,7 +200,9 @@ class RestorerContract(GuidedContract):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
     @pytest.mark.slow
-    def test_compiles_to_one_graph(self, network):
+    @pytest.mark.parametrize('kind', ['guided'])  # its graph contains the plain restorer
+    def test_compiles_to_one_graph(self, kind):
+        network = self.build(kind)
         torch._dynamo.reset()
         compiled = torch.compile(network, fullgraph=True, backend='eager')
         for size in self.compiled_sizes:
