@@ -117,6 +117,7 @@ def shrink_generator(config):
 def shorten(path):
     """Rewrite a recipe: few blocks, tiny crops, two steps, random weights, a small teacher."""
     from mmengine.config import Config
+    from restorer_contract import shrink_teacher
     from training_step import randomize_weights
 
     config = Config.fromfile(path)
@@ -125,10 +126,7 @@ def shorten(path):
     shrink_generator(config)
     if official:
         config.model.load_official = official
-    backbone = config.get('model', {}).get('teacher', {}).get('backbone', {})
-    if backbone.get('model_name') == 'tresnet_l':
-        backbone.model_name = 'resnet10t'  # has the same strides and is quick to build
-        config.model.teacher.channels = (64, 128, 256)
+    shrink_teacher(config.get('model', {}))
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         config[loader].update(num_workers=0, persistent_workers=False)
     train = config.train_dataloader

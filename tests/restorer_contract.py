@@ -389,3 +389,11 @@ def make_small(restorer):
     tests = tested_restorers()[restorer['type']]
     small = tests.restorer if tests.small is None else tests.small
     restorer.update({key: value for key, value in small.items() if key != 'type'})
+
+
+def shrink_teacher(model):
+    """Replace TResNet-L by a network of the same strides that is quick to build."""
+    backbone = (model.get('teacher') or {}).get('backbone', {})
+    if backbone.get('model_name') == 'tresnet_l':
+        backbone.model_name = 'resnet10t'
+        model.teacher.channels = (64, 128, 256)

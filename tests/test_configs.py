@@ -17,7 +17,7 @@ import yaml
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from restorer_contract import make_small
+from restorer_contract import make_small, shrink_teacher
 from training_step import randomize_weights
 
 from mmspd.errors import UserError
@@ -139,9 +139,13 @@ def test_a_config_builds_without_weights_network_and_data(path, monkeypatch):
 
 
 def shrink(config, gopro, work_dir):
-    """Override only data root, crop, batch, iterations, width and depth, and weights."""
+    """Override only data root, crop, batch, iterations, width and depth, weights, and TResNet-L.
+
+    The test with the stock runner trains with TResNet-L.
+    """
     generator = config.model.generator
     make_small(generator.get('restorer', generator))
+    shrink_teacher(config.model)
     randomize_weights(config)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         dataset = innermost(loader.dataset)
