@@ -18,6 +18,8 @@ __all__ = [
     'structure_fault',
 ]
 
+#: More iterations than any run has. The schedule of a resumed run may be computed step by step.
+_MOST_ITERATIONS = 10**7
 _PARTS = ('meta', 'state_dict', 'message_hub', 'optimizer')
 #: Flag of an entry of a zip file.
 _FOLDER = 0x10
@@ -180,9 +182,12 @@ def structure_fault(checkpoint: Any) -> Fault:
     for part in _PARTS:
         if not isinstance(checkpoint.get(part), dict) or not checkpoint[part]:
             return f'it has no {part}'
-    for key in ('epoch', 'iter'):
-        if not isinstance(checkpoint['meta'].get(key), int):
+    epoch, iteration = (checkpoint['meta'].get(key) for key in ('epoch', 'iter'))
+    for key, count in (('epoch', epoch), ('iter', iteration)):
+        if not isinstance(count, int):
             return f'it has no meta.{key}'
+    if not 0 <= epoch <= iteration <= _MOST_ITERATIONS:
+        return 'its counts meta.epoch and meta.iter are not possible'
     for key in ('log_scalars', 'runtime_info', 'resumed_keys'):
         if not isinstance(checkpoint['message_hub'].get(key), dict):
             return f'it has no message_hub.{key}'

@@ -209,6 +209,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         Returns:
             The data sample of each image with its ``output.pred_img``, BGR, [0, 255].
         """
+        _check_packed(data)
         count = len(data['data_samples'])
         return [
             sample
@@ -344,6 +345,14 @@ class SemanticPriorDeblurrer(BaseEditModel):
         return self.prior_loss(self.generator.compute_prior(blurry), features)
 
 
+def _check_packed(data: Dict[str, Any]) -> None:
+    """Check that a batch has the form of the transform PackInputs."""
+    if not {'inputs', 'data_samples'} <= data.keys():
+        raise UserError(
+            "A batch has no inputs and data_samples; end the pipeline with dict(type='PackInputs')."
+        )
+
+
 def _select(data: Any, number: int) -> Any:
     """Return the batch of only one image of a batch."""
     if isinstance(data, dict):
@@ -353,6 +362,7 @@ def _select(data: Any, number: int) -> Any:
 
 def _refuse_unequal_sizes(module: nn.Module, args: Tuple[Any, ...]) -> None:
     """Refuse a batch of images of different sizes, which the data preprocessor would pad."""
+    _check_packed(args[0])
     images = args[0]['inputs']
     sizes = {f'{img.shape[-1]}x{img.shape[-2]}' for img in images if isinstance(img, Tensor)}
     if len(sizes) > 1:

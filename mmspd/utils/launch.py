@@ -21,6 +21,7 @@ __all__ = [
     'add_common_arguments',
     'check_file',
     'check_folder',
+    'check_other_file',
     'find_config',
     'merge_options',
     'prepare_config',
@@ -160,6 +161,21 @@ def find_config(config: str) -> str:
             )
         return check_file(config, 'config')
     return recipes[config]
+
+
+def check_other_file(source: str, out: Path) -> None:
+    """Check that an output does not replace the file that it is made from.
+
+    Args:
+        source: A file, an address, or a folder.
+        out: The file to write.
+
+    Raises:
+        UsageError: Both are the same file, or the output is a file in the folder.
+    """
+    read = [path for path in (Path(source), *Path(source).glob('*')) if path.exists()]
+    if out.exists() and any(map(out.samefile, read)):
+        raise UsageError(f"OUT would replace '{out}', which is converted; give another file.")
 
 
 def read_config(path: str, options: Dict[str, Any]) -> Config:

@@ -83,6 +83,17 @@ def without(*keys):
     return save
 
 
+def counting(**counts):
+    """Return a function that changes the counts of a checkpoint."""
+
+    def save(path):
+        whole = content(10)
+        whole['meta'].update(counts)
+        torch.save(whole, path)
+
+    return save
+
+
 def rename_part(path):
     """Save a checkpoint whose parts have unexpected names."""
     with zipfile.ZipFile(path) as old:
@@ -137,6 +148,14 @@ DAMAGES = {
     'other archive': (rename_part, 'it is not a PyTorch file'),
     'hostile': (save_hostile, 'it is damaged, or not a checkpoint'),
     'no dict': (lambda path: torch.save([1], path), 'it is damaged, or not a checkpoint'),
+    **{
+        name: (counting(**counts), 'its counts meta.epoch and meta.iter are not possible')
+        for name, counts in (
+            ('endless schedule', dict(iter=10**15)),
+            ('finished', dict(epoch=10**30)),
+            ('negative', dict(epoch=-1)),
+        )
+    },
     'no optimizer': (without('optimizer'), 'it has no optimizer'),
     'no optimizer state': (without('optimizer', 'state'), 'it has no state of the optimizer'),
     'no weights': (without('state_dict'), 'it has no state_dict'),

@@ -38,6 +38,25 @@ def refusal(convert):
     return refuse
 
 
+@pytest.mark.parametrize(
+    ('tool', 'first', 'last'),
+    [
+        ('official2mmspd', ['mimounet', '{}/in.pth'], []),
+        ('official2mmspd', ['dmphn', '{}'], []),
+        ('asl_tresnet2timm', ['{}/./in.pth'], []),
+        ('lpips_jax2torchvision', ['alex'], ['--weights', '{}/in.pth']),
+    ],
+)
+def test_the_converted_file_is_not_replaced(tool, first, last, tmp_path, convert):
+    out = tmp_path / 'in.pth'
+    out.write_bytes(b'weights')
+    first, last = ([word.format(tmp_path) for word in words] for words in (first, last))
+    code, output, error = convert(tool, *first, out, *last)
+    assert (code, output) == (2, '')
+    assert f"OUT would replace '{out}', which is converted; give another file.\n" in error
+    assert out.read_bytes() == b'weights'
+
+
 @pytest.mark.parametrize('kind', SMALL)
 def test_official_file_becomes_a_plain_state_dict(kind, tmp_path, convert):
     name = FAMILIES[kind].published[0].name

@@ -6,23 +6,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hostile import Reduced
 from mmengine.logging import HistoryBuffer, MessageHub
 
 from mmspd.errors import UserError
 from mmspd.weights.torch_file import read_torch_file
-
-
-class Reduced:
-    """Pickles as a call that the loader makes when it reads the file."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
-
-    def __call__(self):
-        raise NotImplementedError('pickle requires a callable')
 
 
 def test_checkpoint_of_a_runner_can_be_loaded(tmp_path):

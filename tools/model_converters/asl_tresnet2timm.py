@@ -11,6 +11,7 @@ import torch
 
 from mmspd.errors import UserError
 from mmspd.utils.cli import output_file, run_main
+from mmspd.utils.launch import check_other_file
 from mmspd.weights.files import announce_weights
 from mmspd.weights.fit import describe_faults
 from mmspd.weights.official import read_official
@@ -53,6 +54,7 @@ def main(argv: List[str]) -> None:
     )
     args = parser.parse_args(argv)
     find_source(args.source)
+    check_other_file(args.source, args.out)
     converted = asl_tresnet_to_timm(read_official(args.source, 'IN'))
     check(converted, args.source)
     save_torch_file(converted.state, args.out)

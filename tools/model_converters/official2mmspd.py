@@ -10,6 +10,7 @@ import torch
 
 from mmspd.registry import build_model
 from mmspd.utils.cli import output_file, run_main
+from mmspd.utils.launch import check_other_file
 from mmspd.weights.files import announce_weights
 from mmspd.weights.official import fit_official, read_official
 from mmspd.weights.published import published_names, recognize, usual_size
@@ -38,6 +39,7 @@ def main(argv: List[str]) -> None:
     )
     args = parser.parse_args(argv)
     source = find_source(args.source)
+    check_other_file(source, args.out)
     state = read_official(source, 'IN')
     match = recognize(state)
     cfg = match.cfg if match and match.name == args.restorer else usual_size(args.restorer)
