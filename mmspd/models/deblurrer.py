@@ -208,6 +208,9 @@ class SemanticPriorDeblurrer(BaseEditModel):
 
         Returns:
             The data sample of each image with its ``output.pred_img``, BGR, [0, 255].
+
+        Raises:
+            UserError: The pipeline does not end with PackInputs.
         """
         _check_packed(data)
         count = len(data['data_samples'])
