@@ -1,6 +1,7 @@
 """Measured severities from the data set to the sampler."""
 
 import json
+import re
 from collections import Counter
 
 import cv2
@@ -43,6 +44,26 @@ def test_templates_pair_other_names(root, tmp_path):
         f'{name}/000001' for name in ('flat', 'mild', 'moderate', 'severe')
     ]
     assert [record['severity'] for record in records] == [None, *LENGTHS]
+
+
+@pytest.mark.parametrize('workers', ['0', '2'])
+def test_a_damaged_image_does_not_stop_the_rest(tmp_path, capsys, workers):
+    for kind in ('blur', 'sharp'):
+        for name in '0', '1':
+            path = tmp_path / 'train/scene' / kind / f'{name}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.full((32, 32, 3), 90, np.uint8))
+    bad = tmp_path / 'train/scene/blur/0.png'
+    bad.write_bytes(b'no image')
+    out = tmp_path / 'records.jsonl'
+    assert main([str(tmp_path), '--out', str(out), '--workers', workers]) == 1
+    assert [json.loads(line)['key'] for line in out.read_text().splitlines()] == ['scene/1']
+    printed = capsys.readouterr().out
+    assert "The records of 1 pairs are in '" in printed
+    assert re.search(rf'^Skipped: .*{re.escape(str(bad))}.*\.$', printed, re.M)
+    bad.with_name('1.png').write_bytes(b'no image')
+    with pytest.raises(UserError, match=r'None of the 2 pairs can be measured\. The first: '):
+        main([str(tmp_path), '--out', str(out), '--workers', workers])
 
 
 @pytest.mark.slow

@@ -8,13 +8,13 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Union
 
 from tqdm import tqdm
 
 from mmspd.datasets.layouts import recognize
 from mmspd.datasets.transforms.loading import LoadImagePair
-from mmspd.errors import UsageError
+from mmspd.errors import UsageError, UserError
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import (
     add_pair_templates,
@@ -28,6 +28,7 @@ from mmspd.utils.launch import read_config
 from mmspd.utils.parallel import map_in_processes
 from mmspd.utils.psnr import psnr
 from mmspd.utils.severity import SEVERITIES, measure_extent, severity_of
+from mmspd.utils.skipped import one_line
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -120,25 +121,51 @@ def measure(info: Dict[str, Any]) -> Dict[str, Any]:
     )
 
 
-def main(argv: List[str]) -> None:
+def measure_or_report(info: Dict[str, Any]) -> Union[Dict[str, Any], str]:
+    """Measure the blur of a pair, or return the sentence about a bad file.
+
+    Args:
+        info: Description of the pair from ``get_data_info`` of the data set.
+
+    Returns:
+        The result of :func:`measure`, or the message of its error.
+    """
+    try:
+        return measure(info)
+    except UserError as error:
+        return str(error)
+
+
+def main(argv: List[str]) -> int:
     """Measure all pairs, write the records and print a summary.
 
     Args:
         argv: The command-line arguments.
 
+    Returns:
+        The exit code, 1 if a pair could not be measured, else 0.
+
     Raises:
-        UsageError: An argument is invalid, an image is unreadable, or the file cannot be written.
+        UsageError: An argument is invalid.
+        UserError: No pair can be measured, or the file cannot be written.
     """
     args = parse_args(argv)
     with usage_errors():
         dataset = DATASETS.build(dataset_of(args))
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    measured = map_in_processes(measure, infos, args.workers)
-    records = list(tqdm(measured, total=len(infos), unit='pair'))
+    measured = map_in_processes(measure_or_report, infos, args.workers)
+    outcomes = list(tqdm(measured, total=len(infos), unit='pair'))
+    records = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    faults = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    if faults and not records:
+        raise UserError(f'None of the {len(faults)} pairs can be measured. The first: {faults[0]}')
     write_text(args.out, ''.join(f'{json.dumps(record)}\n' for record in records))
     counts = Counter(record['severity'] for record in records)
     summary = [f'{counts[name]} {name}' for name in SEVERITIES] + [f'{counts[None]} unknown']
     print(f"The records of {len(records)} pairs are in '{args.out}': {', '.join(summary)}.")
+    for fault in faults:
+        print(f'Skipped: {one_line(fault)}')
+    return int(bool(faults))
 
 
 if __name__ == '__main__':
