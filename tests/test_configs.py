@@ -161,6 +161,7 @@ def shrink(config, gopro, work_dir):
     config.train_dataloader.batch_size = 2
     # two steps, because SAT is the identity in the first step and passes no gradient to the prior
     innermost(config.train_dataloader.dataset).indices = 4
+    innermost(config.test_dataloader.dataset).indices = 2
     if 'times' in config.train_dataloader.dataset:
         config.train_dataloader.dataset.times = 1
     for metric in config.test_evaluator.metrics:

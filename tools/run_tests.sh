@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/install.sh
 
-echo "Running the tests: 12 minutes or more on 2 cores for the whole suite."
+echo "Running the tests: about 10 minutes on 2 cores for the whole suite."
 cores="$(env -u OMP_NUM_THREADS nproc)"
 start=$SECONDS
 code=0

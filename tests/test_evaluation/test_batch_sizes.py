@@ -80,7 +80,9 @@ del train_dataloader['dataset']['pipeline'][1:3]
 @pytest.mark.parametrize('loop', ['train', 'val'])
 def test_a_pipeline_without_pack_inputs_is_refused(make_runner, loop):
     runner = make_runner(f"del {loop}_dataloader['dataset']['pipeline'][-1]\n")
-    with pytest.raises(UserError, match=r"no inputs and data_samples; end the pipeline with dict\("):
+    with pytest.raises(
+        UserError, match=r'no inputs and data_samples; end the pipeline with dict\('
+    ):
         getattr(runner, loop)()
 
 
