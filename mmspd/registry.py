@@ -98,5 +98,5 @@ def import_sibling(scope: str) -> None:
     except ImportError as error:
         raise UserError(
             f'type={scope}.X needs the package {scope}, which cannot be imported ({error}); run '
-            'bash tools/install.sh to install the tested packages.'
+            'mmspd doctor --fix to install MMagic and mmcv-lite.'
         ) from error

@@ -75,8 +75,11 @@ def test_every_type_is_found_where_mmagic_defines_it(location):
 
 def test_a_misspelled_type_is_not_found():
     import_sibling('mmagic')
+    from mmagic.registry import MODELS as MMAGIC_MODELS
+
     with pytest.raises((KeyError, UserError), match=r'mmagic.NAFNett is not'):
         MODELS.build(dict(type='mmagic.NAFNett'))
+    assert 'NAFNet' in MMAGIC_MODELS.known_names
 
 
 def test_a_part_that_cannot_be_imported_is_named(monkeypatch):

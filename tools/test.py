@@ -33,12 +33,12 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         description='Evaluate a checkpoint. The result is written to a folder in WORK_DIR/results. '
         'It contains the values of every image, their provenance and the log. To compare results, '
         'use '
-        'tools/analysis/compare.py.',
+        'mmspd compare.',
     )
     add_common_arguments(parser)
     parser.add_argument(
         'checkpoint',
-        help='checkpoint of tools/train.py, or weights that the authors published: a file, a name '
+        help='checkpoint of mmspd train, or weights that the authors published: a file, a name '
         'of tools/weights.py list, or official',
     )
     parser.add_argument(
@@ -169,7 +169,7 @@ def find_checkpoint(source: str, config: str) -> str:
         UsageError: The file does not exist, or it is a URL or another folder.
     """
     path = find_source(source, config)
-    convert = 'tools/model_converters/official2mmspd.py RESTORER'
+    convert = 'mmspd convert official RESTORER'
     if '://' in path:
         raise UsageError(
             f'The checkpoint {path} is not a file; download it, or convert published weights with '

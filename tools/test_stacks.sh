@@ -34,13 +34,18 @@ test_stack() {
     return "$code"
 }
 
-failed=0
 (($#)) || set -- oldest newest
+for stack in "$@"; do
+    [[ "$stack" =~ ^(oldest|newest)$ ]] || {
+        echo "error: There is no stack $stack; use oldest or newest." >&2
+        exit 2
+    }
+done
+failed=0
 for stack in "$@"; do
     case "$stack" in
     oldest) test_stack oldest "${PYTHON_OLDEST:-python3.10}" "${oldest[@]}" || failed=1 ;;
     newest) test_stack newest "${PYTHON_NEWEST:-python3.13}" "${newest[@]}" || failed=1 ;;
-    *) echo "error: unknown stack $stack; use oldest or newest." >&2 && exit 2 ;;
     esac
 done
 exit "$failed"

@@ -30,7 +30,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     get.add_argument('names', nargs='+', metavar='NAME', help='name in the list')
     push = commands.add_parser('push', help='share a checkpoint on Hugging Face')
     push.add_argument('config', help='config file, or its name, e.g. mimounet_sp_gopro')
-    push.add_argument('checkpoint', help='checkpoint of tools/train.py')
+    push.add_argument('checkpoint', help='checkpoint of mmspd train')
     push.add_argument('repository', metavar='REPO', help='repository, e.g. user/mimounet_sp')
     push.add_argument(
         '--result',

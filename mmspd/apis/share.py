@@ -76,7 +76,7 @@ def _load_result(path: Union[str, Path], digests: Sequence[str]) -> Result:
     if tested not in digests:
         raise UserError(
             f"'{path}' is the result of weights with the SHA-256 {tested}, but those to be shared "
-            f'have {" ".join(digests)}; test the checkpoint with tools/test.py.'
+            f'have {" ".join(digests)}; test the checkpoint with mmspd test.'
         )
     return result
 

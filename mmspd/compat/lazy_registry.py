@@ -1,7 +1,7 @@
 """A registry of MMagic that imports a component when its name is first used."""
 
 import functools
-import importlib
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any, Dict, Set
@@ -65,6 +65,8 @@ class LazyRegistry(Registry):
 
     def _import_diffusers(self, name: str) -> None:
         """Register the models of the package diffusers, under their names in diffusers."""
+        if importlib.util.find_spec('diffusers') is None:
+            return
         try:
             load_whole(importlib.import_module('mmagic.models.archs'))
         except (ImportError, AttributeError, RuntimeError) as error:

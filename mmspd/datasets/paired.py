@@ -157,7 +157,7 @@ class PairedImageDataset(BaseDataset):
                 f"The records in '{records}' belong to other pairs (first record "
                 f"'{next(iter(severities))}', first pair '{pairs[0].key}'); set records in the "
                 'config to the file of this data set, or make this file with '
-                'tools/analysis/severity.py.'
+                'mmspd data severity.'
             )
         return [pair._replace(severity=severities.get(pair.key, pair.severity)) for pair in pairs]
 
@@ -189,14 +189,14 @@ class PairedImageDataset(BaseDataset):
         if path.is_file():
             raise UserError(
                 f"packed='{path}' is a file, but a pack is a folder; make the pack again with "
-                'tools/dataset_converters/pack.py and set packed to that folder or its parent.'
+                'mmspd pack and set packed to that folder or its parent.'
             )
         if not (path / PIXELS).is_file():
             path /= self.pack_name
         if not path.is_dir():
             raise UserError(
-                f"The pack '{path}' does not exist; make it with python "
-                f'tools/dataset_converters/pack.py {self.data_root} {path.parent}'
+                f"The pack '{path}' does not exist; make it with mmspd pack "
+                f'{self.data_root} {path.parent}'
                 f"{self.pack_options}, or set packed='{RAW}' (MMSPD_PACKED=raw) to read the images."
             )
         pack = read_pack(path)

@@ -32,5 +32,5 @@ def read_severities(path: Path) -> Dict[str, str]:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"Cannot read the records in '{path}'; make them again with "
-            'tools/analysis/severity.py, or delete the file.'
+            'mmspd data severity, or delete the file.'
         ) from error

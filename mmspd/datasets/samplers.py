@@ -231,7 +231,7 @@ def _check_severities(severities: List[str], shares: Mapping[str, float]) -> Non
     if UNKNOWN in counts and UNKNOWN not in shares:
         raise UserError(
             f'{counts[UNKNOWN]} of {len(severities)} pairs have no recorded severity; run '
-            'tools/analysis/severity.py DATA_ROOT --out FILE and set records=FILE in the dataset, '
+            'mmspd data severity DATA_ROOT --out FILE and set records=FILE in the dataset, '
             f"or give '{UNKNOWN}' a weight."
         )
     missing = [name for name in counts if name not in shares]

@@ -160,12 +160,12 @@ def _published_weights(
     if published is None:
         raise UserError(
             f"{file} has no 'state_dict' with generator.* weights; set load_from or --resume to a "
-            'checkpoint of tools/train.py, or load official weights with model.load_official.'
+            'checkpoint of mmspd train, or load official weights with model.load_official.'
         )
     if isinstance(runner._train_loop, BaseLoop):  # the loop is built for training only
         raise UserError(
             f'{file} holds published weights of {published.title} and is not a checkpoint of '
-            f'tools/train.py; start from it with --cfg-options model.load_official={file}.'
+            f'mmspd train; start from it with --cfg-options model.load_official={file}.'
         )
     restorer = getattr(model.generator, 'restorer', model.generator)
     fitting = fit_official(restorer, state, file, 'checkpoint')

@@ -90,7 +90,7 @@ class Result:
         """
         path = Path(path)
         path = path / RESULT_NAME if path.is_dir() else path
-        fix = 'use a result.json of tools/test.py or tools/analysis/score.py, or its folder'
+        fix = 'use a result.json of mmspd test or mmspd score, or its folder'
         try:
             content = json.loads(path.read_text('utf-8'))
         except OSError as error:
@@ -101,8 +101,8 @@ class Result:
             raise UserError(f"'{path}' is not a JSON file; {fix}.") from error
         if not isinstance(content, dict) or content.pop('schema', None) != _SCHEMA:
             raise UserError(
-                f"'{path}' is not a result of this version of mmspd; run tools/test.py again or "
-                'tools/analysis/score.py.'
+                f"'{path}' is not a result of this version of mmspd; run mmspd test again or "
+                'mmspd score.'
             )
         info = {name: MetricInfo(**each) for name, each in content.pop('metric_info').items()}
         return cls(metric_info=info, **content)

@@ -320,8 +320,9 @@ class SemanticPriorDeblurrer(BaseEditModel):
         img = pad_to_multiple(img, self.generator.multiple)
         img = img.contiguous(memory_format=self.memory_format)
         teacher: Any = self._teacher.get(img.device)
-        if teacher.dtype is not None:
-            warn_if_slow(img.device, str(teacher.dtype).removeprefix('torch.'))
+        dtype = getattr(teacher, 'dtype', None)  # your own teacher may have none
+        if dtype is not None:
+            warn_if_slow(img.device, str(dtype).removeprefix('torch.'))
         if not self.training:
             return teacher(img)
         features = self._compiled_teacher(teacher, img)

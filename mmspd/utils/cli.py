@@ -102,7 +102,7 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         'weights',
-        help='checkpoint of tools/train.py, or published weights of the restorer: a file, a name '
+        help='checkpoint of mmspd train, or published weights of the restorer: a file, a name '
         'of tools/weights.py list, or official',
     )
     parser.add_argument(

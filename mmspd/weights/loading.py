@@ -190,7 +190,7 @@ def load_backbone_weights(backbone: nn.Module, weights: str, cfg: Dict[str, Any]
     if faults:
         cure = f'use weights of {name}'
         if is_inplace_abn(state):
-            cure = 'convert the weights first with tools/model_converters/asl_tresnet2timm.py'
+            cure = 'convert the weights first with mmspd convert tresnet'
         raise UserError(
             f'{weights}{_set_by(weights)} does not fit {name}: {count_faults(faults)} of '
             f'{len(needed)} tensors are missing or differ: {", ".join(faults)}; {cure}.'

@@ -215,7 +215,7 @@ def _advise(state: State, expected: str) -> str:
     if match is not None:
         return f'use weights of {expected}, because these weights look like {match.title}'
     if any(name.startswith(('generator.', 'restorer.')) for name in state):
-        return 'use load_from for this file, because it is a checkpoint of tools/train.py'
+        return 'use load_from for this file, because it is a checkpoint of mmspd train'
     for family in families():
         # the names in a single file lack the prefix with the name of the part
         if family.parts and any(mark.partition('.')[2] in state for mark in family.marks):

@@ -177,8 +177,8 @@ def test_a_class_without_a_layout_is_refused(root, tmp_path):
 def test_a_missing_pack_names_the_command(gopro_root, tmp_path):
     with pytest.raises(
         UserError,
-        match=r"pack '.*packs/gopro_train_blur' does not exist; make it with python tools/"
-        r"dataset_converters/pack\.py \S+GOPRO_Large \S+packs --blur-key blur, or set packed='raw'",
+        match=r"pack '.*packs/gopro_train_blur' does not exist; make it with mmspd "
+        r"pack \S+GOPRO_Large \S+packs --blur-key blur, or set packed='raw'",
     ):
         GoProDataset(str(gopro_root), packed=str(tmp_path / 'packs'))
 

@@ -40,7 +40,7 @@ def test_the_files_are_standard_json_and_csv(tmp_path):
         (None, 'No such file'),
         ('{', 'is not a JSON file'),
         ('[]', 'is not a result'),
-        ('{"schema": 1}', 'run tools/test.py again'),
+        ('{"schema": 1}', 'run mmspd test again'),
     ],
 )
 def test_invalid_results_are_refused(tmp_path, content, reason):

@@ -203,6 +203,9 @@ ROWS = [
         'void is a folder; give a file',
     ),
     ('model_converters/lpips_jax2torchvision.py', 'alex void', 2, 'void is a folder; give a file'),
+    ('doctor.py', 'void', 2, 'unrecognized arguments: void'),
+    ('dataset_converters/download.py', 'imagenet', 2, "invalid choice: 'imagenet'"),
+    ('dataset_converters/download.py', 'hide --archive none.zip', 2, 'none.zip does not exist'),
     ('weights.py', '', 2, 'the following arguments are required: COMMAND'),
     ('weights.py', 'get mprnet_gorpo', 2, "There are no weights named 'mprnet_gorpo'; give one"),
     (*SHARE, 'none.pth me/tiny', 2, 'The checkpoint none.pth does not exist'),
@@ -218,6 +221,7 @@ SCRIPTS = [
     ('slurm_train.sh', 'partition', 2, 'error: slurm_train.sh needs a partition, a job name and'),
     ('install.sh', 'x', 2, 'error: install.sh has no arguments'),
     ('quickstart.sh', 'x', 2, 'error: quickstart.sh has no arguments'),
+    ('test_stacks.sh', 'oldest x', 2, 'error: There is no stack x; use oldest or newest.'),
 ]
 
 

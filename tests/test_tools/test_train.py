@@ -146,8 +146,8 @@ def test_a_batch_size_that_does_not_fit_the_learning_rate(
 @pytest.mark.parametrize(
     ('checkpoint', 'sentence'),
     [
-        ('{folder}', r'is a folder; .*official2mmspd\.py R'),
-        ('https://a.net/DMPHN.pth', r'is not a file; .*official2mmspd\.py R'),
+        ('{folder}', r'is a folder; .*convert official R'),
+        ('https://a.net/DMPHN.pth', r'is not a file; .*convert official R'),
         ('{folder}/epoch_1.pth', 'does not exist'),
     ],
 )

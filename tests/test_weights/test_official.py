@@ -178,7 +178,7 @@ def test_other_state_dicts_are_refused(tmp_path):
         ({'fc.weight': torch.ones(1)}, 'an unknown restorer (first tensor: fc.weight)'),
         (
             {'generator.a': torch.ones(1), 'prior_loss.a': torch.ones(1)},
-            'because it is a checkpoint of tools/train.py',
+            'because it is a checkpoint of mmspd train',
         ),
         ({'generator.restorer.a': torch.ones(1)}, 'use load_from for this file'),
         ({'layer1.weight': torch.ones(1)}, 'give the folder with all 6 files of DMPHN'),

@@ -19,7 +19,10 @@ def install(folder, *names):
     files = [f'my_weights/{name}' for name in names]
     (info / 'RECORD').write_text(''.join(f'{file},,\n' for file in [*files, 'my_weights/a.txt']))
     (folder / 'my_weights').mkdir()
-    return [folder / file for file in files]
+    paths = [folder / file for file in files]
+    for path in paths:
+        path.touch()
+    return paths
 
 
 def packaged_names(model):

@@ -35,7 +35,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         'results',
         nargs='+',
         type=Path,
-        help='result.json files of tools/test.py or score.py, or their folders',
+        help='result.json files of mmspd test or score.py, or their folders',
     )
     parser.add_argument('--names', nargs='+', help='labels of the results (default: the recipes)')
     parser.add_argument(
@@ -53,7 +53,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=output_folder,
         metavar='FOLDER',
         help='folder for comparison.md, comparison.json, severity.png, and pictures of the best '
-        'and worst images; for pictures, run tools/test.py with --out',
+        'and worst images; for pictures, run mmspd test with --out',
     )
     return parser.parse_args(argv)
 

@@ -55,7 +55,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Measure finished images of any method, without a network. The result has the '
-        'format of tools/test.py, so tools/analysis/compare.py compares both.',
+        'format of mmspd test, so mmspd compare compares both.',
         epilog='Images belong together if their paths without suffix are equal. For other names, '
         "give templates: {} stands for the common part. '{}_sharp' fits IMG_0_sharp.png, and "
         "'sharp/{}' fits scene/sharp/0.png.",
@@ -76,14 +76,14 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--test-on',
         metavar='DATASET',
-        help='data set with the sharp and blurry images, as in tools/test.py; replaces SHARP and '
+        help='data set with the sharp and blurry images, as in mmspd test; replaces SHARP and '
         '--blurry',
     )
     parser.add_argument(
         '--protocol',
         nargs='+',
         metavar='NAME',
-        help='metrics to measure, as in tools/test.py (default: those of the data set, or '
+        help='metrics to measure, as in mmspd test (default: those of the data set, or '
         f'{DEFAULT_PROTOCOL})',
     )
     parser.add_argument(

@@ -19,7 +19,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument('config', help='config file, or its name')
     parser.add_argument(
         'weights',
-        help='checkpoint of tools/train.py, or weights that the authors published: a file, a name '
+        help='checkpoint of mmspd train, or weights that the authors published: a file, a name '
         'of tools/weights.py list, or official',
     )
     parser.add_argument('out', type=output_file, help='file to write, .onnx or .pt2')

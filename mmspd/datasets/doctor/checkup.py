@@ -145,7 +145,7 @@ def _check_pack(path: Path, quick: bool) -> Report:
     except UserError as error:
         return Report(path, 'pack', {}, quick, [Finding(FAULT, 'layout', path.name, str(error))])
     text = plural(len(damaged), 'image', 'is damaged', 'are damaged')
-    cure = 'make the pack again with tools/dataset_converters/pack.py'
+    cure = 'make the pack again with mmspd pack'
     findings = [Finding(FAULT, 'unreadable', path.name, text, cure, damaged)] if damaged else []
     return Report(path, 'pack', pairs, quick, findings)
 

@@ -70,7 +70,7 @@ def _kinds(part: Part, facts: Sequence[PairFacts]) -> Iterator[Finding]:
         'alpha': ('has an alpha channel', 'have an alpha channel'),
         '16-bit': ('has 16 bits per channel', 'have 16 bits per channel'),
     }
-    cure = 'convert to 8-bit RGB or pack the data with tools/dataset_converters/pack.py --to-rgb'
+    cure = 'convert to 8-bit RGB or pack the data with mmspd pack --to-rgb'
     for kind, verbs in texts.items():
         if by_kind[kind]:
             names = tuple(by_kind[kind])

@@ -20,7 +20,7 @@ __all__ = ['INDEX', 'PIXELS', 'Pack', 'PackedImage', 'PackedPair', 'PairPlace', 
 
 PIXELS, INDEX = 'pixels.npy', 'index.json'
 
-_FIX = 'make the pack again with tools/dataset_converters/pack.py'
+_FIX = 'make the pack again with mmspd pack'
 
 
 @dataclass(frozen=True)
