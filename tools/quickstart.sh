@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the project, train and evaluate a small model, and draw pictures of its results:
 #   bash tools/quickstart.sh
-# It needs Python 3.9 to 3.12 (preferably 3.11) and access to PyPI. The same command continues an
+# It needs Python 3.10 to 3.13 (preferably 3.11) and access to PyPI. The same command continues an
 # interrupted run from its last checkpoint. Finished training is not repeated. To train again,
 # delete work_dirs/quickstart.
 set -euo pipefail
