@@ -1,5 +1,6 @@
 """Read and write 8-bit color images, and list the images of a folder."""
 
+import functools
 import os
 from collections import Counter
 from pathlib import Path
@@ -160,8 +161,14 @@ def list_images(folder: Path) -> List[Path]:
     others = (path for path in listing.files if path.suffix.lower() not in IMAGE_SUFFIXES)
     skipped = {**listing.skipped, **{path: kind_of(path) for path in others}}
     if skipped:
-        print_log(f"'{one_line(str(folder))}': {skipped_line(skipped, ['image'])}", 'current')
+        _log_once(f"'{one_line(str(folder))}': {skipped_line(skipped, ['image'])}")
     return sorted(images)
+
+
+@functools.lru_cache
+def _log_once(line: str) -> None:
+    """Log a line, unless it has been logged: a folder may be listed several times."""
+    print_log(line, 'current')
 
 
 def images_by_stem(folder: Path) -> Dict[str, Path]:
