@@ -28,8 +28,10 @@ def find_packaged(source: str, key: str) -> Path:
     """
     package = source[len(SCHEME) :]
     try:
+        if not package:  # Python 3.10 would take any package
+            raise PackageNotFoundError(package)
         found = [file for file in files(package) or () if file.suffix in _SUFFIXES]
-    except (PackageNotFoundError, ValueError) as error:  # ValueError: an empty name
+    except PackageNotFoundError as error:
         raise UserError(
             f'{key}: the package {package} is not installed; run pip install {package}.'
         ) from error

@@ -236,7 +236,7 @@ def test_broken_packages_do_not_stop_the_report(call_tool, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     code, report, _ = call_tool('doctor.py', '--data')
     assert code == 1
-    assert 'FAULT  timm 1.' in report
+    assert re.search(r'FAULT  timm \d', report)
     assert '; install it again; torch and torchvision must fit each other\n' in report
     assert 'FAULT  devices: ModuleNotFoundError' in report
     assert 'FAULT  data: ModuleNotFoundError' in report
