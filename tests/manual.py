@@ -154,12 +154,18 @@ def used_folders_allowed():
     return unittest.mock.patch('mmspd.engine.checkpoint_hook.check_unused')
 
 
+def configs_of(folder):
+    """Let names of recipes stand for the configs of a page, which are short and small."""
+    return unittest.mock.patch('mmspd.utils.package_files._PACKAGE', Path(folder, 'mmspd'))
+
+
 def run_script(script, arguments, log, folder, environment):
     """Run a Python file in a folder as a process of its own does, its output in a file."""
     import support
 
     os.chdir(folder)
     used_folders_allowed().start()
+    configs_of(folder).start()
     support.run_tool(script, arguments, log, **environment)
 
 
@@ -175,14 +181,16 @@ class Page:
         self._before = os.getcwd()
         shutil.copytree(template().name, self.folder)
         os.chdir(self.folder)
-        self._allowed = used_folders_allowed()
-        self._allowed.start()
+        self._patches = [used_folders_allowed(), configs_of(self.folder)]
+        for patch in self._patches:
+            patch.start()
         sys.path.insert(0, str(self.folder))  # as the pages' `export PYTHONPATH=$PWD` does
         return self
 
     def __exit__(self, *error):
         sys.path.remove(str(self.folder))
-        self._allowed.stop()
+        for patch in self._patches:
+            patch.stop()
         os.chdir(self._before)
 
     def run(self, block):
@@ -234,8 +242,10 @@ class Page:
     def shorten(self, words, environment=None):
         """Shorten the recipes among the words, each once."""
         for word in words:
-            path = self.folder / word
-            if word.startswith('configs/') and path not in self._shortened and path.is_file():
+            named = re.fullmatch(r'[\w-]+', word)
+            path = self.folder / (f'configs/spd/{word}.py' if named else word)
+            is_config = self.folder / 'configs' in path.parents and path.is_file()
+            if is_config and path not in self._shortened:
                 self._shortened.add(path)
                 with unittest.mock.patch.dict(os.environ, environment or {}):
                     shorten(path)
@@ -280,7 +290,7 @@ class PythonBlockParser(CodeBlockParser):
             compile(text, file[1], 'exec')
             page.write(file[1], text)
             return
-        page.shorten(re.findall(r'configs/[\w/.-]+\.py', text))
+        page.shorten(re.findall(r"configs/[\w/.-]+\.py|(?<=')[\w-]+(?=')", text))
         PythonEvaluator()(example)
 
 

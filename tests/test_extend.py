@@ -33,7 +33,9 @@ def run(folder, *arguments):
 def test_a_contributed_restorer_needs_three_files_and_one_line(tmp_path):
     for name in ('mmspd', 'configs', 'tests', 'tools'):
         ignored = shutil.ignore_patterns('__pycache__')
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=ignored)
+        shutil.copytree(REPOSITORY / name, tmp_path / name, symlinks=True, ignore=ignored)
+    (tmp_path / 'docs').mkdir()
+    shutil.copy(REPOSITORY / 'docs' / 'weights.md', tmp_path / 'docs')  # has a generated table
     for name in ('conftest.py', 'pyproject.toml', 'model-index.yml'):
         shutil.copy(REPOSITORY / name, tmp_path)
     for path in (tmp_path / 'configs/spd').rglob('*.py'):

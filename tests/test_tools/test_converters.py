@@ -199,9 +199,7 @@ def test_asl_files_that_are_refused(tmp_path, refusal):
     narrow = {**state, 'body.conv1.0.weight': torch.ones(24, 48, 3, 3)}
     assert 'with 24 channels in its stem and basic blocks' in error_of(narrow)
     # the teacher refuses the unconverted file and names the converter
-    with pytest.raises(
-        ValueError, match='convert the weights first with tools/model_converters/asl_tre'
-    ):
+    with pytest.raises(ValueError, match='convert the weights first with mmspd convert tresnet'):
         teacher('tresnet_m', asl_file(path, state))
 
 
