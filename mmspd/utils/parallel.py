@@ -13,7 +13,7 @@ import cv2
 
 from mmspd.errors import UserError
 
-__all__ = ['WORKER_KILLED', 'clean_pool', 'map_in_processes', 'stop_pool']
+__all__ = ['WORKER_KILLED', 'clean_pool', 'map_in_processes']
 
 #: Message for a worker process that was killed.
 WORKER_KILLED = 'A worker process was killed, probably for lack of memory; use fewer workers.'
@@ -61,21 +61,7 @@ def map_in_processes(
     except BrokenProcessPool as error:
         raise UserError(WORKER_KILLED) from error
     finally:
-        stop_pool(pool)
-
-
-def stop_pool(pool: ProcessPoolExecutor) -> None:
-    """Stop the processes of a pool, and drop the jobs that wait.
-
-    Args:
-        pool: The pool. It may be broken, because a worker process was killed.
-    """
-    # Before Python 3.11.5, a broken pool waits forever if it is sending a large job to the killed
-    # process (CPython issue 94777). Newer versions close this end of the pipe themselves.
-    jobs = getattr(pool, '_call_queue', None)
-    if getattr(pool, '_broken', False) and jobs is not None:
-        jobs._reader.close()
-    pool.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def clean_pool(workers: int) -> ProcessPoolExecutor:

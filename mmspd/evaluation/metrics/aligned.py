@@ -13,7 +13,7 @@ from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo, key_of
 from mmspd.evaluation.metrics.functional import SSIM_TAPS, ssim_map_2d
 from mmspd.registry import METRICS
-from mmspd.utils.parallel import WORKER_KILLED, clean_pool, stop_pool
+from mmspd.utils.parallel import WORKER_KILLED, clean_pool
 
 __all__ = ['AlignedScores', 'RealBlurAligned', 'aligned_scores']
 
@@ -262,5 +262,5 @@ class RealBlurAligned(ImageMetric):
         """Stop the worker processes and drop the waiting images."""
         self._waiting.clear()
         if self._pool is not None:
-            stop_pool(self._pool)
+            self._pool.shutdown(cancel_futures=True)
             self._pool = None
