@@ -39,7 +39,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         help='checkpoint of mmspd train, or weights that the authors published: a file, a name '
-        'of tools/weights.py list, or official',
+        'of mmspd weights list, or official',
     )
     parser.add_argument(
         '--out',

@@ -133,7 +133,7 @@ def pull(repository: str) -> Path:
     for name in (SHARED_CONFIG, SHARED_WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(
-                f'{repository} has no {name}; pull a repository that tools/weights.py push wrote.'
+                f'{repository} has no {name}; pull a repository that mmspd weights push wrote.'
             )
     read_shared_config(folder / SHARED_CONFIG)
     return folder

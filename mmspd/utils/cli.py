@@ -103,7 +103,7 @@ def add_inferencer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'weights',
         help='checkpoint of mmspd train, or published weights of the restorer: a file, a name '
-        'of tools/weights.py list, or official',
+        'of mmspd weights list, or official',
     )
     parser.add_argument(
         '--device', help='device, e.g. cpu or cuda:1 (default: the accelerator if there is one)'

@@ -49,7 +49,7 @@ def find_named(name: str, recipe: Optional[str] = None) -> Weights:
     of = f'of {recipe}' if recipe else 'without a recipe'
     subject = f"'official' weights {of}" if is_official else f'weights named {name!r}'
     raise UsageError(
-        f'There are no {subject}; give one of the names that tools/weights.py list shows'
+        f'There are no {subject}; give one of the names that mmspd weights list shows'
         f'{similar_names(wanted, known)}, or the path of a file.'
     )
 

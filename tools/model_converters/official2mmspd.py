@@ -28,7 +28,7 @@ def main(argv: List[str]) -> None:
     parser.add_argument(
         'source',
         metavar='IN',
-        help='published file, its https address, or a name of tools/weights.py list; for dmphn, '
+        help='published file, its https address, or a name of mmspd weights list; for dmphn, '
         'a folder with all its files',
     )
     parser.add_argument(
