@@ -20,9 +20,16 @@ WRITTEN = ('.*', 'work_dirs', 'data', 'checkpoints', 'build', 'dist', '*.egg-inf
 pytestmark = pytest.mark.slow
 
 
-def run(*command, **options):
+def run(*command, env=None, **options):
+    # pip must not take the checkout for an installed mmspd
+    outside = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
     done = subprocess.run(
-        [*map(str, command)], capture_output=True, text=True, check=False, **options
+        [*map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env or outside,
+        **options,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -2,7 +2,7 @@
 # Test mmspd with the oldest and with the newest supported packages, in environments that are
 # deleted afterwards:
 #   bash tools/test_stacks.sh [oldest] [newest]
-# Each needs 9 GB of disk space, a download of 3 GB, and about 10 minutes on two cores. PYTHON_OLDEST
+# Each needs 9 GB of disk space, a download of 3 GB, and about 20 minutes on two cores. PYTHON_OLDEST
 # and PYTHON_NEWEST name the interpreters (default: python3.10 and python3.13). The exit code is 0 if
 # all tests pass. The last lines of each stack state the versions and the result.
 set -euo pipefail
@@ -28,7 +28,7 @@ test_stack() {
         "$bin/pip" uninstall -q -y mmspd || return 1 # the tests import the checkout
     "$bin/pip" list --format=freeze | grep -iE \
         '^(torch|torchvision|numpy|mm.*|timm|opencv.*|pillow|setuptools|diffusers|transformers|huggingface.hub)='
-    PYTHONPATH=. "$bin/python" -m pytest -q -n 2 --dist loadfile -m 'not slow' -W ignore \
+    PATH="$bin:$PATH" PYTHONPATH=. "$bin/python" -m pytest -q -n 2 --dist loadfile -W ignore \
         -p no:cacheprovider tests || code=$?
     rm -rf "${folder:?}/$name"
     return "$code"

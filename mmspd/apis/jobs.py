@@ -11,6 +11,7 @@ from mmspd.apis.video import VIDEO_SUFFIXES
 from mmspd.datasets.image_io import list_names
 from mmspd.datasets.photo_io import PHOTO_SUFFIXES
 from mmspd.errors import DiskFullError, UserError
+from mmspd.utils.json_text import parse_json
 from mmspd.utils.skipped import kind_of
 from mmspd.utils.walk import FOLDER, SPECIAL, list_files, real_path
 
@@ -368,8 +369,8 @@ class RestoredRecord:
 def _parse(line: bytes) -> Optional[Dict[str, Any]]:
     """Parse a line of the record; return ``None`` for an empty, incomplete or damaged line."""
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
+        entry = parse_json(line)
+    except ValueError:
         return None
     complete = isinstance(entry, dict) and {'file', 'source', 'settings'} <= entry.keys()
     return entry if complete and isinstance(entry['file'], str) else None

@@ -1,10 +1,10 @@
 """Read the recorded blur severities of a data set."""
 
-import json
 from pathlib import Path
 from typing import Dict
 
 from mmspd.errors import UserError
+from mmspd.utils.json_text import parse_json
 
 __all__ = ['RECORDS_NAME', 'read_severities']
 
@@ -27,7 +27,7 @@ def read_severities(path: Path) -> Dict[str, str]:
     if not path.is_file():
         raise UserError(f"The file records='{path}' does not exist; correct the path.")
     try:
-        records = [json.loads(line) for line in path.read_text('utf-8').splitlines()]
+        records = [parse_json(line) for line in path.read_text('utf-8').splitlines()]
         return {record['key']: record['severity'] for record in records}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(

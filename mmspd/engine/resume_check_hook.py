@@ -11,6 +11,7 @@ from mmspd.engine.config_changes import Change, Effect, effect_of, find_changes,
 from mmspd.engine.schedule_replay import can_replay, group_sizes, replay_schedule
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
+from mmspd.utils.json_text import parse_json
 from mmspd.utils.model_wrapper import unwrap
 
 __all__ = ['ResumeCheckHook']
@@ -117,7 +118,7 @@ def _changes(
         The changes of the config and of the sizes, or None if there is no valid record.
     """
     try:
-        saved = json.loads(meta[_RECORD])
+        saved = parse_json(meta[_RECORD])
         config, sizes = dict(saved['config']), dict(saved['sizes'])
         return [*find_changes(config, current['config'])], [*find_changes(sizes, current['sizes'])]
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Union
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import MetricInfo
 from mmspd.utils.files import write_text
+from mmspd.utils.json_text import parse_json
 
 __all__ = ['CSV_NAME', 'RESULT_NAME', 'Result']
 
@@ -92,7 +93,7 @@ class Result:
         path = path / RESULT_NAME if path.is_dir() else path
         fix = 'use a result.json of mmspd test or mmspd score, or its folder'
         try:
-            content = json.loads(path.read_text('utf-8'))
+            content = parse_json(path.read_text('utf-8'))
         except OSError as error:
             raise UserError(
                 f"Cannot read the result '{path}' ({error.strerror}); {fix}."
@@ -104,8 +105,11 @@ class Result:
                 f"'{path}' is not a result of this version of mmspd; run mmspd test again or "
                 'mmspd score.'
             )
-        info = {name: MetricInfo(**each) for name, each in content.pop('metric_info').items()}
-        return cls(metric_info=info, **content)
+        try:
+            info = {name: MetricInfo(**each) for name, each in content.pop('metric_info').items()}
+            return cls(metric_info=info, **content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"'{path}' is a damaged result ({error!r}); {fix}.") from error
 
 
 def _without_infinities(value: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Dict, Iterator, TextIO, Union
 
 from mmspd.errors import UserError
+from mmspd.utils.json_text import parse_json
 
 __all__ = ['LOCK_NAME', 'lock_folder', 'unlock_folder', 'waiting_lock']
 
@@ -96,7 +97,7 @@ def unlock_folder(folder: Union[str, Path]) -> None:
 def _describe(content: str) -> str:
     """Name the process that wrote a lock file."""
     try:
-        holder = json.loads(content)
+        holder = parse_json(content)
         return f'process {holder["process"]} on {holder["host"]}'
     except (ValueError, TypeError, KeyError):  # the other process has not written it yet
         return 'another process'

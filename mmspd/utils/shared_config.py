@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from mmspd.errors import UserError
 from mmspd.utils.files import write_text
+from mmspd.utils.json_text import parse_json
 
 __all__ = ['SHARED_CONFIG', 'read_shared_config', 'write_shared_config']
 
@@ -52,11 +53,13 @@ def read_shared_config(path: Union[str, Path]) -> Config:
             mmspd and of the OpenMMLab packages.
     """
     try:
-        content = json.loads(Path(path).read_text('utf-8'))
+        content = parse_json(Path(path).read_text('utf-8'))
     except (OSError, ValueError) as error:
         raise UserError(f'{path} is not a JSON file ({error}); pull it again.') from error
     if not isinstance(content, dict) or not content.keys() <= _KEYS or 'model' not in content:
         raise UserError(f'{path} is not the config of shared weights; use a folder of mmspd.')
+    if not isinstance(content['model'], dict):
+        raise UserError(f'{path}: model is {content["model"]!r:.60}, not an object; pull it again.')
     _check(content, str(path))
     return Config(content, filename=str(path))
 

@@ -15,6 +15,8 @@ __all__ = ['check_empty', 'unpack']
 
 _PARTIAL = '.unpacking'  # hidden, so that no data set reads it
 _MOST_ENTRIES = 10**6
+_LONGEST_NAME = 255  # bytes that file systems allow for a file
+_LONGEST_PATH = 1024  # bytes of a path in an archive
 #: Images do not compress, so an archive of images is about as large as its content.
 _LARGEST_RATIO = 4
 _SMALL = 2**30  # bytes that any archive may have
@@ -155,6 +157,11 @@ def _safe_path(name: str, folder: Path, archive: Path) -> Path:
     path = PurePosixPath(name)
     if path.is_absolute() or '..' in path.parts or any(bad in name for bad in '\\:\0'):
         raise _unsafe(archive, name, 'leads out of the folder')
+    if path.parts[:1] == (_PARTIAL,):
+        raise _unsafe(archive, name, f'is in {_PARTIAL}, a folder of mmspd')
+    lengths = [len(part.encode('utf-8', 'surrogateescape')) for part in (name, *path.parts)]
+    if lengths[0] > _LONGEST_PATH or max(lengths[1:], default=0) > _LONGEST_NAME:
+        raise _unsafe(archive, f'{name[:60]}...', 'has a name that is too long')
     return folder / path
 
 

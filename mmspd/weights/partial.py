@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from mmspd.utils.files import write_text
+from mmspd.utils.json_text import parse_json
 
 __all__ = ['PartialFile', 'beside']
 
@@ -85,5 +86,8 @@ class PartialFile:
         """Return the version of which this is a part; an empty string if it is not known."""
         if not self.path.is_file() or not self._version_file.is_file():
             return ''
-        stated = json.loads(self._version_file.read_text('utf-8'))
-        return stated['version'] if stated['url'] == self._url else ''
+        try:
+            stated = parse_json(self._version_file.read_text('utf-8'))
+            return str(stated['version']) if stated['url'] == self._url else ''
+        except (ValueError, KeyError, TypeError):  # the file is damaged
+            return ''

@@ -41,6 +41,10 @@ def test_the_files_are_standard_json_and_csv(tmp_path):
         ('{', 'is not a JSON file'),
         ('[]', 'is not a result'),
         ('{"schema": 1}', 'run mmspd test again'),
+        ('[' * 10**5, 'is not a JSON file'),
+        ('{"schema": 2, "metric_info": {"PSNR": {"digit": 1}}}', 'is a damaged result'),
+        ('{"schema": 2, "metric_info": []}', 'is a damaged result'),
+        ('{"schema": 2}', 'is a damaged result'),
     ],
 )
 def test_invalid_results_are_refused(tmp_path, content, reason):

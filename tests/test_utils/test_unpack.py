@@ -73,6 +73,9 @@ BAD = {
     ),
     'device': (write_tar, ['train'], {'kind': tarfile.CHRTYPE, 'size': 0}, 'or a special file'),
     'file as folder': (write_zip, ['train', 'train/1.png'], {}, 'is contained twice'),
+    'long name': (write_zip, [f'train/{"a" * 256}'], {}, 'has a name that is too long'),
+    'deep folders': (write_zip, ['train/' + 'a/' * 600 + 'b'], {}, 'has a name that is too long'),
+    'own folder': (write_zip, ['.unpacking/a', 'train', 'test'], {}, 'a folder of mmspd'),
     'other data': (write_zip, ['photos/1.png'], {}, 'has photos, but train, test are expected'),
 }
 

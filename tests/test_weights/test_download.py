@@ -194,6 +194,14 @@ def test_a_download_that_cannot_be_continued_starts_again(site, tmp_path, change
     assert cached(tmp_path)[0].read_bytes() == site.pages['/big.pth']
 
 
+def test_a_damaged_record_of_a_part_starts_the_download_again(site, tmp_path):
+    address, _ = interrupted(site)
+    (record,) = tmp_path.rglob('*.json')
+    record.write_bytes(b'\0' * 20)
+    assert read_state(address, KEY)['bias'] == 1
+    assert site.ranges == [None, None]
+
+
 def test_a_mixture_of_two_versions_is_downloaded_again(site, tmp_path):
     mixed = bytes(100) + ONE[100:]
     address, _ = interrupted(site, mixed, address=f'big.pth#sha256={SHA}')

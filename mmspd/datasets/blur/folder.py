@@ -16,6 +16,7 @@ from mmspd.datasets.image_io import list_names, photos_by_key, read_rgb, write_p
 from mmspd.datasets.records import RECORDS_NAME
 from mmspd.errors import DiskFullError, UsageError, UserError, file_errors
 from mmspd.utils.files import write_text
+from mmspd.utils.json_text import parse_json
 from mmspd.utils.parallel import map_in_processes
 from mmspd.utils.skipped import one_line
 
@@ -243,7 +244,7 @@ def _make_pairs(job: _Job) -> None:
 def _read_record(path: Path) -> Optional[List[Dict[str, Any]]]:
     """Return the records of the pairs of a photo, or ``None`` if they are missing or damaged."""
     try:
-        records = json.loads(path.read_bytes())
+        records = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return records if isinstance(records, list) else None

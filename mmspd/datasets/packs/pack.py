@@ -15,6 +15,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 import numpy as np
 
 from mmspd.errors import UserError
+from mmspd.utils.json_text import parse_json
 
 __all__ = ['INDEX', 'PIXELS', 'Pack', 'PackedImage', 'PackedPair', 'PairPlace', 'read_pack']
 
@@ -190,7 +191,7 @@ def read_pack(path: Path) -> Pack:
         UserError: The pack cannot be read or is damaged.
     """
     try:
-        fields = json.loads((path / INDEX).read_text('utf-8'))
+        fields = parse_json((path / INDEX).read_text('utf-8'))
         for pair in fields['pairs']:
             pair['images'] = [PackedImage(**image) for image in pair['images']]
         fields['pairs'] = [PackedPair(**pair) for pair in fields['pairs']]
