@@ -55,7 +55,9 @@ def user(archives, tmp_path_factory):
     python = home / 'venv' / 'bin' / 'python'
     run(sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps', archives[1])
     packages = run(python, '-c', 'import site; print(site.getsitepackages()[0])').strip()
-    Path(packages, 'others.pth').write_text('\n'.join(site.getsitepackages()))
+    # with the .pth files of the other packages: setuptools has one that provides distutils
+    lines = [f'import site; site.addsitedir({folder!r})' for folder in site.getsitepackages()]
+    Path(packages, 'others.pth').write_text('\n'.join(lines))
 
     def call(*command, **environment):
         path = f'{python.parent}{os.pathsep}{os.environ["PATH"]}'
