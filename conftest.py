@@ -97,7 +97,7 @@ def pretend_processor(monkeypatch, tmp_path):
 @pytest.fixture(scope='session')
 def shared_data():
     """The folder of shared test data (MMSPD_SHARED); without it the test is skipped."""
-    folder = Path(os.environ.get('MMSPD_SHARED', REPOSITORY.parent / 'shared'))
+    folder = Path(os.environ.get('MMSPD_SHARED') or REPOSITORY.parent / 'shared')
     if not folder.is_dir():
         pytest.skip(f'no shared data: MMSPD_SHARED is not set and {folder} does not exist')
     return folder

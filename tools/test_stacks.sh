@@ -28,7 +28,7 @@ test_stack() {
         "$bin/pip" uninstall -q -y mmspd || return 1 # the tests import the checkout
     "$bin/pip" list --format=freeze | grep -iE \
         '^(torch|torchvision|numpy|mm.*|timm|opencv.*|pillow|setuptools|diffusers|transformers|huggingface.hub)='
-    PATH="$bin:$PATH" PYTHONPATH=. "$bin/python" -m pytest -q -n 2 --dist loadfile -W ignore \
+    PATH="$bin:$PATH" PYTHONPATH="$PWD" "$bin/python" -m pytest -q -n 2 --dist loadfile -W ignore \
         -p no:cacheprovider tests || code=$?
     rm -rf "${folder:?}/$name"
     return "$code"

@@ -24,9 +24,9 @@ def parse_json(text: Union[str, bytes]) -> Any:
         {'PSNR': 30.25}
         >>> parse_json('[' * 100000)
         Traceback (most recent call last):
-        ValueError: lists and objects are nested too deeply
+        ValueError: The JSON text has too many levels.
     """
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError('lists and objects are nested too deeply') from error
+        raise ValueError('The JSON text has too many levels.') from error

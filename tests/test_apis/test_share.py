@@ -119,7 +119,7 @@ def test_a_result_of_another_checkpoint_is_refused(tested, result, tmp_path):
         ('{"model": {"type": "mmengine.dump"}}', "has the type 'mmengine.dump', but shared"),
         ('{"model": {"type": 3}}', 'has the type 3, but shared'),
         ('{"model": NaN}', 'model is nan, not an object'),
-        pytest.param('[' * 10**5, 'nested too deeply', id='deep'),
+        pytest.param('[' * 10**5, 'has too many levels', id='deep'),
     ],
 )
 def test_a_shared_config_cannot_run_code(tmp_path, content, sentence):
