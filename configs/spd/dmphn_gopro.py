@@ -1,5 +1,6 @@
 # DMPHN(1-2-4) with its official recipe: 2400 epochs, batch 2, mean squared error.
-# The loss compares only the final image. The only augmentation is the random crop.
+# The network draws its initial weights as in the official code. The loss compares only the final
+# image. The only augmentation is the random crop.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

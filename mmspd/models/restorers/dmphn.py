@@ -3,6 +3,7 @@
 Source: Zhang et al., "Deep Stacked Hierarchical Multi-patch Network", CVPR 2019.
 """
 
+import math
 from collections import OrderedDict
 from typing import List
 
@@ -63,6 +64,15 @@ def _decoder(base: int) -> nn.Sequential:
     )
 
 
+def _initialize(module: nn.Module) -> None:
+    """Draw the initial weights of a convolution or a transposed convolution."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        fan_out = math.prod(module.kernel_size) * module.out_channels
+        nn.init.normal_(module.weight, std=0.5 * math.sqrt(2 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 @MODELS.register_module()
 class DMPHN(Restorer):
     """Multi-patch hierarchy (1-2-4) with the state-dict names and numerics of the official code.
@@ -76,6 +86,9 @@ class DMPHN(Restorer):
 
     Each of the six official files (``encoder_lv1`` ... ``decoder_lv3``) contains the state dict of
     the child with the same name.
+
+    The initial weights are drawn as in the official code: from a normal distribution with the
+    standard deviation ``0.5 sqrt(2 / (k^2 C_out))`` for a kernel of side k. The biases are zero.
 
     The seams are in the decoder of level 1, which decodes the whole image. They are the inputs of
     its three scales: ``dec3`` (stride 4), ``dec2`` and ``dec1``. DMPHN has no skips.
@@ -106,6 +119,7 @@ class DMPHN(Restorer):
         self.decoder_lv1 = _decoder(base)
         self.decoder_lv2 = _decoder(base)
         self.decoder_lv3 = _decoder(base)
+        self.apply(_initialize)
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore an image.

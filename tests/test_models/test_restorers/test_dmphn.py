@@ -1,5 +1,6 @@
 """DMPHN against facts of the official code and an independent functional implementation."""
 
+import pytest
 import torch
 from restorer_contract import OwnRestorerContract
 
@@ -44,6 +45,21 @@ class TestDMPHN(OwnRestorerContract):
         feature2 = torch.cat(features2, -2) + torch.cat(features3, -2)
         feature1 = encode(img + decode(feature2, 2), 1) + feature2
         return [decode(feature1, 1) + 0.5]
+
+
+def test_the_initial_weights_are_the_official_ones():
+    torch.manual_seed(0)
+    network = build_model(dict(type='mmspd.DMPHN'))
+    layers = {n: m for n, m in network.named_modules() if getattr(m, 'weight', None) is not None}
+    assert len(layers) == 6 * 15
+    for layer in layers.values():
+        # of the official widths: 3x3 convolutions, and 4x4 transposed convolutions
+        deviation = 0.5 * (2 / (layer.kernel_size[0] ** 2 * layer.out_channels)) ** 0.5
+        count = layer.weight.numel()
+        assert layer.weight.std().item() == pytest.approx(deviation, rel=4 / (2 * count) ** 0.5)
+        assert abs(layer.weight.mean().item()) < 4 * deviation / count**0.5
+        assert (layer.weight.abs() > 2 * deviation).any()  # the default is uniform
+        assert not layer.bias.any()
 
 
 def test_seams_are_the_inputs_of_the_last_decoders_scales():
