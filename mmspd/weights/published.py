@@ -20,6 +20,7 @@ __all__ = [
     'published_names',
     'recognize',
     'register_family',
+    'switched_off',
     'usual_size',
 ]
 
@@ -156,6 +157,30 @@ def count_modules(state: State, pattern: str) -> int:
     """
     places = [int(match[1]) for match in map(re.compile(pattern).match, state) if match]
     return 1 + max(places, default=-1)
+
+
+def switched_off(state: State, **prefixes: str) -> Arguments:
+    """Find the modules that a restorer lacks because an argument switches them off.
+
+    Args:
+        state: A state dict.
+        **prefixes: For each switch, the start of the names of the tensors of its modules.
+
+    Returns:
+        A dict with ``False`` for each switch without a tensor; it lacks the other switches.
+
+    Examples:
+        >>> from mmspd.models.restorers import MIMOUNet
+        >>> from mmspd.weights.published import switched_off
+        >>> state = MIMOUNet(base=4, num_res=1, aff=False).state_dict()
+        >>> switched_off(state, aff='AFFs.', multi_output='ConvsOut.')
+        {'aff': False}
+    """
+    return {
+        switch: False
+        for switch, prefix in prefixes.items()
+        if not any(name.startswith(prefix) for name in state)
+    }
 
 
 def find_family(state: State) -> Optional[Family]:

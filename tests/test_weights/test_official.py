@@ -22,6 +22,8 @@ from mmspd.registry import build_model
 from mmspd.weights.official import load_official
 from mmspd.weights.published import recognize, usual_size
 
+#: Arguments that switch off modules, in the order of the messages.
+SWITCHES = {MIMO: ('multi_input', 'aff', 'multi_output'), MPRNET: ('sam', 'csff')}
 SIZES = [(family.type, size) for family in FAMILIES.values() for size in family.published]
 
 
@@ -55,6 +57,55 @@ def test_other_sizes_are_read_off_the_weights(kind):
     match = recognize(network(kind).state_dict())
     assert match.cfg == SMALL[kind]
     assert usual_size(match.name)['type'] == kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', SWITCHES)
+def test_variants_are_recognized_load_and_do_not_fit_each_other(kind, tmp_path):
+    """Every variant is read off the names of the tensors, and a message names it."""
+    switches = SWITCHES[kind]
+    variants = [{}, *({switch: False} for switch in switches), dict.fromkeys(switches, False)]
+    networks = [build_model(dict(SMALL[kind], **variant)) for variant in variants]
+    titles = []
+    for number, (variant, restorer) in enumerate(zip(variants, networks)):
+        match = recognize(restorer.state_dict())
+        assert match.cfg == dict(SMALL[kind], **variant)
+        titles.append(match.title)
+        assert all(f'{switch}=False' in match.title for switch in variant)
+        torch.save(restorer.state_dict(), tmp_path / f'{number}.pth')
+        load_official(build_model(match.cfg), str(tmp_path / f'{number}.pth'))
+    assert len(set(titles)) == len(variants)
+    for restorer, expected in zip(networks, titles):
+        for number, given in enumerate(titles):
+            if given != expected:
+                message = refusal(restorer, tmp_path / f'{number}.pth')
+                assert f'does not fit {expected}: ' in message
+                assert message.endswith(
+                    f'; use weights of {expected}, because these weights look like {given}.'
+                )
+
+
+@pytest.mark.slow
+def test_weights_of_mimo_unet_do_not_fit_its_baseline(tmp_path):
+    cfg = usual_size('mimounet')
+    state = build_model(cfg).state_dict()
+    torch.save({'model': state}, tmp_path / 'MIMO-UNet.pkl')
+    baseline = build_model(dict(cfg, **dict.fromkeys(SWITCHES[MIMO], False)))
+    assert refusal(baseline, tmp_path / 'MIMO-UNet.pkl').partition(' does not fit ')[2] == (
+        'MIMO-UNet of another size (base=32, num_res=8, multi_input=False, aff=False, '
+        'multi_output=False): 36 unexpected (ConvsOut.0.main.0.weight, '
+        'ConvsOut.0.main.0.bias, ConvsOut.1.main.0.weight, ...); use weights of '
+        'MIMO-UNet of another size (base=32, num_res=8, multi_input=False, aff=False, '
+        'multi_output=False), because these weights look like MIMO-UNet.'
+    )
+
+
+def test_stage_1_loads_from_the_baseline_of_mprnet(tmp_path):
+    state = build_model(dict(SMALL[MPRNET], sam=False, csff=False)).state_dict()
+    torch.save(state, tmp_path / 'w.pth')
+    stage1 = build_model(STAGE1)
+    load_official(stage1, str(tmp_path / 'w.pth'))
+    assert equal(stage1, {key: state[key] for key in stage1.state_dict()})
 
 
 @pytest.mark.parametrize('kind', SMALL)

@@ -1,7 +1,7 @@
 """MPRNet (Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021)."""
 
 from functools import partial
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from mmspd.errors import UserError
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.patches import COLUMNS, ROWS, join, split
 from mmspd.models.restorers.stage_blocks import (
+    LEVELS,
     CheckpointFn,
     StageBlock,
     StageDecoder,
@@ -20,7 +21,13 @@ from mmspd.models.restorers.stage_blocks import (
 )
 from mmspd.models.seams import FuseFn
 from mmspd.registry import MODELS
-from mmspd.weights.published import Family, Published, count_modules, register_family
+from mmspd.weights.published import (
+    Family,
+    Published,
+    count_modules,
+    register_family,
+    switched_off,
+)
 
 __all__ = ['MPRNet']
 
@@ -36,7 +43,7 @@ class ImageHead(nn.Module):
         super().__init__()
         self.conv2 = conv(channels, 3, 1)
 
-    def image(self, x: Tensor, img: Tensor) -> Tensor:
+    def forward(self, x: Tensor, img: Tensor) -> Tuple[Tensor, Tensor]:
         """Restore an image from a feature.
 
         Args:
@@ -44,9 +51,10 @@ class ImageHead(nn.Module):
             img: Blurry image ``(N, 3, H, W)``.
 
         Returns:
-            The restored image ``(N, 3, H, W)``.
+            The feature for the next stage, ``(N, C, H, W)``, and the restored image
+            ``(N, 3, H, W)``.
         """
-        return self.conv2(x) + img
+        return x, self.conv2(x) + img
 
 
 class SAM(ImageHead):
@@ -62,17 +70,8 @@ class SAM(ImageHead):
         self.conv3 = conv(3, channels, 1)
 
     def forward(self, x: Tensor, img: Tensor) -> Tuple[Tensor, Tensor]:
-        """Restore an image and gate the feature.
-
-        Args:
-            x: Feature ``(N, C, H, W)``.
-            img: Blurry image ``(N, 3, H, W)``.
-
-        Returns:
-            The feature for the next stage, ``(N, C, H, W)``, and the restored image
-            ``(N, 3, H, W)``.
-        """
-        restored = self.image(x, img)
+        """Restore an image and gate the feature; as in :class:`ImageHead`."""
+        x, restored = super().forward(x, img)
         return self.conv1(x) * self.conv3(restored).sigmoid() + x, restored
 
 
@@ -97,7 +96,10 @@ class ORB(nn.Module):
 
 
 class ORSNet(nn.Module):
-    """Original resolution subnetwork: fuses the levels of a U-Net one by one at full resolution.
+    """Original resolution subnetwork: three blocks at full resolution.
+
+    After each block, it adds the features of a level of the previous U-Net (cross-stage feature
+    fusion).
 
     Args:
         widths: Channels of the levels of the U-Net, fine to coarse.
@@ -105,6 +107,7 @@ class ORSNet(nn.Module):
         num_cab: Number of attention blocks in each of the three parts of the subnetwork.
         act: The PReLU that the whole restorer shares.
         reduction: Ratio of the channels to the hidden channels of the channel attention.
+        csff: Whether :meth:`forward` fuses the features of the previous U-Net.
     """
 
     def __init__(
@@ -114,37 +117,50 @@ class ORSNet(nn.Module):
         num_cab: int,
         act: nn.PReLU,
         reduction: int,
+        csff: bool,
     ) -> None:
         super().__init__()
-        for level in (1, 2, 3):
+        for level in LEVELS:
             self.add_module(f'orb{level}', ORB(channels, num_cab, act, reduction))
+        if csff:
+            self._add_fusion(widths, channels)
+
+    def _add_fusion(self, widths: Tuple[int, int, int], channels: int) -> None:
+        """Add the layers that bring the levels of a U-Net to the size of the subnetwork."""
         fine, middle, coarse = widths
         for part in ('enc', 'dec'):
             # The official numbers are one too low: up_enc1 enlarges level 2, up_enc2 level 3.
             self.add_module(f'up_{part}1', resample(middle, fine, 2))
             two_steps = nn.Sequential(resample(coarse, middle, 2), resample(middle, fine, 2))
             self.add_module(f'up_{part}2', two_steps)
-            for level in (1, 2, 3):
+            for level in LEVELS:
                 self.add_module(f'conv_{part}{level}', conv(fine, channels, 1))
 
-    def forward(self, x: Tensor, checkpointed: CheckpointFn, previous: StageFeatures) -> Tensor:
+    def forward(
+        self, x: Tensor, checkpointed: CheckpointFn, previous: Optional[StageFeatures]
+    ) -> Tensor:
         """Transform a feature.
 
         Args:
             x: Feature ``(N, C, H, W)``.
             checkpointed: Function that runs a block, such as :meth:`Restorer.checkpointed`.
-            previous: Features of the previous stage's U-Net.
+            previous: Features of the previous stage's U-Net; ``None`` without ``csff``.
 
         Returns:
             A feature ``(N, C, H, W)``.
         """
-        for level, enc, dec in zip((1, 2, 3), previous.enc, previous.dec):
+        for level in LEVELS:
             x = checkpointed(getattr(self, f'orb{level}'), x)
-            if level > 1:
-                enc = getattr(self, f'up_enc{level - 1}')(enc)
-                dec = getattr(self, f'up_dec{level - 1}')(dec)
-            x = x + getattr(self, f'conv_enc{level}')(enc) + getattr(self, f'conv_dec{level}')(dec)
+            if previous is not None:
+                x = x + self._at_full_size('enc', level, previous.enc[level - 1])
+                x = x + self._at_full_size('dec', level, previous.dec[level - 1])
         return x
+
+    def _at_full_size(self, part: str, level: int, feature: Tensor) -> Tensor:
+        """Enlarge a feature of the U-Net's encoder or decoder and adapt its channels."""
+        if level > 1:
+            feature = getattr(self, f'up_{part}{level - 1}')(feature)
+        return getattr(self, f'conv_{part}{level}')(feature)
 
 
 @MODELS.register_module()
@@ -157,6 +173,11 @@ class MPRNet(Restorer):
     network has no operations across the batch. ``num_stages=1`` is the paper's "stage 1 model". Its
     state dict is the part of the official state dict that computes the first image;
     ``sam12.conv2`` is the output layer.
+
+    ``sam`` and ``csff`` switch the modules of the MPRNet paper between the stages. Without both,
+    the network is the baseline of Table 3. Without ``sam``, a 1x1 convolution (``sam12.conv2``,
+    ``sam23.conv2``) still computes the image of a stage, and the next stage gets the feature as it
+    is. The state dict lacks only the tensors of the modules that are switched off.
 
     The seams of stage 1 are ``stage1.dec3`` (stride 4, without a skip), and ``stage1.dec2`` and
     ``stage1.dec1`` after the skip sums. Stage 2 has the corresponding seams ``stage2.dec3`` ...
@@ -172,6 +193,9 @@ class MPRNet(Restorer):
         reduction: Ratio of the channels to the hidden channels of the channel attention; official
             4.
         num_stages: 3, or 1 for the first stage only.
+        sam: Gate the feature for the next stage with the image of the stage (supervised attention).
+        csff: Add the features of a stage's U-Net to the features of the next stage (cross-stage
+            feature fusion).
         split_patches: Cut the image as the official code does. With ``False``, every stage gets the
             whole image, so there are no borders between patches. Both settings use the same
             weights.
@@ -180,7 +204,8 @@ class MPRNet(Restorer):
         with_cp: Recompute the blocks' activations in the backward pass to save memory.
 
     Raises:
-        UserError: ``num_stages`` is neither 1 nor 3, or ``outputs`` is unknown.
+        UserError: ``num_stages`` is neither 1 nor 3; ``sam`` or ``csff`` is switched off for one
+            stage; or ``outputs`` is unknown.
 
     Examples:
         >>> import torch
@@ -198,6 +223,8 @@ class MPRNet(Restorer):
         num_cab: int = 8,
         reduction: int = 4,
         num_stages: int = 3,
+        sam: bool = True,
+        csff: bool = True,
         split_patches: bool = True,
         outputs: str = 'all',
         with_cp: bool = False,
@@ -207,7 +234,13 @@ class MPRNet(Restorer):
             raise UserError(
                 f'MPRNet has num_stages={num_stages}; use 3, or 1 for the first stage only.'
             )
+        if num_stages == 1 and not (sam and csff):
+            raise UserError(
+                f'MPRNet has num_stages=1, sam={sam} and csff={csff}; leave out sam and csff, '
+                'because one stage has no modules between stages.'
+            )
         self.num_stages = num_stages
+        self.csff = csff
         self.split_patches = split_patches
         self.multiple = 8 if split_patches else 4
         stages = ('stage1',) if num_stages == 1 else ('stage1', 'stage2')
@@ -224,15 +257,16 @@ class MPRNet(Restorer):
         if num_stages == 1:
             self.sam12 = ImageHead(base)
             return
-        self.sam12 = SAM(base)
+        head = SAM if sam else ImageHead
+        self.sam12 = head(base)
         self.shallow_feat2 = self._shallow(base, act, reduction)
         self.concat12 = conv(base * 2, base)
-        self.stage2_encoder = StageEncoder(widths, act, reduction, csff=True)
+        self.stage2_encoder = StageEncoder(widths, act, reduction, csff)
         self.stage2_decoder = StageDecoder(widths, act, reduction)
-        self.sam23 = SAM(base)
+        self.sam23 = head(base)
         self.shallow_feat3 = self._shallow(base, act, reduction)
         self.concat23 = conv(base * 2, base + orsnet_growth)
-        self.stage3_orsnet = ORSNet(widths, base + orsnet_growth, num_cab, act, reduction)
+        self.stage3_orsnet = ORSNet(widths, base + orsnet_growth, num_cab, act, reduction, csff)
         self.tail = conv(base + orsnet_growth, 3)
 
     @staticmethod
@@ -259,21 +293,26 @@ class MPRNet(Restorer):
         x = self.checkpointed(self.shallow_feat1, self._cut(halves, COLUMNS))  # quadrants
         enc = [self._join(z, COLUMNS) for z in self.stage1_encoder(x, self.checkpointed)]
         dec = self.stage1_decoder(enc, self.checkpointed, partial(self._fuse_whole, fuse))
+        x, image = self.sam12(dec[0], halves)
+        images = [self._join(image, ROWS)]
         if self.num_stages == 1:
-            return [self._join(self.sam12.image(dec[0], halves), ROWS)]
+            return images
 
-        gated, image1 = self.sam12(dec[0], halves)
-        x = torch.cat([self.checkpointed(self.shallow_feat2, halves), gated], dim=1)
-        enc = self.stage2_encoder(self.concat12(x), self.checkpointed, StageFeatures(enc, dec))
+        x = torch.cat([self.checkpointed(self.shallow_feat2, halves), x], dim=1)
+        enc = self.stage2_encoder(self.concat12(x), self.checkpointed, self._passed_on(enc, dec))
         enc = [self._join(z, ROWS) for z in enc]
         dec = self.stage2_decoder(
             enc, self.checkpointed, lambda level, z: fuse(f'stage2.{level}', z)
         )
 
-        gated, image2 = self.sam23(dec[0], img)
-        x = torch.cat([self.checkpointed(self.shallow_feat3, img), gated], dim=1)
-        x = self.stage3_orsnet(self.concat23(x), self.checkpointed, StageFeatures(enc, dec))
-        return [self._join(image1, ROWS), image2, self.tail(x) + img]
+        x, image = self.sam23(dec[0], img)
+        x = torch.cat([self.checkpointed(self.shallow_feat3, img), x], dim=1)
+        x = self.stage3_orsnet(self.concat23(x), self.checkpointed, self._passed_on(enc, dec))
+        return [*images, image, self.tail(x) + img]
+
+    def _passed_on(self, enc: List[Tensor], dec: List[Tensor]) -> Optional[StageFeatures]:
+        """Return the features of a U-Net for the next stage, or ``None`` without ``csff``."""
+        return StageFeatures(enc, dec) if self.csff else None
 
     def _fuse_whole(self, fuse: FuseFn, level: str, dec: Tensor) -> Tensor:
         """Join the halves of a feature of stage 1, fuse the prior into it, and cut it again."""
@@ -289,7 +328,8 @@ def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
     if 'tail.weight' not in state:
         return dict(sizes, num_stages=1)
     num_cab = count_modules(state, r'stage3_orsnet\.orb\d\.body\.(\d+)\.body')
-    return dict(sizes, orsnet_growth=state['tail.weight'].shape[1] - base, num_cab=num_cab)
+    sizes.update(orsnet_growth=state['tail.weight'].shape[1] - base, num_cab=num_cab)
+    return dict(sizes, **switched_off(state, sam='sam12.conv1.', csff='stage2_encoder.csff_'))
 
 
 _STAGE1 = dict(base=96, growth=48, reduction=4)

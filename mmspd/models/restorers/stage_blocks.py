@@ -10,6 +10,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 from torch import Tensor, nn
 
 __all__ = [
+    'LEVELS',
     'ChannelAttention',
     'StageBlock',
     'StageDecoder',
@@ -19,6 +20,7 @@ __all__ = [
     'resample',
 ]
 
+#: Numbers of the levels of a U-Net, fine to coarse.
 LEVELS = (1, 2, 3)
 
 CheckpointFn = Callable[..., Any]  # Restorer.checkpointed(block, *inputs)

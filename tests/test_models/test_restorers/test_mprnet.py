@@ -10,14 +10,25 @@ from mmspd.registry import build_model
 
 SMALL = dict(type='mmspd.MPRNet', base=8, growth=4, orsnet_growth=4, num_cab=1, reduction=1)
 STAGE1 = dict(SMALL, num_stages=1)
+BASELINE = dict(sam=False, csff=False)
 
 
 @pytest.mark.slow
 class TestMPRNet(OwnRestorerContract):
     restorer = SMALL
     num_outputs = 3
-    official_sizes = [({}, 20_127_073, 759.4111, 316)]
-    variants = (dict(num_cab=2), dict(num_cab=2, split_patches=False))
+    official_sizes = [
+        ({}, 20_127_073, 759.4111, 316),
+        (BASELINE, 19_790_113, 746.6143, 294),
+        (dict(csff=False), 19_809_121, 747.8600, 298),
+        (dict(sam=False), 20_108_065, 758.1654, 312),
+    ]
+    variants = (
+        dict(num_cab=2),
+        dict(num_cab=2, split_patches=False),
+        dict(num_cab=2, csff=False),
+        dict(num_cab=2, sam=False),
+    )
     compiled_sizes = ((35, 45),)
 
     def reference(self, weights, img, cfg):
@@ -29,6 +40,8 @@ class TestMPRNet(OwnRestorerContract):
 
         def sam(x, picture, name):
             restored = conv(x, f'{name}.conv2') + picture
+            if not cfg.get('sam', True):
+                return x, restored
             gate = torch.sigmoid(conv(restored, f'{name}.conv3'))
             return conv(x, f'{name}.conv1') * gate + x, restored
 
@@ -44,7 +57,7 @@ class TestMPRNet(OwnRestorerContract):
         def orsnet(x, enc, dec):
             x = orb(x, 'stage3_orsnet.orb1')
             for level in (1, 2, 3):
-                for part, features in (('enc', enc), ('dec', dec)):
+                for part, features in (('enc', enc), ('dec', dec)) if csff else ():
                     y = features[level - 1]
                     if level == 2:
                         y = double(y, f'stage3_orsnet.up_{part}1')
@@ -56,7 +69,7 @@ class TestMPRNet(OwnRestorerContract):
                     x = orb(x, f'stage3_orsnet.orb{level + 1}')
             return x
 
-        patches = cfg.get('split_patches', True)
+        patches, csff = cfg.get('split_patches', True), cfg.get('csff', True)
         rows, columns = (side // 2 if patches else side for side in img.shape[-2:])
         strips = img.split(rows, -2)
         enc1, dec1 = [], []
@@ -74,7 +87,7 @@ class TestMPRNet(OwnRestorerContract):
             gated, restored = sam(dec[0], strip, 'sam12')
             image1.append(restored)
             x = conv(torch.cat([weights.shallow(strip, 2), gated], 1), 'concat12')
-            enc2.append(weights.encode(x, 'stage2_encoder', (enc, dec)))
+            enc2.append(weights.encode(x, 'stage2_encoder', (enc, dec) if csff else None))
         enc2 = levels(enc2, -2)
         dec2 = weights.decode(enc2, 'stage2_decoder')
         gated, image2 = sam(dec2[0], img, 'sam23')
@@ -89,6 +102,13 @@ class TestMPRNetStage1(TestMPRNet):
     official_sizes = [(dict(num_stages=1), 5_754_817, 108.5658, 81)]
     variants = ({}, dict(split_patches=False))
     compiled_sizes = OwnRestorerContract.compiled_sizes
+
+
+class TestMPRNetBaseline(TestMPRNet):
+    restorer = dict(SMALL, **BASELINE)
+    official_sizes = []
+    variants = ({},)
+    compiled_sizes = ()  # its graph is a part of the graph of MPRNet
 
 
 def test_ema_updates_the_shared_prelu_once():
@@ -145,3 +165,10 @@ def test_every_u_net_takes_all_levels_of_the_prior():
 def test_number_of_stages():
     with pytest.raises(UserError, match='num_stages=2; use 3, or 1'):
         build_model(dict(type='mmspd.MPRNet', num_stages=2))
+
+
+@pytest.mark.parametrize('switches', [BASELINE, dict(sam=False), dict(csff=False)])
+def test_one_stage_has_no_modules_between_stages(switches):
+    sam, csff = (switches.get(name, True) for name in BASELINE)
+    with pytest.raises(UserError, match=f'num_stages=1, sam={sam} and csff={csff}; leave out sam'):
+        build_model(dict(STAGE1, **switches))
