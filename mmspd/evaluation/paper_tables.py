@@ -43,7 +43,7 @@ class PaperRow(NamedTuple):
         time: Time per GoPro image in seconds.
         recipe: Recipe in ``configs/spd``. For example, ``unet_sp`` is ``unet_sp_gopro.py``, or
             ``unet_sp_realblur-j.py`` if the data set is RealBlur-J. ``net3`` is
-            ``ablation/net3.py``.
+            ``ablation/net3.py``, ``mprnet-baseline`` is ``table3/mprnet-baseline_gopro.py``.
         baseline: Name of the method without the semantic prior, in the same table and on the same
             data set. In some rows of Table 3, the baseline lacks another module instead of the
             prior.
@@ -79,6 +79,9 @@ NOTES = {
     'stacked': 'The DMPHN of the paper has four stacked networks, the recipe has one.',
     'short': 'The paper trained MIMO-UNet for fewer iterations than the authors of MIMO-UNet '
     '(31.73 dB).',
+    'theirs': 'The rows of HINet, MPRNet and MIMO-UNet in Table 3 are ablations by the authors of '
+    'these networks, often with shorter schedules than the recipes. Compare the gain of the '
+    'modules, not the values.',
     'realblur': 'On RealBlur-J, the paper trained "much less" than usual. Other published tables '
     'measure aligned images. The paper does not say whether it aligns the images, but its PSNR is '
     'close to the PSNR of unaligned images.',

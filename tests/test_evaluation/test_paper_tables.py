@@ -76,6 +76,17 @@ def test_the_readme_shows_the_ablation():
         assert cells[4:6] == numbers
 
 
+def test_the_readme_shows_the_modules_of_table_3():
+    shown = set()
+    for name, cells in readme_rows('Modules of other restorers'):
+        if name.startswith('table3/'):
+            recipe = name[len('table3/') :]
+            shown.add(recipe)
+            row = paper_row(recipe, 'gopro')
+            assert cells[-1] == (f'{row.psnr:.2f}' if row else '-')
+    assert shown == {path.stem for path in (CONFIGS / 'table3').glob('*.py')}
+
+
 def test_the_gains_equal_the_printed_ones():
     gains = {
         row.method: round(row.psnr - paper_baseline(row).psnr, 2)
@@ -94,10 +105,24 @@ def test_every_row_with_a_recipe_has_a_config_and_is_found_by_it():
         if row.recipe is None:
             continue
         name = 'realblur-j' if row.dataset == 'realblur-j' else 'gopro'
-        ablation = row.recipe.startswith('net')
-        file = f'ablation/{row.recipe}.py' if ablation else f'{row.recipe}_{name}.py'
-        assert (CONFIGS / file).is_file()
-        assert paper_row(str(CONFIGS / file), row.dataset) == row
+        stem = row.recipe if row.recipe.startswith('net') else f'{row.recipe}_{name}'
+        (file,) = CONFIGS.rglob(f'{stem}.py')
+        assert paper_row(str(file), row.dataset) == row
+
+
+def test_the_modules_of_table_3_have_recipes():
+    rows = {row.method: row for row in paper_table(3) if 'theirs' in row.notes}
+    recipes = {
+        'MPRNet': 'mprnet-baseline',
+        'MPRNet+SAM+CSFF': 'mprnet-sam-csff',
+        'MIMOUNet': 'mimounet-baseline',
+        'MIMOUNet+MIMO+AFF+MSFR': 'mimounet-aff-mimo-msfr',
+    }
+    assert {name: rows[name].recipe for name in recipes} == recipes
+    assert NOTES['theirs'] in paper_notes([rows['MPRNet']])
+    # the published MPRNet is much better than the row of Table 3, so it has no row
+    assert paper_row('mprnet_gopro', 'gopro') is None
+    assert paper_row('mimounet_gopro', 'gopro').table == 1
 
 
 def test_the_papers_form_of_a_recipe_has_its_row():
@@ -167,6 +192,9 @@ def test_results_are_put_into_the_papers_table():
     assert '31.02' in mine
     assert '0.941' in mine
     assert 'Not in this table' not in text
+    theirs = table_with(3, {'mine': measured('mimounet-baseline_gopro')}).splitlines()
+    place = next(number for number, line in enumerate(theirs) if line.startswith('| > mine '))
+    assert theirs[place - 1].startswith('| MIMOUNet ')
     hide = table_with(1, {'mine': measured(dataset={**GOPRO, 'type': 'HIDEDataset'})})
     assert '> mine' not in hide
     assert '* Not in this table (other or incomplete test sets): mine.' in hide
