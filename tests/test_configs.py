@@ -44,11 +44,8 @@ TRAINED = [
 ]
 
 #: Without the configs that equal another config once their networks are small.
-TRAINED = [
-    config
-    for config in EACH_CONFIG
-    if config.id not in ('nafnet64_gopro', 'mimounet-aff-mimo-msfr_gopro', 'mprnet-sam-csff_gopro')
-]
+TWINS = ('nafnet64_gopro', 'mimounet-aff-mimo-msfr_gopro', 'mprnet-sam-csff_gopro')
+TRAINED = [config for config in EACH_CONFIG if config.id not in TWINS]
 
 PRETRAINED = '_sp-pretrained_'  # F_S starts from the weights of another task, without a teacher
 GUIDED = re.compile(r'_sp(-[a-z]+)?_')  # as in unet_sp_gopro, unet_sp-paper_gopro
