@@ -125,9 +125,9 @@ def test_the_page_names_no_other_class():
 def test_the_page_has_the_keys_of_test_cfg():
     table = PAGE.partition('| key of `test_cfg` |')[2].partition('\n\n')[0]
     assert re.findall(r'^\| `(\w+)`', table, re.MULTILINE) == [
-        *('tile', 'self_ensemble', 'precision', 'compile')
+        *('tile', 'window', 'self_ensemble', 'precision', 'compile')
     ]
-    assert set(TEST_CFG) == {'tile', 'self_ensemble', 'precision', 'compile'}
+    assert set(TEST_CFG) == {'tile', 'window', 'self_ensemble', 'precision', 'compile'}
 
 
 def test_the_page_has_the_variables_of_the_configs():

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmspd.errors import UsageError
 from mmspd.registry import DATASETS
 from mmspd.utils.bases import find_base, read_protocols
-from mmspd.utils.cli import output_folder, run_main, tile_argument
+from mmspd.utils.cli import output_folder, run_main, tile_argument, zero_or_more
 from mmspd.utils.config_check import require_keys
 from mmspd.utils.launch import (
     add_common_arguments,
@@ -93,6 +93,14 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         help='side of the tiles, or auto, for images that do not fit in the memory; the result '
         'records it; published results are not tiled',
     )
+    parser.add_argument(
+        '--window',
+        type=zero_or_more,
+        metavar='PIXELS',
+        help='side of the windows that are restored one by one and averaged where they overlap, as '
+        'in published results of HINet; 0 for the whole image; the result records it (default: '
+        'model.test_cfg.window of the config)',
+    )
     return parser.parse_args(argv)
 
 
@@ -142,6 +150,8 @@ def use_model_options(config: Config, args: argparse.Namespace) -> None:
     """
     require_keys(config, 'model.type')
     chosen = {name: value for name in MODEL_OPTIONS if (value := getattr(args, name))}
+    if args.window is not None:  # 0 replaces the window of the config
+        chosen['window'] = args.window
     if not chosen:
         return
     if config.model.type.rpartition('.')[2] != 'SemanticPriorDeblurrer':

@@ -46,7 +46,8 @@ class RestoreOptions(NamedTuple):
 
     Attributes:
         tile: Side of the tiles in pixels; 0 for the whole image at once; ``'auto'`` for the largest
-            tiles that fit in the memory.
+            tiles that fit in the memory. If the config has a ``model.test_cfg.window``, as for
+            HINet, ``'auto'`` stands for tiles of this side.
         memory_budget: Memory that may be used, in bytes; by default a share of the free memory.
         self_ensemble: Average the results of the eight flips and quarter turns. This takes eight
             times as long.
@@ -163,7 +164,7 @@ class DeblurInferencer:
             UserError: There is no input, the disk is full, a result of other settings exists, or
                 the only input cannot be restored.
         """
-        options = RestoreOptions(**restore_options)
+        options = self._resolve(RestoreOptions(**restore_options))
         listed = [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else list(inputs)
         arrays = [entry for entry in listed if isinstance(entry, np.ndarray)]
         paths = [entry for entry in listed if not isinstance(entry, np.ndarray)]
@@ -238,7 +239,7 @@ class DeblurInferencer:
         Raises:
             UserError: The array is not an image, or there is not enough memory.
         """
-        options = RestoreOptions() if options is None else options
+        options = self._resolve(options or RestoreOptions())
         is_image = pixels.ndim == 2 or (pixels.ndim == 3 and 1 <= pixels.shape[2] <= 4)
         if pixels.dtype not in (np.uint8, np.uint16) or not is_image or not pixels.size:
             raise UserError(
@@ -268,6 +269,15 @@ class DeblurInferencer:
                 f'{width}x{height} pixels need more memory than is available; set a smaller tile, '
                 "or tile='auto' with a smaller memory_budget."
             ) from error
+
+    def _resolve(self, options: RestoreOptions) -> RestoreOptions:
+        """Replace ``tile='auto'`` by the window of the config, if there is one.
+
+        The results of such a restorer depend on the size of the tiles, so the size must not depend
+        on the free memory. The tiles are blended, because averaged windows have visible borders.
+        """
+        window = (getattr(self.model, 'test_cfg', None) or {}).get('window')
+        return options._replace(tile=window) if window and options.tile == 'auto' else options
 
     def _place(self, count: int, memory_budget: Optional[int]) -> torch.device:
         """Return the device that holds an image and its result.

@@ -110,6 +110,7 @@ def _describe(results: Sequence[Result]) -> List[str]:
             'precision': stamp['precision'],
             'self-ensemble': 'yes' if stamp['self_ensemble'] else 'no',
             'tiles': stamp['tiling'] or 'no',
+            'windows': stamp.get('window') or 'no',
             'versions': ', '.join(f'{name} {v}' for name, v in stamp['versions'].items()),
             'date': stamp['date'],
             'SHA-256 of the checkpoint': f'`{stamp["checkpoint"]["sha256"]}`',

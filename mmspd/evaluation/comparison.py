@@ -33,9 +33,10 @@ _SHARED = {
     'color': 'test both with the same version of mmspd',
     'self_ensemble': 'test both with --self-ensemble, or both without',
     'tiling': 'test both with the same tiles',
+    'window': 'test both with the same --window',
 }
 #: Values that are unknown if finished images were scored.
-_OF_MODEL = ('self_ensemble', 'tiling')
+_OF_MODEL = ('self_ensemble', 'tiling', 'window')
 _SAME_INPUT = 0.01  # dB; equal blurry images have PSNRs that differ by at most this value
 
 

@@ -127,6 +127,7 @@ def _provenance_text(results: Mapping[str, Result]) -> str:
         if key not in ('type', 'root', 'is_official_set')
     ]
     choices += ['self-ensemble'] if first['self_ensemble'] else []
+    choices += [f'windows of {first["window"]} pixels'] if first.get('window') else []
     lines = [f'* Protocol {first["protocol"]} on {dataset["type"]}: {", ".join(choices)}.']
     for label, result in results.items():
         lines.append(f'* {label}: {_origin_text(result)}.')

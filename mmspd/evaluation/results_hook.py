@@ -150,12 +150,14 @@ def result_folder(
 
     Returns:
         ``<work_dir>/results/<checkpoint>/<data folder>_<data set>-<protocol>``, with the suffix
-        ``-x8`` for a self-ensemble.
+        ``-x8`` for a self-ensemble, and ``-window256`` for windows of 256 pixels.
     """
     name = Path(getattr(dataset, 'pack_name', type(dataset).__name__)).stem
     root = getattr(dataset, 'data_root', None)
     if root:  # several data sets may have the same class
         name = f'{Path(root).resolve().name}_{name}'
-    ensemble = (config.model.get('test_cfg') or {}).get('self_ensemble')
-    protocol = config.get('protocol', 'custom') + ('-x8' if ensemble else '')
+    test_cfg = config.model.get('test_cfg') or {}
+    protocol = config.get('protocol', 'custom') + ('-x8' if test_cfg.get('self_ensemble') else '')
+    if test_cfg.get('window'):
+        protocol += f'-window{test_cfg["window"]}'
     return Path(work_dir, 'results', Path(checkpoint or 'untrained').stem, f'{name}-{protocol}')

@@ -10,7 +10,7 @@ from mmspd.evaluation.results import RESULT_NAME, Result
 __all__ = ['check_same_test']
 
 #: Entries of the provenance that the user chooses, besides the checkpoint.
-_CONDITIONS = ('protocol', 'metrics', 'dataset', 'self_ensemble', 'tiling', 'precision')
+_CONDITIONS = ('protocol', 'metrics', 'dataset', 'self_ensemble', 'tiling', 'window', 'precision')
 
 
 def check_same_test(folder: Path, provenance: Dict[str, Any]) -> None:

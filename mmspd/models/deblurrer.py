@@ -16,14 +16,14 @@ from mmspd.models.layers.compilation import Compiled
 from mmspd.models.layers.multi_scale_targets import get_multi_scale_targets
 from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.models.layers.training_only import TrainingOnly
-from mmspd.models.tiling import TileNetwork, restore_images
+from mmspd.models.tiling import TileNetwork, restore_images, restore_windows
 from mmspd.registry import MODELS, build_model
 from mmspd.utils.precision import warn_if_slow
 from mmspd.weights import official
 
 __all__ = ['SemanticPriorDeblurrer']
 
-TEST_CFG = ('self_ensemble', 'precision', 'compile', 'tile')
+TEST_CFG = ('self_ensemble', 'precision', 'compile', 'tile', 'window')
 TO_UNIT_RANGE = dict(type='mmagic.DataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3)
 
 
@@ -67,7 +67,10 @@ class SemanticPriorDeblurrer(BaseEditModel):
             ``precision`` have the same meaning as in
             :func:`~mmspd.models.tiling.restore.restore_images`. ``compile`` takes the same values
             as the argument ``compile`` above. Only the first eight image sizes are compiled. Leave
-            out ``tile`` to compare with published results, which are not tiled.
+            out ``tile`` to compare with published results, which are not tiled. ``window`` is the
+            side of the windows of :func:`~mmspd.models.tiling.windows.restore_windows`, for
+            restorers whose published results were measured in this way; 0 or ``None`` for the whole
+            image.
         init_cfg: MMEngine's initialization config.
         data_preprocessor: Config of the data preprocessor. The default is MMagic's preprocessor
             with the output range [0, 1].
@@ -111,15 +114,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         self.data_preprocessor.register_forward_pre_hook(_refuse_unequal_sizes)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
-        unknown = [key for key in self.test_cfg if key not in TEST_CFG]
-        if unknown:
-            keys = ', '.join(TEST_CFG)
-            raise UserError(f'model.test_cfg has no key {unknown[0]!r}; use one of {keys}.')
-        tile = self.test_cfg.get('tile')
-        if tile not in (None, 'auto') and not (isinstance(tile, int) and tile > 0):
-            raise UserError(
-                f"model.test_cfg.tile={tile!r} is unknown; use a number of pixels or 'auto'."
-            )
+        _check_test_cfg(self.test_cfg)
         self._compiled_test = Compiled(self.test_cfg.get('compile', False))
         self.multi_scale_targets = get_multi_scale_targets(multi_scale_targets)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -251,13 +246,15 @@ class SemanticPriorDeblurrer(BaseEditModel):
         Returns:
             A data sample with the restored images as ``pred_img``, BGR, [0, 255], on the CPU.
         """
-        restored = restore_images(
-            TileNetwork(self, self._compiled_test),
-            inputs,
-            tile=self.test_cfg.get('tile'),
-            self_ensemble=bool(self.test_cfg.get('self_ensemble')),
-            precision=self.test_cfg.get('precision'),
-        )
+        net = TileNetwork(self, self._compiled_test)
+        ensemble = bool(self.test_cfg.get('self_ensemble'))
+        tile, window, precision = (self.test_cfg.get(k) for k in ('tile', 'window', 'precision'))
+        if window:
+            restored = restore_windows(net, inputs, window, ensemble, precision)
+        else:
+            restored = restore_images(
+                net, inputs, tile, self_ensemble=ensemble, precision=precision
+            )
         restored = self.data_preprocessor.destruct(restored, data_samples)
         return DataSample(pred_img=restored.cpu())
 
@@ -347,6 +344,29 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """
         features = self.teacher_features(blurry, sharp)
         return self.prior_loss(self.generator.compute_prior(blurry), features)
+
+
+def _check_test_cfg(test_cfg: Dict[str, Any]) -> None:
+    """Check the options for testing."""
+    unknown = [key for key in test_cfg if key not in TEST_CFG]
+    if unknown:
+        keys = ', '.join(TEST_CFG)
+        raise UserError(f'model.test_cfg has no key {unknown[0]!r}; use one of {keys}.')
+    tile, window = test_cfg.get('tile'), test_cfg.get('window')
+    if tile not in (None, 'auto') and not (isinstance(tile, int) and tile > 0):
+        raise UserError(
+            f"model.test_cfg.tile={tile!r} is unknown; use a number of pixels or 'auto'."
+        )
+    if window is not None and not (isinstance(window, int) and window >= 0):
+        raise UserError(
+            f'model.test_cfg.window={window!r} is unknown; use a number of pixels, or 0 for the '
+            'whole image.'
+        )
+    if tile and window:
+        raise UserError(
+            f'model.test_cfg has both tile={tile!r} and window={window}; set window=0 '
+            '(mmspd test --window 0), or remove tile.'
+        )
 
 
 def _check_packed(data: Dict[str, Any]) -> None:

@@ -190,6 +190,21 @@ def test_progress_counts_every_pixel_once(inferencer):
     assert sum(reported) == 200 * 150
 
 
+def test_the_window_of_a_config_is_the_side_of_automatic_tiles(config, folder, tmp_path):
+    windows = config.copy()
+    windows.model = dict(config.model, test_cfg=dict(window=64))
+    torch.manual_seed(0)
+    restorer = DeblurInferencer(windows, device='cpu')
+    blurry = photo(96, 112)
+    restored, tiled, whole = (
+        restorer.deblur(blurry, module.RestoreOptions(tile=tile)) for tile in ('auto', 64, 0)
+    )
+    assert np.array_equal(restored, tiled)
+    assert not np.array_equal(restored, whole)
+    restorer(folder / 'a.png', tmp_path / 'out')
+    assert restorer(folder / 'a.png', tmp_path / 'out', tile=64)['skipped']
+
+
 def test_configs_by_name():
     model = DeblurInferencer('quickstart', device='cpu').model
     assert model.generator.multiple == 8

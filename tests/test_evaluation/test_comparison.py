@@ -133,6 +133,10 @@ def test_images_are_paired_by_key_and_infinite_values_are_excluded():
         ),
         ({'tiling': 256}, 'tiling is None in the first and 256'),
         (
+            {'window': 256},
+            'window is None in the first and 256 in the second; test both with the same --window',
+        ),
+        (
             {'dataset': {**PROVENANCE['dataset'], 'blur_key': 'blur_gamma'}},
             r"dataset.blur_key is 'blur'",
         ),
@@ -162,10 +166,10 @@ def test_results_may_differ_in_values_without_influence():
 
 def test_finished_images_are_compared_with_a_tested_model():
     finished = dict(path='images', sha256='ab' * 32)
-    unknown = dict(self_ensemble=None, tiling=None, checkpoint=None, finished=finished)
+    unknown = dict(self_ensemble=None, tiling=None, window=None, checkpoint=None, finished=finished)
     folders = dict(type='folders', images=4, sharp='/data/sharp')
     scored = make_result([30, 32, 28, 29], dataset=folders, **unknown)
-    results = {'plain': make_result([30, 31, 29, 28]), 'other': scored}
+    results = {'plain': make_result([30, 31, 29, 28], window=256), 'other': scored}
     check_comparable(results)
     assert compare(*results.values(), 'PSNR').difference == 0.25
     text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
@@ -295,10 +299,11 @@ def test_the_text_names_the_test_and_the_interval_to_use():
 
 def test_the_text_says_when_sequences_are_too_few():
     results = {
-        name: make_result([value] * 9, 3, self_ensemble=True) for name, value in zip('ab', (30, 31))
+        name: make_result([value] * 9, 3, self_ensemble=True, window=256)
+        for name, value in zip('ab', (30, 31))
     }
     text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
-    assert 'images 4, self-ensemble.' in text
+    assert 'images 4, self-ensemble, windows of 256 pixels.' in text
     assert '3 sequences are too few' in text
     assert 'by sequence' not in text
     assert 'paper' not in text

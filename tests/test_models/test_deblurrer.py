@@ -212,6 +212,11 @@ def test_autocast_trains(pair):
             dict(test_cfg=dict(self_ensembl=True)),
             "test_cfg has no key 'self_ensembl'; use one of self_ensemble",
         ),
+        (
+            dict(test_cfg=dict(window=256, tile=512)),
+            'test_cfg has both tile=512 and window=256; set window=0 ',
+        ),
+        (dict(test_cfg=dict(window='auto')), "window='auto' is unknown; use a number of pixels"),
     ],
 )
 def test_components_that_do_not_fit(kwargs, message):
@@ -375,6 +380,16 @@ def test_testing_in_tiles(pair):
     torch.testing.assert_close(predict(images, tile=160, self_ensemble=True), ensemble)
     compiled = predict(images, tile=64, compile=dict(backend='eager', dynamic=False))
     torch.testing.assert_close(compiled, tiled, atol=0.1, rtol=0)
+
+
+def test_testing_in_windows(pair):
+    images = torch.rand(2, 3, 32, 64)
+    halves = [predict(half) for half in images.chunk(2, -1)]
+    windows = predict(images, window=32)
+    torch.testing.assert_close(windows, torch.cat(halves, -1))
+    whole = predict(images)
+    assert (whole - windows).abs().max() > 0.1
+    assert torch.equal(predict(images, window=0), whole)
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,8 @@ def test_the_result_has_its_provenance(call_tool, tested, tmp_path):
     result = Result.load(folders[0])
     provenance = result.provenance
     assert (provenance['protocol'], provenance['dataset']['images']) == ('tiny', 2)
-    assert (provenance['self_ensemble'], provenance['tiling'], provenance['precision']) == (
-        False,
-        None,
-        'float32',
-    )
+    chosen = [provenance[name] for name in ('self_ensemble', 'tiling', 'window', 'precision')]
+    assert chosen == [False, None, None, 'float32']
     assert len(provenance['checkpoint']['sha256']) == 64
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert provenance['checkpoint'] == dict(path=str(checkpoint), sha256=digest)
@@ -84,6 +81,29 @@ def test_two_data_sets_in_one_call_with_all_options(run_tool, tested, data_files
         assert (
             json.loads((out / name / 'result.json').read_text())['provenance'] == result.provenance
         )
+
+
+@pytest.mark.slow
+def test_windows_are_part_of_the_config_and_of_the_result(
+    call_tool, write_config, tested, tmp_path
+):
+    config = write_config("model['test_cfg'] = dict(window=16)", 'windows.py')
+    psnr = {}
+    for name, options in (('windows', ()), ('whole', ('--window=0',)), ('tiled', ('--tile=16',))):
+        code, output, error = call_tool(
+            'test.py', config, tested[1], '--work-dir', tmp_path / 'work', *options
+        )
+        if name == 'tiled':
+            assert code == 1
+            assert 'has both tile=16 and window=16; set window=0 (mmspd test --window 0)' in error
+            continue
+        assert code == 0, output
+        suffix = '-window16' if name == 'windows' else ''
+        folder = tmp_path / 'work' / 'results' / 'random' / f'val_pairs_input_target-custom{suffix}'
+        result = Result.load(folder)
+        assert result.provenance['window'] == (16 if name == 'windows' else None)
+        psnr[name] = result.metrics['PSNR']
+    assert psnr['windows'] != psnr['whole']
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from mmspd.models.restorers import mmagic_restorers
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.deep_deblur import DeepDeblur
 from mmspd.models.restorers.dmphn import DMPHN
+from mmspd.models.restorers.hinet import HINet
 from mmspd.models.restorers.mimo_unet import MIMOUNet
 from mmspd.models.restorers.mprnet import MPRNet
 from mmspd.models.restorers.mssnet import MSSNet
