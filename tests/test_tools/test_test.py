@@ -84,26 +84,22 @@ def test_two_data_sets_in_one_call_with_all_options(run_tool, tested, data_files
 
 
 @pytest.mark.slow
-def test_windows_are_part_of_the_config_and_of_the_result(
-    call_tool, write_config, tested, tmp_path
-):
+def test_windows_of_the_config_are_recorded(call_tool, write_config, tested, tmp_path):
     config = write_config("model['test_cfg'] = dict(window=16)", 'windows.py')
-    psnr = {}
-    for name, options in (('windows', ()), ('whole', ('--window=0',)), ('tiled', ('--tile=16',))):
-        code, output, error = call_tool(
-            'test.py', config, tested[1], '--work-dir', tmp_path / 'work', *options
-        )
-        if name == 'tiled':
-            assert code == 1
-            assert 'has both tile=16 and window=16; set window=0 (mmspd test --window 0)' in error
-            continue
+    command = ('test.py', config, tested[1], '--work-dir', tmp_path / 'work')
+    psnr = []
+    for window, options in ((16, ()), (None, ('--window=0',))):
+        code, output, _ = call_tool(*command, *options)
         assert code == 0, output
-        suffix = '-window16' if name == 'windows' else ''
-        folder = tmp_path / 'work' / 'results' / 'random' / f'val_pairs_input_target-custom{suffix}'
-        result = Result.load(folder)
-        assert result.provenance['window'] == (16 if name == 'windows' else None)
-        psnr[name] = result.metrics['PSNR']
-    assert psnr['windows'] != psnr['whole']
+        suffix = f'-window{window}' if window else ''
+        name = f'val_pairs_input_target-custom{suffix}'
+        result = Result.load(tmp_path / 'work' / 'results' / 'random' / name)
+        assert result.provenance['window'] == window
+        psnr.append(result.metrics['PSNR'])
+    assert psnr[0] != psnr[1]
+    code, _, error = call_tool(*command, '--tile=16')
+    assert code == 2
+    assert 'has both tile=16 and window=16; set window=0 (mmspd test --window 0)' in error
 
 
 @pytest.mark.slow
