@@ -96,6 +96,23 @@ CATALOG: Tuple[Weights, ...] = (
         note='DMPHN(1-2-4) in six files; 31.20 dB, often quoted, is the PSNR of a stack of four.',
     ),
     Weights(
+        name='hinet_gopro',
+        recipe='hinet_gopro',
+        page='https://github.com/megvii-model/HINet',
+        license='MIT',
+        data='GoPro',
+        scores=(Score('GoPro', 32.77, 0.959, '3-D'), Score('HIDE', 30.33)),
+        note='The GoPro score is of this file, in windows of 256 pixels; the paper has 32.71 dB.',
+    ),
+    Weights(
+        name='hinet_reds',
+        recipe='hinet_gopro',
+        page='https://github.com/megvii-model/HINet',
+        license='MIT',
+        data='REDS',
+        scores=(Score('REDS-300', 28.83, 0.862, '3-D'),),
+    ),
+    Weights(
         name='mimounet_gopro',
         recipe='mimounet_gopro',
         page='https://drive.google.com/file/d/1EQJoQj3YMLFfzrbgzWMD3Xj96RqLdIlx/view',
