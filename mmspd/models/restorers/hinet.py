@@ -192,8 +192,9 @@ class HINet(Restorer):
         super().__init__(outputs, with_cp)
         with_hin = _levels(hin_position)
         widths = [wf * 2**level for level in range(DEPTH)]
+        self.conv_01 = _conv3(3, wf)
+        self.conv_02 = _conv3(3, wf)
         for stage in (1, 2):
-            self.add_module(f'conv_0{stage}', _conv3(3, wf))
             encoder = nn.ModuleList()
             for level, (before, width) in enumerate(zip([wf, *widths], widths)):
                 inner = level < DEPTH - 1
