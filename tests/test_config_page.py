@@ -39,7 +39,8 @@ GIVEN = {
     'mmspd.ProgressiveBatchSampler': {'sampler', 'batch_size'},
     'mmspd.ProgressiveCosineLR': {'optimizer'},
     'mmspd.BlurSpec': {'severity'},
-    'mmspd.BlurSeverity': {'collect_device', 'prefix'},  # the page has them for all metrics
+    # the page has these keys once for all metrics
+    'mmspd.BlurSeverity': {'collect_device', 'prefix', 'rounding'},
 }
 #: Parts of teachers, and the wrapper that `seams` adds by itself.
 LEFT_OUT = {'mmspd.ESPNetv2', 'mmspd.ESPNetv2Backbone', 'mmspd.HookSeams'}

@@ -29,7 +29,7 @@ FEWEST = 5
 #: to fix a difference.
 _SHARED = {
     'protocol': 'test both with the same --protocol',
-    'rounding': 'test both with the same version of mmspd',
+    'rounding': 'test both with the same rounding of the metrics',
     'color': 'test both with the same version of mmspd',
     'self_ensemble': 'test both with --self-ensemble, or both without',
     'tiling': 'test both with the same tiles',

@@ -10,6 +10,7 @@ from typing import Any, Dict, Optional, Sequence
 import torch
 from mmengine.config import ConfigDict
 
+from mmspd.errors import UserError
 from mmspd.evaluation.metrics import ImageMetric, MetricInfo
 from mmspd.utils.device import describe_machine
 from mmspd.utils.model_wrapper import unwrap
@@ -22,6 +23,7 @@ __all__ = [
     'make_image_provenance',
     'make_provenance',
     'metric_info_of',
+    'rounding_of',
 ]
 
 #: Type of a data set that is only known by its folders.
@@ -41,6 +43,9 @@ def make_provenance(runner: Any, weights: Sequence[Dict[str, str]]) -> Dict[str,
 
     Returns:
         A dict of plain values for JSON. ``protocol`` is ``'custom'`` if the config has no protocol.
+
+    Raises:
+        UserError: The metrics convert the images to 8 bits in different ways.
     """
     config = runner.cfg
     model = unwrap(runner.model)
@@ -129,7 +134,7 @@ def _describe_measurement(
         protocol=protocol,
         metrics=evaluator,
         weights=[each for i, each in enumerate(weights) if each not in weights[:i]],
-        rounding='uint8',
+        rounding=rounding_of(metrics),
         color='RGB',
         machine=describe_machine(device),
         versions=dict(mmspd=__version__, **{name: _version_of(name) for name in sorted(packages)}),
@@ -185,6 +190,28 @@ def metric_info_of(metrics: Sequence[Any]) -> Dict[str, MetricInfo]:
     """
     image_metrics = [metric for metric in metrics if isinstance(metric, ImageMetric)]
     return {name: info for metric in image_metrics for name, info in metric.info.items()}
+
+
+def rounding_of(metrics: Sequence[Any]) -> str:
+    """Return the ``rounding`` of the metrics, which is one for all.
+
+    Args:
+        metrics: Metrics of an evaluator.
+
+    Returns:
+        The name of the conversion to 8 bits.
+
+    Raises:
+        UserError: The metrics convert the images to 8 bits in different ways.
+    """
+    used = {m.rounding: type(m).__name__ for m in metrics if isinstance(m, ImageMetric)}
+    if len(used) > 1:
+        listed = ', '.join(f'{name}: {rounding}' for rounding, name in used.items())
+        raise UserError(
+            f'The metrics have different values of rounding ({listed}); use one protocol at a time '
+            'or set the same rounding in all metrics.'
+        )
+    return next(iter(used), 'nearest')
 
 
 def _version_of(package: str) -> Optional[str]:

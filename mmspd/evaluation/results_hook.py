@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
 import cv2
-import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import key_of
-from mmspd.evaluation.provenance import make_provenance
+from mmspd.evaluation.metrics.functional import to_uint8_rgb
+from mmspd.evaluation.provenance import make_provenance, rounding_of
 from mmspd.evaluation.results import RESULT_NAME
 from mmspd.evaluation.same_test import check_same_test
 from mmspd.evaluation.summary import infos_of, make_result, save_result
@@ -36,7 +36,7 @@ class ResultsHook(Hook):
     * ``per_image.csv``: the table of the images;
     * ``severity.png``: the gain by severity;
     * ``images/<key of the pair>.png``, if ``save_images`` is set: the restored images in 8 bits,
-      clamped and rounded as for the metrics.
+      as the metrics measure them.
 
     Args:
         out_dir: The folder, created if it is missing. The default is :func:`result_folder`.
@@ -95,14 +95,16 @@ class ResultsHook(Hook):
         if not self.save_images:
             return
         folder = self._folder(runner) / PICTURES
+        rounding = rounding_of(runner.test_loop.evaluator.metrics)
         for sample in outputs or ():
             if 'key' not in sample.metainfo:
                 raise UserError(
                     "An image has no key, which --out uses as its name; add meta_keys=['key'] to "
                     'PackInputs in test_dataloader.dataset.pipeline.'
                 )
-            image = sample.output.pred_img.detach().clamp(0, 255).round().to(torch.uint8)
-            _, png = cv2.imencode('.png', image.permute(1, 2, 0).cpu().numpy())
+            restored = sample.output.pred_img.detach().float().cpu().numpy()
+            image = to_uint8_rgb(restored, rounding)
+            _, png = cv2.imencode('.png', image[..., ::-1])
             write_bytes(folder / f'{sample.key}.png', png.tobytes())
 
     def after_test_epoch(self, runner: Any, metrics: Optional[Dict[str, float]] = None) -> None:

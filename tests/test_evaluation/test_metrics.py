@@ -8,6 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from mmspd.errors import UserError
 from mmspd.evaluation import PSNR, SSIM, ImageMetric, MetricInfo
 from mmspd.evaluation.metrics import psnr, ssim_2d, ssim_matlab
+from mmspd.evaluation.provenance import rounding_of
 from mmspd.registry import METRICS
 
 
@@ -91,6 +92,33 @@ def test_predictions_are_clamped_and_rounded():
     assert means['PSNR'] == pytest.approx(10 * np.log10(255**2 / (3 * 100**2 / gt.size)))
 
 
+@pytest.mark.parametrize(
+    ('rounding', 'expected'), [('nearest', [0, 0, 1, 255, 255]), ('truncate', [0, 0, 0, 254, 255])]
+)
+def test_predictions_are_rounded_or_truncated(rounding, expected):
+    values = torch.tensor([-0.1, 0.0, 0.9 / 255, 0.9999, 1.2]) * 255
+    item = {name: values.expand(3, 1, 5) for name in ('gt_img', 'input', 'pred_img')}
+    metric = PSNR(rounding=rounding)
+    for channel in metric.image(item, 'pred_img').transpose(2, 0, 1):
+        assert channel.tolist() == [expected]
+    for name in ('gt_img', 'input'):  # these images have whole numbers, up to rounding
+        assert metric.image(item, name)[0, :, 0].tolist() == [0, 0, 1, 255, 255]
+
+
+@pytest.mark.parametrize('kind', ['PSNR', 'SSIM', 'LPIPS', 'RealBlurAligned', 'BlurSeverity'])
+def test_every_metric_can_truncate(kind):
+    assert METRICS.build(dict(type=f'mmspd.{kind}', rounding='truncate')).rounding == 'truncate'
+    with pytest.raises(UserError, match=f"{kind} rounding='up' is unknown; use one of nearest, tr"):
+        METRICS.build(dict(type=f'mmspd.{kind}', rounding='up'))
+
+
+def test_the_metrics_of_a_test_round_alike():
+    assert rounding_of([]) == rounding_of([PSNR(), SSIM()]) == 'nearest'
+    assert rounding_of([PSNR(rounding='truncate'), object()]) == 'truncate'
+    with pytest.raises(UserError, match=r'rounding \(PSNR: truncate, SSIM: nearest\); use one'):
+        rounding_of([PSNR(rounding='truncate'), SSIM()])
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.uint8])
 def test_any_real_type_is_accepted(dtype):
     gt = np.full((12, 12, 3), 128, np.uint8)
@@ -105,8 +133,8 @@ def test_pure_red_stays_red():
     item = sample(red, red)
     assert item['gt_img'][:, 0, 0].tolist() == [0, 0, 255]  # BGR
     item['gt_channel_order'] = 'rgb'  # the metadata of MMagic are wrong
-    np.testing.assert_array_equal(PSNR.image(item, 'gt_img'), red)
-    np.testing.assert_array_equal(PSNR.image(item, 'pred_img'), red)
+    np.testing.assert_array_equal(PSNR().image(item, 'gt_img'), red)
+    np.testing.assert_array_equal(PSNR().image(item, 'pred_img'), red)
 
 
 def test_input_and_gain():

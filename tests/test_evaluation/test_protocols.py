@@ -12,6 +12,7 @@ from mmspd.registry import METRICS
 PROTOCOLS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'protocols'
 NAMES = {
     'gopro': {'PSNR', 'PSNR-input', 'PSNR-gain', 'SSIM-matlab', 'SSIM-2d'},
+    'gopro_truncated': {'PSNR', 'PSNR-input', 'PSNR-gain', 'SSIM-matlab', 'SSIM-2d'},
     'realblur_aligned': {'PSNR-aligned', 'SSIM-aligned', 'aligned-failed'},
     'lpips': {'LPIPS-alex-v0.1', 'LPIPS-vgg-v0.1'},
     'no_reference': {'blur-effect', 'blur-effect-input', 'NIQE', 'NIQE-input'},
@@ -22,7 +23,7 @@ def metrics_of(name):
     return Config.fromfile(PROTOCOLS / f'{name}.py')[f'{name}_metrics']
 
 
-@pytest.mark.parametrize('name', ['gopro', 'realblur_aligned', 'no_reference'])
+@pytest.mark.parametrize('name', ['gopro', 'gopro_truncated', 'realblur_aligned', 'no_reference'])
 def test_a_protocol_reports_its_metrics(name):
     metrics = metrics_of(name)
     for metric in metrics:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmspd.evaluation import MetricInfo, Result
+from mmspd.evaluation.metrics import psnr
 
 DATASET = """
 _base_ = r'{gopro}'
@@ -54,6 +55,36 @@ def test_the_result_has_its_provenance(call_tool, tested, tmp_path):
     assert [Path(image['blurry']).name for image in result.images] == ['00.png', '01.png']
     values = [image['PSNR'] for image in result.images]
     assert result.metrics['PSNR'] == pytest.approx(sum(values) / 2)
+
+
+def test_predictions_can_be_truncated(call_tool, tested, pairs_root, tmp_path):
+    results, images = [], []
+    for name in ('gopro', 'gopro-truncated'):
+        out = tmp_path / name
+        options = ('--out', out, '--protocol', name)
+        code, output, _ = call_tool('test.py', *tested, *options)
+        assert code == 0, output
+        results.append(Result.load(out))
+        images.append(cv2.imread(str(out / 'images' / '00.png')).astype(int))
+    rounded, truncated = (result.provenance for result in results)
+    assert (rounded['rounding'], truncated['rounding']) == ('nearest', 'truncate')
+    assert truncated['protocol'] == 'gopro-truncated'
+    difference = images[0] - images[1]
+    assert (difference.min(), difference.max()) == (0, 1)
+    sharp = cv2.imread(results[1].images[0]['sharp'])
+    assert results[1].images[0]['PSNR'] == pytest.approx(psnr(images[1], sharp))
+    code, _, error = call_tool('analysis/compare.py', *(tmp_path / n for n in ('gopro', name)))
+    assert code == 2
+    assert "protocol is 'gopro' in the first and 'gopro-truncated' in the second" in error
+    options = ('--out', tmp_path / 'both', '--protocol', 'gopro', 'gopro-truncated')
+    code, _, error = call_tool('test.py', *tested, *options)
+    assert code == 1
+    assert error.splitlines()[-1].startswith('error: The metrics have different values of rounding')
+    images, sharp = tmp_path / 'gopro' / 'images', pairs_root / 'val' / 'target'
+    code, _, error = call_tool('analysis/score.py', images, sharp, *options)
+    assert code == 2
+    assert 'different values of rounding' in error
+    assert not (tmp_path / 'both' / 'result.json').exists()
 
 
 @pytest.mark.slow
@@ -210,7 +241,7 @@ def test_data_sets_joined_into_one(run_tool, write_config, tested, pairs_root, t
     [
         (
             ['--protocol', 'gopor'],
-            r"There is no 'gopor' among the protocols; choose from gopro, lpips, ",
+            r"There is no 'gopor' among the protocols; choose from gopro, gopro_truncated, lpips, ",
         ),
         (['--protocol', 'none.py'], 'The protocols file none.py does not exist'),
         (['--protocol', 'my-own.py'], r'my-own.py is not .*; define my_own_metrics = \[...\]'),

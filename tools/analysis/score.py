@@ -22,7 +22,12 @@ from mmspd.datasets.pair_names import (
     unpaired_images,
 )
 from mmspd.errors import UserError
-from mmspd.evaluation.provenance import FOLDERS, describe_dataset, make_image_provenance
+from mmspd.evaluation.provenance import (
+    FOLDERS,
+    describe_dataset,
+    make_image_provenance,
+    rounding_of,
+)
 from mmspd.evaluation.results import RESULT_NAME, Result
 from mmspd.evaluation.summary import infos_of, make_result, save_result
 from mmspd.registry import DATASETS, METRICS
@@ -219,7 +224,8 @@ def choose_metrics(
         The configs of the chosen metrics, and the metrics.
 
     Raises:
-        UserError: A metric needs sharp images, or no metric is left.
+        UserError: A metric needs sharp images, no metric is left, or the metrics convert the images
+            to 8 bits in different ways.
     """
     chosen, metrics, left_out = [], [], []
     for config in configs:
@@ -244,6 +250,7 @@ def choose_metrics(
         raise UserError(
             'All metrics of the protocol need blurry images; give their folder --blurry.'
         )
+    rounding_of(metrics)
     return chosen, metrics
 
 

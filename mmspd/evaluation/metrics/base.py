@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from mmspd.errors import UserError
-from mmspd.evaluation.metrics.functional import to_uint8_rgb
+from mmspd.evaluation.metrics.functional import ROUNDINGS, to_uint8_rgb
 
 __all__ = ['ImageMetric', 'MetricInfo', 'finite_mean', 'key_of']
 
@@ -58,7 +58,7 @@ class MetricInfo:
 class ImageMetric(BaseMetric):
     """Base class of metrics that measure each image in 8-bit RGB and average over the images.
 
-    The predictions are clamped and rounded first, so the metric measures the image that is saved.
+    The predictions are clamped and converted first, so the metric measures the image that is saved.
     The metric works in MMEngine's loops and evaluator, distributed or not. The samples have
     MMagic's form: the restored image is ``output.pred_img``, the sharp image is ``gt_img``, and the
     blurry image is ``input``. The images are BGR of shape (3, H, W) in [0, 255]. Metadata about the
@@ -71,12 +71,19 @@ class ImageMetric(BaseMetric):
     Args:
         collect_device: Device that collects the results of all ranks, ``'cpu'`` or ``'gpu'``.
         prefix: Prefix of the names of the results, as in ``prefix/PSNR``.
+        rounding: Conversion of the predictions to 8 bits. ``'nearest'`` rounds. ``'truncate'``
+            drops the fraction, as the evaluation of SRN, PSS-NSC and DeblurGAN-v2 does. Other
+            images have whole numbers and are always rounded. All metrics of a test need the same
+            value.
 
     Attributes:
         info: A dict from the name of every measured or reported value to its :class:`MetricInfo`.
         per_image: Values of the last evaluation, in the order of the data set: for each image a
             dict of its ``key`` and the values of :meth:`measure`. Only the main process has this
             list.
+
+    Raises:
+        UserError: ``rounding`` is unknown.
 
     Examples:
         >>> import torch
@@ -98,8 +105,19 @@ class ImageMetric(BaseMetric):
     #: Images of a sample that the metric needs. With ``report_input``, it also needs ``'input'``.
     needs: Tuple[str, ...] = ('pred_img', 'gt_img')
 
-    def __init__(self, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+        rounding: str = 'nearest',
+    ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        if rounding not in ROUNDINGS:
+            raise UserError(
+                f'{type(self).__name__} rounding={rounding!r} is unknown; use one of '
+                f'{", ".join(ROUNDINGS)}.'
+            )
+        self.rounding = rounding
         self.per_image: List[Dict[str, Any]] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -168,8 +186,7 @@ class ImageMetric(BaseMetric):
         """
         print_log(message, 'current', logging.WARNING)
 
-    @staticmethod
-    def image(sample: dict, name: str) -> np.ndarray:
+    def image(self, sample: dict, name: str) -> np.ndarray:
         """Return an image of a sample.
 
         Args:
@@ -189,10 +206,11 @@ class ImageMetric(BaseMetric):
                 f"The sample has no image '{name}' (it has {names}); remove the metric or use a "
                 'model and a data set with this image.'
             )
-        return to_uint8_rgb(image.detach().float().cpu().numpy())
+        # the division by 255 and its reverse change whole numbers slightly, so they are rounded
+        rounding = self.rounding if name == 'pred_img' else 'nearest'
+        return to_uint8_rgb(image.detach().float().cpu().numpy(), rounding)
 
-    @classmethod
-    def image_pair(cls, sample: dict, name: str) -> Sequence[np.ndarray]:
+    def image_pair(self, sample: dict, name: str) -> Sequence[np.ndarray]:
         """Return an image and the sharp image of a sample.
 
         Args:
@@ -205,7 +223,7 @@ class ImageMetric(BaseMetric):
         Raises:
             UserError: An image is missing, or the sizes differ.
         """
-        image, sharp = cls.image(sample, name), cls.image(sample, 'gt_img')
+        image, sharp = self.image(sample, name), self.image(sample, 'gt_img')
         if image.shape != sharp.shape:
             raise UserError(
                 f"'{name}' is {image.shape[1]}x{image.shape[0]} pixels, but the sharp image is "

@@ -16,7 +16,7 @@ _MODES = {'2d': ssim_2d, 'matlab': ssim_matlab}
 
 @METRICS.register_module()
 class PSNR(ImageMetric):
-    """``PSNR`` in dB on RGB rounded to 8 bits, averaged over the images.
+    """``PSNR`` in dB on 8-bit RGB, averaged over the images.
 
     An image that equals its sharp image has an infinite PSNR. Such images are excluded from the
     means and counted in ``PSNR-identical`` and in the log. The mean is infinite only if all images
@@ -89,7 +89,7 @@ class PSNR(ImageMetric):
 
 @METRICS.register_module()
 class SSIM(ImageMetric):
-    """``SSIM-2d`` or ``SSIM-matlab`` on RGB rounded to 8 bits, averaged over the images.
+    """``SSIM-2d`` or ``SSIM-matlab`` on 8-bit RGB, averaged over the images.
 
     The name states the convention, because ``SSIM-matlab`` (3-D), which most published tables use,
     gives higher values than ``SSIM-2d`` for the same images. To report both conventions, list the

@@ -8,7 +8,10 @@ import numpy as np
 from mmspd.errors import UserError
 from mmspd.utils.psnr import psnr
 
-__all__ = ['psnr', 'ssim_2d', 'ssim_map_2d', 'ssim_matlab', 'to_uint8_rgb']
+__all__ = ['ROUNDINGS', 'psnr', 'ssim_2d', 'ssim_map_2d', 'ssim_matlab', 'to_uint8_rgb']
+
+#: Ways to convert an image to 8 bits, by name.
+ROUNDINGS = {'nearest': np.rint, 'truncate': np.trunc}
 
 #: The 11-tap Gaussian window and the constants of Wang et al. (2004).
 SSIM_TAPS = 11
@@ -18,21 +21,22 @@ SSIM_K2 = 0.03
 _WINDOW = cv2.getGaussianKernel(SSIM_TAPS, SSIM_SIGMA, cv2.CV_64F)
 
 
-def to_uint8_rgb(image: np.ndarray) -> np.ndarray:
+def to_uint8_rgb(image: np.ndarray, rounding: str = 'nearest') -> np.ndarray:
     """Convert an image of an MMagic sample to the 8-bit image that is saved.
 
     Args:
         image: BGR, shape (3, H, W), about [0, 255], any real type.
+        rounding: ``'nearest'``, or ``'truncate'`` to drop the fraction of each value.
 
     Returns:
-        RGB, uint8, shape (H, W, 3). The values are clamped to [0, 255] and rounded.
+        RGB, uint8, shape (H, W, 3). The values are clamped to [0, 255] and then rounded.
 
     Raises:
         UserError: The image contains NaN.
     """
     if np.isnan(image).any():
         raise UserError('The model predicted NaN; use another checkpoint.')
-    rounded = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    rounded = ROUNDINGS[rounding](np.clip(image, 0, 255)).astype(np.uint8)
     return np.ascontiguousarray(rounded[::-1].transpose(1, 2, 0))
 
 

@@ -22,8 +22,8 @@ _BACKBONES = {'alex': ('AlexNet_Weights', 31), 'vgg': ('VGG16_Weights', 16)}
 class LPIPS(ImageMetric):
     """``LPIPS-alex-v0.1`` or ``LPIPS-vgg-v0.1``, averaged over the images. Lower is better.
 
-    The network of the ``lpips`` package takes the whole image, rounded to 8 bits, on the device of
-    the model. The name of the metric states the backbone, because backbones give different values.
+    The network of the ``lpips`` package takes the whole 8-bit image, on the device of the model.
+    The name of the metric states the backbone, because backbones give different values.
 
     Args:
         net: Backbone, ``'alex'`` or ``'vgg'``.
