@@ -41,6 +41,7 @@ GIVEN = {
     'mmspd.BlurSpec': {'severity'},
     # the page has these keys once for all metrics
     'mmspd.BlurSeverity': {'collect_device', 'prefix', 'rounding'},
+    'mmspd.PixelDifference': {'collect_device', 'prefix', 'rounding'},
 }
 #: Parts of teachers, and the wrapper that `seams` adds by itself.
 LEFT_OUT = {'mmspd.ESPNetv2', 'mmspd.ESPNetv2Backbone', 'mmspd.HookSeams'}

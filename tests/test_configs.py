@@ -225,7 +225,9 @@ def test_an_outdated_recipe_table_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match='README.md has no lines <!-- recipes: begin --> and'):
         recipes.main([])
     (tmp_path / 'README.md').write_text(
-        'Head\n<!-- recipes: begin -->\n| old |\n<!-- recipes: end -->\nTail\n'
+        'Head\n<!-- recipes: begin -->\n| old |\n<!-- recipes: end -->\n'
+        '<!-- results: begin -->\n<!-- results: end -->\n'
+        '<!-- official: begin -->\n<!-- official: end -->\nTail\n'
     )
     with pytest.raises(UserError, match='README.md differs from the configs; run tools/analysis/'):
         recipes.main(['--check'])

@@ -61,8 +61,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         nargs='+',
         metavar='NAME',
         help='metrics to measure: names of files in configs/_base_/protocols (gopro, '
-        'gopro-truncated, realblur-aligned, lpips, no-reference), or paths of such files; '
-        'all named files are combined',
+        'gopro-truncated, realblur-aligned, lpips, no-reference, pixel-difference), or '
+        'paths of such files; all named files are combined',
     )
     parser.add_argument(
         '--self-ensemble',

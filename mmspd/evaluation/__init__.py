@@ -9,6 +9,7 @@ from mmspd.evaluation.metrics import (
     BlurSeverity,
     ImageMetric,
     MetricInfo,
+    PixelDifference,
     RealBlurAligned,
 )
 from mmspd.evaluation.results import Result
@@ -23,6 +24,7 @@ __all__ = [
     'BlurSeverity',
     'ImageMetric',
     'MetricInfo',
+    'PixelDifference',
     'RealBlurAligned',
     'Result',
     'ResultsHook',

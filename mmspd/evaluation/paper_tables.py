@@ -14,10 +14,12 @@ from mmspd.evaluation.results import Result
 from mmspd.utils.tables import text_table
 
 __all__ = [
+    'DATASETS',
     'NOTES',
     'PaperRow',
     'beside_paper',
     'paper_baseline',
+    'paper_cells',
     'paper_dataset',
     'paper_notes',
     'paper_row',
@@ -86,10 +88,13 @@ NOTES = {
     'measure aligned images. The paper does not say whether it aligns the images, but its PSNR is '
     'close to the PSNR of unaligned images.',
     'ten': 'The numbers of Table 4 are means of ten evaluations.',
+    'quoted': 'SAPHN and the method of Niu et al. have no public code, no weights and no readable '
+    'details. Their rows quote the paper, and mmspd has no recipe for them.',
     'unstable': 'The paper calls the training of Net0* unstable and gives no numbers.',
 }
 
-_DATASETS = {'gopro': 'GoPro', 'hide': 'HIDE', 'realblur-j': 'RealBlur-J', 'reds': 'REDS'}
+#: Names of the test sets.
+DATASETS = {'gopro': 'GoPro', 'hide': 'HIDE', 'realblur-j': 'RealBlur-J', 'reds': 'REDS'}
 
 #: Class and options of the test sets of the paper.
 _TEST_SETS = {
@@ -131,17 +136,18 @@ def _read_tables() -> Tuple[PaperRow, ...]:
     return tuple(rows)
 
 
-def paper_row(config: str, dataset: str) -> Optional[PaperRow]:
+def paper_row(config: str, dataset: str, table: Optional[int] = None) -> Optional[PaperRow]:
     """Find the row of the paper for a recipe and a test set.
 
     Args:
         config: Name or path of a config in ``configs/spd`` (``unet_sp_gopro``), or its recipe
             (``unet_sp``).
         dataset: Test set as in :class:`PaperRow`; see :func:`paper_dataset`.
+        table: Number of the table, or None for the first table with such a row.
 
     Returns:
-        The row of Table 1, 2 or 4; None if there is no row, or if the paper trained on another data
-        set than the config.
+        The row; None if there is no row, or if the paper trained on another data set than the
+        config.
 
     Examples:
         >>> from mmspd.evaluation.paper_tables import paper_baseline, paper_row
@@ -153,15 +159,16 @@ def paper_row(config: str, dataset: str) -> Optional[PaperRow]:
     trained_on = 'realblur-j' if dataset == 'realblur-j' else 'gopro'
     recipe = recipe[: -len(trained_on) - 1] if recipe.endswith(f'_{trained_on}') else recipe
     recipe = recipe.replace('_sp-paper', '_sp')  # the model as described in the paper
-    key = (recipe, dataset)
-    return next((row for row in _read_tables() if (row.recipe, row.dataset) == key), None)
+    rows = _read_tables() if table is None else paper_table(table)
+    return next((row for row in rows if (row.recipe, row.dataset) == (recipe, dataset)), None)
 
 
-def paper_row_of(result: Result) -> Optional[PaperRow]:
+def paper_row_of(result: Result, table: Optional[int] = None) -> Optional[PaperRow]:
     """Find the row of the paper for the model and the test set of a result.
 
     Args:
         result: Result of a test run.
+        table: Number of the table, or None for the first table with such a row.
 
     Returns:
         The row as in :func:`paper_row`, or None if there is no row.
@@ -169,7 +176,7 @@ def paper_row_of(result: Result) -> Optional[PaperRow]:
     dataset = paper_dataset(result.provenance['dataset'])
     if dataset is None:
         return None
-    return paper_row(result.provenance['config']['recipe'], dataset)
+    return paper_row(result.provenance['config']['recipe'], dataset, table)
 
 
 def paper_seconds(recipe: str) -> Optional[Tuple[float, float]]:
@@ -273,7 +280,7 @@ def beside_paper(result: Result) -> Optional[str]:
             lines.append((name, *texts))
     if not lines:
         return None
-    title = f"{row.method} on {_DATASETS[row.dataset]} in the paper's Table {row.table}"
+    title = f"{row.method} on {DATASETS[row.dataset]} in the paper's Table {row.table}"
     table = text_table((title, 'measured', 'paper', 'difference'), lines)
     return '\n'.join([table, '', *(f'* {note}' for note in paper_notes([row]))])
 
@@ -300,13 +307,13 @@ def table_with(number: int, results: Mapping[str, Result]) -> str:
         dataset = paper_dataset(result.provenance['dataset'])
         same_data = [i for i, row in enumerate(paper) if row.dataset == dataset]
         if same_data:
-            row = paper_row_of(result)
-            place = paper.index(row) if row in paper else same_data[-1]
+            row = paper_row_of(result, number)
+            place = same_data[-1] if row is None else paper.index(row)
             below.setdefault(place, []).append(_measured_row(label, result, paper[place]))
         else:
             unplaced.append(label)
-    lines = [_cells_of(r) for i, row in enumerate(paper) for r in (row, *below.get(i, ()))]
-    filled = [name for name in lines[0] if any(_cells_of(row)[name] for row in paper)]
+    lines = [paper_cells(r) for i, row in enumerate(paper) for r in (row, *below.get(i, ()))]
+    filled = [name for name in lines[0] if any(paper_cells(row)[name] for row in paper)]
     table = text_table(filled, [[cells[name] or '-' for name in filled] for cells in lines])
     notes = paper_notes(paper) + ([NOTES['time']] if 'time (s)' in filled else [])
     if unplaced:
@@ -332,8 +339,16 @@ def _ssim_of(row: PaperRow) -> str:
     return 'SSIM-2d' if 'ssim-2d' in row.notes else 'SSIM-matlab'
 
 
-def _cells_of(row: PaperRow) -> Dict[str, str]:
-    """Format the numbers of a row with the digits of its table."""
+def paper_cells(row: PaperRow) -> Dict[str, str]:
+    """Format a row with the digits of its table.
+
+    Args:
+        row: A row of the paper.
+
+    Returns:
+        A dict from the titles of the columns to texts. Values that the paper does not print are
+        empty.
+    """
     fine = int(row.table == 4)
 
     def text(value: Optional[float], digits: int, sign: str = '') -> str:
@@ -345,7 +360,7 @@ def _cells_of(row: PaperRow) -> Dict[str, str]:
         gain = row.psnr - baseline.psnr
     return {
         'method': row.method,
-        'data set': _DATASETS[row.dataset],
+        'data set': DATASETS[row.dataset],
         'structure': row.structure or '',
         'PSNR': text(row.psnr, 2 + 2 * fine),
         'gain': text(gain, 2 + 2 * fine, '+'),

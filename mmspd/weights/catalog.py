@@ -33,12 +33,14 @@ class Score(NamedTuple):
         ssim: Mean SSIM.
         ssim_kind: ``'3-D'`` for MATLAB's SSIM, ``'2-D'`` for the mean of the SSIM of each channel.
             The values of the two kinds are not comparable.
+        protocol: Protocol of mmspd that measures like the publisher.
     """
 
     dataset: str
     psnr: float
     ssim: Optional[float] = None
     ssim_kind: Optional[str] = None
+    protocol: str = 'gopro'
 
 
 class Weights(NamedTuple):

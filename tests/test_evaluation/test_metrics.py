@@ -6,7 +6,7 @@ from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from mmspd.errors import UserError
-from mmspd.evaluation import PSNR, SSIM, ImageMetric, MetricInfo
+from mmspd.evaluation import PSNR, SSIM, ImageMetric, MetricInfo, PixelDifference
 from mmspd.evaluation.metrics import psnr, ssim_2d, ssim_matlab
 from mmspd.evaluation.provenance import rounding_of
 from mmspd.registry import METRICS
@@ -117,6 +117,15 @@ def test_the_metrics_of_a_test_round_alike():
     assert rounding_of([PSNR(rounding='truncate'), object()]) == 'truncate'
     with pytest.raises(UserError, match=r'rounding \(PSNR: truncate, SSIM: nearest\); use one'):
         rounding_of([PSNR(rounding='truncate'), SSIM()])
+
+
+def test_images_are_compared_value_by_value():
+    first = np.full((2, 5, 3), 100, np.uint8)
+    second, third = first.copy(), first.copy()
+    second[0, :3, 0] = (101, 97, 255)
+    samples = [sample(second, first), sample(third, first)]
+    means = evaluate(PixelDifference(), samples)
+    assert means == {'largest-difference': 155, 'equal-values': pytest.approx((0.9 + 1) / 2)}
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.uint8])

@@ -6,6 +6,7 @@ import pytest
 from mmspd.errors import UserError
 from mmspd.evaluation import NIQE, PSNR, SSIM, Result
 from mmspd.evaluation.paper_tables import (
+    DATASETS,
     NOTES,
     beside_paper,
     paper_baseline,
@@ -21,16 +22,6 @@ from mmspd.evaluation.paper_tables import (
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
 ROWS = [row for number in (1, 2, 3, 4) for row in paper_table(number)]
 
-#: Names in the results of configs/spd/README.md, and their recipes.
-README_NAMES = {
-    'UNet': 'unet',
-    'DeepDeblur, 6 blocks': 'deepdeblur6',
-    'DMPHN; the paper lists its four-fold stacked variant': 'dmphn',
-    'MPRNet, stage 1': 'mprnet-s1',
-    'MIMO-UNet': 'mimounet',
-    'MIMO-UNet+': 'mimounetplus',
-    'MSSNet': 'mssnet',
-}
 GOPRO = dict(type='GoProDataset', split='test', blur_key='blur', is_official_set=True)
 INFO = {**PSNR.info, **SSIM('matlab').info, **NIQE.info}
 
@@ -42,29 +33,40 @@ def measured(config='unet_sp_gopro', dataset=GOPRO, **metrics):
 
 
 def readme_rows(title):
-    """Yield the recipe and the cells of each row of the README's tables below a title."""
+    """Yield the first cell and the other cells of each row of the tables below a title."""
     section = (CONFIGS / 'README.md').read_text().partition(f'## {title}')[2].partition('\n## ')[0]
     for line in re.findall(r'^\| (.*) \|$', section, re.M):
-        name, *cells = line.split(' | ')
-        plain, prior, _ = name.partition(' + SP')
-        recipe = README_NAMES.get(plain, re.sub(r'`(.*)\.py`', r'\1', plain))
-        yield recipe + ('_sp' if prior else ''), cells
+        name, *cells = map(str.strip, line.split(' | '))
+        yield re.sub(r'`(.*)\.py`', r'\1', name), cells
 
 
-def test_the_readme_shows_the_numbers_of_the_tables():
-    seen = []
-    for recipe, cells in readme_rows('Results'):
-        row = paper_row(recipe, 'gopro')
-        if '/' in cells[0]:  # Table 2
-            rows = [paper_row(recipe, name) for name in ('hide', 'realblur-j')]
-            assert cells[:2] == [f'{row.psnr:.2f} / {row.ssim:.3f}' for row in rows]
-            seen += rows
-        elif row is not None:
-            assert cells[:3] == [f'{row.psnr:.2f}', f'{row.ssim:.3f}', f'{row.lpips:.3f}']
-            seen.append(row)
-    # the README omits only DMPHN on HIDE
-    expected = [row for row in ROWS if row.recipe and row.table in (1, 2)]
-    assert {row.method for row in set(expected) - set(seen)} == {'DMPHN'}
+def test_the_readme_shows_all_rows_of_the_tables():
+    text = (CONFIGS / 'README.md').read_text()
+    for number, count in ((1, 17), (2, 16), (3, 16), (4, 8)):
+        section = text.partition(f'### Table {number}: ')[2].partition('\n#')[0]
+        shown = [[cell.strip() for cell in line.split('|')] for line in section.splitlines()]
+        shown = [cells[1:-1] for cells in shown if len(cells) > 2][2:]
+        assert len(shown) == len(paper_table(number)) == count
+        for row, cells in zip(paper_table(number), shown):
+            assert cells[:2] == [row.method, DATASETS[row.dataset]]
+            numbers = [f'{row.psnr:.{4 if number == 4 else 2}f}'] if row.psnr else []
+            numbers += [f'{row.ssim:.3f}'] if row.ssim else []
+            numbers += [f'{row.lpips:.{4 if number == 4 else 3}f}'] if row.lpips else []
+            numbers += [f'{row.time:.3f}'] if row.time else []
+            assert [cell for cell in cells[2:] if re.fullmatch(r'\d+\.\d+', cell)] == numbers
+            if row.recipe:
+                assert re.fullmatch(rf'`{row.recipe}(_gopro|_realblur-j)?`', cells[-2])
+                assert cells[-1] != '-'
+            else:
+                assert cells[-2] == ('quoted' if 'quoted' in row.notes else '-')
+                assert cells[-1] == '-'
+
+
+def test_only_two_systems_are_quoted():
+    quoted = {row.method for row in ROWS if 'quoted' in row.notes}
+    assert quoted == {'SAPHN', 'Niu et al.'}
+    assert NOTES['quoted'] in table_with(1, {})
+    assert all(row.recipe is None for row in ROWS if row.method in quoted)
 
 
 def test_the_readme_shows_the_ablation():
@@ -97,7 +99,7 @@ def test_the_gains_equal_the_printed_ones():
 
 
 def test_every_row_with_a_recipe_has_a_config_and_is_found_by_it():
-    keys = [(row.recipe, row.dataset) for row in ROWS if row.recipe]
+    keys = [(row.recipe, row.dataset, row.table) for row in ROWS if row.recipe]
     assert len(keys) == len(set(keys))
     for row in ROWS:
         assert set(row.notes) <= set(NOTES)
@@ -107,7 +109,9 @@ def test_every_row_with_a_recipe_has_a_config_and_is_found_by_it():
         name = 'realblur-j' if row.dataset == 'realblur-j' else 'gopro'
         stem = row.recipe if row.recipe.startswith('net') else f'{row.recipe}_{name}'
         (file,) = CONFIGS.rglob(f'{stem}.py')
-        assert paper_row(str(file), row.dataset) == row
+        assert paper_row(str(file), row.dataset, row.table) == row
+        first = paper_row(str(file), row.dataset)
+        assert first.table == min(table for *key, table in keys if key == [row.recipe, row.dataset])
 
 
 def test_the_modules_of_table_3_have_recipes():
@@ -199,5 +203,8 @@ def test_results_are_put_into_the_papers_table():
     assert '> mine' not in hide
     assert '* Not in this table (other or incomplete test sets): mine.' in hide
     assert '| Net0* ' in table_with(4, {})
+    lines = table_with(3, {'mine': measured()}).splitlines()
+    names = [line.split('|')[1].strip() for line in lines if line.startswith('|')]
+    assert names[names.index('Ours-UNet+SP') + 1] == '> mine'
     with pytest.raises(UserError, match='no table 5 of results; use 1, 2, 3 or 4'):
         table_with(5, {})

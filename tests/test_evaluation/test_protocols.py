@@ -13,6 +13,7 @@ PROTOCOLS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'protoc
 NAMES = {
     'gopro': {'PSNR', 'PSNR-input', 'PSNR-gain', 'SSIM-matlab', 'SSIM-2d'},
     'gopro_truncated': {'PSNR', 'PSNR-input', 'PSNR-gain', 'SSIM-matlab', 'SSIM-2d'},
+    'pixel_difference': {'largest-difference', 'equal-values'},
     'realblur_aligned': {'PSNR-aligned', 'SSIM-aligned', 'aligned-failed'},
     'lpips': {'LPIPS-alex-v0.1', 'LPIPS-vgg-v0.1'},
     'no_reference': {'blur-effect', 'blur-effect-input', 'NIQE', 'NIQE-input'},
@@ -23,7 +24,7 @@ def metrics_of(name):
     return Config.fromfile(PROTOCOLS / f'{name}.py')[f'{name}_metrics']
 
 
-@pytest.mark.parametrize('name', ['gopro', 'gopro_truncated', 'realblur_aligned', 'no_reference'])
+@pytest.mark.parametrize('name', [*NAMES.keys() - {'lpips'}])
 def test_a_protocol_reports_its_metrics(name):
     metrics = metrics_of(name)
     for metric in metrics:

@@ -16,14 +16,19 @@ from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.errors import UsageError
 from mmspd.evaluation.comparison import check_comparable, compared_metrics
 from mmspd.evaluation.comparison_report import Comparison, compare_all, comparison_text
+from mmspd.evaluation.contributions import TOLERANCE, check_published
+from mmspd.evaluation.metrics import MetricInfo
 from mmspd.evaluation.paper_tables import table_with
 from mmspd.evaluation.results import Result
 from mmspd.evaluation.severity_report import plot_severity
 from mmspd.utils.cli import output_folder, run_main, usage_errors
 from mmspd.utils.files import write_text
+from mmspd.utils.tables import text_table
 from mmspd.visualization.pictures import gain_window, picture_row, stack_rows
 
 NUM_PICTURES = 4
+#: Metric of each kind of a published SSIM.
+SSIM_OF = {'3-D': 'SSIM-matlab', '2-D': 'SSIM-2d'}
 #: Side of the crops in a picture. Crops of small images are enlarged to about this size.
 SHOWN = 256
 
@@ -47,6 +52,13 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=int,
         metavar='N',
         help="also print the paper's table 1, 2, 3 or 4 with the results; one result is enough",
+    )
+    parser.add_argument(
+        '--published',
+        metavar='NAME',
+        help='compare one result of published weights with their published values, and fail if the '
+        f'PSNR differs by more than {TOLERANCE} dB; NAME is a name of mmspd weights list, or '
+        'official',
     )
     parser.add_argument(
         '--out',
@@ -82,6 +94,35 @@ def load_results(paths: List[Path], names: Optional[List[str]]) -> Dict[str, Res
             'one name per result.'
         )
     return dict(zip(names, results))
+
+
+def published_text(result: Result, name: str) -> str:
+    """Compare a result of published weights with the published values.
+
+    Args:
+        result: The result.
+        name: Name of the weights, or ``'official'``.
+
+    Returns:
+        A table and a sentence.
+
+    Raises:
+        UserError: The result is no complete evidence, or the PSNR differs.
+    """
+    score = check_published(result, name)
+    published = {'PSNR': score.psnr}
+    if score.ssim is not None and score.ssim_kind in SSIM_OF:
+        published[SSIM_OF[score.ssim_kind]] = score.ssim
+    rows = []
+    for metric in published.keys() & result.metrics.keys():
+        info, value, other = MetricInfo(True, 4), result.metrics[metric], published[metric]
+        rows.append((metric, info.text(value), info.text(other), info.text(value - other, '+')))
+    recipe = result.provenance['config']['recipe']
+    header = (f'{recipe} on {score.dataset}', 'measured', 'published', 'difference')
+    return (
+        f'{text_table(header, sorted(rows))}\n\nThe PSNR agrees with the published one within '
+        f'{TOLERANCE} dB.'
+    )
 
 
 def choose_metric(name: Optional[str], results: Dict[str, Result]) -> str:
@@ -290,10 +331,18 @@ def main(argv: List[str]) -> None:
 
     Raises:
         UsageError: An argument is invalid, or the results cannot be compared.
+        UserError: A result does not agree with the published values.
     """
     args = parse_args(argv)
     with usage_errors():
         results = load_results(args.results, args.names)
+    if args.published is not None:
+        if len(results) > 1 or args.out is not None:
+            raise UsageError(
+                '--published takes one result and no --out; compare others without it.'
+            )
+        print(published_text(next(iter(results.values())), args.published))
+        return
     table = ''
     if args.paper_table is not None:
         with usage_errors():
@@ -301,7 +350,8 @@ def main(argv: List[str]) -> None:
     if len(results) == 1:
         if not table or args.out is not None:
             raise UsageError(
-                'There is only one result; add a second result, or use --paper-table without --out.'
+                'There is only one result; add a second result, or use --published, or '
+                '--paper-table without --out.'
             )
         print(table)
         return

@@ -1,6 +1,6 @@
-"""Generate the tables of recipes and of published weights, and configs/spd/metafile.yml.
+"""Generate the tables of recipes, results and published weights, and configs/spd/metafile.yml.
 
-python tools/analysis/recipes.py            # run this after you change a config
+python tools/analysis/recipes.py            # run this after you change a config or add a result
 python tools/analysis/recipes.py --check    # only check that the files are up to date
 """
 
@@ -20,6 +20,8 @@ from mmengine.registry import init_default_scope
 
 from mmspd.apis.complexity import Cost, cost_of
 from mmspd.errors import UserError
+from mmspd.evaluation.contributions import read_all
+from mmspd.evaluation.results_tables import paper_tables_markdown, published_table_markdown
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
 from mmspd.weights.catalog import CATALOG, Weights, describe_weights
@@ -27,6 +29,7 @@ from mmspd.weights.catalog import CATALOG, Weights, describe_weights
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / 'configs' / 'spd'
 WEIGHTS = ROOT / 'docs' / 'weights.md'
+RESULTS = ROOT / 'docs' / 'results'
 HEADER = ('config', 'restorer', 'recipe', 'training', 'parameters', 'GMAC at 256x256')
 TRAINING_DATA = {'mmspd.GoProDataset': 'GoPro', 'mmspd.RealBlurDataset': 'RealBlur-J'}
 COLLECTION = dict(
@@ -131,13 +134,12 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
 
 
-def replace_part(page: Path, name: str, text: str) -> str:
-    """Return the text of a page with a new generated part.
+def replace_parts(page: Path, parts: Dict[str, str]) -> str:
+    """Return the text of a page with new generated parts.
 
     Args:
         page: The page.
-        name: Name of the part in its markers.
-        text: The new text between the markers.
+        parts: A dict from the name of each part in its markers to the new text between them.
 
     Returns:
         The text of the page.
@@ -145,12 +147,32 @@ def replace_part(page: Path, name: str, text: str) -> str:
     Raises:
         UserError: The page has no markers.
     """
-    begin, end = f'<!-- {name}: begin -->\n', f'<!-- {name}: end -->\n'
-    head, _, rest = page.read_text().partition(begin)
-    _, found, tail = rest.partition(end)
-    if not found:
-        raise UserError(f'{page} has no lines {begin.strip()} and {end.strip()}; add both lines.')
-    return head + begin + text + end + tail
+    content = page.read_text()
+    for name, text in parts.items():
+        begin, end = f'<!-- {name}: begin -->\n', f'<!-- {name}: end -->\n'
+        head, _, rest = content.partition(begin)
+        _, found, tail = rest.partition(end)
+        if not found:
+            raise UserError(
+                f'{page} has no lines {begin.strip()} and {end.strip()}; add both lines.'
+            )
+        content = head + begin + text + end + tail
+    return content
+
+
+def results_parts() -> Dict[str, str]:
+    """Return the generated parts of the README with results, by name.
+
+    Raises:
+        UserError: A contributed result is refused.
+    """
+    recipes = [path.stem for path in RECIPES.rglob('*.py')]
+    trained = read_all(RESULTS / 'recipes', published=False)
+    published = read_all(RESULTS / 'official', published=True)
+    return {
+        'results': paper_tables_markdown(recipes, trained, RECIPES),
+        'official': published_table_markdown(published, RECIPES),
+    }
 
 
 def generate() -> Dict[Path, str]:
@@ -160,7 +182,7 @@ def generate() -> Dict[Path, str]:
         A dict from the path of each file to its text.
 
     Raises:
-        UserError: A page has no markers for its table.
+        UserError: A page has no markers for its table, or a contributed result is refused.
     """
     rows, models = [HEADER, ['---'] * len(HEADER)], []
     costs: Dict[str, Cost] = {}
@@ -198,8 +220,8 @@ def generate() -> Dict[Path, str]:
     readme = RECIPES / 'README.md'
     metafile = yaml.safe_dump(dict(Collections=[COLLECTION], Models=models), sort_keys=False)
     return {
-        readme: replace_part(readme, 'recipes', markdown(rows)),
-        WEIGHTS: replace_part(WEIGHTS, 'weights', weights_table()),
+        readme: replace_parts(readme, {'recipes': markdown(rows), **results_parts()}),
+        WEIGHTS: replace_parts(WEIGHTS, {'weights': weights_table()}),
         RECIPES / 'metafile.yml': metafile,
     }
 
@@ -211,7 +233,7 @@ def main(argv: List[str]) -> None:
         argv: Command-line arguments.
 
     Raises:
-        UserError: A file is not up to date.
+        UserError: A file is not up to date, or a contributed result is refused.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(

@@ -6,6 +6,7 @@ from mmspd.evaluation.metrics.full_reference import PSNR, SSIM
 from mmspd.evaluation.metrics.functional import psnr, ssim_2d, ssim_matlab
 from mmspd.evaluation.metrics.lpips_metric import LPIPS
 from mmspd.evaluation.metrics.no_reference import NIQE, BlurEffect
+from mmspd.evaluation.metrics.pixel_difference import PixelDifference
 from mmspd.evaluation.metrics.severity_metric import BlurSeverity
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'BlurSeverity',
     'ImageMetric',
     'MetricInfo',
+    'PixelDifference',
     'RealBlurAligned',
     'aligned_scores',
     'psnr',
