@@ -77,6 +77,13 @@ def test_a_published_number_has_its_protocol(monkeypatch):
         check_published(measured(), 'other')
 
 
+def test_a_recipe_with_windows_needs_them():
+    changes = dict(config=dict(recipe='hinet_gopro'))
+    assert check_published(measured(32.77, window=256, **changes), 'official').psnr == 32.77
+    with pytest.raises(UserError, match='window of the result is None, not 256; test with the'):
+        check_published(measured(32.77, window=None, **changes), 'official')
+
+
 def test_other_test_sets_have_their_own_numbers():
     hide = dict(TEST_SETS['HIDE'])
     assert check_published(measured(31.23, dataset=hide), 'official').psnr == 31.22
