@@ -177,6 +177,7 @@ def test_the_images_must_agree_with_the_means(change, sentence):
         check_result(result, 'restormer_gopro')
 
 
+@pytest.mark.slow
 def test_contributed_results_fill_the_tables(tmp_path):
     save(measured(32.93), tmp_path / 'official' / 'gopro' / 'restormer_gopro.json')
     save(trained('unet_sp_gopro', 31.04), tmp_path / 'recipes' / 'gopro' / 'unet_sp_gopro.json')

@@ -57,6 +57,7 @@ def test_the_result_has_its_provenance(call_tool, tested, tmp_path):
     assert result.metrics['PSNR'] == pytest.approx(sum(values) / 2)
 
 
+@pytest.mark.slow
 def test_predictions_can_be_truncated(call_tool, tested, pairs_root, tmp_path):
     results, images = [], []
     for name in ('gopro', 'gopro-truncated'):
