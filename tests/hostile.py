@@ -337,10 +337,6 @@ def growing():
     return text
 
 
-if not hasattr(torch, 'float4_e2m1fn_x2'):  # PyTorch 2.6 lacks this type
-    del FILES['float4']
-
-
 def write_all(folder, names=FILES):
     """Write files of the corpus; return their paths."""
     folder.mkdir(exist_ok=True)

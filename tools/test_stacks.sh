@@ -13,7 +13,7 @@ unset PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONNOUSERSITE=1 OMP_NUM_THREADS=1
 
 # the lower bounds of pyproject.toml, with the torchvision of the oldest PyTorch
-oldest=(torch==2.6.0 torchvision==0.21.0 numpy==1.26.4 mmengine==0.10.5 timm==0.9.12 pillow==11.3.0)
+oldest=(torch==2.8.0 torchvision==0.23.0 numpy==1.26.4 mmengine==0.10.5 timm==1.0.22 pillow==11.3.0)
 # other users of these packages, which MMagic itself would hold back
 newest=(torch torchvision numpy diffusers transformers huggingface-hub)
 

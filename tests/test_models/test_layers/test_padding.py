@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from packaging.version import Version
 
 from mmspd.models.layers.padding import crop_to, pad_to_multiple
 
@@ -35,9 +34,6 @@ def test_crop_undoes_the_padding(scale):
     assert torch.equal(cropped, img[..., ::scale, ::scale])
 
 
-@pytest.mark.skipif(
-    Version(torch.__version__) < Version('2.11'), reason='the exporter of PyTorch 2.6 refuses it'
-)
 def test_exports_with_dynamic_sizes():
     """No Python branch depends on the size, so one graph works for any size."""
 
