@@ -78,3 +78,4 @@ class TestDeblurGANv2(Hooked):
         num_filter_fpn=16,
     )
     seams = ['smooth', 'smooth2']
+    mutated_size = (32, 32)

@@ -1,0 +1,93 @@
+"""The checks of the restorers' tests can fail: weights at unit gain, and mutations."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mutations import effects
+from restorer_contract import image, invisible
+from torch import nn
+from unit_gain import unit_gain
+
+from mmspd.registry import build_model
+
+LAYERS = {
+    'convolution': nn.Conv2d(64, 64, 3),
+    'grouped': nn.Conv2d(64, 64, 5, groups=4),
+    'depthwise': nn.Conv2d(64, 64, 7, groups=64),
+    'strided': nn.Conv2d(64, 64, 4, stride=2),
+    'transposed': nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+    'grouped and transposed': nn.ConvTranspose2d(64, 64, 2, stride=2, groups=2),
+}
+
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_a_layer_keeps_the_deviation_of_its_input(name):
+    layer = unit_gain(LAYERS[name])
+    nn.init.zeros_(layer.bias)
+    img = torch.randn(4, 64, 24, 24, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        inside = layer(img)[..., 4:-4, 4:-4]
+    assert inside.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_other_tensors_are_near_their_usual_values_and_all_different():
+    network = nn.Sequential(nn.Linear(400, 400), nn.PReLU(400), nn.BatchNorm1d(400))
+    layer, slope, norm = unit_gain(network)
+    means = dict(
+        bias=(layer.bias, 0, 0.1),
+        slope=(slope.weight, 0.25, 0.05),
+        scale=(norm.weight, 1, 0.2),
+        mean=(norm.running_mean, 0, 0.1),
+        variance=(norm.running_var, 1.04, 0.41),
+        weight=(layer.weight, 0, 0.05),
+    )
+    for tensor, mean, deviation in means.values():
+        assert tensor.mean().item() == pytest.approx(mean, abs=deviation / 5)
+        assert tensor.std().item() == pytest.approx(deviation, rel=0.15)
+        assert len(tensor.unique()) > 0.9 * tensor.numel()
+    assert (norm.running_var > 0).all()
+    assert norm.num_batches_tracked == 0
+
+
+def test_small_weights_hide_the_channel_attention_of_mprnet():
+    """At a gain of 0.3, a wrong gate in a deep level changes the outputs as rounding does."""
+    cfg = dict(type='mmspd.MPRNet', base=8, growth=4, reduction=1, num_stages=1)
+    network = unit_gain(build_model(cfg).double().eval())
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 4:
+                parameter.mul_(0.3)
+    found = invisible(network, image(8, 8).double())
+    deep = 'stage1_encoder.encoder_level3.1.CA.conv_du.3'
+    assert [name for name in found if name.startswith(f'{deep} (sigmoid')]
+    assert all('.CA.' in name for name in found)
+
+
+class Example(nn.Module):
+    """Has a block of every kind: ordinary, repeated, without effect, and unused."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.act = nn.PReLU()
+        self.rest = nn.Sequential(nn.Conv2d(6, 3, 1), nn.Dropout(), nn.Identity(), self.act)
+        self.unused = nn.Conv2d(3, 3, 1)
+        self.hidden = nn.Conv2d(3, 3, 1)
+
+    def forward(self, img):
+        small = F.interpolate(img, scale_factor=0.5, mode='bilinear', align_corners=False)
+        double = F.interpolate(self.act(self.conv(small)), scale_factor=2)
+        x = self.rest(torch.cat([img, double], 1))
+        return [x + 1e-14 * self.hidden(x), img * torch.sigmoid(x)]
+
+
+def test_effects_of_an_example():
+    network = unit_gain(Example().double().eval())
+    found = effects(network, image(8, 8).double())
+    assert list(found) == [
+        *('conv', 'act', 'rest', 'rest.0', 'hidden'),
+        *(f' (interpolate {number})' for number in (0, 1, 2)),
+        *(' (cat 3)', ' (add 4)', ' (add 5)', ' (sigmoid 6)', ' (mul 7)'),
+    ]
+    assert [name for name, size in found.items() if size < 1e-10] == ['hidden', ' (add 4)']
+    assert list(effects(network, image(8, 8).double(), within='rest')) == ['rest', 'rest.0']
