@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -22,7 +22,7 @@ def removed(block):
     """Replace the results of a module by an input of the same shape, or else by zeros.
 
     The attribute ``changed`` of the yielded object tells whether a result changed. It stays false
-    for a module that does not run, or that returns its input, such as a dropout.
+    for a module that returns its input, such as a dropout.
     """
     mutation = SimpleNamespace(changed=False)
     forward = block.forward
@@ -42,39 +42,49 @@ def removed(block):
         yield mutation
 
 
-def _other_modes(resize, args, kwargs, inputs):
+def _reversed(cat, inputs, tensors, *args, **kwargs):
+    return [lambda: cat(tensors[::-1], *args, **kwargs)]
+
+
+def _reversed_parts(chunk, inputs, *args, **kwargs):
+    """At least three parts: two are often the factors of a product, which have no order."""
+    return [lambda: chunk(*args, **kwargs)[::-1]] if len(chunk(*args, **kwargs)) > 2 else []
+
+
+def _other_modes(resize, inputs, x, **kwargs):
     if kwargs['mode'] == 'nearest':
         changes = [dict(mode='bilinear')]
     else:
-        changes = [
-            dict(mode='nearest', align_corners=None),
-            dict(align_corners=not kwargs['align_corners']),
-        ]
-    return [lambda change=change: resize(*args, **dict(kwargs, **change)) for change in changes]
+        corners = not kwargs['align_corners']
+        changes = [dict(mode='nearest', align_corners=None), dict(align_corners=corners)]
+    return [lambda change=change: resize(x, **dict(kwargs, **change)) for change in changes]
 
 
-def _single_terms(function, args, kwargs, inputs):
-    """The terms of a sum or product of two tensors, each alone.
+def _single_terms(function, inputs, *args, **kwargs):
+    """The terms of a sum, product, difference or quotient, each alone.
 
     The input of the running block is left out: the removal of the block has the same result.
     """
-    if not all(isinstance(term, Tensor) for term in args):
+    terms = [term for term in args if isinstance(term, Tensor)]
+    if not all(term.is_floating_point() for term in terms):
         return []
-    shape = torch.broadcast_shapes(*[term.shape for term in args])
-    return [
-        term.clone
-        for term in args
-        if term.shape == shape and not any(term is given for given in inputs)
-    ]
+    shape = torch.broadcast_shapes(*[term.shape for term in terms])
+    terms = [term for term in terms if not any(term is given for given in inputs)]
+    return [term.clone for term in terms if term.shape == shape]
 
 
-#: Wrong results of operations: another order, another mode, a missing term, a constant gate.
+def _half(sigmoid, inputs, x):
+    return [lambda: torch.full_like(x, 0.5)]
+
+
+#: Wrong results of an operation, as functions, by the name of the operation.
 WRONG = {
-    'cat': lambda cat, args, kwargs, inputs: [lambda: cat(args[0][::-1], *args[1:], **kwargs)],
+    'cat': _reversed,
+    'chunk': _reversed_parts,
+    'split': _reversed_parts,
     'interpolate': _other_modes,
-    'add': _single_terms,
-    'mul': _single_terms,
-    'sigmoid': lambda sigmoid, args, kwargs, inputs: [lambda: torch.full_like(args[0], 0.5)],
+    'sigmoid': _half,
+    **dict.fromkeys(('add', 'sub', 'rsub', 'mul', 'div'), _single_terms),
 }
 
 
@@ -87,13 +97,15 @@ class Operations(TorchFunctionMode):
 
     Attributes:
         names: Name of each wrong result: the block, the operation and its number.
+        ran: The modules that ran.
         changed: Whether the used result differs from the right one.
     """
 
     def __init__(self, network, used=None):
         super().__init__()
         self.blocks = {block: name for name, block in network.named_modules()}
-        self.used, self.names, self.changed, self.running = used, [], False, []
+        self.used, self.names, self.ran, self.changed = used, [], set(), False
+        self.running = []  # names and inputs; the network itself is not removed
 
     def __enter__(self):
         self.handles = [
@@ -102,33 +114,39 @@ class Operations(TorchFunctionMode):
         ]
         return super().__enter__()
 
-    def _start(self, block, args):
-        self.running.append((self.blocks.get(block, type(block).__name__), args))
-
-    def _stop(self, block, args, result):
-        self.running.pop()
-
     def __exit__(self, *error):
         for handle in self.handles:
             handle.remove()
         return super().__exit__(*error)
 
+    def _start(self, block, args):
+        self.ran.add(block)
+        self.running.append((self.blocks.get(block, '?'), args if self.running else ()))
+
+    def _stop(self, block, args, result):
+        self.running.pop()
+
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        block, inputs = self.running[-1]
-        for wrong in WRONG.get(function.__name__, lambda *_: [])(function, args, kwargs, inputs):
-            number = len(self.names)
-            self.names.append(f'{block} ({function.__name__} {number})')
-            if number == self.used:
-                result, right = wrong(), function(*args, **kwargs)
-                self.changed = not torch.equal(result, right)
-                return result
+        operation, (block, inputs) = function.__name__.strip('_'), self.running[-1]
+        if operation in WRONG:
+            for wrong in WRONG[operation](function, inputs, *args, **kwargs):
+                number = len(self.names)
+                self.names.append(f'{block} ({operation} {number})')
+                if number == self.used:
+                    result, right = wrong(), function(*args, **kwargs)
+                    pairs = zip(tree_leaves(result), tree_leaves(right))
+                    self.changed = not all(torch.equal(a, b) for a, b in pairs)
+                    return result
         return function(*args, **kwargs)
 
 
 @torch.no_grad()
 def effects(network, img, within=''):
     """Measure the effect of removing each block and of changing operations, one by one.
+
+    The blocks are all modules that run, except plain sequences, whose blocks are removed one by
+    one. A module or operation whose mutation has the right result, such as a dropout, is left out.
 
     Args:
         network: A network that returns an image or a list of images.
@@ -137,9 +155,10 @@ def effects(network, img, within=''):
 
     Returns:
         The largest change of an output by the name of the mutation, as a share of the largest value
-        of this output. Mutations without a change inside the network are left out.
+        of this output.
     """
-    expected = as_list(network(img))
+    with Operations(network) as operations:
+        expected = as_list(network(img))
 
     def effect(mutation):
         with mutation as applied:
@@ -147,12 +166,12 @@ def effects(network, img, within=''):
         changes = [(a - b).abs().max() / b.abs().max() for a, b in zip(outputs, expected)]
         return torch.stack(changes).max().item() if applied.changed else None
 
-    with Operations(network) as operations:
-        network(img)
     found = {
         name: effect(removed(block))
         for name, block in network.named_modules()
-        if name and name.startswith(within)
+        if name.startswith(within)
+        and block in operations.ran - {network}
+        and type(block).forward is not nn.Sequential.forward
     }
     for number, name in enumerate(operations.names):
         if name.startswith(within):

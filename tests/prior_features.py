@@ -15,13 +15,6 @@ def prior(seed=0):
     ]
 
 
-def randomized(module):
-    torch.manual_seed(3)
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return module.double()
-
-
 def resize(x, size):
     """Resize bilinearly with aligned pixel centers, not corners."""
     zoom = [target / old for target, old in zip(size, x.shape[-2:])]

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from restorer_contract import EMBEDDING, PRIOR, backward, guide, image, randomize
+from restorer_contract import EMBEDDING, PRIOR, backward, guide, image, invisible, randomize
 from torch import nn
+from unit_gain import unit_gain
 
 from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.models.seams import no_fuse
@@ -19,6 +20,21 @@ NAFNET = dict(
     middle_blk_num=1,
     dec_blk_nums=[1, 1, 1, 1],
 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('prior', 'fusion'),
+    [
+        (PRIOR, 'mmspd.SAT'),
+        (PRIOR, 'mmspd.AddFusion'),
+        (PRIOR, 'mmspd.ConcatFusion'),
+        (dict(type='mmspd.SegmapSPL', num_classes=5), 'mmspd.SAT'),
+    ],
+)
+def test_every_block_of_the_prior_and_the_embedding_changes_the_output(prior, fusion):
+    guided = unit_gain(guide(UNET, fusion=fusion, prior=prior).double().eval())
+    assert not invisible(guided, image(16, 24).double(), within=('prior', 'embedding'))
 
 
 def test_finest_seam_takes_the_finest_level():

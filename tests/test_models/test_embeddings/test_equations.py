@@ -3,8 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from prior_features import CHANNELS, SIZES, prior, randomized, resize
+from prior_features import CHANNELS, SIZES, prior, resize
 from torch.utils._python_dispatch import TorchDispatchMode
+from unit_gain import unit_gain
 
 from mmspd.models.embeddings.spe import SeamSpec
 from mmspd.registry import MODELS, build_model
@@ -14,9 +15,8 @@ from mmspd.registry import MODELS, build_model
 @pytest.mark.parametrize('gate', [None, 'sigmoid'])
 def test_eq5_multi_level_aggregation(level, gate):
     f_pri = prior()
-    mla = randomized(
-        MODELS.build(dict(type='mmspd.MLA', channels=CHANNELS, level=level, gate=gate))
-    )
+    mla = MODELS.build(dict(type='mmspd.MLA', channels=CHANNELS, level=level, gate=gate))
+    mla = unit_gain(mla.double())
     own = f_pri[level]
     others = [resize(f, SIZES[level]) for t, f in enumerate(f_pri) if t != level]
     attention = F.conv2d(torch.cat([own, *others], 1), mla.conv.weight, mla.conv.bias, padding=1)
@@ -27,7 +27,8 @@ def test_eq5_multi_level_aggregation(level, gate):
 
 def test_eq6_semantic_attention_transformation():
     m_pri = prior()[1]
-    sat = randomized(MODELS.build(dict(type='mmspd.SAT', prior_channels=5, channels=3, scale=2)))
+    sat = MODELS.build(dict(type='mmspd.SAT', prior_channels=5, channels=3, scale=2))
+    sat = unit_gain(sat.double())
     f_de, f_en = torch.randn(2, 2, 3, 16, 24, dtype=torch.float64)
 
     def block(sequence):
@@ -44,10 +45,10 @@ def test_add_and_concat_fusion():
     """Net1 and Net2 of Table 4: f + P(M) and conv(cat(f, M))."""
     m_pri, f = prior()[1], torch.randn(2, 3, 16, 24, dtype=torch.float64)
     args = dict(prior_channels=5, channels=3, scale=2)
-    add = randomized(MODELS.build(dict(type='mmspd.AddFusion', **args)))
+    add = unit_gain(MODELS.build(dict(type='mmspd.AddFusion', **args)).double())
     want = f + resize(F.conv2d(m_pri, add.project.weight, add.project.bias), (16, 24))
     torch.testing.assert_close(add(m_pri, f), want, rtol=0, atol=1e-12)
-    concat = randomized(MODELS.build(dict(type='mmspd.ConcatFusion', **args)))
+    concat = unit_gain(MODELS.build(dict(type='mmspd.ConcatFusion', **args)).double())
     both = torch.cat([f, resize(m_pri, (16, 24))], 1)
     want = F.conv2d(both, concat.conv.weight, concat.conv.bias)
     torch.testing.assert_close(concat(m_pri, f), want, rtol=0, atol=1e-12)

@@ -6,13 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from prior_features import (
-    CHANNELS,
-    SIZES,
-    prior,
-    randomized,
-    resize,
-)
+from prior_features import CHANNELS, SIZES, prior, resize
+from unit_gain import unit_gain
 
 from mmspd.registry import MODELS
 
@@ -23,7 +18,7 @@ TEACHERS = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'teacher
 @pytest.mark.parametrize('gate', [None, 'sigmoid'])
 def test_eq3_cross_level_connection(gate):
     m = prior()
-    clc = randomized(MODELS.build(dict(type='mmspd.CLC', channels=CHANNELS, gate=gate)))
+    clc = unit_gain(MODELS.build(dict(type='mmspd.CLC', channels=CHANNELS, gate=gate)).double())
     got = clc(m)
     assert len(got) == 3
     for i in (0, 1):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from prior_features import resize
 from restorer_contract import RestorerContract, guide, image
+from unit_gain import unit_gain
 
 from mmspd.registry import build_model
 
@@ -20,7 +21,7 @@ def branch(**kwargs):
 
 def test_one_map_at_every_stride():
     """Sum of the scores of all levels, softmax, and the mean probability of the covered pixels."""
-    spl = branch().double()
+    spl = unit_gain(branch().double())
     img = image(32, 48, 2).double()
     with torch.no_grad():
         prior = spl(img)

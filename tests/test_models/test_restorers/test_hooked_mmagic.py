@@ -44,6 +44,7 @@ class TestRestormer(Hooked):
         dict(name='decoder_level2', level=1),
         dict(name='decoder_level1', level=0),
     ]
+    mutated_size = (8, 16)
 
 
 class TestSwinIR(Hooked):

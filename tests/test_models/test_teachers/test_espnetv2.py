@@ -5,7 +5,8 @@ import hashlib
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from restorer_contract import invisible
+from unit_gain import unit_gain
 
 from mmspd.registry import build_model
 
@@ -55,10 +56,7 @@ def test_person_and_cat_are_recognized(shared_data):
 
 def test_the_unit_sums_up_its_branches():
     """The unit is written out: reduction, sums of dilated convolutions, expansion, input, PReLU."""
-    unit = network().base_net.level4[0].double()
-    for norm in (m for m in unit.modules() if isinstance(m, nn.BatchNorm2d)):
-        nn.init.normal_(norm.running_mean)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
+    unit = unit_gain(network().base_net.level4[0].double())
     x = torch.randn(1, 512, 9, 10, dtype=torch.float64)
 
     def normalize(values, norm):
@@ -77,7 +75,8 @@ def test_the_unit_sums_up_its_branches():
         merged = F.prelu(merged, unit.br_after_cat.act.weight)
         expanded = F.conv2d(merged, unit.conv_1x1_exp.conv.weight, groups=4)
         want = F.prelu(normalize(expanded, unit.conv_1x1_exp.bn) + x, unit.module_act.weight)
-        torch.testing.assert_close(unit(x), want, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(unit(x), want, rtol=1e-12, atol=1e-12)
+    assert not invisible(unit, x)
 
 
 @pytest.mark.parametrize('size', [(64, 96), (35, 45), (1, 3)])
