@@ -42,13 +42,18 @@ def removed(block):
         yield mutation
 
 
-def _reversed(cat, inputs, tensors, *args, **kwargs):
-    return [lambda: cat(tensors[::-1], *args, **kwargs)]
+def _rotated(tensors):
+    return [*tensors[1:], tensors[0]]
 
 
-def _reversed_parts(chunk, inputs, *args, **kwargs):
+def _other_order(cat, inputs, tensors, *args, **kwargs):
+    return [lambda: cat(_rotated(tensors), *args, **kwargs)]
+
+
+def _other_order_of_parts(chunk, inputs, *args, **kwargs):
     """At least three parts: two are often the factors of a product, which have no order."""
-    return [lambda: chunk(*args, **kwargs)[::-1]] if len(chunk(*args, **kwargs)) > 2 else []
+    parts = chunk(*args, **kwargs)
+    return [lambda: _rotated(parts)] if len(parts) > 2 else []
 
 
 def _other_modes(resize, inputs, x, **kwargs):
@@ -79,9 +84,9 @@ def _half(sigmoid, inputs, x):
 
 #: Wrong results of an operation, as functions, by the name of the operation.
 WRONG = {
-    'cat': _reversed,
-    'chunk': _reversed_parts,
-    'split': _reversed_parts,
+    'cat': _other_order,
+    'chunk': _other_order_of_parts,
+    'split': _other_order_of_parts,
     'interpolate': _other_modes,
     'sigmoid': _half,
     **dict.fromkeys(('add', 'sub', 'rsub', 'mul', 'div'), _single_terms),

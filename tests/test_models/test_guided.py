@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from restorer_contract import EMBEDDING, PRIOR, backward, guide, image, invisible, randomize
+from restorer_contract import (
+    EMBEDDING,
+    PRIOR,
+    backward,
+    check_every_block_is_visible,
+    guide,
+    image,
+    randomize,
+)
 from torch import nn
 from unit_gain import unit_gain
 
@@ -34,7 +42,8 @@ NAFNET = dict(
 )
 def test_every_block_of_the_prior_and_the_embedding_changes_the_output(prior, fusion):
     guided = unit_gain(guide(UNET, fusion=fusion, prior=prior).double().eval())
-    assert not invisible(guided, image(16, 24).double(), within=('prior', 'embedding'))
+    img = image(16, 24).double()
+    check_every_block_is_visible(guided, img, within=('prior', 'embedding'))
 
 
 def test_finest_seam_takes_the_finest_level():
