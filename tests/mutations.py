@@ -5,6 +5,8 @@ measures the change of the outputs for every block and for many operations.
 """
 
 import contextlib
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -15,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from mmspd.models.guided import as_list
+
+PYTORCH = str(Path(torch.__file__).parent)
 
 
 @contextlib.contextmanager
@@ -47,13 +51,13 @@ def _rotated(tensors):
 
 
 def _other_order(cat, inputs, tensors, *args, **kwargs):
-    return [lambda: cat(_rotated(tensors), *args, **kwargs)]
+    return {0: lambda: cat(_rotated(tensors), *args, **kwargs)}
 
 
 def _other_order_of_parts(chunk, inputs, *args, **kwargs):
     """At least three parts: two are often the factors of a product, which have no order."""
     parts = chunk(*args, **kwargs)
-    return [lambda: _rotated(parts)] if len(parts) > 2 else []
+    return {0: lambda: _rotated(parts)} if len(parts) > 2 else {}
 
 
 def _other_modes(resize, inputs, x, **kwargs):
@@ -62,7 +66,10 @@ def _other_modes(resize, inputs, x, **kwargs):
     else:
         corners = not kwargs['align_corners']
         changes = [dict(mode='nearest', align_corners=None), dict(align_corners=corners)]
-    return [lambda change=change: resize(x, **dict(kwargs, **change)) for change in changes]
+    return {
+        number: lambda change=change: resize(x, **dict(kwargs, **change))
+        for number, change in enumerate(changes)
+    }
 
 
 def _single_terms(function, inputs, *args, **kwargs):
@@ -70,19 +77,22 @@ def _single_terms(function, inputs, *args, **kwargs):
 
     The input of the running block is left out: the removal of the block has the same result.
     """
-    terms = [term for term in args if isinstance(term, Tensor)]
-    if not all(term.is_floating_point() for term in terms):
-        return []
-    shape = torch.broadcast_shapes(*[term.shape for term in terms])
-    terms = [term for term in terms if not any(term is given for given in inputs)]
-    return [term.clone for term in terms if term.shape == shape]
+    terms = {number: term for number, term in enumerate(args) if isinstance(term, Tensor)}
+    if not all(term.is_floating_point() for term in terms.values()):
+        return {}
+    shape = torch.broadcast_shapes(*[term.shape for term in terms.values()])
+    return {
+        number: term.clone
+        for number, term in terms.items()
+        if term.shape == shape and not any(term is given for given in inputs)
+    }
 
 
 def _half(sigmoid, inputs, x):
-    return [lambda: torch.full_like(x, 0.5)]
+    return {0: lambda: torch.full_like(x, 0.5)}
 
 
-#: Wrong results of an operation, as functions, by the name of the operation.
+#: Wrong results of an operation, as numbered functions, by the name of the operation.
 WRONG = {
     'cat': _other_order,
     'chunk': _other_order_of_parts,
@@ -93,15 +103,26 @@ WRONG = {
 }
 
 
+def _calling_line(frame):
+    """The frame outside of PyTorch that called an operation."""
+    while frame.f_code.co_filename.startswith(PYTORCH):
+        frame = frame.f_back
+    return frame
+
+
 class Operations(TorchFunctionMode):
     """Numbers the wrong results of the operations of a network, and uses one of them.
 
+    An operation is a place in the code and a block. If it runs several times, as in a loop over
+    scales, all its results are changed together.
+
     Args:
         network: The network.
-        used: Number of the wrong result to use, or ``None``.
+        used: Key of the wrong result to use, or ``None``.
 
     Attributes:
-        names: Name of each wrong result: the block, the operation and its number.
+        names: Name of each wrong result by its key. A name has the block, the operation, a number
+            and the line of code.
         ran: The modules that ran.
         changed: Whether the used result differs from the right one.
     """
@@ -109,7 +130,7 @@ class Operations(TorchFunctionMode):
     def __init__(self, network, used=None):
         super().__init__()
         self.blocks = {block: name for name, block in network.named_modules()}
-        self.used, self.names, self.ran, self.changed = used, [], set(), False
+        self.used, self.names, self.ran, self.changed = used, {}, set(), False
         self.running = []  # names and inputs; the network itself is not removed
 
     def __enter__(self):
@@ -135,13 +156,16 @@ class Operations(TorchFunctionMode):
         kwargs = kwargs or {}
         operation, (block, inputs) = function.__name__.strip('_'), self.running[-1]
         if operation in WRONG:
-            for wrong in WRONG[operation](function, inputs, *args, **kwargs):
-                number = len(self.names)
-                self.names.append(f'{block} ({operation} {number})')
-                if number == self.used:
+            line = _calling_line(sys._getframe(1))
+            for number, wrong in WRONG[operation](function, inputs, *args, **kwargs).items():
+                key = (block, line.f_code, line.f_lasti, operation, number)
+                if key not in self.names:
+                    place = f'{Path(line.f_code.co_filename).name}:{line.f_lineno}'
+                    self.names[key] = f'{block} ({operation} {len(self.names)}, {place})'
+                if key == self.used:
                     result, right = wrong(), function(*args, **kwargs)
                     pairs = zip(tree_leaves(result), tree_leaves(right))
-                    self.changed = not all(torch.equal(a, b) for a, b in pairs)
+                    self.changed |= not all(torch.equal(a, b) for a, b in pairs)
                     return result
         return function(*args, **kwargs)
 
@@ -178,7 +202,7 @@ def effects(network, img, within=''):
         and block in operations.ran - {network}
         and type(block).forward is not nn.Sequential.forward
     }
-    for number, name in enumerate(operations.names):
+    for key, name in operations.names.items():
         if name.startswith(within):
-            found[name] = effect(Operations(network, number))
+            found[name] = effect(Operations(network, key))
     return {name: size for name, size in found.items() if size is not None}

@@ -78,15 +78,18 @@ class Example(nn.Module):
         small = F.interpolate(img, scale_factor=0.5, mode='bilinear', align_corners=False)
         double = F.interpolate(self.act(self.conv(small)), scale_factor=2)
         x = self.rest(torch.cat([img, double], 1))
+        for state in (torch.zeros_like(x), x):  # the first product has no effect
+            x = x + state * 2
         return [x + 1e-14 * self.hidden(x), img * torch.sigmoid(x)]
 
 
 def test_effects_of_an_example():
     network = unit_gain(Example().double().eval())
     found = effects(network, image(8, 8).double())
-    names = ('interpolate', 'interpolate', 'interpolate', 'cat', 'mul', 'add', 'add', 'sigmoid')
-    operations = [f' ({name} {number})' for number, name in enumerate((*names, 'mul', 'mul'))]
-    assert list(found) == ['conv', 'act', 'rest.0', 'hidden', *operations]
+    names = 'interpolate interpolate interpolate cat mul add add mul add add sigmoid mul mul'
+    names = [f' ({name} {number}' for number, name in enumerate(names.split())]
+    assert [name.split(',')[0] for name in found] == ['conv', 'act', 'rest.0', 'hidden', *names]
+    assert all(name.split(', ')[1].startswith('test_mutations.py:') for name in list(found)[4:])
     # the block with the tiny factor, and the sum without its result
-    assert [name for name in found if found[name] < 1e-10] == ['hidden', ' (add 5)']
+    assert [name.split(',')[0] for name in found if found[name] < 1e-10] == ['hidden', ' (add 8']
     assert list(effects(network, image(8, 8).double(), within='rest')) == ['rest.0']
