@@ -183,8 +183,10 @@ class MIMOUNet(Restorer):
         Returns:
             Three images, coarse to fine; without ``multi_output``, only the last one.
         """
-        img2 = _nearest(img, 0.5)
-        img4 = _nearest(img2, 0.5)
+        img2 = img4 = img
+        if self.multi_input or self.multi_output:
+            img2 = _nearest(img, 0.5)
+            img4 = _nearest(img2, 0.5)
 
         enc1 = self.checkpointed(self.Encoder[0], self.feat_extract[0](img))  # (N, C, H, W)
         z = self._add_input(2, self.feat_extract[1](enc1), img2)

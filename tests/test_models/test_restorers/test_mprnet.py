@@ -30,6 +30,7 @@ class TestMPRNet(OwnRestorerContract):
         dict(num_cab=2, sam=False),
     )
     compiled_sizes = ((35, 45),)
+    mutated_size = (8, 16)
 
     def reference(self, weights, img, cfg):
         """The official forward pass, patch by patch."""
