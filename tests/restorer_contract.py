@@ -80,7 +80,7 @@ def check_every_block_is_visible(network, img, within=''):
 
 def check_equal_in_float32(got, expected):
     """Fail if two outputs differ by more than rounding."""
-    allowed = 1e-5 * expected.abs().max().item()
+    allowed = 1e-4 * expected.abs().max().item()
     torch.testing.assert_close(got, expected, rtol=0, atol=allowed)
 
 
