@@ -3,7 +3,7 @@
 from mmspd.engine.checkpoint_hook import CheckpointHook
 from mmspd.engine.invalid_loss_hook import InvalidLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook, load_local
-from mmspd.engine.optim_wrapper import OptimWrapper
+from mmspd.engine.optim_wrapper import AmpOptimWrapper, OptimWrapper
 from mmspd.engine.prefetch_hook import PrefetchHook
 from mmspd.engine.progressive_lr import ProgressiveCosineLR
 from mmspd.engine.resume_check_hook import ResumeCheckHook
@@ -11,6 +11,7 @@ from mmspd.engine.runtime_info_hook import RuntimeInfoHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
 __all__ = [
+    'AmpOptimWrapper',
     'CheckpointHook',
     'InvalidLossHook',
     'IterationSeedHook',

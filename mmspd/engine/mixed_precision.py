@@ -32,7 +32,7 @@ def use_mixed_precision(config: Config) -> str:
     wrapper = config.optim_wrapper
     scope, _, name = wrapper.get('type', 'OptimWrapper').rpartition('.')
     plain = name == 'OptimWrapper' and scope in ('', 'mmengine', 'mmspd')
-    if not plain and (name != 'AmpOptimWrapper' or scope not in ('', 'mmengine')):
+    if not plain and (name != 'AmpOptimWrapper' or scope not in ('', 'mmengine', 'mmspd')):
         raise UserError(
             f"--amp replaces optim_wrapper.type='mmspd.OptimWrapper', but the config has "
             f'{wrapper.type!r}; remove --amp and set the precision in the config.'
@@ -50,6 +50,6 @@ def use_mixed_precision(config: Config) -> str:
             "none; use 'bfloat16'."
         )
     else:
-        wrapper.type = 'mmengine.AmpOptimWrapper'
+        wrapper.type = 'mmspd.AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
     return wrapper.dtype

@@ -1,35 +1,49 @@
-"""An optimizer wrapper that supports bfloat16 and whose steps do not wait for the device."""
+"""Optimizer wrappers for all precisions, which clip the gradients of each part on its own."""
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Iterator, Optional
 
-from mmengine.optim import OptimWrapper as _OptimWrapper
-from torch import Tensor, nn
+from mmengine.optim import AmpOptimWrapper as _AmpOptimWrapper
+from torch import nn
 
+from mmspd.engine.gradient_clipping import ClipApart
 from mmspd.errors import UserError
 from mmspd.registry import OPTIM_WRAPPERS
 from mmspd.utils.precision import autocast
 
-__all__ = ['OptimWrapper']
+__all__ = ['AmpOptimWrapper', 'OptimWrapper']
 
 
 @OPTIM_WRAPPERS.register_module()
-class OptimWrapper(_OptimWrapper):
+class AmpOptimWrapper(ClipApart, _AmpOptimWrapper):
+    """MMEngine's optimizer wrapper for float16, which clips the gradients of each part on its own.
+
+    The loss scale belongs to the whole model. If a gradient of any part overflows, the step of all
+    parts is skipped.
+
+    Args:
+        loss_scale: Initial scale of the loss; ``'dynamic'`` adapts the scale.
+        dtype: Type of the forward pass under autocast. ``None`` is float16.
+        use_fsdp: Use the loss scaler of ``FullyShardedDataParallel``.
+        kwargs: Arguments of MMEngine's ``OptimWrapper``: ``optimizer``, ``accumulative_counts``,
+            ``clip_grad``.
+    """
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(ClipApart):
     """MMEngine's optimizer wrapper with bfloat16. Its steps do not wait for the device.
 
     bfloat16 has the range of float32 and needs no loss scaling. float16 needs loss scaling; use
-    ``mmengine.AmpOptimWrapper`` for it.
+    ``mmspd.AmpOptimWrapper`` for it.
 
-    The norm of clipped gradients stays on the device, in :attr:`unread`, until
-    :class:`~mmspd.engine.runtime_info_hook.RuntimeInfoHook` fetches it for the log.
+    ``clip_grad`` clips the gradients of each part of the model on its own, see
+    :class:`~mmspd.engine.gradient_clipping.ClipApart`.
 
     Args:
         dtype: ``'bfloat16'`` runs the forward pass under autocast. ``None`` runs it in float32.
         kwargs: Arguments of MMEngine's ``OptimWrapper``: ``optimizer``, ``accumulative_counts``,
             ``clip_grad``.
-
-    Attributes:
-        unread: A dict from names to values on the device, for the log of the current iteration.
 
     Raises:
         UserError: ``dtype`` has another value.
@@ -52,11 +66,10 @@ class OptimWrapper(_OptimWrapper):
         if dtype not in (None, 'bfloat16'):
             raise UserError(
                 f'optim_wrapper.dtype={dtype!r} is not supported by mmspd.OptimWrapper; use '
-                "'bfloat16' or None, or set optim_wrapper.type='mmengine.AmpOptimWrapper' for "
+                "'bfloat16' or None, or set optim_wrapper.type='mmspd.AmpOptimWrapper' for "
                 'float16.'
             )
         self.dtype = dtype
-        self.unread: Dict[str, Tensor] = {}
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -68,14 +81,3 @@ class OptimWrapper(_OptimWrapper):
         device = next(model.parameters()).device
         with super().optim_context(model), autocast(device, self.dtype or 'float32'):
             yield
-
-    def _clip_grad(self) -> None:
-        grads = [
-            parameter
-            for group in self.optimizer.param_groups
-            for parameter in group['params']
-            if parameter.grad is not None
-        ]
-        norm = self.clip_func(grads, **self.clip_grad_kwargs)
-        if norm is not None:  # clipping by value returns no norm
-            self.unread[self.grad_name] = norm

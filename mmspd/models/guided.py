@@ -65,6 +65,8 @@ class SemanticGuided(BaseModule):
     Attributes:
         multiple: For the prior branch, the height and width of the image are padded to multiples of
             this number of pixels.
+        clipped_apart: Name of the child whose gradients ``mmspd.OptimWrapper`` clips apart from all
+            other gradients.
 
     Raises:
         UserError: A seam does not exist, never runs, runs more than once, or needs a level that the
@@ -89,6 +91,8 @@ class SemanticGuided(BaseModule):
         >>> outputs[-1].shape
         torch.Size([1, 3, 32, 48])
     """
+
+    clipped_apart = 'restorer'
 
     def __init__(
         self,
