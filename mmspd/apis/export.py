@@ -121,7 +121,8 @@ def export_network(
             raise UserError(
                 'The network cannot be exported for variable image sizes '
                 f'({type(error).__name__}: {_first_line(error)}); set --pad-to to the number of '
-                'pixels whose multiples the network needs.'
+                'pixels whose multiples the network needs, or remove Python code that depends on '
+                'the image size, such as if and int().'
             ) from error
         differences = _compare(network, restore, sizes)
         seconds = time_size and _measure(network, restore, time_size)

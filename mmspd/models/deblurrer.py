@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.models.guided import SemanticGuided, as_list
+from mmspd.models.layers.any_size import accept_any_size
 from mmspd.models.layers.compilation import Compiled
 from mmspd.models.layers.multi_scale_targets import get_multi_scale_targets
-from mmspd.models.layers.padding import pad_to_multiple
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.models.tiling import TileNetwork, restore_images, restore_windows
 from mmspd.registry import MODELS, build_model
@@ -40,7 +40,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
     is compared with the sharp image at that resolution.
 
     Args:
-        generator: Config of a restorer, or of a :class:`SemanticGuided` restorer.
+        generator: Config of a restorer, or of a :class:`SemanticGuided` restorer. Any network that
+            maps one image to one image of the same size is a restorer.
         losses: A dict from the log name of each restoration loss to its config, for example
             ``dict(loss_pix=dict(type='mmagic.L1Loss'))``. Each name must contain ``loss``.
         teacher: Config of the teacher F_P, for example ``mmspd.FeatureTeacher``. The config must
@@ -120,6 +121,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self._compiled_generator, self._compiled_teacher = Compiled(compile), Compiled(compile)
         self.generator: Any = build_model(generator).to(memory_format=self.memory_format)
+        accept_any_size(self.generator, required=False)
         unnamed = [name for name in losses if 'loss' not in name]
         if unnamed:
             raise UserError(
@@ -314,7 +316,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if self._teacher is None:
             raise UserError('This model has no teacher; set model.teacher and model.prior_loss.')
         img = sharp if self.teacher_sees == 'sharp' else blurry
-        img = pad_to_multiple(img, self.generator.multiple)
+        img = self.generator.pad(img)
         img = img.contiguous(memory_format=self.memory_format)
         teacher: Any = self._teacher.get(img.device)
         dtype = getattr(teacher, 'dtype', None)  # your own teacher may have none

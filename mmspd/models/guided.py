@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mmspd.errors import UserError
 from mmspd.models.embeddings.spe import SeamSpec
 from mmspd.models.layers.activation_checkpointing import checkpointed
-from mmspd.models.layers.padding import pad_to_multiple
+from mmspd.models.layers.any_size import SizeLimits, accept_any_size
+from mmspd.models.layers.padding import pad_to_multiple, round_up
 from mmspd.models.restorers.base import check_outputs
 from mmspd.models.seams import HookSeams, Seam, probe_seams, takes_fuse
 from mmspd.registry import MODELS, build_model
@@ -65,12 +66,14 @@ class SemanticGuided(BaseModule):
     Attributes:
         multiple: For the prior branch, the height and width of the image are padded to multiples of
             this number of pixels.
+        smallest: For the prior branch, the height and width are padded at least to this number.
+        size_limits: None, because the restorer and the prior branch pad the image.
         clipped_apart: Name of the child whose gradients ``mmspd.OptimWrapper`` clips apart from all
             other gradients.
 
     Raises:
         UserError: A seam does not exist, never runs, runs more than once, or needs a level that the
-            prior does not have.
+            prior does not have. The restorer changes the size of the image.
 
     Examples:
         >>> import torch
@@ -93,6 +96,7 @@ class SemanticGuided(BaseModule):
     """
 
     clipped_apart = 'restorer'
+    size_limits = SizeLimits()
 
     def __init__(
         self,
@@ -134,12 +138,13 @@ class SemanticGuided(BaseModule):
             prior_strides=self.prior.strides,
         )
         self.multiple = math.lcm(self.prior.multiple, probe.multiple)
+        self.smallest = round_up(probe.smallest, self.multiple)
 
     def forward(self, img: Tensor) -> Union[Tensor, List[Tensor]]:
         """Restore an image.
 
         Args:
-            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1], of any size that the restorer accepts.
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1], any H and W.
 
         Returns:
             A list of the restorer's outputs; the last output is ``(N, 3, H, W)``. With
@@ -156,7 +161,7 @@ class SemanticGuided(BaseModule):
 
         Returns:
             A list of the restorer's outputs, and a list of the levels f_pri^1 ... f_pri^L of the
-            prior, fine to coarse. The prior is computed from the image padded to :attr:`multiple`.
+            prior, fine to coarse. The prior is computed from the image padded by :meth:`pad`.
         """
         prior = self.compute_prior(img)
         return self.restore_with_prior(img, prior), prior
@@ -168,10 +173,22 @@ class SemanticGuided(BaseModule):
             img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
 
         Returns:
-            The levels f_pri^1 ... f_pri^L, fine to coarse, computed from the image padded to
-            :attr:`multiple`.
+            The levels f_pri^1 ... f_pri^L, fine to coarse, computed from the image padded by
+            :meth:`pad`.
         """
-        return checkpointed(self.with_cp, self.prior, pad_to_multiple(img, self.multiple))
+        return checkpointed(self.with_cp, self.prior, self.pad(img))
+
+    def pad(self, img: Tensor) -> Tensor:
+        """Pad an image for the prior branch and for a teacher.
+
+        Args:
+            img: Blurry or sharp image ``(N, 3, H, W)``, RGB, [0, 1].
+
+        Returns:
+            The image with height and width rounded up to multiples of :attr:`multiple`, at least
+            :attr:`smallest`.
+        """
+        return pad_to_multiple(img, self.multiple, self.smallest)
 
     def restore_with_prior(self, img: Tensor, prior: Sequence[Tensor]) -> List[Tensor]:
         """Restore an image with a prior that was computed before.
@@ -215,6 +232,7 @@ def _as_entries(seams: Sequence[SeamEntry]) -> List[Dict[str, Any]]:
 def _with_seams(restorer: nn.Module, entries: Optional[List[Dict[str, Any]]]) -> nn.Module:
     """Wrap a restorer in :class:`HookSeams` if it does not define seams itself."""
     if takes_fuse(restorer):
+        accept_any_size(restorer)
         return restorer
     if entries is None:
         raise UserError(

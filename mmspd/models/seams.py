@@ -2,12 +2,12 @@
 
 A restorer of mmspd has the signature ``forward(img, fuse=no_fuse)``. At each seam, the restorer
 adds its own skip connection first. Then it calls ``fuse`` (a :class:`FuseFn`) with the name of the
-seam and the decoder feature. :class:`HookSeams` adds this signature to other restorers. Only this
-module uses forward hooks.
+seam and the decoder feature. :class:`HookSeams` adds this signature to other restorers.
 """
 
 import difflib
 import inspect
+import math
 from typing import Callable, Dict, List, NamedTuple, Optional, Protocol, Sequence, Union, cast
 
 import torch
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.models.layers.activation_checkpointing import checkpointed
+from mmspd.models.layers.any_size import SizeLimits, accept_any_size
 from mmspd.models.layers.shape_inference import shapes_only
 from mmspd.registry import MODELS, build_model
 
 __all__ = ['FuseFn', 'HookSeams', 'Probe', 'Seam', 'no_fuse', 'probe_seams', 'takes_fuse']
 
-# Side of the probe image: divisible by the size multiples of all known restorers (4 to 64).
-PROBE_SIDE = 128
+PROBE_SIDE = 128  # of the probe image
 
 
 class FuseFn(Protocol):
@@ -64,10 +64,12 @@ class Probe(NamedTuple):
     Attributes:
         seams: A dict from the name of each seam to its channels and stride.
         multiple: The restorer pads its input to a multiple of this size; 1 if it does not pad.
+        smallest: The restorer pads its input at least to this size.
     """
 
     seams: Dict[str, Seam]
     multiple: int
+    smallest: int
 
 
 class _Recorder:
@@ -108,25 +110,23 @@ def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]
 
 
 def _size_multiple(restorer: nn.Module, seams: Dict[str, Seam]) -> int:
-    """Return the multiple to which the restorer pads its input, or 1 if it does not pad.
+    """Return the multiple to which the restorer pads its input, or 1 if it does not pad."""
 
-    The result is also 1 if the restorer rejects a probe image of an odd size.
-    """
-    try:
-        odd = _record_shapes(restorer, PROBE_SIDE + 1)
-    except (RuntimeError, ValueError, AssertionError):
-        return 1
-    padded = max(odd[name][0][-2] * seam.stride for name, seam in seams.items())
-    return max(1, padded - PROBE_SIDE)
+    def padded(side: int) -> int:
+        shapes = _record_shapes(restorer, side)
+        return max(shapes[name][0][-2] * seam.stride for name, seam in seams.items())
+
+    first = padded(PROBE_SIDE)
+    return max(1, padded(first + 1) - first)
 
 
 def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> Probe:
     """Find the channels and strides at the seams of a restorer, without computing any values.
 
-    The restorer runs on the meta device with an image of 128x128 pixels.
+    The restorer runs on the meta device with images of about 128x128 pixels.
 
     Args:
-        restorer: A module whose ``forward`` has the argument ``fuse``.
+        restorer: A module whose ``forward`` has the argument ``fuse``. It must accept any size.
         names: Names of the seams to return; ``None`` for all seams.
 
     Returns:
@@ -149,6 +149,7 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
         raise UserError(
             'The list seams is empty; name at least one seam, or remove seams to use all.'
         )
+    limits: SizeLimits = getattr(restorer, 'size_limits', SizeLimits())
     shapes = _record_shapes(restorer, PROBE_SIDE)
     names = list(shapes) if names is None else list(names)
     usable = [name for name, inputs in shapes.items() if len(inputs) == 1]
@@ -164,8 +165,13 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
                 f'forward pass, but must run once; use a seam that runs once (available: '
                 f'{", ".join(usable) or "none"}).'
             )
-    seams = {name: Seam(shapes[name][0][1], PROBE_SIDE // shapes[name][0][-2]) for name in names}
-    return Probe(seams, _size_multiple(restorer, seams))
+    seams = {
+        # a padded image has a few more pixels than the probe image
+        name: Seam(shapes[name][0][1], max(1, round(PROBE_SIDE / shapes[name][0][-2])))
+        for name in names
+    }
+    multiple = math.lcm(_size_multiple(restorer, seams), limits.multiple)
+    return Probe(seams, multiple, limits.smallest)
 
 
 class _Inject:
@@ -192,7 +198,8 @@ class HookSeams(BaseModule):
 
     A seam is the first input of a module of the restorer. The name of the seam is the name of the
     module. The state dict has the same keys as the state dict of the bare restorer. Without
-    ``fuse``, the output equals the output of the bare restorer.
+    ``fuse``, the output equals the output of the bare restorer. An image of a size that the bare
+    restorer refuses is padded, see :func:`~mmspd.models.layers.any_size.accept_any_size`.
 
     Args:
         restorer: Config or module that maps ``(N, 3, H, W)`` to ``(N, 3, H, W)`` or to a list of
@@ -204,7 +211,8 @@ class HookSeams(BaseModule):
         seams: Names of the seams.
 
     Raises:
-        UserError: A module does not exist, never runs, or runs more than once in a forward pass.
+        UserError: A module does not exist, never runs, or runs more than once in a forward pass; or
+            the restorer changes the size of the image.
 
     Examples:
         >>> import torch
@@ -228,6 +236,7 @@ class HookSeams(BaseModule):
     ) -> None:
         super().__init__()
         self.restorer = build_model(restorer)
+        accept_any_size(self.restorer)
         self.with_cp = with_cp
         self._fuse: Optional[FuseFn] = None
         self.seams = tuple(seams)
@@ -236,6 +245,11 @@ class HookSeams(BaseModule):
         self._check_seams_run()
         self._register_state_dict_hook(_strip_prefix)
         self._register_load_state_dict_pre_hook(_add_prefix, with_module=True)
+
+    @property
+    def size_limits(self) -> SizeLimits:
+        """The image sizes that the bare restorer accepts."""
+        return self.restorer.size_limits
 
     def _module(self, name: str) -> nn.Module:
         modules = dict(self.restorer.named_modules())
@@ -262,7 +276,7 @@ class HookSeams(BaseModule):
         """Restore an image.
 
         Args:
-            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1].
+            img: Blurry image ``(N, 3, H, W)``, RGB, [0, 1], any H and W.
             fuse: Function that is called at every seam.
 
         Returns:
@@ -306,7 +320,7 @@ def _usable_modules(owner: HookSeams, most: int = 16) -> List[str]:
     def note(name: str) -> Callable:
         def hook(module: nn.Module, inputs: tuple) -> None:
             if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim() == 4:
-                strides.setdefault(name, []).append(PROBE_SIDE // inputs[0].shape[-2])
+                strides.setdefault(name, []).append(max(1, round(PROBE_SIDE / inputs[0].shape[-2])))
 
         return hook
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from mmspd.apis.export import Exportable, export_network
 from mmspd.errors import UserError
+from mmspd.models.layers.any_size import SizeLimits, accept_any_size
 from mmspd.registry import build_model
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
@@ -91,6 +92,16 @@ def test_program_of_pytorch(tmp_path):
     blurry = torch.rand(3, 3, 41, 58)
     with torch.no_grad():
         torch.testing.assert_close(program.module()(blurry), network(blurry))
+
+
+@pytest.mark.slow
+def test_a_network_that_refuses_sizes_is_padded_in_the_graph(tmp_path):
+    layers = nn.Conv2d(3, 3, 4, stride=4), nn.ReflectionPad2d(2), nn.ConvTranspose2d(3, 3, 4, 4)
+    network = nn.Sequential(*layers, nn.AvgPool2d(5, 1), nn.ReflectionPad2d((-6, -6, -6, -6)))
+    accept_any_size(network)
+    assert network.size_limits == SizeLimits(4, 12)
+    exported = export_network(network, tmp_path / 'network.onnx', {}, sizes=[(1, 9), (37, 53)])
+    assert max(exported.differences.values()) < 1e-5
 
 
 def test_file_that_differs_is_not_written(tmp_path):

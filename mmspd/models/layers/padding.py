@@ -31,7 +31,7 @@ def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
     return ((size - 1) - (index - (size - 1)).abs()).clamp(min=0)
 
 
-def pad_to_multiple(img: Tensor, multiple: int) -> Tensor:
+def pad_to_multiple(img: Tensor, multiple: int, smallest: int = 1) -> Tensor:
     """Pad an image at the right and bottom until both sides are multiples of ``multiple``.
 
     The padding mirrors the image until the image is used up and then repeats the first row or
@@ -40,6 +40,7 @@ def pad_to_multiple(img: Tensor, multiple: int) -> Tensor:
     Args:
         img: ``(N, C, H, W)``.
         multiple: The number that divides both padded sides.
+        smallest: The padded sides are at least this number, a multiple of ``multiple``.
 
     Returns:
         ``(N, C, H', W')``, where ``H'`` and ``W'`` are H and W rounded up. If the image needs no
@@ -57,6 +58,8 @@ def pad_to_multiple(img: Tensor, multiple: int) -> Tensor:
     """
     height, width = img.shape[-2:]
     new_height, new_width = round_up(height, multiple), round_up(width, multiple)
+    if smallest > multiple:
+        new_height, new_width = (torch.sym_max(n, smallest) for n in (new_height, new_width))
     if not _is_exporting() and (new_height, new_width) == (height, width):
         return img
     return pad_to(img, new_height, new_width)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.models.layers.activation_checkpointing import checkpointed
+from mmspd.models.layers.any_size import SizeLimits
 from mmspd.models.layers.padding import crop_to, pad_to_multiple
 from mmspd.models.seams import FuseFn, no_fuse
 
@@ -42,6 +43,7 @@ class Restorer(nn.Module):
     Attributes:
         multiple: The image is padded so that its height and width are multiples of this size.
         seams: Names of the seams, coarse to fine.
+        size_limits: None, because the restorer pads the image itself.
         seam_groups: Names of the seams of each U-Net, for a restorer of several U-Nets; empty for a
             single U-Net. Every U-Net gets all levels of the prior.
 
@@ -51,6 +53,7 @@ class Restorer(nn.Module):
 
     multiple: int
     seams: Tuple[str, ...]
+    size_limits = SizeLimits()
     seam_groups: Tuple[Tuple[str, ...], ...] = ()
 
     def __init__(self, outputs: str = 'all', with_cp: bool = False) -> None:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from mmspd.models.guided import SemanticGuided, as_list
+from mmspd.models.layers.any_size import accept_any_size
 from mmspd.models.layers.compilation import Compiled
 from mmspd.models.layers.padding import pad_to_multiple, round_up
-from mmspd.models.layers.shape_inference import peak_memory, shapes_only
-from mmspd.models.restorers.base import Restorer
+from mmspd.models.layers.shape_inference import peak_memory
 from mmspd.models.tiling.grid import Span
 
 __all__ = ['TileNetwork']
@@ -27,9 +27,9 @@ SURROUNDINGS = 256
 KEPT_FACTOR, KEPT_BYTES = 1.25, 128 * 2**20
 
 
-#: A dict from each network to the multiple that it accepts and its memory estimates so far. This
-#: cache avoids a new estimate for every photo of a folder.
-_MEASURED: 'weakref.WeakKeyDictionary[nn.Module, Tuple[int, Dict[Tuple[Any, ...], int]]]' = (
+#: A dict from each network to its memory estimates so far. This cache avoids a new estimate for
+#: every photo of a folder.
+_COSTS: 'weakref.WeakKeyDictionary[nn.Module, Dict[Tuple[Any, ...], int]]' = (
     weakref.WeakKeyDictionary()
 )
 
@@ -48,6 +48,7 @@ class TileNetwork:
 
     Attributes:
         multiple: Tiles start at multiples of this number of pixels.
+        smallest: Smallest side of a tile without padding, a multiple of :attr:`multiple`.
         surroundings: Margin in pixels around a tile whose prior is computed without the rest of the
             image; 0 for a generator without a prior.
 
@@ -67,10 +68,12 @@ class TileNetwork:
         self.device = next(self.generator.parameters()).device
         self.memory_format = getattr(model, 'memory_format', torch.contiguous_format)
         self.guided = isinstance(self.generator, SemanticGuided)
-        if self.generator not in _MEASURED:
-            _MEASURED[self.generator] = (_accepted_multiple(self.generator), {})
-        self.accepted, self.costs = _MEASURED[self.generator]
-        self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), self.accepted)
+        accept_any_size(self.generator, required=False)
+        self.costs = _COSTS.setdefault(self.generator, {})
+        limits = self.generator.size_limits
+        self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), limits.multiple)
+        smallest = getattr(self.generator, 'smallest', limits.smallest)
+        self.smallest = round_up(smallest, self.multiple)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
             # CUDA graphs overwrite a result at the next call; restore_images() copies it in time
@@ -107,14 +110,15 @@ class TileNetwork:
             prior: Prior of the part. With ``None``, the prior of ``img`` is computed and cropped.
 
         Returns:
-            The restored part ``(N, 3, h, w)``. h and w are the lengths of ``rows`` and ``columns``,
-            rounded up to a multiple that the restorer accepts.
+            The restored part ``(N, 3, h, w)``. h and w are the lengths of ``rows`` and ``columns``;
+            for a compiled network, they are rounded up to :attr:`multiple`.
         """
         if self.guided and prior is None:
             prior = self.crop(self.compute_prior(img), rows, columns)
         part = img[..., rows.start : rows.stop, columns.start : columns.stop]
         # a compiled program is valid for one size and one memory layout
-        part = pad_to_multiple(part, self.multiple if self.is_compiled else self.accepted)
+        if self.is_compiled:
+            part = self._pad(part)
         part = part.contiguous(memory_format=self.memory_format)
         if part.is_meta:
             return _restore(self.generator, part, prior)
@@ -130,7 +134,7 @@ class TileNetwork:
         Returns:
             The levels of the prior, fine to coarse.
         """
-        return self.generator.compute_prior(pad_to_multiple(img, self.multiple))
+        return self.generator.compute_prior(self._pad(img))
 
     def crop(self, prior: Sequence[Tensor], rows: Span, columns: Span) -> List[Tensor]:
         """Crop the prior of an image to a part of the image.
@@ -141,11 +145,12 @@ class TileNetwork:
             columns: Columns of the part. They start at a multiple of :attr:`multiple`.
 
         Returns:
-            The cropped levels. The size of the part is rounded up to :attr:`multiple`.
+            The cropped levels. The size of the part is rounded up to :attr:`multiple`, at least to
+            :attr:`smallest`.
         """
         (top, left), strides = (rows.start, columns.start), self.generator.prior.strides
-        bottom = top + round_up(rows.stop - top, self.multiple)
-        right = left + round_up(columns.stop - left, self.multiple)
+        bottom = top + self._padded(rows.stop - top)
+        right = left + self._padded(columns.stop - left)
         return [
             level[
                 ..., top // stride : bottom // stride, left // stride : right // stride
@@ -215,12 +220,18 @@ class TileNetwork:
         Returns:
             One shape ``(1, C_i, H_i, W_i)`` per level, fine to coarse.
         """
-        height, width = round_up(height, self.multiple), round_up(width, self.multiple)
+        height, width = self._padded(height), self._padded(width)
         prior = self.generator.prior
         return [
             (1, channels, height // stride, width // stride)
             for channels, stride in zip(prior.channels, prior.strides)
         ]
+
+    def _pad(self, img: Tensor) -> Tensor:
+        return pad_to_multiple(img, self.multiple, self.smallest)
+
+    def _padded(self, length: int) -> int:
+        return max(round_up(length, self.multiple), self.smallest)
 
     def _cost(self, case: Tuple[int, ...], forward: Callable[[], None]) -> int:
         if case not in self.costs:
@@ -232,20 +243,3 @@ def _restore(generator: Any, img: Tensor, prior: Optional[Sequence[Tensor]]) -> 
     """Restore images, with a given prior if the generator is guided."""
     outputs = generator(img) if prior is None else generator.restore_with_prior(img, prior)
     return as_list(outputs)[-1]
-
-
-def _accepted_multiple(generator: nn.Module) -> int:
-    """Find the number that must divide both sides of an image; 1 if the restorer pads images."""
-    restorer = getattr(generator, 'restorer', generator)
-    if isinstance(restorer, Restorer):
-        return 1
-    for multiple in (1, 2, 4, 8, 16, 32):
-        try:
-            with shapes_only(restorer):
-                # some restorers reject tiny images, because reflection padding cannot pad them
-                for side in (multiple, 128 + multiple):
-                    restorer(torch.empty(1, 3, side, side, device='meta'))
-        except (RuntimeError, ValueError, AssertionError):
-            continue
-        return multiple
-    return MULTIPLE

@@ -117,7 +117,7 @@ def restore_images(
         options = (tile, overlap, memory_budget, self_ensemble, precision, batch, progress)
         return torch.cat([restore_images(net, image, *options) for image in images.split(1)])
     height, width = images.shape[-2:]
-    tile, overlap = _check_tiles(tile, overlap, net.multiple)
+    tile, overlap = _check_tiles(tile, overlap, net.multiple, net.smallest)
     # all tiles of a compiled network have the same size
     fixed = tile if net.is_compiled and isinstance(tile, int) else 0
     if min(height, width) < fixed:
@@ -149,7 +149,7 @@ def restore_images(
 
 
 def _check_tiles(
-    tile: Union[str, int, None], overlap: Optional[int], multiple: int
+    tile: Union[str, int, None], overlap: Optional[int], multiple: int, smallest: int
 ) -> Tuple[Union[str, int, None], int]:
     """Check ``tile`` and ``overlap``, and round them to the multiple of the network.
 
@@ -159,10 +159,10 @@ def _check_tiles(
     if tile is None or tile == 0:
         return None, 0
     if tile != 'auto':
-        if isinstance(tile, str) or tile < 2 * multiple:
+        if isinstance(tile, str) or tile < 2 * smallest:
             raise UsageError(
                 f"tile={tile!r} is invalid; use 'auto', 0 for the whole image, or for this model "
-                f'at least {2 * multiple} pixels.'
+                f'at least {2 * smallest} pixels.'
             )
         tile = tile // multiple * multiple
     if overlap is None:
