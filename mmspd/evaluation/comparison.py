@@ -12,6 +12,7 @@ from mmspd.evaluation.results import Result
 
 __all__ = [
     'Difference',
+    'better_and_worse',
     'bootstrap_interval',
     'check_comparable',
     'compare',
@@ -57,7 +58,7 @@ class Difference:
             if there are no sequences or fewer than 5.
         wins: Number of images where the second result is better.
         losses: Number of images where the second result is worse.
-        ties: Number of images where both results are exactly equal.
+        ties: Number of images where both results are equal to the printed digits.
     """
 
     metric: str
@@ -227,6 +228,30 @@ def differences_of(reference: Result, other: Result, metric: str) -> Dict[str, f
     return {key: b - a for key, a, b in pairs if a is not None and b is not None}
 
 
+def better_and_worse(reference: Result, other: Result, metric: str) -> Tuple[List[str], List[str]]:
+    """List the images where the second result is better, and those where it is worse.
+
+    Args:
+        reference: The first result.
+        other: The second result, with the same images.
+        metric: Name of the metric.
+
+    Returns:
+        The keys of the better images, from the largest gain, and the keys of the worse images, from
+        the largest loss. Images that are equal to the printed digits are in neither list.
+    """
+    info = reference.metric_info[metric]
+    before, after = (
+        {image['key']: image.get(metric) for image in result.images}
+        for result in (reference, other)
+    )
+    differences = differences_of(reference, other, metric)
+    ranked = sorted(differences, key=differences.__getitem__, reverse=bool(info.higher_is_better))
+    unequal = [key for key in ranked if not info.are_equal(before[key], after[key])]
+    better = [key for key in unequal if (differences[key] > 0) == bool(info.higher_is_better)]
+    return better, unequal[len(better) :][::-1]
+
+
 def compare(reference: Result, other: Result, metric: str) -> Optional[Difference]:
     """Compare two results that :func:`check_comparable` accepts.
 
@@ -257,7 +282,7 @@ def compare(reference: Result, other: Result, metric: str) -> Optional[Differenc
         for result in (reference, other)
     )
     sequences = [sequence_of(key) for key in differences]
-    better = values if reference.metric_info[metric].higher_is_better else -values
+    better, worse = better_and_worse(reference, other, metric)
     return Difference(
         metric=metric,
         images=len(values),
@@ -267,9 +292,9 @@ def compare(reference: Result, other: Result, metric: str) -> Optional[Differenc
         difference=float(values.mean()),
         over_images=bootstrap_interval(values, range(len(values))),
         over_sequences=bootstrap_interval(values, sequences) if any(sequences) else None,
-        wins=int((better > 0).sum()),
-        losses=int((better < 0).sum()),
-        ties=int((better == 0).sum()),
+        wins=len(better),
+        losses=len(worse),
+        ties=len(values) - len(better) - len(worse),
     )
 
 

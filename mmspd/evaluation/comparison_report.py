@@ -6,6 +6,7 @@ from typing import Collection, Dict, List, Mapping, Optional, Sequence
 from mmspd.evaluation.comparison import (
     Difference,
     Interval,
+    better_and_worse,
     compare,
     compared_metrics,
     differences_of,
@@ -113,7 +114,7 @@ def comparison_text(
             for grouping, groups in comparison.severity.items()
         ]
         parts += _stored_groups_text(pair, metric, compared=comparison.severity)
-        parts += _images_text(pair, comparison, metric)
+        parts += _images_text(pair, metric)
     return '\n\n'.join(parts) + '\n'
 
 
@@ -179,7 +180,8 @@ def _metrics_text(pair: Mapping[str, Result], differences: Sequence[Difference])
         lines.append(cells)
     notes = [
         'The intervals are 95 % confidence intervals of the mean difference (bootstrap, BCa). The '
-        'columns better, worse and equal are numbers of images.'
+        'columns better, worse and equal are numbers of images; equal means equal to the printed '
+        'digits.'
     ]
     sequences = {sequence_of(image['key']) for image in pair[first].images}
     if by_sequence:
@@ -237,18 +239,20 @@ def _stored_groups_text(
     return tables
 
 
-def _images_text(pair: Mapping[str, Result], comparison: Comparison, metric: str) -> List[str]:
+def _images_text(pair: Mapping[str, Result], metric: str) -> List[str]:
     """Format the tables of the images with the largest gains and losses."""
     first, second = pair.values()
+    name = list(pair)[1]
     info = first.metric_info[metric]
     before, after = ({image['key']: image for image in result.images} for result in (first, second))
-    ranked = list(comparison.images)
-    count = min(_LISTED, len(ranked) // 2)
+    better, worse = better_and_worse(first, second, metric)
     tables = []
-    for title, keys in (('best', ranked[:count]), ('worst', ranked[::-1][:count])):
-        header = (f'{metric}, {title} images for {comparison.name}', *pair, 'difference')
-        lines = [(key, *_values(info, before[key][metric], after[key][metric])) for key in keys]
-        tables.append(text_table(header, lines))
+    for title, kind, keys in (('best', 'better', better), ('worst', 'worse', worse)):
+        header = (f'{metric}, {title} images for {name}', *pair, 'difference')
+        lines = [
+            (key, *_values(info, before[key][metric], after[key][metric])) for key in keys[:_LISTED]
+        ]
+        tables.append(text_table(header, lines) if lines else f'* No image is {kind} for {name}.')
     return tables
 
 

@@ -3,11 +3,13 @@ import re
 
 import numpy as np
 import pytest
+import support
 from scipy import stats
 
 from mmspd.errors import UserError
 from mmspd.evaluation import LPIPS, PSNR, BlurSeverity, MetricInfo
 from mmspd.evaluation.comparison import (
+    better_and_worse,
     bootstrap_interval,
     check_comparable,
     compare,
@@ -258,6 +260,30 @@ def test_the_groups_of_patches_are_compared_by_their_means():
     )
     assert '20-23 dB' not in text
     assert text.count('PSNR by input PSNR') == 1
+
+
+def test_results_that_are_equal_to_the_printed_digits_are_ties():
+    plain = make_result([30, 30, 30.004, 30.0049, 30, 30])
+    guided = make_result([30.004, 29.996, 30.006, 29.9951, 31, 29.99])
+    results = {'plain': plain, 'guided': guided}
+    assert better_and_worse(plain, guided, 'PSNR') == (['4'], ['5'])
+    difference = compare(plain, guided, 'PSNR')
+    assert (difference.wins, difference.losses, difference.ties) == (1, 1, 4)
+    text = comparison_text(results, compare_all(results, 'PSNR'), 'PSNR')
+    best, worst = (text[text.index(f'PSNR, {title} images') :] for title in ('best', 'worst'))
+    assert best.splitlines()[2].split(' | ')[1:] == ['30.00', ' 31.00', '     +1.00 |']
+    assert best.splitlines()[3] == ''
+    assert worst.splitlines()[2].split(' | ')[1:] == ['30.00', ' 29.99', '     -0.01 |']
+    assert len(worst.splitlines()) == 3
+    equal = {'plain': plain, 'guided': plain}
+    text = comparison_text(equal, compare_all(equal, 'PSNR'), 'PSNR')
+    assert '* No image is better for guided.' in text
+    assert '* No image is worse for guided.' in text
+
+
+def test_the_quick_start_counts_no_image_that_is_equal_to_the_printed_digits():
+    count_improved = support.load_tool('quickstart_report.py').count_improved
+    assert count_improved([30, 30, 30, 30], [30.004, 30.1, 29, 31]) == 2
 
 
 def test_images_are_ranked_from_the_best():

@@ -91,6 +91,12 @@ def test_the_picture_shows_the_images_in_their_order(call_tool, folders, tmp_pat
     assert np.abs(guided.astype(int) - (plain // 2 + sharp // 2)).max() == 0
 
 
+def test_equal_images_are_not_drawn(call_tool, folders, tmp_path):
+    arguments = ('--names', 'a', 'b', '--out', tmp_path)
+    assert call_tool(TOOL, folders / 'plain', folders / 'plain', *arguments)[0] == 0
+    assert [path.name for path in tmp_path.glob('*.png')] == ['severity.png']
+
+
 def test_results_without_pictures_are_compared(call_tool, folders, tmp_path):
     shutil.copytree(folders / 'guided', tmp_path / 'guided')
     shutil.rmtree(tmp_path / 'guided' / 'images')

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.errors import UsageError
-from mmspd.evaluation.comparison import check_comparable, compared_metrics
+from mmspd.evaluation.comparison import better_and_worse, check_comparable, compared_metrics
 from mmspd.evaluation.comparison_report import Comparison, compare_all, comparison_text
 from mmspd.evaluation.contributions import TOLERANCE, check_published
 from mmspd.evaluation.metrics import MetricInfo
@@ -239,13 +239,13 @@ def write_pictures(
         UsageError: A picture cannot be written.
     """
     first, second = next(iter(results)), comparison.name
-    ranked = list(comparison.images)
-    count = min(NUM_PICTURES, len(ranked) // 2)
+    better, worse = better_and_worse(results[first], results[second], metric)
     for title, keys, loser, winner in (
-        ('best', ranked[:count], first, second),
-        ('worst', ranked[::-1][:count], second, first),
+        ('best', better, first, second),
+        ('worst', worse, second, first),
     ):
-        rows = [picture_of(key, folders, results, loser, winner, metric) for key in keys]
+        shown = keys[:NUM_PICTURES]
+        rows = [picture_of(key, folders, results, loser, winner, metric) for key in shown]
         if rows:
             write_png(out / f'{title}_{second.replace("/", "_")}.png', stack_rows(rows))
 

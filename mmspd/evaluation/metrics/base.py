@@ -54,6 +54,18 @@ class MetricInfo:
         """
         return f'{value:{sign}.{self.digits}f}'
 
+    def are_equal(self, first: float, second: float) -> bool:
+        """Return whether two values, or their difference and zero, are equal as printed.
+
+        Args:
+            first: The first value.
+            second: The second value.
+
+        Returns:
+            True if :meth:`text` cannot show that one value is better.
+        """
+        return self.text(first) == self.text(second) or float(self.text(second - first)) == 0
+
 
 class ImageMetric(BaseMetric):
     """Base class of metrics that measure each image in 8-bit RGB and average over the images.
