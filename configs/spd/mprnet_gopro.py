@@ -1,7 +1,8 @@
 # MPRNet with its official recipe: 3000 epochs, 4 GPUs x 4, three epochs of warm-up, cosine.
 # Two steps of the official recipe are left out: a small change of the saturation of every third
 # pair, and the reflection padding of images that are smaller than the crop. Training refuses such
-# small images.
+# small images. The eight flips and turns of a crop are equally likely; the official code leaves a
+# crop unchanged twice as often.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,4 +1,5 @@
 # MSSNet with its official recipe: MPRNet's, but with L1 and the frequency loss on six outputs.
+# The steps that mprnet_gopro.py leaves out or changes are the same here.
 _base_ = './mprnet_gopro.py'
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -1,9 +1,10 @@
 # MMagic's NAFNet of width 32 with the authors' recipe: 200k iterations of 8 GPUs x 4.
 # Here these iterations are 381 epochs of the data set, which is repeated 8 times. Unlike this
-# config, MMagic's config trains on BGR and does not clip gradients. As in the authors' code, the
-# network is NAFNetLocal. It has the weights of NAFNet, but at test time local windows of 1.5 times
-# the training crop replace the global pools. All published numbers use NAFNetLocal; the PSNR of the
-# two networks differs by about 0.6 dB.
+# config, MMagic's config trains on BGR and does not clip gradients. The crops come from whole
+# images; the authors first cut the images into patches of 512 pixels, 256 pixels apart. As in the
+# authors' code, the network is NAFNetLocal. It has the weights of NAFNet, but at test time local
+# windows of 1.5 times the training crop replace the global pools. All published numbers use
+# NAFNetLocal; the PSNR of the two networks differs by about 0.6 dB.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

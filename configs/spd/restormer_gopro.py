@@ -2,7 +2,8 @@
 # The crops grow from 128 to 384 pixels, and the total batch shrinks from 64 to 8. The stages end at
 # 92k, 156k, 204k, 240k, 276k and 300k iterations. This config counts the stages in epochs of the
 # data set, which is repeated 8 times. The learning rate is for 8 GPUs; with fewer GPUs, set
-# optim_wrapper.accumulative_counts to keep the size of the total batch.
+# optim_wrapper.accumulative_counts to keep the size of the total batch. The crops come from whole
+# images; the authors first cut the images into overlapping patches of 512 pixels.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
-from mmspd.engine import OptimWrapper, mixed_precision
+from mmspd.engine import AmpOptimWrapper, OptimWrapper, mixed_precision
 from mmspd.errors import UserError
 
 
@@ -50,7 +50,7 @@ def test_float16_elsewhere(accelerator):
     assert config.optim_wrapper.loss_scale == 'dynamic'
     config.optim_wrapper.loss_scale = dict(enabled=False)
     wrapper = build_optim_wrapper(torch.nn.Linear(1, 1), config.optim_wrapper)
-    assert type(wrapper).__name__ == 'AmpOptimWrapper'
+    assert isinstance(wrapper, AmpOptimWrapper)
     assert wrapper.cast_dtype == torch.float16
     assert wrapper._accumulative_counts == 2
 

@@ -208,3 +208,15 @@ def test_results_are_put_into_the_papers_table():
     assert names[names.index('Ours-UNet+SP') + 1] == '> mine'
     with pytest.raises(UserError, match='no table 5 of results; use 1, 2, 3 or 4'):
         table_with(5, {})
+
+
+def test_the_readme_names_every_system_of_tables_1_and_2():
+    text = ' '.join((CONFIGS.parents[1] / 'README.md').read_text().split())
+    restorers = text[text.index('**Restorers**') : text.index('- **Prior**')]
+    for row in (*paper_table(1), *paper_table(2)):
+        name = row.method.removesuffix('+SP').replace('MIMOUNetPlus', 'MIMO-UNet+')
+        assert name.replace('MIMOUNet+', 'MIMO-UNet+') in restorers
+    with_restorer, quoted = restorers.split('also have')
+    for name in ('SAPHN', 'Niu et al.'):
+        assert name not in with_restorer
+        assert name in quoted
