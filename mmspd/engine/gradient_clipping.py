@@ -1,7 +1,7 @@
 """Clip the gradients of a restorer apart from the gradients of its prior."""
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Set
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from mmengine.optim import OptimWrapper as _OptimWrapper
 from torch import Tensor, nn
@@ -74,9 +74,8 @@ class ClipApart(_OptimWrapper):
 
 def _clipped_apart(model: nn.Module) -> Set[int]:
     """Return the ids of all parameters that a module of the model clips apart."""
-    parts = [
-        module.get_submodule(module.clipped_apart)
-        for module in model.modules()
-        if isinstance(getattr(module, 'clipped_apart', None), str)
+    named: List[Tuple[nn.Module, Any]] = [
+        (module, getattr(module, 'clipped_apart', None)) for module in model.modules()
     ]
+    parts = [module.get_submodule(name) for module, name in named if name is not None]
     return {id(parameter) for part in parts for parameter in part.parameters()}

@@ -241,13 +241,13 @@ def better_and_worse(reference: Result, other: Result, metric: str) -> Tuple[Lis
         the largest loss. Images that are equal to the printed digits are in neither list.
     """
     info = reference.metric_info[metric]
-    before, after = (
+    values: List[Dict[str, Any]] = [
         {image['key']: image.get(metric) for image in result.images}
         for result in (reference, other)
-    )
+    ]
     differences = differences_of(reference, other, metric)
     ranked = sorted(differences, key=differences.__getitem__, reverse=bool(info.higher_is_better))
-    unequal = [key for key in ranked if not info.are_equal(before[key], after[key])]
+    unequal = [key for key in ranked if not info.are_equal(*(each[key] for each in values))]
     better = [key for key in unequal if (differences[key] > 0) == bool(info.higher_is_better)]
     return better, unequal[len(better) :][::-1]
 

@@ -17,6 +17,7 @@ from mmspd.utils.lock import lock_folder
 
 pytestmark = pytest.mark.slow
 EPOCHS, ITERATIONS = 3, 9
+LOGGED = ('loss', 'loss_pix', 'loss_freq', 'lr', 'grad_norm', 'grad_norm_prior')
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +33,7 @@ def losses_of(work):
         for line in file.read_text().splitlines():
             record = json.loads(line)
             if 'loss_pix' in record:
-                parts = {key: record[key] for key in ('loss', 'loss_pix', 'loss_freq', 'lr')}
+                parts = {key: record.get(key) for key in LOGGED}
                 assert losses.setdefault(record['iter'], parts) == parts
     return losses
 
@@ -53,9 +54,10 @@ def end_of(work):
 
 
 def config_with(write_config, hook='', at=0, name='tiny.py'):
-    """Write the tiny guided config with EMA and, on request, a hook that kills the run."""
+    """Write the tiny guided config with EMA, clipping and, on request, a hook that kills."""
     killer = f"custom_hooks.append(dict(type='{hook}', at={at}))\n" if hook else ''
-    text = support.EMA + f"train_cfg['max_epochs'] = {EPOCHS}\n" + killer
+    clip = "optim_wrapper.update(type='mmspd.OptimWrapper', clip_grad=dict(max_norm=0.01))\n"
+    text = support.EMA + clip + f"train_cfg['max_epochs'] = {EPOCHS}\n" + killer
     return write_config(text, name, 'guided')
 
 
@@ -67,6 +69,7 @@ def uninterrupted(reference, run_tool, write_config, tmp_path_factory):
         assert code == 0, output
         reference.update(losses=losses_of(work), end=end_of(work))
         assert len(reference['losses']) == ITERATIONS
+        assert all(None not in parts.values() for parts in reference['losses'].values())
     return reference
 
 
