@@ -188,7 +188,7 @@ class SemanticGuided(BaseModule):
             The image with height and width rounded up to multiples of :attr:`multiple`, at least
             :attr:`smallest`.
         """
-        return pad_to_multiple(img, self.multiple, self.smallest)
+        return pad_to_multiple(img, self.multiple, smallest=self.smallest)
 
     def restore_with_prior(self, img: Tensor, prior: Sequence[Tensor]) -> List[Tensor]:
         """Restore an image with a prior that was computed before.

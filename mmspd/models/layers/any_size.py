@@ -84,7 +84,7 @@ class _Padding:
 
     def pad(self, network: nn.Module, inputs: Tuple[Any, ...]) -> Optional[Tuple[Any, ...]]:
         img, *others = inputs
-        padded = pad_to_multiple(img, *self.limits)
+        padded = pad_to_multiple(img, **self.limits._asdict())
         self.size = None if padded is img else img.shape[-2:]
         return (padded, *others)
 

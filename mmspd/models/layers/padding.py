@@ -31,7 +31,7 @@ def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
     return ((size - 1) - (index - (size - 1)).abs()).clamp(min=0)
 
 
-def pad_to_multiple(img: Tensor, multiple: int, smallest: int = 1) -> Tensor:
+def pad_to_multiple(img: Tensor, multiple: int, *, smallest: int = 1) -> Tensor:
     """Pad an image at the right and bottom until both sides are multiples of ``multiple``.
 
     The padding mirrors the image until the image is used up and then repeats the first row or

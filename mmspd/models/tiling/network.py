@@ -72,7 +72,7 @@ class TileNetwork:
         self.costs = _COSTS.setdefault(self.generator, {})
         limits = self.generator.size_limits
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), limits.multiple)
-        smallest = getattr(self.generator, 'smallest', limits.smallest)
+        smallest = self.generator.smallest if self.guided else limits.smallest
         self.smallest = round_up(smallest, self.multiple)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
@@ -228,7 +228,7 @@ class TileNetwork:
         ]
 
     def _pad(self, img: Tensor) -> Tensor:
-        return pad_to_multiple(img, self.multiple, self.smallest)
+        return pad_to_multiple(img, self.multiple, smallest=self.smallest)
 
     def _padded(self, length: int) -> int:
         return max(round_up(length, self.multiple), self.smallest)

@@ -116,7 +116,7 @@ def test_any_size_is_restored_and_accepted_sizes_as_without_padding(kind):
         *halves, result = as_list(network(img))
         assert result.shape == img.shape
         assert all(half.shape[-2:] == (-(-size[0] // 2), -(-size[1] // 2)) for half in halves)
-        padded = pad_to_multiple(img, *kind.limits)
+        padded = pad_to_multiple(img, **kind.limits._asdict())
         assert torch.equal(result, crop_to(as_list(bare(padded))[-1], *size))
         equal += padded is img
     assert equal
@@ -135,7 +135,7 @@ def test_the_prior_goes_on_any_size(kind):
         with torch.no_grad():
             assert guided(img)[-1].shape == img.shape
             assert restore_images(guided, img).shape == img.shape
-            if pad_to_multiple(img, *kind.limits) is img:
+            if pad_to_multiple(img, **kind.limits._asdict()) is img:
                 assert torch.equal(identity.eval()(img)[-1], as_list(bare(img))[-1])
     with torch.no_grad():
         img = image(70, 90)
@@ -156,7 +156,7 @@ def test_a_plain_network_of_a_model_restores_any_size(kind):
         img = image(*size)
         with torch.no_grad():
             result = model(img, mode='tensor')
-            want = bare(pad_to_multiple(img, *kind.limits))
+            want = bare(pad_to_multiple(img, **kind.limits._asdict()))
         assert torch.equal(result, crop_to(want, *size))
 
 

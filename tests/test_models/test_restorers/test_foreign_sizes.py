@@ -78,7 +78,7 @@ def test_the_prior_goes_on_any_size(name):
     guided = randomize(copy.deepcopy(identity))
     for size in ((1, 1), (1, 9), (7, 5), (33, 47), (64, 96)):
         img = image(*size)
-        want = crop_to(as_list(bare(pad_to_multiple(img, *limits)))[-1], *size)
+        want = crop_to(as_list(bare(pad_to_multiple(img, **limits._asdict())))[-1], *size)
         assert torch.equal(identity(img)[-1], want)
         assert guided(img)[-1].shape == img.shape
 
