@@ -95,7 +95,9 @@ class SPE(nn.Module):
 
         Returns:
             The ``fuse`` function for :meth:`Restorer.forward`. At a seam that is not in
-            :attr:`levels`, this function returns the decoder feature unchanged.
+            :attr:`levels`, this function returns the decoder feature unchanged. If a restorer
+            splits each image into K adjacent features of a batch of K N, such as its color planes,
+            all of them get the prior of their image.
         """
         return partial(self._fuse, self.aggregate(prior))
 
@@ -135,7 +137,11 @@ class SPE(nn.Module):
     def _fuse(self, aggregated: Dict[int, Tensor], seam: str, dec: Tensor) -> Tensor:
         if seam not in self.levels:
             return dec
-        return self.fusions[_key(seam)](aggregated[self.levels[seam]], dec)
+        prior = aggregated[self.levels[seam]]
+        parts = dec.shape[0] // prior.shape[0]
+        if parts > 1:
+            prior = prior.repeat_interleave(parts, dim=0)
+        return self.fusions[_key(seam)](prior, dec)
 
 
 def _key(seam: str) -> str:

@@ -21,17 +21,21 @@ def _is_exporting() -> bool:
     return torch.jit.is_tracing() or (is_exporting is not None and is_exporting())
 
 
-def _reflected_index(size: int, padded: int, device: torch.device) -> Tensor:
+def _source_index(size: int, padded: int, device: torch.device, mode: str) -> Tensor:
     """Return, for each row of the padded image, the index of the row to copy.
 
-    The index is mirrored at the last row and then clamped. If the padding is not smaller than the
-    image, the clamp repeats row 0. Plain reflection padding rejects such sizes.
+    To mirror, the index is mirrored at the last row and then clamped. If the padding is not smaller
+    than the image, the clamp repeats row 0. Plain reflection padding rejects such sizes.
     """
     index = torch.arange(padded, device=device)
+    if mode == 'edge':
+        return index.clamp(max=size - 1)
     return ((size - 1) - (index - (size - 1)).abs()).clamp(min=0)
 
 
-def pad_to_multiple(img: Tensor, multiple: int, *, smallest: int = 1) -> Tensor:
+def pad_to_multiple(
+    img: Tensor, multiple: int, mode: str = 'mirror', *, smallest: int = 1
+) -> Tensor:
     """Pad an image at the right and bottom until both sides are multiples of ``multiple``.
 
     The padding mirrors the image until the image is used up and then repeats the first row or
@@ -40,6 +44,7 @@ def pad_to_multiple(img: Tensor, multiple: int, *, smallest: int = 1) -> Tensor:
     Args:
         img: ``(N, C, H, W)``.
         multiple: The number that divides both padded sides.
+        mode: ``'mirror'``, or ``'edge'`` to repeat the last row and column.
         smallest: The padded sides are at least this number, a multiple of ``multiple``.
 
     Returns:
@@ -62,10 +67,10 @@ def pad_to_multiple(img: Tensor, multiple: int, *, smallest: int = 1) -> Tensor:
         new_height, new_width = (torch.sym_max(n, smallest) for n in (new_height, new_width))
     if not _is_exporting() and (new_height, new_width) == (height, width):
         return img
-    return pad_to(img, new_height, new_width)
+    return pad_to(img, new_height, new_width, mode)
 
 
-def pad_to(img: Tensor, height: int, width: int) -> Tensor:
+def pad_to(img: Tensor, height: int, width: int, mode: str = 'mirror') -> Tensor:
     """Pad an image at the right and bottom to a given size.
 
     The padding mirrors the image until the image is used up and then repeats the first row or
@@ -75,12 +80,13 @@ def pad_to(img: Tensor, height: int, width: int) -> Tensor:
         img: ``(N, C, H, W)``.
         height: New height, at least H.
         width: New width, at least W.
+        mode: ``'mirror'``, or ``'edge'`` to repeat the last row and column.
 
     Returns:
         ``(N, C, height, width)``, always a copy.
     """
-    img = img.index_select(-2, _reflected_index(img.shape[-2], height, img.device))
-    return img.index_select(-1, _reflected_index(img.shape[-1], width, img.device))
+    img = img.index_select(-2, _source_index(img.shape[-2], height, img.device, mode))
+    return img.index_select(-1, _source_index(img.shape[-1], width, img.device, mode))
 
 
 def crop_to(img: Tensor, height: int, width: int, scale: int = 1) -> Tensor:

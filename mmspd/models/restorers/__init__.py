@@ -10,4 +10,6 @@ from mmspd.models.restorers.hinet import HINet
 from mmspd.models.restorers.mimo_unet import MIMOUNet
 from mmspd.models.restorers.mprnet import MPRNet
 from mmspd.models.restorers.mssnet import MSSNet
+from mmspd.models.restorers.pss_nsc import PSSNSC
+from mmspd.models.restorers.srn import SRN
 from mmspd.models.restorers.unet import UNet

@@ -42,6 +42,7 @@ class Restorer(nn.Module):
 
     Attributes:
         multiple: The image is padded so that its height and width are multiples of this size.
+        padding: Mode of the padding, see :func:`~mmspd.models.layers.padding.pad_to_multiple`.
         seams: Names of the seams, coarse to fine.
         size_limits: None, because the restorer pads the image itself.
         seam_groups: Names of the seams of each U-Net, for a restorer of several U-Nets; empty for a
@@ -52,6 +53,7 @@ class Restorer(nn.Module):
     """
 
     multiple: int
+    padding = 'mirror'
     seams: Tuple[str, ...]
     size_limits = SizeLimits()
     seam_groups: Tuple[Tuple[str, ...], ...] = ()
@@ -73,7 +75,7 @@ class Restorer(nn.Module):
             ``(N, 3, H, W)``. With ``outputs='last'``, only the last image, as a tensor.
         """
         height, width = img.shape[-2:]
-        padded = pad_to_multiple(img, self.multiple)
+        padded = pad_to_multiple(img, self.multiple, self.padding)
         results = self.forward_padded(padded, fuse)
         if self.outputs == 'last':
             return crop_to(results[-1], height, width)
