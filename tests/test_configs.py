@@ -134,7 +134,7 @@ def test_a_config_builds_without_weights_network_and_data(path, monkeypatch):
     config = Config.fromfile(path)
     init_default_scope(config.default_scope)
     with torch.device('meta'), torch.no_grad():
-        generator = build_model(config.model).generator
+        generator = build_model(config.model).generator.eval()
         out = generator(torch.empty(1, 3, 64, 64))
     assert as_list(out)[-1].shape == (1, 3, 64, 64)
 

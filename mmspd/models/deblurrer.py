@@ -14,6 +14,7 @@ from mmspd.errors import UserError
 from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.layers.any_size import accept_any_size
 from mmspd.models.layers.compilation import Compiled
+from mmspd.models.layers.gray import rgb_to_gray
 from mmspd.models.layers.multi_scale_targets import get_multi_scale_targets
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.models.tiling import TileNetwork, restore_images, restore_windows
@@ -37,7 +38,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
     .. math:: L = L_1 + \alpha L_{vgg} + \beta L_{prior}
 
     Each restoration loss is summed over the outputs of the generator. An output of lower resolution
-    is compared with the sharp image at that resolution.
+    is compared with the sharp image at that resolution. Gray outputs are compared with the gray
+    sharp image.
 
     Args:
         generator: Config of a restorer, or of a :class:`SemanticGuided` restorer. Any network that
@@ -289,6 +291,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         return losses
 
     def _restoration_losses(self, outputs: List[Tensor], sharp: Tensor) -> Dict[str, Tensor]:
+        if outputs[-1].shape[1] == 1:
+            sharp = rgb_to_gray(sharp)
         targets = self.multi_scale_targets(sharp, outputs)
         return {
             name: sum(loss(output, target) for output, target in zip(outputs, targets))

@@ -243,6 +243,25 @@ def test_multi_scale_targets_with_aligned_corners(pair):
     assert got.item() == pytest.approx(want.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize('gray', [False, True])
+def test_multi_scale_targets_of_tensorflow(pair, gray):
+    """Every fourth and every second pixel; a restorer that returns gray images gets gray targets."""
+    blurry, sharp = pair
+    torch.manual_seed(0)
+    generator = dict(type='mmspd.PSSNSC', base=4, num_res=1, gray_training=gray)
+    model = deblurrer(
+        generator=generator, teacher=None, prior_loss=None, multi_scale_targets='tf1'
+    ).train()
+    outs = model.generator(blurry)
+    red, green, blue = sharp.unbind(1)
+    target = (0.2989 * red + 0.5870 * green + 0.1140 * blue)[:, None] if gray else sharp
+    assert [out.shape[1] for out in outs] == [target.shape[1]] * 3
+    pairs = zip(outs, (target[..., ::4, ::4], target[..., ::2, ::2], target))
+    want = sum((out - small).abs().mean() for out, small in pairs)
+    got = model(blurry, sample(sharp), mode='loss')['loss_pix']
+    assert got.item() == pytest.approx(want.item(), rel=1e-5)
+
+
 def test_teacher_is_done_before_the_generator_begins(pair):
     model = deblurrer(channels_last=True)
     model.init_weights()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmspd.errors import UserError
+from mmspd.models.layers.tf1 import resize_bilinear
 
 __all__ = ['MULTI_SCALE_TARGETS', 'MultiScaleTargets', 'gaussian_half', 'get_multi_scale_targets']
 
@@ -19,14 +20,19 @@ SIGMA = 2 / 3
 RADIUS = 3
 
 
-def _bilinear(align_corners: bool, sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
-    """Resize the sharp image to the size of each output, bilinearly without antialiasing."""
+def _resized(
+    resize: Callable[[Tensor, int, int], Tensor], sharp: Tensor, outputs: Sequence[Tensor]
+) -> List[Tensor]:
+    """Resize the sharp image to the size of each output."""
     return [
-        sharp
-        if output.shape[-2:] == sharp.shape[-2:]
-        else F.interpolate(sharp, output.shape[-2:], mode='bilinear', align_corners=align_corners)
+        sharp if output.shape[-2:] == sharp.shape[-2:] else resize(sharp, *output.shape[-2:])
         for output in outputs
     ]
+
+
+def _bilinear(align_corners: bool, sharp: Tensor, height: int, width: int) -> Tensor:
+    """Resize an image bilinearly without antialiasing."""
+    return F.interpolate(sharp, (height, width), mode='bilinear', align_corners=align_corners)
 
 
 def gaussian(sharp: Tensor, outputs: Sequence[Tensor]) -> List[Tensor]:
@@ -99,9 +105,11 @@ def _smooth(img: Tensor, dim: int) -> Tensor:
 #: A dict from the name of a method to the function that makes multi-scale targets.
 MULTI_SCALE_TARGETS: Dict[str, MultiScaleTargets] = {
     # as in MIMO-UNet: at 1/4 resolution, a pixel is the mean of the 2x2 center of a 4x4 block
-    'bilinear': partial(_bilinear, False),
+    'bilinear': partial(_resized, partial(_bilinear, False)),
     # with aligned corner pixels, as in MSSNet
-    'bilinear_corners': partial(_bilinear, True),
+    'bilinear_corners': partial(_resized, partial(_bilinear, True)),
+    # as in TensorFlow 1, for SRN and PSS-NSC: at 1/4 resolution, every fourth pixel
+    'tf1': partial(_resized, resize_bilinear),
     'gaussian': gaussian,
 }
 
@@ -110,7 +118,7 @@ def get_multi_scale_targets(name: str) -> MultiScaleTargets:
     """Look up the function that makes multi-scale targets.
 
     Args:
-        name: ``'bilinear'``, ``'bilinear_corners'`` or ``'gaussian'``.
+        name: ``'bilinear'``, ``'bilinear_corners'``, ``'tf1'`` or ``'gaussian'``.
 
     Returns:
         A function of the sharp image ``(N, C, H, W)`` and the outputs. It returns one target per

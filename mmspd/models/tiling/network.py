@@ -11,6 +11,7 @@ from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.layers.any_size import accept_any_size
 from mmspd.models.layers.compilation import Compiled
 from mmspd.models.layers.padding import pad_to_multiple, round_up
+from mmspd.models.restorers.base import Restorer
 from mmspd.models.layers.shape_inference import peak_memory
 from mmspd.models.tiling.grid import Span
 
@@ -49,6 +50,7 @@ class TileNetwork:
     Attributes:
         multiple: Tiles start at multiples of this number of pixels.
         smallest: Smallest side of a tile without padding, a multiple of :attr:`multiple`.
+        padding: Mode of the restorer's padding.
         surroundings: Margin in pixels around a tile whose prior is computed without the rest of the
             image; 0 for a generator without a prior.
 
@@ -74,6 +76,8 @@ class TileNetwork:
         self.multiple = math.lcm(getattr(self.generator, 'multiple', MULTIPLE), limits.multiple)
         smallest = self.generator.smallest if self.guided else limits.smallest
         self.smallest = round_up(smallest, self.multiple)
+        restorer = getattr(self.generator, 'restorer', self.generator)
+        self.padding = restorer.padding if isinstance(restorer, Restorer) else 'mirror'
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
             # CUDA graphs overwrite a result at the next call; restore_images() copies it in time
@@ -118,7 +122,7 @@ class TileNetwork:
         part = img[..., rows.start : rows.stop, columns.start : columns.stop]
         # a compiled program is valid for one size and one memory layout
         if self.is_compiled:
-            part = self._pad(part)
+            part = self._pad(part, self.padding)
         part = part.contiguous(memory_format=self.memory_format)
         if part.is_meta:
             return _restore(self.generator, part, prior)
@@ -227,8 +231,8 @@ class TileNetwork:
             for channels, stride in zip(prior.channels, prior.strides)
         ]
 
-    def _pad(self, img: Tensor) -> Tensor:
-        return pad_to_multiple(img, self.multiple, smallest=self.smallest)
+    def _pad(self, img: Tensor, mode: str = 'mirror') -> Tensor:
+        return pad_to_multiple(img, self.multiple, mode, smallest=self.smallest)
 
     def _padded(self, length: int) -> int:
         return max(round_up(length, self.multiple), self.smallest)

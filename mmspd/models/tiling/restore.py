@@ -121,7 +121,7 @@ def restore_images(
     # all tiles of a compiled network have the same size
     fixed = tile if net.is_compiled and isinstance(tile, int) else 0
     if min(height, width) < fixed:
-        images = pad_to(images, max(height, fixed), max(width, fixed))
+        images = pad_to(images, max(height, fixed), max(width, fixed), net.padding)
     restored = torch.zeros(images.shape, device=images.device)
     views = [_View(images, one) for one in ORIENTATIONS[: 8 if self_ensemble else 1]]
     if tile is None:

@@ -20,6 +20,15 @@ def test_short_sides_are_reflected_and_then_replicated():
     assert pad_to_multiple(img, 8).shape == (1, 1, 8, 8)
 
 
+@pytest.mark.parametrize('size', [(9, 12), (2, 31)])
+def test_edges_are_repeated(size):
+    img = torch.rand(1, 2, *size)
+    height, width = (-(-side // 16) * 16 for side in size)
+    padding = [(0, 0), (0, 0), (0, height - size[0]), (0, width - size[1])]
+    want = np.pad(img.numpy(), padding, mode='edge')
+    assert np.array_equal(pad_to_multiple(img, 16, 'edge').numpy(), want)
+
+
 def test_an_image_without_padding_is_not_copied():
     img = torch.rand(1, 3, 8, 16)
     assert pad_to_multiple(img, 8) is img

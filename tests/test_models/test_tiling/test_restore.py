@@ -223,6 +223,16 @@ def test_one_program_restores_tiles_of_all_images(kind, sizes, monkeypatch):
     assert len(programs) == 2
 
 
+@pytest.mark.parametrize('guided', [False, True])
+def test_a_compiled_network_pads_like_its_restorer(guided, monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda run, **_: run)
+    restorer = dict(type='mmspd.SRN', base=2, num_res=1)
+    network = (guide(restorer) if guided else build_model(restorer)).eval()
+    img = image(35, 45)
+    compiled = restore_images(TileNetwork(network, compiled=True), img)
+    torch.testing.assert_close(compiled, untiled(network, img))
+
+
 def test_a_restorer_that_rejects_odd_sizes_gets_even_ones():
     class Strict(nn.Module):
         def __init__(self):
