@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from published import FAMILIES, MIMO, MPRNET, network
+from tf_files import header, message, shape_message, table
 
 TIME_LIMIT = 100
 
@@ -326,7 +327,29 @@ FILES = {
         b'{"generator.a":{"dtype":"X\\u001b","shape":[1],"data_offsets":[0,4]}}', bytes(4)
     ),
     'safetensors-empty': lambda: safetensors(b'{}'),
+    'tf-larger-than-its-data': lambda: tf_index((1, 1), (2, shape_message((2**40,))), (5, 2**42)),
+    'tf-of-shared-bytes': lambda: tf_index((1, 1), (2, shape_message((16,))), (5, 64), count=9000),
+    'tf-entries-without-end': lambda: tf_index(count=10_001),
+    'tf-truncated': lambda: tf_index()[:-1],
+    'npz-larger-than-its-data': lambda: npz((2**40,), bytes(4)),
+    'npz-bomb': lambda: npz((10**7,), bytes(4 * 10**7), zipfile.ZIP_DEFLATED),
+    'npz-of-objects': lambda: npz((1,), pickle.dumps(Reduced(os.system, 'touch HOSTILE')), kind='|O'),
 }
+
+
+def tf_index(*fields, count=1):
+    """Return the index of a TensorFlow checkpoint with variables that all have these fields."""
+    entry = message(*fields)
+    names = [f'g_net/{number:06}/weights'.encode() for number in range(count)]
+    return table([(b'', header()), *((name, entry) for name in names)], per_block=1000)
+
+
+def npz(shape, data, compression=zipfile.ZIP_STORED, kind='<f4'):
+    file, array = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(array, dict(descr=kind, fortran_order=False, shape=shape))
+    with zipfile.ZipFile(file, 'w', compression) as archive:
+        archive.writestr('a.npy', array.getvalue() + data)
+    return file.getvalue()
 
 
 def growing():
@@ -339,12 +362,15 @@ def growing():
 
 def write_all(folder, names=FILES):
     """Write files of the corpus; return their paths."""
+    suffixes = dict(safetensors='.safetensors', tf='.index', npz='.npz')
     folder.mkdir(exist_ok=True)
     paths = []
     for name in names:
-        suffix = '.safetensors' if name.startswith('safetensors') else '.pth'
+        suffix = suffixes.get(name.partition('-')[0], '.pth')
         paths.append(folder / f'{name}{suffix}')
         paths[-1].write_bytes(FILES[name]())
+        if suffix == '.index':
+            (folder / f'{name}.data-00000-of-00001').write_bytes(bytes(64))
     return paths
 
 

@@ -13,6 +13,9 @@ from mmspd.weights.download import cache_folder
 from mmspd.weights.efficientnet_lite import efficientnet_lite_to_timm, is_efficientnet_lite
 from mmspd.weights.files import announce_weights, find_weights, locate_weights
 from mmspd.weights.fit import count_faults, describe_faults
+from mmspd.weights.npz import read_npz
+from mmspd.weights.tf_checkpoint import SUFFIX, is_other_part, read_tf_checkpoint
+from mmspd.weights.tf_variables import from_tf_variables, is_weight
 from mmspd.weights.torch_file import read_torch_file
 from mmspd.weights.tresnet import is_inplace_abn
 
@@ -45,7 +48,7 @@ def read_state(source: str, key: str, cure: Optional[str] = None) -> Dict[str, T
     """Read a state dict from a weights file without running code from the file.
 
     Args:
-        source: The file, ``.pth``, ``.pt`` or ``.safetensors``, or its address.
+        source: The file, see :func:`read_content`, or its address.
         key: The config key or argument with the source, for the error message.
         cure: The fix for a missing file, for the error message.
 
@@ -73,15 +76,26 @@ def read_content(path: str, key: str) -> Dict[str, Any]:
     """Read a weights file or checkpoint without running code from the file.
 
     Args:
-        path: The file, ``.pth``, ``.pt`` or ``.safetensors``.
+        path: The file: ``.pth``, ``.pt`` or ``.safetensors``; the ``.index`` of a TensorFlow
+            checkpoint, with its data file beside it; or an ``.npz`` of TensorFlow's variables.
         key: The config key or argument with the path, for the error message.
 
     Returns:
-        The content of the file, with tensors on the CPU.
+        The content of the file, with tensors on the CPU. The variables of TensorFlow have PyTorch's
+        names and layout.
 
     Raises:
         UserError: The file is unreadable, or contains no dict.
     """
+    if is_other_part(path):
+        raise UserError(
+            f'{key}: {path} is only a part of a TensorFlow checkpoint; give its file {SUFFIX}, '
+            'with the data file beside it.'
+        )
+    if path.endswith(SUFFIX):
+        return from_tf_variables(read_tf_checkpoint(path, key, is_weight), path)
+    if path.endswith('.npz'):
+        return from_tf_variables(read_npz(path, key, is_weight), path)
     if not path.endswith('.safetensors'):
         content = read_torch_file(path, key)
         if not isinstance(content, dict):
