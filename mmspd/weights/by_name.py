@@ -11,6 +11,7 @@ from mmspd.weights.addresses import parse_address
 from mmspd.weights.catalog import CATALOG, Weights
 from mmspd.weights.download import cache_folder, fetch
 from mmspd.weights.first_use import check_recorded
+from mmspd.weights.tf_checkpoint import is_other_part
 
 __all__ = ['OFFICIAL', 'cached_path', 'find_named', 'is_name', 'obtain']
 
@@ -110,9 +111,13 @@ def _name(url: str) -> str:
 
 
 def _files_in(folder: Path) -> List[Path]:
-    """Return the files in a folder, without hidden files."""
+    """Return the weights files in a folder: no hidden files, and of TensorFlow only the indices."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [path for path in paths if path.is_file() and not path.name.startswith('.')]
+    return [
+        path
+        for path in paths
+        if path.is_file() and not path.name.startswith('.') and not is_other_part(path.name)
+    ]
 
 
 def _placed_by_hand(weights: Weights, folder: Path, key: str) -> Path:

@@ -192,6 +192,16 @@ CATALOG: Tuple[Weights, ...] = (
         note="MMagic's copy of the authors' weights.",
     ),
     Weights(
+        name='pssnsc_gopro',
+        recipe='pssnsc_gopro',
+        page='https://github.com/firenxygao/deblur',
+        license=None,
+        data='GoPro',
+        scores=(Score('GoPro', 30.92, 0.942, '3-D'),),
+        note='A TensorFlow checkpoint of two files, deblur_model.index and '
+        'deblur_model.data-00000-of-00001, in the folder checkpoints/default of the repository.',
+    ),
+    Weights(
         name='restormer_gopro',
         recipe='restormer_gopro',
         page='https://github.com/swz30/Restormer',
@@ -220,6 +230,25 @@ CATALOG: Tuple[Weights, ...] = (
         ),
         scores=(Score('GoPro', 32.9295, 0.9496, '2-D'), Score('HIDE', 31.2289, 0.9345, '2-D')),
         note="MMagic's copy of the authors' weights.",
+    ),
+    Weights(
+        name='srn_gopro',
+        recipe='srn_gopro',
+        page='https://github.com/jiangsutx/SRN-Deblur',
+        license='MIT',
+        data='GoPro',
+        scores=(Score('GoPro', 30.19, 0.9334, '3-D'),),
+        note='A TensorFlow checkpoint of two files, deblur.model-523000.index and '
+        'deblur.model-523000.data-00000-of-00001, in the folder lstm of the archive; the paper has '
+        '30.26 dB.',
+    ),
+    Weights(
+        name='srn-color_gopro',
+        recipe='srn-color_gopro',
+        page='https://github.com/jiangsutx/SRN-Deblur',
+        license='MIT',
+        data='GoPro',
+        note='A TensorFlow checkpoint of two files, in the folder color of the archive.',
     ),
 )
 

@@ -9,6 +9,7 @@ import torch
 import yaml
 from published import DMPHN, SMALL, network
 from published import publish as publish_files
+from tf_files import to_variables, write_checkpoint
 
 from mmspd.apis import DeblurInferencer, init_model
 from mmspd.errors import UsageError, UserError
@@ -55,7 +56,7 @@ def published(tested, tmp_path):
 
 
 def test_the_catalog_is_complete_and_plausible():
-    assert len({weights.name for weights in CATALOG}) == len(CATALOG) == 14
+    assert len({weights.name for weights in CATALOG}) == len(CATALOG) == 17
     recipes = {weights.recipe for weights in CATALOG if weights.name == weights.recipe}
     assert recipes == {weights.recipe for weights in CATALOG}  # all have 'official' weights
     for weights in CATALOG:
@@ -210,6 +211,19 @@ def test_tools_take_names(publish, published, call_tool, tmp_path, pairs_root):
     assert (code, (tmp_path / 'out' / photo.name).is_file()) == (0, True), error
     code, _, error = call_tool('test.py', config, 'tniy')
     assert (code, "no weights named 'tniy'" in error) == (2, True)
+
+
+def test_a_tensorflow_checkpoint_is_put_into_a_folder_by_hand(publish, home, tmp_path):
+    weights = publish(File())
+    folder = home / 'tiny'
+    folder.mkdir(parents=True)
+    state = network('mmspd.PSSNSC').state_dict()
+    index = write_checkpoint(folder / 'deblur_model', to_variables(state))
+    (folder / 'deblur_model.meta').touch()
+    assert obtain(weights, KEY) == by_name.cached_path(weights) == index
+    restorer = network('mmspd.PSSNSC', seed=1)
+    load_official(restorer, 'tiny')
+    assert all(torch.equal(restorer.state_dict()[name], state[name]) for name in state)
 
 
 @pytest.mark.slow

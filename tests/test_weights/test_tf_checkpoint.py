@@ -3,14 +3,18 @@
 import io
 import random
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tf_files
 import torch
+from mmengine.config import Config
 from tf_files import NONE, SNAPPY, message, shape_message, table, write_checkpoint
 
+from mmspd.apis import init_model
 from mmspd.errors import UserError
+from mmspd.evaluation import Result
 from mmspd.registry import build_model
 from mmspd.weights.crc32c import masked_crc32c
 from mmspd.weights.files import loaded_weights
@@ -337,3 +341,43 @@ def test_other_layouts_of_arrays(tmp_path):
 def test_files_that_cannot_be_opened(tmp_path):
     for name in ('a.index', 'a.npz'):
         assert refusal(tmp_path / name).endswith('does not exist; correct the path.')
+
+
+@pytest.mark.parametrize('layout', ['index', 'npz'])
+@pytest.mark.parametrize('kind', ['tested', 'deblurred', 'converted', 'trained'])
+def test_all_tools_read_the_files(kind, layout, tmp_path, write_config, call_tool, make_runner):
+    state = network(SRN).state_dict()
+    variables = tf_files.to_variables(state)
+    path = tmp_path / 'model-523000.npz'
+    if layout == 'npz':
+        np.savez(path, **variables)
+    else:
+        path = write_checkpoint(path.with_suffix(''), variables)
+    generator = f"model['generator'] = {SRN}\nmodel['multi_scale_targets'] = 'tf1'\n"
+    config = write_config(generator)
+    if kind == 'tested':
+        code, output, _ = call_tool('test.py', config, path, '--work-dir', tmp_path / 'work')
+        assert code == 0
+        folder = next((tmp_path / 'work' / 'results' / 'model-523000').iterdir())
+        read = [Path(each['path']) for each in Result.load(folder).provenance['weights']]
+        data = [tmp_path / 'model-523000.data-00000-of-00001'] if layout == 'index' else []
+        assert read == [path, *data]
+        runner = make_runner(generator)
+        runner.model.generator.load_state_dict(state)
+        expected = runner.test()['PSNR']
+        assert Result.load(folder).metrics['PSNR'] == expected
+    elif kind == 'deblurred':
+        restored = init_model(Config.fromfile(config), str(path)).generator
+        assert equal(restored, state)
+    elif kind == 'converted':
+        code, output, _ = call_tool(
+            'model_converters/official2mmspd.py', 'srn', path, tmp_path / 'out.pth'
+        )
+        assert code == 0
+        assert "dict(type='mmspd.SRN', variant='lstm', base=2, num_res=1) to " in output
+        saved = torch.load(tmp_path / 'out.pth')['state_dict']
+        assert all(torch.equal(saved[name], weight) for name, weight in state.items())
+    else:
+        model = make_runner(generator, **{'model.load_official': str(path)}).model
+        model.init_weights()
+        assert equal(model.generator, state)
