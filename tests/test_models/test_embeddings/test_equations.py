@@ -41,6 +41,24 @@ def test_eq6_semantic_attention_transformation():
     torch.testing.assert_close(f_sa, mu * (f_de + f_en) + sigma, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize('fusion', ['SAT', 'AddFusion', 'ConcatFusion'])
+def test_planes_of_an_image_get_the_prior_of_their_image(fusion):
+    """Features 0, 1 and 2 belong to image 0, features 3, 4 and 5 to image 1."""
+    f_pri = prior()
+    seams = dict(dec1=SeamSpec(channels=3, stride=1, level=0))
+    cfg = dict(type='mmspd.SPE', fusion=dict(type=f'mmspd.{fusion}'))
+    spe = randomized(
+        build_model(cfg, seams=seams, prior_channels=CHANNELS, prior_strides=(2, 4, 8))
+    )
+    height, width = (2 * side for side in SIZES[0])
+    planes = torch.randn(6, 3, height, width, dtype=torch.float64)
+    got = spe(f_pri)('dec1', planes)
+    for number, plane in enumerate(planes):
+        image = number // 3
+        want = spe([f[image : image + 1] for f in f_pri])('dec1', plane[None])[0]
+        torch.testing.assert_close(got[number], want, rtol=0, atol=1e-12)
+
+
 def test_add_and_concat_fusion():
     """Net1 and Net2 of Table 4: f + P(M) and conv(cat(f, M))."""
     m_pri, f = prior()[1], torch.randn(2, 3, 16, 24, dtype=torch.float64)

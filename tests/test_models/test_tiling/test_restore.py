@@ -223,6 +223,20 @@ def test_one_program_restores_tiles_of_all_images(kind, sizes, monkeypatch):
     assert len(programs) == 2
 
 
+@pytest.mark.parametrize('restorer', ['SRN', 'PSSNSC'])
+def test_tiles_of_a_restorer_of_color_planes(restorer):
+    """The batch of the restorer is three times the batch of the prior, also for several tiles."""
+    torch.manual_seed(0)
+    network = randomize(guide(dict(type=f'mmspd.{restorer}', base=2, num_res=1))).eval()
+    img = image(96, 128)
+    one_by_one, together = (
+        restore_images(network, img, tile=64, overlap=32, batch=batch) for batch in (1, 4)
+    )
+    torch.testing.assert_close(together, one_by_one, rtol=0, atol=1e-5)
+    restored = restore_images(network, torch.cat([img, 1 - img]))
+    torch.testing.assert_close(restored[:1], untiled(network, img), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize('guided', [False, True])
 def test_a_compiled_network_pads_like_its_restorer(guided, monkeypatch):
     monkeypatch.setattr(torch, 'compile', lambda run, **_: run)
