@@ -333,7 +333,9 @@ FILES = {
     'tf-truncated': lambda: tf_index()[:-1],
     'npz-larger-than-its-data': lambda: npz((2**40,), bytes(4)),
     'npz-bomb': lambda: npz((10**7,), bytes(4 * 10**7), zipfile.ZIP_DEFLATED),
-    'npz-of-objects': lambda: npz((1,), pickle.dumps(Reduced(os.system, 'touch HOSTILE')), kind='|O'),
+    'npz-of-objects': lambda: npz(
+        (1,), pickle.dumps(Reduced(os.system, 'touch HOSTILE')), kind='|O'
+    ),
 }
 
 

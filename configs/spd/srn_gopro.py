@@ -1,8 +1,8 @@
 # SRN (with the LSTM) with its official recipe: 4000 epochs of 131 batches of 16, on gray images.
 # The loss is the mean squared error, summed over three scales. The learning rate falls to zero with
 # the power 0.3. The only augmentation is the random crop. The published images are truncated to 8
-# bits, not rounded: test with the protocol gopro_truncated to compare with the published number.
-# For the variant without the LSTM, set model.generator.variant='gray'.
+# bits, not rounded: to compare with the published number, test with --protocol gopro-truncated. For
+# the variant without the LSTM, set model.generator.variant='gray'.
 _base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'

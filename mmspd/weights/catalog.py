@@ -197,9 +197,10 @@ CATALOG: Tuple[Weights, ...] = (
         page='https://github.com/firenxygao/deblur',
         license=None,
         data='GoPro',
-        scores=(Score('GoPro', 30.92, 0.942, '3-D'),),
+        scores=(Score('GoPro', 30.92, 0.942, '3-D', 'gopro-truncated'),),
         note='A TensorFlow checkpoint of two files, deblur_model.index and '
-        'deblur_model.data-00000-of-00001, in the folder checkpoints/default of the repository.',
+        'deblur_model.data-00000-of-00001, in the folder checkpoints/default; the score is that of '
+        'the paper.',
     ),
     Weights(
         name='restormer_gopro',
@@ -237,7 +238,7 @@ CATALOG: Tuple[Weights, ...] = (
         page='https://github.com/jiangsutx/SRN-Deblur',
         license='MIT',
         data='GoPro',
-        scores=(Score('GoPro', 30.19, 0.9334, '3-D'),),
+        scores=(Score('GoPro', 30.19, 0.9334, '3-D', 'gopro-truncated'),),
         note='A TensorFlow checkpoint of two files, deblur.model-523000.index and '
         'deblur.model-523000.data-00000-of-00001, in the folder lstm of the archive; the paper has '
         '30.26 dB.',

@@ -1,7 +1,7 @@
 """CRC-32C, the checksum of TensorFlow's files, computed with NumPy."""
 
 import math
-from typing import List
+from typing import List, Union
 
 import numpy as np
 
@@ -25,7 +25,7 @@ _TABLE = _make_table()
 _SINGLE_BYTES = np.concatenate([np.arange(256, dtype=np.uint32) << (8 * i) for i in range(4)])
 
 
-def masked_crc32c(data: bytes) -> int:
+def masked_crc32c(data: Union[bytes, bytearray]) -> int:
     """Compute the masked CRC-32C, as TensorFlow stores it.
 
     The data are cut into about as many rows as a row has bytes. NumPy computes the checksums of all

@@ -15,6 +15,7 @@ __all__ = ['read_npz']
 
 #: Compressed weights are at most a few times smaller than the weights.
 MAX_EXPANSION = 10
+MAX_NAME = 300
 _KINDS = 'fiub'  # floating point, integer, boolean
 
 
@@ -47,8 +48,14 @@ def read_npz(path: str, key: str, wanted: Callable[[str], bool]) -> Dict[str, Te
             # entries that are compressed or overlap could fill the memory
             if sum(entry.file_size for entry in archive.infolist()) > limit:
                 raise ValueError('The arrays are too large.')
-            names = [name for name in archive.namelist() if wanted(name.removesuffix('.npy'))]
-            return {name.removesuffix('.npy'): _read_array(archive.read(name)) for name in names}
+            arrays = {entry.filename.removesuffix('.npy'): entry for entry in archive.infolist()}
+            if len(arrays) < len(archive.infolist()) or not all(map(_is_name, arrays)):
+                raise ValueError('A name occurs twice, or cannot be printed.')
+            return {
+                name: _read_array(archive.read(entry))
+                for name, entry in arrays.items()
+                if wanted(name)
+            }
     except OSError as error:
         raise UserError(
             f'{key}: {path} cannot be read: {str(error.strerror).lower()}; check the path and its '
@@ -59,6 +66,10 @@ def read_npz(path: str, key: str, wanted: Callable[[str], bool]) -> Dict[str, Te
             f'{key}: {path} cannot be read safely as weights: it is damaged, or has something '
             'other than arrays of numbers; write it again with numpy.savez.'
         ) from error
+
+
+def _is_name(name: str) -> bool:
+    return name.isprintable() and len(name) <= MAX_NAME
 
 
 def _read_array(data: bytes) -> Tensor:

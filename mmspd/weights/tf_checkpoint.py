@@ -16,7 +16,7 @@ from torch import Tensor
 from mmspd.errors import UserError
 from mmspd.weights.crc32c import masked_crc32c
 from mmspd.weights.files import find_weights
-from mmspd.weights.tf_table import DamagedError, read_table, read_varint
+from mmspd.weights.tf_table import CheckpointError, read_table, read_varint
 
 __all__ = ['SUFFIX', 'is_other_part', 'read_tf_checkpoint']
 
@@ -89,9 +89,10 @@ def read_tf_checkpoint(path: str, key: str, wanted: Callable[[str], bool]) -> Di
             for number in sorted({variable.shard for variable in variables.values()})
         }
         return _read_variables(files, variables)
-    except DamagedError as error:
+    except CheckpointError as error:
+        reason = str(error)[0].lower() + str(error)[1:].rstrip('.')
         raise UserError(
-            f'{key}: {path} cannot be read safely as weights: {error}; copy or download all files '
+            f'{key}: {path} cannot be read safely as weights: {reason}; copy or download all files '
             'of the checkpoint again.'
         ) from error
     except OSError as error:
@@ -111,11 +112,11 @@ def _read_index(path: str, wanted: Callable[[str], bool]) -> Tuple[int, Dict[str
     with open(path, 'rb') as file:
         data = file.read(MAX_INDEX_BYTES + 1)
     if len(data) > MAX_INDEX_BYTES:
-        raise DamagedError(f'it is larger than {MAX_INDEX_BYTES} bytes')
+        raise CheckpointError(f'It is larger than {MAX_INDEX_BYTES} bytes.')
     entries = read_table(data)
     first, header = next(entries, (None, b''))
     if first != b'':
-        raise DamagedError('it has no header')
+        raise CheckpointError('It has no header.')
     shards = _read_header(header)
     variables = {}
     for raw, value in entries:
@@ -128,7 +129,7 @@ def _read_index(path: str, wanted: Callable[[str], bool]) -> Tuple[int, Dict[str
 def _decode(raw: bytes) -> str:
     name = raw.decode(errors='replace')
     if not name.isprintable() or '\ufffd' in name:
-        raise DamagedError('it has a name that cannot be printed')
+        raise CheckpointError('It has a name that cannot be printed.')
     return name
 
 
@@ -136,10 +137,10 @@ def _read_header(header: bytes) -> int:
     """Return the number of data files."""
     message = _read_message(header)
     if _number(message, 2):
-        raise DamagedError('it was saved on a machine of the other byte order')
+        raise CheckpointError('It was saved on a machine of the other byte order.')
     shards = _number(message, 1)
     if not 1 <= shards <= MAX_SHARDS:
-        raise DamagedError(f'it has {shards} data files')
+        raise CheckpointError(f'It has {shards} data files.')
     return shards
 
 
@@ -147,14 +148,14 @@ def _read_entry(name: str, value: bytes, shards: int) -> _Variable:
     message = _read_message(value)
     kind = _number(message, 1)
     if kind not in _DTYPES:
-        raise DamagedError(f'its variable {name} has the type number {kind} of TensorFlow')
+        raise CheckpointError(f'Its variable {name} has the type number {kind} of TensorFlow.')
     if 7 in message:
-        raise DamagedError(f'its variable {name} is stored in slices')
+        raise CheckpointError(f'Its variable {name} is stored in slices.')
     dtype = _DTYPES[kind]
     shape = _read_shape(name, message)
     size, shard = _number(message, 5), _number(message, 3)
     if size != math.prod(shape) * dtype.itemsize or shard >= shards:
-        raise DamagedError(f'its variable {name} has an impossible size or place')
+        raise CheckpointError(f'Its variable {name} has an impossible size or place.')
     checksum = None if 6 not in message else _number(message, 6, _FIXED32)
     return _Variable(dtype, shape, shard, _number(message, 4), size, checksum)
 
@@ -165,14 +166,14 @@ def _read_shape(name: str, message: Message) -> Tuple[int, ...]:
         _number(_read_message(_content(dim)), 1) for shape in shapes for dim in shape.get(2, [])
     ]
     if len(shapes) > 1 or len(sides) > MAX_DIMENSIONS or any(side > MAX_SIDE for side in sides):
-        raise DamagedError(f'its variable {name} has an impossible shape')
+        raise CheckpointError(f'Its variable {name} has an impossible shape.')
     return tuple(sides)
 
 
 def _read_variables(files: Dict[int, Path], variables: Dict[str, _Variable]) -> Dict[str, Tensor]:
     # several variables at one place could fill the memory
     if sum(v.size for v in variables.values()) > sum(f.stat().st_size for f in files.values()):
-        raise DamagedError('it declares more data than its data files contain')
+        raise CheckpointError('It declares more data than its data files contain.')
     state = {}
     for shard, path in files.items():
         with path.open('rb') as file:
@@ -185,11 +186,11 @@ def _read_variables(files: Dict[int, Path], variables: Dict[str, _Variable]) -> 
 def _read_variable(file: BinaryIO, name: str, variable: _Variable) -> Tensor:
     size = file.seek(0, 2)
     if variable.offset + variable.size > size:
-        raise DamagedError(f'its data file lacks the variable {name}')
+        raise CheckpointError(f'Its data file lacks the variable {name}.')
     file.seek(variable.offset)
     data = bytearray(file.read(variable.size))
     if variable.checksum not in (None, masked_crc32c(data)):
-        raise DamagedError(f'the checksum of its variable {name} differs')
+        raise CheckpointError(f'The checksum of its variable {name} differs.')
     if not data:
         return torch.zeros(variable.shape, dtype=variable.dtype)
     return torch.frombuffer(data, dtype=variable.dtype).reshape(variable.shape)
@@ -217,11 +218,11 @@ def _read_fields(data: bytes) -> Iterator[Tuple[int, int, Any]]:
         elif kind in (_FIXED32, _FIXED64):
             length = 4 if kind == _FIXED32 else 8
         else:
-            raise DamagedError('it is truncated or damaged')
+            raise CheckpointError('It is truncated or damaged.')
         content = data[position : position + length]
         position += length
         if position > len(data):
-            raise DamagedError('it is truncated or damaged')
+            raise CheckpointError('It is truncated or damaged.')
         yield number, kind, content if kind == _BYTES else int.from_bytes(content, 'little')
 
 
@@ -229,7 +230,7 @@ def _number(message: Message, field: int, kind: int = _VARINT) -> int:
     """Return the number in a field; a field that is left out is 0."""
     found, value = message.get(field, [(kind, 0)])[-1]
     if found != kind:
-        raise DamagedError('it is truncated or damaged')
+        raise CheckpointError('It is truncated or damaged.')
     return value
 
 
@@ -237,5 +238,5 @@ def _content(entry: Tuple[int, Any]) -> bytes:
     """Return the bytes of a field."""
     kind, value = entry
     if kind != _BYTES:
-        raise DamagedError('it is truncated or damaged')
+        raise CheckpointError('It is truncated or damaged.')
     return value

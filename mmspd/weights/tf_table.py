@@ -10,7 +10,7 @@ from typing import Iterator, Tuple
 
 from mmspd.weights.crc32c import masked_crc32c
 
-__all__ = ['DamagedError', 'read_table', 'read_varint']
+__all__ = ['CheckpointError', 'read_table', 'read_varint']
 
 FOOTER_BYTES = 48
 MAGIC = 0xDB4775248B80FB57
@@ -20,7 +20,7 @@ MAX_KEY = 300
 MAX_ENTRIES = 10_000
 
 
-class DamagedError(ValueError):
+class CheckpointError(ValueError):
     """Raised for a file that cannot be read; the message is the reason."""
 
 
@@ -35,7 +35,7 @@ def read_varint(data: bytes, start: int) -> Tuple[int, int]:
         The number, below 2^64, and the position after it.
 
     Raises:
-        DamagedError: The number is incomplete or too large.
+        CheckpointError: The number is incomplete or too large.
     """
     value = 0
     for count, byte in enumerate(data[start : start + 10]):
@@ -44,7 +44,7 @@ def read_varint(data: bytes, start: int) -> Tuple[int, int]:
             if value >= 1 << 64:
                 break
             return value, start + count + 1
-    raise DamagedError('it is truncated or damaged')
+    raise CheckpointError('It is truncated or damaged.')
 
 
 def read_table(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
@@ -57,10 +57,10 @@ def read_table(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
         The key and the value of each entry, in increasing order of the keys.
 
     Raises:
-        DamagedError: The file is no table, is damaged, or is compressed.
+        CheckpointError: The file is no table, is damaged, or is compressed.
     """
     if len(data) < FOOTER_BYTES or struct.unpack_from('<Q', data, len(data) - 8)[0] != MAGIC:
-        raise DamagedError('it is not the index of a TensorFlow checkpoint')
+        raise CheckpointError('It is not the index of a TensorFlow checkpoint.')
     footer = data[-FOOTER_BYTES:]
     _read_block(data, footer)  # the block of metadata is not used, but its checksum is compared
     position = 0
@@ -70,10 +70,10 @@ def read_table(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
     for _, handle in _entries(_read_block(data, footer[position:])):
         for key, value in _entries(_read_block(data, handle)):
             if count and key <= last:
-                raise DamagedError('its names are not in order')
+                raise CheckpointError('Its names are not in order.')
             last, count = key, count + 1
             if count > MAX_ENTRIES:
-                raise DamagedError(f'it has more than {MAX_ENTRIES} entries')
+                raise CheckpointError(f'It has more than {MAX_ENTRIES} entries.')
             yield key, value
 
 
@@ -83,19 +83,19 @@ def _read_block(data: bytes, handle: bytes) -> bytes:
     size, _ = read_varint(handle, position)
     end = offset + size
     if end + TRAILER_BYTES > len(data) - FOOTER_BYTES:
-        raise DamagedError('it is truncated or damaged')
+        raise CheckpointError('It is truncated or damaged.')
     kind, checksum = struct.unpack_from('<BI', data, end)
     if masked_crc32c(data[offset : end + 1]) != checksum:
-        raise DamagedError('a checksum differs')
+        raise CheckpointError('A checksum differs.')
     if kind:
-        raise DamagedError('it is compressed')
+        raise CheckpointError('It is compressed.')
     return data[offset:end]
 
 
 def _entries(block: bytes) -> Iterator[Tuple[bytes, bytes]]:
     """Read the entries of a block; after them comes a list of positions, which is not used."""
     if len(block) < 4:
-        raise DamagedError('it is truncated or damaged')
+        raise CheckpointError('It is truncated or damaged.')
     end = len(block) - 4 * (struct.unpack_from('<I', block, len(block) - 4)[0] + 1)
     position, key = 0, b''
     while position < end:
@@ -103,12 +103,12 @@ def _entries(block: bytes) -> Iterator[Tuple[bytes, bytes]]:
         added, position = read_varint(block, position)
         length, position = read_varint(block, position)
         if shared > len(key) or position + added + length > end:
-            raise DamagedError('it is truncated or damaged')
+            raise CheckpointError('It is truncated or damaged.')
         if shared + added > MAX_KEY:
-            raise DamagedError('it has a name that is too long')
+            raise CheckpointError('It has a name that is too long.')
         key = key[:shared] + block[position : position + added]
         position += added
         yield key, block[position : position + length]
         position += length
     if position != end:
-        raise DamagedError('it is truncated or damaged')
+        raise CheckpointError('It is truncated or damaged.')

@@ -245,7 +245,7 @@ def test_multi_scale_targets_with_aligned_corners(pair):
 
 @pytest.mark.parametrize('gray', [False, True])
 def test_multi_scale_targets_of_tensorflow(pair, gray):
-    """Every fourth and every second pixel; a restorer that returns gray images gets gray targets."""
+    """Every fourth and every second pixel; gray images are compared with gray targets."""
     blurry, sharp = pair
     torch.manual_seed(0)
     generator = dict(type='mmspd.PSSNSC', base=4, num_res=1, gray_training=gray)

@@ -280,7 +280,9 @@ def test_a_checkpoint_of_another_variant_or_restorer_is_refused_by_name(tmp_path
         with pytest.raises(UserError, match='because these weights look like PSS-NSC of another'):
             load_official(network(cfg), str(path))
     path = write_checkpoint(tmp_path / 'b', tf_files.to_variables(network(SRN).state_dict()))
-    with pytest.raises(UserError, match="2 unexpected .convLSTM.*like SRN of another size .variant='lstm'"):
+    with pytest.raises(
+        UserError, match="2 unexpected .convLSTM.*like SRN of another size .variant='lstm'"
+    ):
         load_official(network(dict(SRN, variant='gray')), str(path))
 
 
@@ -320,9 +322,11 @@ def npy(shape, data=b'', kind='<f4'):
         zipped(b'no array'),
         zipped(npy((10**7,), bytes(4 * 10**7)), zipfile.ZIP_DEFLATED),
         npz(a=np.ones(99)).replace(np.ones(99).tobytes(), np.zeros(99).tobytes()),
+        zipped(npy((1,), bytes(4)), name='a\x1b[2J.npy'),
+        zipped(npy((1,), bytes(4)), name='a' * 301),
     ],
     ids=['empty', 'start', 'cut', 'object', 'text', 'complex', 'large', 'sides', 'negative']
-    + ['longer', 'forged object', 'no array', 'bomb', 'checksum'],
+    + ['longer', 'forged object', 'no array', 'bomb', 'checksum', 'escape', 'long name'],
 )
 def test_a_damaged_or_hostile_npz_is_refused(content, tmp_path):
     path = tmp_path / 'a.npz'

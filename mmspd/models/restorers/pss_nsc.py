@@ -36,7 +36,7 @@ def _block(channels: int, num_res: int) -> nn.Sequential:
 
 @MODELS.register_module()
 class PSSNSC(ScaleRecurrent):
-    """Parameter selective sharing and nested skip connections, with the official names and numerics.
+    """Network with selectively shared parameters, with the official names and numerics.
 
     The network restores each color plane on its own at 1/4, 1/2 and full resolution, and adds the
     blurry plane to each result. The convolutions that extract features, change the resolution and

@@ -170,7 +170,9 @@ def _arguments(state: Dict[str, Tensor]) -> Dict[str, Any]:
     base, channels = state['enc1_1.weight'].shape[:2]
     plain = {2: 'gray', 6: 'color'}[channels]
     variant = 'lstm' if 'convLSTM.LSTM_conv.weight' in state else plain
-    return dict(variant=variant, base=base, num_res=count_modules(state, r'dec1_(\d+)\.conv1\.') - 1)
+    return dict(
+        variant=variant, base=base, num_res=count_modules(state, r'dec1_(\d+)\.conv1\.') - 1
+    )
 
 
 register_family(
