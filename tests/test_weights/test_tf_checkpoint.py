@@ -348,7 +348,10 @@ def test_files_that_cannot_be_opened(tmp_path):
 
 
 @pytest.mark.parametrize('layout', ['index', 'npz'])
-@pytest.mark.parametrize('kind', ['tested', 'deblurred', 'converted', 'trained'])
+@pytest.mark.parametrize(
+    'kind',
+    [pytest.param('tested', marks=pytest.mark.slow), 'deblurred', 'converted', 'trained'],
+)
 def test_all_tools_read_the_files(kind, layout, tmp_path, write_config, call_tool, make_runner):
     state = network(SRN).state_dict()
     variables = tf_files.to_variables(state)

@@ -3,12 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.optim import PolyLR
 from restorer_contract import OwnRestorerContract, guide, image
 
 from mmspd.errors import UserError
 from mmspd.models.layers.gray import rgb_to_gray
 from mmspd.models.seams import no_fuse
 from mmspd.registry import build_model
+from mmspd.utils.launch import read_config
 
 SRN = dict(type='mmspd.SRN', base=4, num_res=1)
 PSSNSC = dict(type='mmspd.PSSNSC', base=4, num_res=1)
@@ -279,3 +281,20 @@ def test_seams_belong_to_the_last_scale(restorer):
 def test_wrong_arguments(changes, sentence):
     with pytest.raises(UserError, match=sentence):
         build_model(dict(SRN, **changes))
+
+
+@pytest.mark.parametrize(('recipe', 'epochs'), [('srn_gopro', 4000), ('pssnsc_sp_gopro', 8000)])
+def test_official_learning_rate(recipe, epochs):
+    """1e-4 * (1 - step / steps)^0.3, with 131 steps per epoch."""
+    cfg = read_config(recipe, {})
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.train_dataloader.drop_last
+    steps = 2103 // cfg.train_dataloader.batch_size * epochs
+    adam = torch.optim.Adam([torch.nn.Parameter(torch.ones(1))], cfg.optim_wrapper.optimizer.lr)
+    options = {key: cfg.param_scheduler[key] for key in ('power', 'eta_min')}
+    schedule = PolyLR.build_iter_from_epoch(adam, epoch_length=131, end=epochs, **options)
+    for step in range(1000):
+        expected = 1e-4 * (1 - step / steps) ** 0.3
+        assert adam.param_groups[0]['lr'] == pytest.approx(expected, rel=1e-8)
+        schedule.step()
+    assert schedule.total_iters == steps - 1  # the last step has a rate of 0
