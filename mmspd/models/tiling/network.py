@@ -11,8 +11,8 @@ from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.layers.any_size import accept_any_size
 from mmspd.models.layers.compilation import Compiled
 from mmspd.models.layers.padding import pad_to_multiple, round_up
-from mmspd.models.restorers.base import Restorer
 from mmspd.models.layers.shape_inference import peak_memory
+from mmspd.models.restorers.base import Restorer
 from mmspd.models.tiling.grid import Span
 
 __all__ = ['TileNetwork']
