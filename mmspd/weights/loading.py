@@ -125,9 +125,9 @@ def load_renamed(
     Args:
         network: The network.
         names: A dict from the name of each tensor in the network to its name in the file.
-        weights: ``'torchvision'`` to download ``url``, or a file in torchvision's layout, or the
+        weights: ``'torchvision'`` to download ``url``, or a file with the same names, or the
             address of such a file.
-        url: Address of the published file.
+        url: Address of the published file, or its name if it is not downloaded.
         key: The config key of the weights, for error messages.
 
     Raises:
@@ -143,8 +143,8 @@ def load_renamed(
     if missing:
         count = 'the tensor' if len(missing) == 1 else f'{len(missing)} tensors, such as'
         raise UserError(
-            f"{key}: {weights} lacks {count} {missing[0]}; use a file in torchvision's layout, for "
-            f'example {published}.'
+            f'{key}: {weights} lacks {count} {missing[0]}; use a file with the names of '
+            f'{published}.'
         )
     given = {own: state[name] for own, name in names.items()}
     faults = describe_faults(given, {name: network.state_dict()[name] for name in names})

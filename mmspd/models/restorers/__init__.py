@@ -4,6 +4,7 @@
 
 from mmspd.models.restorers import mmagic_restorers
 from mmspd.models.restorers.base import Restorer
+from mmspd.models.restorers.deblurganv2 import DeblurGANv2
 from mmspd.models.restorers.deep_deblur import DeepDeblur
 from mmspd.models.restorers.dmphn import DMPHN
 from mmspd.models.restorers.hinet import HINet

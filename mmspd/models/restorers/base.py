@@ -75,7 +75,7 @@ class Restorer(nn.Module):
             ``(N, 3, H, W)``. With ``outputs='last'``, only the last image, as a tensor.
         """
         height, width = img.shape[-2:]
-        padded = pad_to_multiple(img, self.multiple, self.padding)
+        padded = self.pad(img)
         results = self.forward_padded(padded, fuse)
         if self.outputs == 'last':
             return crop_to(results[-1], height, width)
@@ -83,6 +83,17 @@ class Restorer(nn.Module):
             crop_to(result, height, width, padded.shape[-1] // result.shape[-1])
             for result in results
         ]
+
+    def pad(self, img: Tensor) -> Tensor:
+        """Pad an image at the right and bottom until its sides are multiples of :attr:`multiple`.
+
+        Args:
+            img: ``(N, 3, H, W)``.
+
+        Returns:
+            The padded image. A subclass may pad in another way.
+        """
+        return pad_to_multiple(img, self.multiple, self.padding)
 
     def forward_padded(self, img: Tensor, fuse: FuseFn) -> List[Tensor]:
         """Restore an image with a height and width that are multiples of :attr:`multiple`.
