@@ -24,6 +24,7 @@ __all__ = [
     'METRICS',
     'MODELS',
     'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
     'PARAM_SCHEDULERS',
     'TRANSFORMS',
     'build_model',
@@ -47,6 +48,7 @@ DATA_SAMPLERS = _child(roots.DATA_SAMPLERS, 'datasets')
 METRICS = _child(roots.METRICS, 'evaluation')
 HOOKS = _child(roots.HOOKS, 'engine', 'evaluation', 'visualization')
 OPTIM_WRAPPERS = _child(roots.OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(roots.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
 PARAM_SCHEDULERS = _child(roots.PARAM_SCHEDULERS, 'engine')
 
 

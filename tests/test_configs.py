@@ -44,7 +44,10 @@ TRAINED = [
 ]
 
 #: Without the configs that equal another config once their networks are small.
-TWINS = ('nafnet64_gopro', 'mimounet-aff-mimo-msfr_gopro', 'mprnet-sam-csff_gopro')
+TWINS = (
+    *('nafnet64_gopro', 'mimounet-aff-mimo-msfr_gopro', 'mprnet-sam-csff_gopro'),
+    'deblurganv2-mobilenet_gopro',
+)
 TRAINED = [config for config in EACH_CONFIG if config.id not in TWINS]
 
 PRETRAINED = '_sp-pretrained_'  # F_S starts from the weights of another task, without a teacher
@@ -147,6 +150,8 @@ def shrink(config, gopro, work_dir):
     generator = config.model.generator
     make_small(generator.get('restorer', generator))
     shrink_teacher(config.model)
+    for discriminator in config.model.get('discriminators', {}).values():
+        discriminator.base = 4
     randomize_weights(config)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         dataset = innermost(loader.dataset)
@@ -205,7 +210,14 @@ def test_a_config_trains_validates_and_tests(path, gopro, tmp_path):
     assert -1 < result['SSIM-aligned' if aligned else 'SSIM-matlab'] < 1
     assert result['blur-extent'] >= 0
     saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
-    assert {key.split('.')[0] for key in saved} <= {'generator', 'prior_loss'}
+    parts = {'generator', 'prior_loss'}
+    if 'discriminators' in config.model:
+        parts |= {'discriminators', 'adversarial_losses'}
+        assert any(key.startswith('discriminators.') for key in moved)
+        assert {'loss_adversarial', 'loss_discriminators'} <= {
+            key.partition('/')[2] for key in logged
+        }
+    assert {key.split('.')[0] for key in saved} <= parts
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Hooks, learning rate schedule, optimizer step and checkpoint loading of a training run."""
 
+from mmspd.engine.adversarial_constructor import AdversarialConstructor
 from mmspd.engine.checkpoint_hook import CheckpointHook
+from mmspd.engine.freeze_backbone_hook import FreezeBackboneHook
 from mmspd.engine.invalid_loss_hook import InvalidLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook, load_local
 from mmspd.engine.optim_wrapper import AmpOptimWrapper, OptimWrapper
@@ -11,8 +13,10 @@ from mmspd.engine.runtime_info_hook import RuntimeInfoHook
 from mmspd.engine.seed_hook import IterationSeedHook
 
 __all__ = [
+    'AdversarialConstructor',
     'AmpOptimWrapper',
     'CheckpointHook',
+    'FreezeBackboneHook',
     'InvalidLossHook',
     'IterationSeedHook',
     'LoadCheckHook',

@@ -54,7 +54,10 @@ _RULES = (
     # the last two keys state initial weights, which the checkpoint replaces
     (Effect.FREE, r'model\.generator\.(.*\.)?(with_cp|init_cfg|weights)(\..*)?'),
     (Effect.APPLIED, r'train_dataloader\.dataset(\..*)?'),
-    (Effect.APPLIED, r'model\.(\w*loss\w*|teacher|teacher_sees|multi_scale_targets)(\..*)?'),
+    (
+        Effect.APPLIED,
+        r'model\.(\w*loss\w*|adversarial_weight|teacher|teacher_sees|multi_scale_targets)(\..*)?',
+    ),
     (Effect.APPLIED, rf'{_WRAPPER}\.(clip_grad|accumulative_counts)(\..*)?'),
     (Effect.APPLIED, r'(custom_hooks|sync_bn|efficient_conv_bn_eval)(\..*)?'),
     (Effect.APPLIED, r'default_hooks\.\w+(\.type)?'),

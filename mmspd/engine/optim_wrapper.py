@@ -1,17 +1,19 @@
 """Optimizer wrappers for all precisions, which clip the gradients of each part on its own."""
 
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional
 
 from mmengine.optim import AmpOptimWrapper as _AmpOptimWrapper
-from torch import nn
+from mmengine.optim import OptimWrapper as _OptimWrapper
+from mmengine.optim import OptimWrapperDict
+from torch import Tensor, nn
 
 from mmspd.engine.gradient_clipping import ClipApart
 from mmspd.errors import UserError
 from mmspd.registry import OPTIM_WRAPPERS
 from mmspd.utils.precision import autocast
 
-__all__ = ['AmpOptimWrapper', 'OptimWrapper']
+__all__ = ['AmpOptimWrapper', 'OptimWrapper', 'take_unread']
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -81,3 +83,25 @@ class OptimWrapper(ClipApart):
         device = next(model.parameters()).device
         with super().optim_context(model), autocast(device, self.dtype or 'float32'):
             yield
+
+
+def take_unread(wrapper: _OptimWrapper) -> Dict[str, Tensor]:
+    """Return the values on the device for the log, and delete them from an optimizer wrapper.
+
+    Args:
+        wrapper: An optimizer wrapper, or several ones as an ``OptimWrapperDict``.
+
+    Returns:
+        A dict from names to values. With several wrappers, the names start with the name of the
+        wrapper, as in ``generator.grad_norm``.
+    """
+    if isinstance(wrapper, OptimWrapperDict):
+        return {
+            f'{name}.{key}': value
+            for name, part in wrapper.items()
+            for key, value in take_unread(part).items()
+        }
+    unread: Dict[str, Tensor] = getattr(wrapper, 'unread', {})
+    values = dict(unread)
+    unread.clear()
+    return values

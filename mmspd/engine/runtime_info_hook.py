@@ -9,6 +9,7 @@ from mmengine.hooks import RuntimeInfoHook as _RuntimeInfoHook
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
+from mmspd.engine.optim_wrapper import take_unread
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
 
@@ -67,9 +68,7 @@ class RuntimeInfoHook(_RuntimeInfoHook):
             outputs: A dict from names to values, such as losses.
         """
         values = dict(outputs or {})
-        unread = getattr(runner.optim_wrapper, 'unread', {})
-        values.update(unread)
-        unread.clear()
+        values.update(take_unread(runner.optim_wrapper))
         kept = {k: v.detach() if isinstance(v, Tensor) else v for k, v in values.items()}
         self._waiting.append((runner.iter + 1, kept))
         log_is_due = any(self.every_n_inner_iters(batch_idx, n) for n in self._intervals)

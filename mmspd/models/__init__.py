@@ -1,14 +1,18 @@
 """Networks, losses and the trained model."""
 
 from mmspd.models import restorers
+from mmspd.models.adversarial import AdversarialDeblurrer
 from mmspd.models.deblurrer import SemanticPriorDeblurrer
+from mmspd.models.discriminator import PatchDiscriminator
 from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
 from mmspd.models.guided import SemanticGuided
 from mmspd.models.losses import (
     EdgeLoss,
     FrequencyLoss,
     HCLLoss,
+    ImageNetMSELoss,
     PriorDistillationLoss,
+    RelativisticLoss,
     SegmapDistillationLoss,
     VGGLoss,
 )
@@ -23,6 +27,7 @@ __all__ = [
     'SPE',
     'SPL',
     'AddFusion',
+    'AdversarialDeblurrer',
     'BackboneExtractor',
     'ConcatFusion',
     'ConvExtractor',
@@ -33,7 +38,10 @@ __all__ = [
     'FrequencyLoss',
     'HCLLoss',
     'HookSeams',
+    'ImageNetMSELoss',
+    'PatchDiscriminator',
     'PriorDistillationLoss',
+    'RelativisticLoss',
     'SegmapDistillationLoss',
     'SegmapSPL',
     'SegmapTeacher',

@@ -277,18 +277,32 @@ class SemanticPriorDeblurrer(BaseEditModel):
             A dict from the name of each loss to its value, a scalar. MMEngine optimizes the sum of
             the losses.
         """
+        return self.losses_and_outputs(inputs, data_samples.gt_img, **kwargs)[0]
+
+    def losses_and_outputs(
+        self, inputs: Tensor, sharp: Tensor, **kwargs: Any
+    ) -> Tuple[Dict[str, Tensor], List[Tensor]]:
+        """Compute the training losses and return the outputs of the generator too.
+
+        Args:
+            inputs: Blurry images ``(N, 3, H, W)``, RGB, [0, 1].
+            sharp: Sharp images ``(N, 3, H, W)``, RGB, [0, 1].
+            **kwargs: Arguments for the generator.
+
+        Returns:
+            The losses as :meth:`forward_train` returns them, and the outputs.
+        """
         inputs = inputs.contiguous(memory_format=self.memory_format)
-        sharp = data_samples.gt_img
         if self.prior_loss is None:
             outputs = as_list(self._compiled_generator(self.generator, inputs, **kwargs))
-            return self._restoration_losses(outputs, sharp)
+            return self._restoration_losses(outputs, sharp), outputs
         # Run the teacher first, so that its temporary memory is free when the generator runs.
         features = self.teacher_features(inputs, sharp)
         forward = self.generator.forward_with_prior
         outputs, prior = self._compiled_generator(forward, inputs, **kwargs)
         losses = self._restoration_losses(outputs, sharp)
         losses['loss_prior'] = self.prior_loss(prior, features)
-        return losses
+        return losses, outputs
 
     def _restoration_losses(self, outputs: List[Tensor], sharp: Tensor) -> Dict[str, Tensor]:
         if outputs[-1].shape[1] == 1:

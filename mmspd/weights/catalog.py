@@ -31,8 +31,9 @@ class Score(NamedTuple):
         dataset: The test set.
         psnr: Mean PSNR in dB.
         ssim: Mean SSIM.
-        ssim_kind: ``'3-D'`` for MATLAB's SSIM, ``'2-D'`` for the mean of the SSIM of each channel.
-            The values of the two kinds are not comparable.
+        ssim_kind: ``'3-D'`` for MATLAB's SSIM, ``'2-D'`` for the mean of the SSIM of each channel,
+            ``'CW'`` for the complex wavelet SSIM of gray images. The values of different kinds are
+            not comparable.
         protocol: Protocol of mmspd that measures like the publisher.
     """
 
@@ -72,6 +73,9 @@ _DMPHN = (
     'https://raw.githubusercontent.com/HongguangZhang/DMPHN-cvpr19-master/'
     '64af480d958e550625ea24678066dba09d1b4d3e/checkpoints/DMPHN_1_2_4/'
 )
+_DEBLURGANV2 = (
+    'https://download.openxlab.org.cn/models/xiaomile/DeblurGANv2/weight/DeblurGANv2_fpn-'
+)
 
 CATALOG: Tuple[Weights, ...] = (
     Weights(
@@ -83,6 +87,36 @@ CATALOG: Tuple[Weights, ...] = (
         scores=(Score('GoPro, blur_gamma', 30.40, 0.9018, '2-D'),),
         note='The archive GOPRO_L1 contains the file; it was trained on blur_gamma, but the recipe '
         'uses blur.',
+    ),
+    Weights(
+        name='deblurganv2_gopro',
+        recipe='deblurganv2_gopro',
+        page='https://drive.google.com/uc?export=view&id=1UXcsRVW-6KF23_TNzxw-xC0SzaMfXOaR',
+        license='BSD',
+        data='GoPro, DVD and NFS',
+        scores=(Score('GoPro', 29.55, 0.934, 'CW'),),
+        note='The file fpn_inception.h5 is a PyTorch file; users measured 27.66 dB with it.',
+    ),
+    Weights(
+        name='deblurganv2-mobilenet_gopro',
+        recipe='deblurganv2-mobilenet_gopro',
+        page='https://drive.google.com/uc?export=view&id=1JhnT4BBeKBBSLqTo6UsJ13HeBXevarrU',
+        license='BSD',
+        data='GoPro, DVD and NFS',
+        scores=(Score('GoPro', 28.17, 0.925, 'CW'),),
+        note='The file fpn_mobilenet.h5 is a PyTorch file; users measured 26.89 dB with it.',
+    ),
+    *(
+        Weights(
+            name=f'deblurganv2{suffix}-mmagic_gopro',
+            recipe=f'deblurganv2{suffix}_gopro',
+            page='https://github.com/open-mmlab/mmagic/tree/main/configs/deblurganv2',
+            license='BSD',
+            data='GoPro, DVD and NFS',
+            files=(File(f'{_DEBLURGANV2}{backbone}.pth'),),
+            note="MMagic's copy of the authors' weights.",
+        )
+        for suffix, backbone in (('', 'inception'), ('-mobilenet', 'mobilenet'))
     ),
     Weights(
         name='dmphn_gopro',

@@ -26,6 +26,7 @@ __all__ = [
     'locate_backbone_weights',
     'read_content',
     'read_state',
+    'steps_to_get',
 ]
 
 VGG19_URL = 'https://download.pytorch.org/models/vgg19-dcbb9e9d.pth'
@@ -34,11 +35,15 @@ _PREFIXES = re.compile(r'^(?:module\.|backbone\.|timm_model\.)+')
 OFFLINE_HINT = (
     'use the teacher of configs/_base_/teachers/efficientnet_lite0.py, which needs only PyPI'
 )
-# The steps that make the files named in configs/_base_/teachers.
+# The steps that make the files named in the configs.
 _STEPS = {
     'tresnet_l_openimages.pth': 'download Open_ImagesV6_TRresNet_L_448.pth from '
     'https://github.com/Alibaba-MIIL/ASL and run mmspd convert tresnet '
     'Open_ImagesV6_TRresNet_L_448.pth {path}',
+    'inceptionresnetv2-520b38e4.pth': 'download it from http://data.lip6.fr/cadene/'
+    'pretrainedmodels/inceptionresnetv2-520b38e4.pth to {path}',
+    'mobilenet_v2.pth.tar': 'download it from https://github.com/tonylins/pytorch-mobilenet-v2 to '
+    '{path}',
     'espnetv2_s_2.0_city_1024x512.pth': 'download it from https://github.com/sacmehta/EdgeNets/'
     'tree/master/model/segmentation/model_zoo/espnetv2 to {path}',
 }
@@ -138,7 +143,7 @@ def load_renamed(
         cure = f'copy it to {cache_folder()}, or set its path in the config'
         state = read_state(url, key, cure)
     else:
-        state = read_state(weights, key)
+        state = read_state(weights, key, steps_to_get(weights))
     missing = [name for name in names.values() if name not in state]
     if missing:
         count = 'the tensor' if len(missing) == 1 else f'{len(missing)} tensors, such as'
@@ -222,13 +227,26 @@ def _key_of(cfg: Dict[str, Any]) -> str:
     return f'weights of {_name_of(cfg)}'
 
 
+def steps_to_get(path: str) -> Optional[str]:
+    """Return the steps that get a weights file of the recipes.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A phrase for error messages, or None for another file.
+    """
+    steps = _STEPS.get(Path(path).name)
+    return None if steps is None else steps.format(path=path)
+
+
 def _cure(source: str) -> str:
     """Return the fix for a missing weights file of a backbone."""
     if '://' in source:
         return f'set MMSPD_TEACHER to the file, or {OFFLINE_HINT}'
-    steps = _STEPS.get(Path(source).name)
+    steps = steps_to_get(source)
     if steps is not None:
-        return f'{steps.format(path=source)}, or set MMSPD_TEACHER to the file'
+        return f'{steps}, or set MMSPD_TEACHER to the file'
     return f'correct the path{_set_by(source)}, or {OFFLINE_HINT}'
 
 

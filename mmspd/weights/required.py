@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from mmspd.weights.download import cache_folder
 from mmspd.weights.files import locate_weights
-from mmspd.weights.loading import VGG19_URL, locate_backbone_weights
+from mmspd.weights.loading import VGG19_URL, locate_backbone_weights, steps_to_get
 from mmspd.weights.sources import resolve_name
 
 __all__ = ['locate_required_weights']
@@ -34,13 +34,13 @@ def locate_required_weights(config: Config) -> None:
     for key, part in sorted(_networks('model', model), key=lambda item: _is_remote(item[1])):
         backbone = part.get('backbone') or part.get('segmentor')
         weights = part['weights']
-        if backbone:
+        if isinstance(backbone, dict):
             locate_backbone_weights(weights, backbone)
         elif weights == 'torchvision':
             cure = f'copy it to {cache_folder()}, or set {key} to its path'
             locate_weights(VGG19_URL, key, cure)
         else:
-            locate_weights(weights, key)
+            locate_weights(weights, key, steps_to_get(weights))
 
 
 def _is_remote(part: Dict[str, Any]) -> bool:
