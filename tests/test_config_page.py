@@ -38,6 +38,7 @@ GIVEN = {
     'mmspd.SeveritySampler': {'dataset'},
     'mmspd.ProgressiveBatchSampler': {'sampler', 'batch_size'},
     'mmspd.ProgressiveCosineLR': {'optimizer'},
+    'mmspd.AdversarialConstructor': {'optim_wrapper_cfg', 'paramwise_cfg'},
     'mmspd.BlurSpec': {'severity'},
     # the page has these keys once for all metrics
     'mmspd.BlurSeverity': {'collect_device', 'prefix', 'rounding'},

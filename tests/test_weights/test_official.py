@@ -177,6 +177,24 @@ def test_a_prelu_that_is_not_shared_is_refused(kind, tmp_path):
     assert f'different values for {slopes(state)[0]} and {last}' in message
 
 
+def test_second_names_of_a_backbone(tmp_path):
+    """The backbone of DeblurGAN-v2 is in its files twice, whole and by levels."""
+    kind = 'mmspd.DeblurGANv2'
+    source, restorer = network(kind), network(kind, seed=1)
+    state = {key: value.clone() for key, value in source.state_dict().items()}
+    torch.save({k: v for k, v in state.items() if '.enc' not in k}, tmp_path / 'w.pth')
+    load_official(restorer, str(tmp_path / 'w.pth'))
+    assert equal(restorer, source.state_dict())
+    assert restorer.fpn.enc0[0] is restorer.fpn.features[0]
+    torch.save(dict(state, **{'fpn.extra.weight': torch.ones(1)}), tmp_path / 'more.pth')
+    message = refusal(network(kind, seed=1), tmp_path / 'more.pth')
+    assert '1 unexpected (fpn.extra.weight)' in message
+    state['fpn.enc1.0.conv.0.weight'] += 1
+    torch.save(state, tmp_path / 'differs.pth')
+    message = refusal(network(kind, seed=1), tmp_path / 'differs.pth')
+    assert 'values for fpn.features.2.conv.0.weight and fpn.enc1.0.conv.0.weight' in message
+
+
 def test_stage_1_of_mprnet_loads_its_part(tmp_path):
     state = network(MPRNET).state_dict()
     path = publish(MPRNET, state, tmp_path / 'files')

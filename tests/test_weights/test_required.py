@@ -49,6 +49,12 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
             'model.losses.loss_vgg.weights: the file vgg.pth does not exist; correct the path',
         ),
         (
+            'spd/deblurganv2_sp_gopro',
+            {},
+            r'restorer.weights: the file checkpoints/inceptionresnetv2-520b38e4.pth does not exist;'
+            ' download it from http://data.lip6.fr/',
+        ),
+        (
             'spd/mimounet_gopro',
             {'model.load_official': 'MIMO-UNet.pkl'},
             'model.load_official: the file MIMO-UNet.pkl does not exist; correct the path',

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -118,7 +118,7 @@ def held_bytes(model: nn.Module, wrapper: OptimWrapper) -> int:
 
     Args:
         model: Model in training.
-        wrapper: Optimizer wrapper of the model.
+        wrapper: Optimizer wrapper of the model, or several ones.
     """
     device = next(model.parameters()).device
     holders = [
@@ -130,6 +130,7 @@ def held_bytes(model: nn.Module, wrapper: OptimWrapper) -> int:
     networks = [model, *(holder.get(device) for holder in holders)]
     held = [part for network in networks for part in (*network.parameters(), *network.buffers())]
     held += [part.grad for part in held if part.grad is not None]
-    for state in wrapper.optimizer.state.values():
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    for state in (state for each in wrappers for state in each.optimizer.state.values()):
         held += [value for value in state.values() if isinstance(value, torch.Tensor)]
     return bytes_of(*held)

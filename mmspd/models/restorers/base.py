@@ -47,6 +47,8 @@ class Restorer(nn.Module):
         size_limits: None, because the restorer pads the image itself.
         seam_groups: Names of the seams of each U-Net, for a restorer of several U-Nets; empty for a
             single U-Net. Every U-Net gets all levels of the prior.
+        sees_padding: Whether padding changes the whole result, so that only the restorer itself may
+            pad an image.
 
     Raises:
         UserError: ``outputs`` is unknown.
@@ -57,6 +59,7 @@ class Restorer(nn.Module):
     seams: Tuple[str, ...]
     size_limits = SizeLimits()
     seam_groups: Tuple[Tuple[str, ...], ...] = ()
+    sees_padding = False
 
     def __init__(self, outputs: str = 'all', with_cp: bool = False) -> None:
         super().__init__()

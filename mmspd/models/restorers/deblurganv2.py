@@ -225,6 +225,7 @@ class DeblurGANv2(Restorer):
 
     multiple = 32
     seams = tuple(STRIDES)
+    sees_padding = True
 
     def __init__(
         self,

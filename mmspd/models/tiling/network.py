@@ -78,6 +78,7 @@ class TileNetwork:
         self.smallest = round_up(smallest, self.multiple)
         restorer = getattr(self.generator, 'restorer', self.generator)
         self.padding = restorer.padding if isinstance(restorer, Restorer) else 'mirror'
+        self._sees_padding = getattr(restorer, 'sees_padding', False)
         self.surroundings = round_up(SURROUNDINGS, self.multiple) if self.guided else 0
         if not isinstance(compiled, Compiled):
             # CUDA graphs overwrite a result at the next call; restore_images() copies it in time
@@ -121,7 +122,7 @@ class TileNetwork:
             prior = self.crop(self.compute_prior(img), rows, columns)
         part = img[..., rows.start : rows.stop, columns.start : columns.stop]
         # a compiled program is valid for one size and one memory layout
-        if self.is_compiled:
+        if self.is_compiled and not self._sees_padding:
             part = self._pad(part, self.padding)
         part = part.contiguous(memory_format=self.memory_format)
         if part.is_meta:

@@ -192,3 +192,14 @@ def test_a_normalized_prior_is_projected_to_the_scale_of_the_teacher():
         loss.heads[0].bias.zero_()
     (got,) = loss.project([loss.norms[0].eval()(f_gt)])
     torch.testing.assert_close(got, f_gt, rtol=1e-4, atol=1e-4)
+
+
+def test_the_pixel_loss_of_deblurganv2():
+    """On images normalized for ImageNet; about 19 times the loss on images in [0, 1]."""
+    pred, target = features(2, 3, 8, 8), features(2, 3, 8, 8, seed=1)
+    std = (0.229, 0.224, 0.225)
+    want = sum(((pred - target)[:, c] ** 2).mean() / std[c] ** 2 for c in range(3)) / 3
+    loss = build_model(dict(type='mmspd.ImageNetMSELoss', loss_weight=0.5)).double()
+    assert loss(pred, target).item() == pytest.approx(0.5 * want.item(), rel=1e-6)
+    assert want / ((pred - target) ** 2).mean() == pytest.approx(19.5, abs=0.5)
+    assert not loss.state_dict()

@@ -9,6 +9,8 @@ from mmagic.models.editors.deblurganv2 import deblurganv2_generator
 from restorer_contract import OwnRestorerContract, guide, image
 
 from mmspd.errors import UserError
+from mmspd.models.layers.compilation import Compiled
+from mmspd.models.tiling import TileNetwork, restore_images
 from mmspd.registry import build_model
 
 SMALL = dict(type='mmspd.DeblurGANv2', backbone='MobileNetV2', num_filters=8)
@@ -205,6 +207,16 @@ def test_the_prior_enters_at_strides_2_4_and_8():
     assert guided.embedding.levels == {'td2': 2, 'td3': 1, 'smooth2': 0}
     assert all(fusion.scale == 1 for fusion in guided.embedding.fusions.values())
     assert guided.multiple == 32
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gets_the_same_border():
+    network, img = build_model(SMALL).eval(), image(50, 70)
+    with torch.no_grad():
+        expected = restore_images(network, img, tile=None)
+        compiled = TileNetwork(network, Compiled(dict(backend='eager', dynamic=False)))
+        got = restore_images(compiled, img, tile=None)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
 
 
 def test_unused_layers_are_never_trained():
