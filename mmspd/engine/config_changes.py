@@ -60,7 +60,7 @@ _RULES = (
     ),
     (Effect.APPLIED, rf'{_WRAPPER}\.(clip_grad|accumulative_counts)(\..*)?'),
     (Effect.APPLIED, r'(custom_hooks|sync_bn|efficient_conv_bn_eval)(\..*)?'),
-    (Effect.APPLIED, r'default_hooks\.\w+(\.type)?'),
+    (Effect.APPLIED, r'default_hooks\.\w+(\.type|\.iterations)?'),
     (Effect.RECOMPUTED, r'train_cfg\.(max_epochs|max_iters)'),
     (Effect.RECOMPUTED, r'(param_scheduler|auto_scale_lr)(\..*)?'),
     (
