@@ -5,9 +5,13 @@
 # distortion; cutout, motion blur, median blur, gamma, shifts of RGB and HSV, and sharpening.
 # Download inceptionresnetv2-520b38e4.pth (ImageNet) to checkpoints/, or start from other weights
 # with model.load_official and model.generator.weights=random.
-# Test whole images: tiles change the statistics of the normalizations. The published PSNR was
-# measured on truncated 8-bit images, and the published SSIM is another kind (CW-SSIM).
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
+# Test whole images: tiles change the statistics of the normalizations. The published PSNR is that
+# of truncated 8-bit images, so tests truncate too. The published SSIM is another kind, CW-SSIM.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/gopro.py',
+    '../_base_/protocols/gopro_truncated.py',
+]
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
@@ -57,3 +61,6 @@ param_scheduler = dict(
 )
 default_hooks = dict(freeze=dict(type='mmspd.FreezeBackboneHook', iterations=3000))
 auto_scale_lr = dict(base_batch_size=1)
+
+protocol = 'gopro-truncated'
+test_evaluator = dict(type='mmengine.Evaluator', metrics=_base_.gopro_truncated_metrics)

@@ -94,7 +94,7 @@ CATALOG: Tuple[Weights, ...] = (
         page='https://drive.google.com/uc?export=view&id=1UXcsRVW-6KF23_TNzxw-xC0SzaMfXOaR',
         license='BSD',
         data='GoPro, DVD and NFS',
-        scores=(Score('GoPro', 29.55, 0.934, 'CW'),),
+        scores=(Score('GoPro', 29.55, 0.934, 'CW', 'gopro-truncated'),),
         note='The file fpn_inception.h5 is a PyTorch file; users measured 27.66 dB with it.',
     ),
     Weights(
@@ -103,7 +103,7 @@ CATALOG: Tuple[Weights, ...] = (
         page='https://drive.google.com/uc?export=view&id=1JhnT4BBeKBBSLqTo6UsJ13HeBXevarrU',
         license='BSD',
         data='GoPro, DVD and NFS',
-        scores=(Score('GoPro', 28.17, 0.925, 'CW'),),
+        scores=(Score('GoPro', 28.17, 0.925, 'CW', 'gopro-truncated'),),
         note='The file fpn_mobilenet.h5 is a PyTorch file; users measured 26.89 dB with it.',
     ),
     *(

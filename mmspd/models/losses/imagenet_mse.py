@@ -28,6 +28,8 @@ class ImageNetMSELoss(nn.Module):
         tensor(0.0984)
     """
 
+    std: Tensor
+
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
