@@ -25,7 +25,7 @@ class ImageNetMSELoss(nn.Module):
         >>> from mmspd.models.losses import ImageNetMSELoss
         >>> loss = ImageNetMSELoss(loss_weight=0.5)
         >>> loss(torch.full((1, 3, 4, 4), 0.6), torch.full((1, 3, 4, 4), 0.5))
-        tensor(0.0984)
+        tensor(0.0979)
     """
 
     std: Tensor

@@ -177,7 +177,8 @@ def test_an_image_gets_a_grey_border(side, padded):
 
 
 @pytest.mark.parametrize(
-    ('backbone', 'smallest'), [('MobileNetV2', 64), ('InceptionResNetV2', 128)]
+    ('backbone', 'smallest'),
+    [('MobileNetV2', 64), pytest.param('InceptionResNetV2', 128, marks=pytest.mark.slow)],
 )
 def test_small_images_are_padded_to_the_smallest_size_of_the_backbone(backbone, smallest):
     with torch.device('meta'):
