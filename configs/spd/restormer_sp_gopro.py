@@ -1,5 +1,5 @@
-# Restormer with the distilled prior. mmspd.OptimWrapper clips the gradients of the restorer
-# apart from those of the prior, so the restorer is clipped as in the plain recipe.
+# Restormer with the distilled prior.
+# The gradients of the restorer are clipped apart from those of the prior, as in the plain recipe.
 _base_ = ['./restormer_gopro.py', '../_base_/semantic_prior.py', '../_base_/teachers/tresnet_l.py']
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
