@@ -175,13 +175,23 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_runner, tmp_path):
 def test_a_changed_rate_holds_for_both_optimizers_of_a_resumed_run(make_runner, tmp_path):
     make_runner(ADVERSARIAL, work='whole').train()
     start = str(tmp_path / 'whole' / 'epoch_1.pth')
-    changes = {'optim_wrapper.optimizer.lr': 4e-3}
+    changes = {'optim_wrapper.optimizer.lr': 4e-3, 'model.adversarial_weight': 0.5}
     resumed = make_runner(ADVERSARIAL, work='more', resume=True, load_from=start, **changes)
     resumed.train()
     rates = resumed.optim_wrapper.get_lr()
     assert rates.keys() == {'generator.lr', 'discriminators.lr'}
     initial = [group['initial_lr'] for group in resumed.optim_wrapper.param_groups['generator']]
     assert initial == [4e-3]
+    log = (tmp_path / 'more').rglob('*.log')
+    assert 'changes model.adversarial_weight from None to 0.5' in next(log).read_text()
+
+
+def test_an_invalid_loss_of_the_discriminators_stops_the_run(make_runner):
+    runner = make_runner(ADVERSARIAL)
+    with torch.no_grad():
+        runner.model.discriminators['full'].model[0].weight[:] = torch.nan
+    with pytest.raises(UserError, match='Training stopped at iteration 1 because loss_adversarial'):
+        runner.train()
 
 
 def test_the_generators_optimizer_has_all_other_parts():
