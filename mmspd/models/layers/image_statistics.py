@@ -2,16 +2,20 @@
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 __all__ = ['ImageBatchNorm2d', 'ImageInstanceNorm2d', 'use_image_statistics']
 
 
-class ImageBatchNorm2d(nn.BatchNorm2d):
+class ImageBatchNorm2d(_NormBase):
     """A batch normalization that normalizes each image alone in evaluation mode.
 
-    In training mode, it is PyTorch's ``BatchNorm2d``. In evaluation mode, its result for an image
-    is the result of training mode for a batch of this image alone, and the running statistics do
-    not change.
+    In training mode, it computes like PyTorch's ``BatchNorm2d``. In evaluation mode, its result for
+    an image is the result of training mode for a batch of this image alone, and the running
+    statistics do not change.
+
+    It is no subclass of ``BatchNorm2d``, so that ``sync_bn`` does not replace it by a layer with
+    running statistics.
 
     Examples:
         >>> import torch
@@ -25,7 +29,11 @@ class ImageBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``(N, C, H, W)``."""
         if self.training:
-            return super().forward(x)
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            running = self.running_mean, self.running_var
+            affine = self.weight, self.bias
+            return F.batch_norm(x, *running, *affine, True, self.momentum or 0.0, self.eps)
         return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 

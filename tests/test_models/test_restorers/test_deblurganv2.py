@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmagic.models.editors.deblurganv2 import deblurganv2_generator
 from restorer_contract import OwnRestorerContract, guide, image
+from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.models.layers.compilation import Compiled
@@ -164,6 +165,13 @@ def test_running_statistics_on_request():
     small = build_model(dict(SMALL, stats='running')).eval()
     small.load_state_dict(other.state_dict())
     assert (small(images)[0] - other(images)[0]).abs().max() > 0.01
+
+
+def test_synchronized_normalizations_do_not_change_a_test():
+    network, img = build_model(SMALL).eval(), image(50, 70)
+    with torch.no_grad():
+        expected = network(img)[0]
+        assert torch.equal(nn.SyncBatchNorm.convert_sync_batchnorm(network)(img)[0], expected)
 
 
 @pytest.mark.parametrize(('side', 'padded'), [(96, 128), (97, 128), (127, 128), (128, 160)])
