@@ -1,9 +1,13 @@
 # SRN (with the LSTM) with its official recipe: 4000 epochs of 131 batches of 16, on gray images.
 # The loss is the mean squared error, summed over three scales. The learning rate falls to zero with
-# the power 0.3. The only augmentation is the random crop. The published images are truncated to 8
-# bits, not rounded: to compare with the published number, test with --protocol gopro-truncated. For
-# the variant without the LSTM, set model.generator.variant='gray'.
-_base_ = ['../_base_/default_runtime.py', '../_base_/datasets/gopro.py']
+# the power 0.3. The only augmentation is the random crop. The published PSNR is that of truncated
+# 8-bit images, so tests truncate too. For the variant without the LSTM, set
+# model.generator.variant='gray'.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/gopro.py',
+    '../_base_/protocols/gopro_truncated.py',
+]
 
 work_dir = './work_dirs/{{fileBasenameNoExtension}}'
 
@@ -31,3 +35,6 @@ param_scheduler = dict(
     type='mmengine.PolyLR', power=0.3, eta_min=0, by_epoch=True, convert_to_iter_based=True
 )
 auto_scale_lr = dict(base_batch_size=16)
+
+test_evaluator = dict(type='mmengine.Evaluator', metrics=_base_.gopro_truncated_metrics)
+protocol = 'gopro-truncated'
