@@ -131,6 +131,8 @@ def test_the_metafile_has_the_published_weights_and_results():
         metrics = models[f'{name}_gopro']['Results'][0]['Metrics']
         assert metrics == {'PSNR': weights.scores[0].psnr, 'SSIM (2-D)': weights.scores[0].ssim}
     assert [name for name, model in models.items() if 'Weights' in model] == [
+        'deblurganv2-mobilenet_gopro',
+        'deblurganv2_gopro',
         'nafnet64_gopro',
         'restormer_gopro',
     ]
