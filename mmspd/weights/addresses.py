@@ -1,4 +1,4 @@
-"""Check the addresses of weights files."""
+"""Check the addresses and names of weights files."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 from mmspd.errors import UserError
 
-__all__ = ['Address', 'digest_in_name', 'parse_address']
+__all__ = ['TF_INDEX', 'Address', 'digest_in_name', 'is_other_tf_part', 'parse_address']
+
+#: Suffix of the file that stands for a TensorFlow checkpoint.
+TF_INDEX = '.index'
 
 # torchvision, timm and OpenMMLab put the first digits of the SHA-256 into the name of a file:
 # vgg19-dcbb9e9d.pth. Digits such as 20230131 are a date.
@@ -20,6 +23,7 @@ _LISTS = {
     'openmmlab': 'get_external_models',
     'mmcls': 'get_mmcls_models',
 }
+_OTHER_TF_PART = re.compile(r'\.(?:meta|data-\d{5}-of-\d{5})$')
 _FRAGMENT = re.compile(r'sha256=([0-9a-fA-F]{64})')
 
 
@@ -53,6 +57,18 @@ def digest_in_name(name: str) -> str:
     """
     match = _NAMED_DIGEST.search(name)
     return match[1].lower() if match else ''
+
+
+def is_other_tf_part(path: str) -> bool:
+    """Tell whether a file is a part of a TensorFlow checkpoint, but not its index.
+
+    Args:
+        path: The file.
+
+    Returns:
+        True for the names of data files and of the training graph.
+    """
+    return _OTHER_TF_PART.search(path) is not None
 
 
 def parse_address(source: str, key: str) -> Address:

@@ -7,11 +7,10 @@ from urllib.parse import unquote, urlsplit
 from mmspd.errors import UsageError, UserError
 from mmspd.utils.files import sha256_of
 from mmspd.utils.names import similar_names
-from mmspd.weights.addresses import parse_address
+from mmspd.weights.addresses import is_other_tf_part, parse_address
 from mmspd.weights.catalog import CATALOG, Weights
 from mmspd.weights.download import cache_folder, fetch
 from mmspd.weights.first_use import check_recorded
-from mmspd.weights.tf_checkpoint import is_other_part
 
 __all__ = ['OFFICIAL', 'cached_path', 'find_named', 'is_name', 'obtain']
 
@@ -116,7 +115,7 @@ def _files_in(folder: Path) -> List[Path]:
     return [
         path
         for path in paths
-        if path.is_file() and not path.name.startswith('.') and not is_other_part(path.name)
+        if path.is_file() and not path.name.startswith('.') and not is_other_tf_part(path.name)
     ]
 
 

@@ -8,13 +8,14 @@ from typing import Any, Dict, Optional
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.weights.addresses import TF_INDEX, is_other_tf_part
 from mmspd.weights.containers import rename_weights, unwrap_state
 from mmspd.weights.download import cache_folder
 from mmspd.weights.efficientnet_lite import efficientnet_lite_to_timm, is_efficientnet_lite
 from mmspd.weights.files import announce_weights, find_weights, locate_weights
 from mmspd.weights.fit import count_faults, describe_faults
 from mmspd.weights.npz import read_npz
-from mmspd.weights.tf_checkpoint import SUFFIX, is_other_part, read_tf_checkpoint
+from mmspd.weights.tf_checkpoint import read_tf_checkpoint
 from mmspd.weights.tf_variables import from_tf_variables, is_weight
 from mmspd.weights.torch_file import read_torch_file
 from mmspd.weights.tresnet import is_inplace_abn
@@ -92,12 +93,12 @@ def read_content(path: str, key: str) -> Dict[str, Any]:
     Raises:
         UserError: The file is unreadable, or contains no dict.
     """
-    if is_other_part(path):
+    if is_other_tf_part(path):
         raise UserError(
-            f'{key}: {path} is only a part of a TensorFlow checkpoint; give its file {SUFFIX}, '
+            f'{key}: {path} is only a part of a TensorFlow checkpoint; give its file {TF_INDEX}, '
             'with the data file beside it.'
         )
-    if path.endswith(SUFFIX):
+    if path.endswith(TF_INDEX):
         return from_tf_variables(read_tf_checkpoint(path, key, is_weight), path)
     if path.endswith('.npz'):
         return from_tf_variables(read_npz(path, key, is_weight), path)

@@ -6,7 +6,6 @@ data files hold the numbers.
 """
 
 import math
-import re
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -14,13 +13,13 @@ import torch
 from torch import Tensor
 
 from mmspd.errors import UserError
+from mmspd.weights.addresses import TF_INDEX
 from mmspd.weights.crc32c import masked_crc32c
 from mmspd.weights.files import find_weights
 from mmspd.weights.tf_table import CheckpointError, read_table, read_varint
 
-__all__ = ['SUFFIX', 'is_other_part', 'read_tf_checkpoint']
+__all__ = ['read_tf_checkpoint']
 
-SUFFIX = '.index'
 MAX_INDEX_BYTES = 2**24
 MAX_SHARDS = 1000
 MAX_DIMENSIONS = 8
@@ -34,7 +33,6 @@ _DTYPES = {
     14: torch.bfloat16,
     19: torch.float16,
 }
-_OTHER_PART = re.compile(r'\.(?:meta|data-\d{5}-of-\d{5})$')
 # Types of the fields of Protocol Buffers messages.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -59,11 +57,6 @@ class _Variable(NamedTuple):
     offset: int
     size: int
     checksum: Optional[int]
-
-
-def is_other_part(path: str) -> bool:
-    """Tell whether a file is a part of a TensorFlow checkpoint, but not its index."""
-    return _OTHER_PART.search(path) is not None
 
 
 def read_tf_checkpoint(path: str, key: str, wanted: Callable[[str], bool]) -> Dict[str, Tensor]:
@@ -103,7 +96,7 @@ def read_tf_checkpoint(path: str, key: str, wanted: Callable[[str], bool]) -> Di
 
 
 def _find_shard(path: str, number: int, shards: int, key: str) -> Path:
-    name = f'{path.removesuffix(SUFFIX)}.data-{number:05d}-of-{shards:05d}'
+    name = f'{path.removesuffix(TF_INDEX)}.data-{number:05d}-of-{shards:05d}'
     return find_weights(name, key, f'put it beside {Path(path).name}')
 
 

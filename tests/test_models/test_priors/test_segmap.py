@@ -106,7 +106,6 @@ class SegmapContract(RestorerContract):
     """The contract of a restorer that a segmentation map guides."""
 
     restorer = UNET
-    compiled_sizes = ((35, 45),)
 
     @pytest.fixture
     def network(self):

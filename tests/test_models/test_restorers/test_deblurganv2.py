@@ -38,7 +38,6 @@ class TestDeblurGANv2(OwnRestorerContract):
         ({}, 60_929_291, 17.517801312, 2384),
         (dict(backbone='MobileNetV2'), 3_312_707, 2.70860288, 622),
     ]
-    compiled_sizes = ((35, 45),)
     bfloat16_tolerance = 0.4  # normalizations enlarge the rounding errors
     # buffers and layers that the official weights contain, but that a test does not use
     unread = ('running_', 'num_batches', *(f'features.{number}.' for number in (16, 17, 18)))

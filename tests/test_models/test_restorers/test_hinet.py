@@ -33,7 +33,6 @@ class TestHINet(OwnRestorerContract):
     num_outputs = 2
     pytestmark = pytest.mark.slow
     variants = tuple(dict(hin_position=position) for position in POSITIONS)
-    compiled_sizes = ((35, 45),)
     official_sizes = [
         ({}, 88_668_806, 157.601, 186),
         (dict(hin_position=None), 88_665_734, 157.601, 178),

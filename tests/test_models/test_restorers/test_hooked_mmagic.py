@@ -1,6 +1,5 @@
 """MMagic's restorers, guided through HookSeams by config only."""
 
-import pytest
 import torch
 from restorer_contract import GuidedContract, RestorerContract
 
@@ -65,18 +64,3 @@ class TestSwinIR(Hooked):
         resi_connection='1conv',
     )
     seams = [dict(name='conv_after_body', level=1), dict(name='conv_last', level=0)]
-
-
-@pytest.mark.slow
-class TestDeblurGANv2(Hooked):
-    """A feature pyramid: heads at strides 4 to 32, smoothing at 4 and 2."""
-
-    restorer = dict(
-        type='mmagic.DeblurGanV2Generator',
-        backbone='FPNMobileNet',
-        norm_layer='instance',
-        num_filter=8,
-        num_filter_fpn=16,
-    )
-    seams = ['smooth', 'smooth2']
-    mutated_size = (32, 32)

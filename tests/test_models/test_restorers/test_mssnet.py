@@ -45,7 +45,6 @@ class TestMSSNet(OwnRestorerContract):
         (dict(base=80, growth=50, coarse_growth=50), 28_182_041, 288.78, 328),
     ]
     variants = ({}, dict(num_unets=(1, 2, 3)))
-    compiled_sizes = ((35, 45),)
 
     def reference(self, weights, img, cfg):
         conv = weights.conv

@@ -57,7 +57,6 @@ class TestSRN(OwnRestorerContract):
         (dict(variant='color'), 6_881_251, 83.50, 84),
     ]
     variants = (dict(num_res=3), dict(variant='gray'), dict(variant='color'))
-    compiled_sizes = ((35, 45),)
 
     def reference(self, weights, img, cfg):
         def net(x, scale_state):
@@ -102,7 +101,6 @@ class TestPSSNSC(OwnRestorerContract):
     num_outputs = 3
     variants = ({}, dict(num_res=4))
     official_sizes = [({}, 3_871_715, 235.13, 132)]
-    compiled_sizes = ((35, 45),)
 
     def reference(self, weights, img, cfg):
         def twice(x, name):
