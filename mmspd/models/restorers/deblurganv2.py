@@ -19,7 +19,7 @@ from mmspd.weights.published import Family, Published, register_family
 __all__ = ['DeblurGANv2']
 
 STRIDES = {'td2': 8, 'td3': 4, 'smooth2': 2}
-GREY = 0.5
+GRAY = 0.5
 ALL_SIDES = (1, 1, 1, 1)
 
 
@@ -185,12 +185,12 @@ class DeblurGANv2(Restorer):
     tiles, padding and self-ensemble change the result. Test whole images to compare with published
     results. In training mode, batch normalizations use the statistics of the batch.
 
-    **Padding.** In evaluation mode, the image is padded with grey at the right and bottom to
+    **Padding.** In evaluation mode, the image is padded with gray at the right and bottom to
     ``32 * (side // 32 + 1)`` pixels, as in the official predictor: a side that is a multiple of 32
     grows by 32 pixels. In training mode, a crop whose sides are multiples of 32 is not padded. An
     image that is too small for the backbone is padded to 64 pixels (MobileNet) or 128 pixels
     (Inception); the official code rejects it. A prior modulates only the part of a feature that
-    shows the image, not the grey part.
+    shows the image, not the gray part.
 
     The seams are the sums of the top-down path: ``td2`` (stride 8), ``td3`` (stride 4) and
     ``smooth2`` (stride 2).
@@ -292,7 +292,7 @@ class DeblurGANv2(Restorer):
         load_renamed(used, names, self.weights, facts.weights, 'model.generator.weights')
 
     def pad(self, img: Tensor) -> Tensor:
-        """Pad an image with grey at the right and bottom.
+        """Pad an image with gray at the right and bottom.
 
         Args:
             img: ``(N, 3, H, W)``, [0, 1].
@@ -301,7 +301,7 @@ class DeblurGANv2(Restorer):
             The padded image. Its sides are multiples of 32, larger than H and W in evaluation mode.
         """
         rows, columns = (self._padded(side) - side for side in img.shape[-2:])
-        return F.pad(img, (0, columns, 0, rows), value=GREY)
+        return F.pad(img, (0, columns, 0, rows), value=GRAY)
 
     def _padded(self, side: int) -> int:
         # sym_max keeps the size variable in an exported graph
@@ -350,7 +350,7 @@ def _fuse_image(fuse: FuseFn, height: int, width: int) -> FuseFn:
     """Return a ``fuse`` that modulates only the part of a feature that shows the image.
 
     Args:
-        fuse: The function for a feature without a grey border.
+        fuse: The function for a feature without a gray border.
         height: Height of the image, rounded up to a multiple of 32.
         width: Width of the image, rounded up to a multiple of 32.
     """

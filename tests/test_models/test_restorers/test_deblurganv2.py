@@ -115,7 +115,7 @@ def mmagics(backbone):
 
 
 def officials(img, backbone):
-    """The official prediction, for a single image: in training mode, padded with grey."""
+    """The official prediction, for a single image: in training mode, padded with gray."""
     height, width = img.shape[-2:]
     rows, columns = (32 * (side // 32 + 1) for side in (height, width))
     padded = F.pad((img - 0.5) / 0.5, (0, columns - width, 0, rows - height))
@@ -174,7 +174,7 @@ def test_synchronized_normalizations_do_not_change_a_test():
 
 
 @pytest.mark.parametrize(('side', 'padded'), [(96, 128), (97, 128), (127, 128), (128, 160)])
-def test_an_image_gets_a_grey_border(side, padded):
+def test_an_image_gets_a_gray_border(side, padded):
     network = build_model(SMALL).eval()
     img = image(side, 64)
     border = network.pad(img)
