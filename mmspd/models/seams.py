@@ -109,15 +109,22 @@ def _record_shapes(restorer: nn.Module, side: int) -> Dict[str, List[torch.Size]
     return recorder.shapes
 
 
-def _size_multiple(restorer: nn.Module, seams: Dict[str, Seam]) -> int:
-    """Return the multiple to which the restorer pads its input, or 1 if it does not pad."""
+def _size_multiple(
+    restorer: nn.Module, seams: Dict[str, Seam], shapes: Dict[str, List[torch.Size]]
+) -> int:
+    """Return the multiple to which the restorer pads its input, or 1 if it does not pad.
 
-    def padded(side: int) -> int:
-        shapes = _record_shapes(restorer, side)
+    Args:
+        restorer: The restorer.
+        seams: Its seams.
+        shapes: Shapes at the seams for an image of ``PROBE_SIDE`` pixels.
+    """
+
+    def padded(shapes: Dict[str, List[torch.Size]]) -> int:
         return max(shapes[name][0][-2] * seam.stride for name, seam in seams.items())
 
-    first = padded(PROBE_SIDE)
-    return max(1, padded(first + 1) - first)
+    first = padded(shapes)
+    return max(1, padded(_record_shapes(restorer, first + 1)) - first)
 
 
 def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> Probe:
@@ -170,7 +177,7 @@ def probe_seams(restorer: nn.Module, names: Optional[Sequence[str]] = None) -> P
         name: Seam(shapes[name][0][1], max(1, round(PROBE_SIDE / shapes[name][0][-2])))
         for name in names
     }
-    multiple = math.lcm(_size_multiple(restorer, seams), limits.multiple)
+    multiple = math.lcm(_size_multiple(restorer, seams, shapes), limits.multiple)
     return Probe(seams, multiple, limits.smallest)
 
 

@@ -28,6 +28,7 @@ class TestMPRNet(OwnRestorerContract):
         dict(num_cab=2, split_patches=False),
         dict(num_cab=2, csff=False),
         dict(num_cab=2, sam=False),
+        dict(num_cab=2, **BASELINE),
     )
     mutated_size = (8, 16)
 
@@ -101,13 +102,6 @@ class TestMPRNetStage1(TestMPRNet):
     # SAM is replaced by its 1x1 image head
     official_sizes = [(dict(num_stages=1), 5_754_817, 108.5658, 81)]
     variants = ({}, dict(split_patches=False))
-    compiled_sizes = ()  # its graph is a part of the graph of MPRNet
-
-
-class TestMPRNetBaseline(TestMPRNet):
-    restorer = dict(SMALL, **BASELINE)
-    official_sizes = []
-    variants = ({},)
     compiled_sizes = ()  # its graph is a part of the graph of MPRNet
 
 
