@@ -67,7 +67,7 @@ class SemanticGuided(BaseModule):
         multiple: For the prior branch, the height and width of the image are padded to multiples of
             this number of pixels.
         smallest: For the prior branch, the height and width are padded at least to this number.
-        size_limits: None, because the restorer and the prior branch pad the image.
+        size_limits: No limits, because the restorer and the prior branch pad the image.
         clipped_apart: Name of the child whose gradients ``mmspd.OptimWrapper`` clips apart from all
             other gradients.
 

@@ -44,7 +44,7 @@ class Restorer(nn.Module):
         multiple: The image is padded so that its height and width are multiples of this size.
         padding: Mode of the padding, see :func:`~mmspd.models.layers.padding.pad_to_multiple`.
         seams: Names of the seams, coarse to fine.
-        size_limits: None, because the restorer pads the image itself.
+        size_limits: No limits, because the restorer pads the image itself.
         seam_groups: Names of the seams of each U-Net, for a restorer of several U-Nets; empty for a
             single U-Net. Every U-Net gets all levels of the prior.
         sees_padding: Whether padding changes the whole result, so that only the restorer itself may
