@@ -1,8 +1,7 @@
 # SRN (with the LSTM) with its official recipe: 4000 epochs of 131 batches of 16, on gray images.
 # The loss is the mean squared error, summed over three scales. The learning rate falls to zero with
 # the power 0.3. The only augmentation is the random crop. The published PSNR is that of truncated
-# 8-bit images, so tests truncate too. For the variant without the LSTM, set
-# model.generator.variant='gray'.
+# 8-bit images, so tests truncate too.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/gopro.py',

@@ -285,6 +285,14 @@ CATALOG: Tuple[Weights, ...] = (
         data='GoPro',
         note='A TensorFlow checkpoint of two files, in the folder color of the archive.',
     ),
+    Weights(
+        name='srn-gray_gopro',
+        recipe='srn-gray_gopro',
+        page='https://github.com/jiangsutx/SRN-Deblur',
+        license='MIT',
+        data='GoPro',
+        note='A TensorFlow checkpoint of two files, in the folder gray of the archive.',
+    ),
 )
 
 

@@ -118,6 +118,24 @@ def test_one_result_is_printed_in_the_papers_table(call_tool, folders):
     assert '* Not in this table (other or incomplete test sets): unet_sp_gopro.' in output
 
 
+def test_results_of_several_tests_are_printed_in_the_papers_table(call_tool, folders, tmp_path):
+    truncated = Result.load(folders / 'guided')
+    truncated.provenance['rounding'] = 'truncate'
+    truncated.save(tmp_path)
+    both = folders / 'plain', tmp_path, '--paper-table', 1
+    code, output, _ = call_tool(TOOL, *both)
+    assert code == 0
+    assert output.index('> unet_gopro') < output.index('> unet_sp_gopro')
+    last = output.splitlines()[-1]
+    assert last.startswith('The results are not compared image by image. ')
+    assert "rounding is None in the first and 'truncate' in the second" in last
+    for option in (('--out', tmp_path / 'out'), ('--metric', 'PSNR')):  # need a comparison
+        code, output, error = call_tool(TOOL, *both, *option)
+        assert code == 2
+        assert not output
+        assert 'test both with the same rounding of the metrics' in error
+
+
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [

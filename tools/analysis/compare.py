@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from mmspd.datasets.image_io import read_rgb, write_png
-from mmspd.errors import UsageError
+from mmspd.errors import UsageError, UserError
 from mmspd.evaluation.comparison import better_and_worse, check_comparable, compared_metrics
 from mmspd.evaluation.comparison_report import Comparison, compare_all, comparison_text
 from mmspd.evaluation.contributions import TOLERANCE, check_published
@@ -51,7 +51,8 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--paper-table',
         type=int,
         metavar='N',
-        help="also print the paper's table 1, 2, 3 or 4 with the results; one result is enough",
+        help="also print the paper's table 1, 2, 3 or 4 with the results; they may be of different "
+        'test sets, and one result is enough',
     )
     parser.add_argument(
         '--published',
@@ -355,6 +356,12 @@ def main(argv: List[str]) -> None:
             )
         print(table)
         return
+    if table and args.out is None and args.metric is None:
+        try:
+            check_comparable(results)
+        except UserError as error:  # a table may have results of several tests
+            print(f'{table}\nThe results are not compared image by image. {error}')
+            return
     with usage_errors():
         check_comparable(results)
         metric = choose_metric(args.metric, results)

@@ -1,0 +1,14 @@
+# DeblurGAN-v2 (Inception) on RealBlur-J, tested on aligned images, which are rounded to 8 bits.
+_base_ = ['./deblurganv2_gopro.py', '../_base_/datasets/realblur_j_pairs.py']
+
+work_dir = './work_dirs/{{fileBasenameNoExtension}}'
+
+train_dataloader = dict(dataset=_base_.realblur_j)
+val_dataloader = dict(dataset=_base_.realblur_j)
+test_dataloader = val_dataloader
+
+# 53 epochs of 3758 images are the 200,000 steps of the recipe for GoPro
+train_cfg = dict(max_epochs=53)
+
+protocol = 'realblur-aligned'
+test_evaluator = dict(metrics=_base_.realblur_aligned_metrics)
