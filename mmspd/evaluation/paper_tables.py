@@ -86,8 +86,8 @@ NOTES = {
     'modules, not the values.',
     'realblur': 'On RealBlur-J, the paper trained "much less" than usual. Other published tables '
     'measure aligned images. So do the rows of SRN and DeblurGAN-v2, which the paper quotes: '
-    'compare them with PSNR-aligned. The paper does not say whether it aligns the images, but its '
-    'own PSNR is close to the PSNR of unaligned images.',
+    'compare them with your PSNR of aligned images. The paper does not say whether it aligns the '
+    'images, but its own PSNR is close to the PSNR of unaligned images.',
     'ten': 'The numbers of Table 4 are means of ten evaluations.',
     'quoted': 'SAPHN and the method of Niu et al. have no public code, no weights and no readable '
     'details. Their rows quote the paper, and mmspd has no recipe for them.',

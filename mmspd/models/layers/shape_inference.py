@@ -52,7 +52,7 @@ def shapes_only(module: nn.Module, grad: bool = False) -> Iterator[None]:
             saved.append((tensors, dict(tensors)))
             tensors.update({name: on_meta(tensor) for name, tensor in tensors.items()})
     try:
-        with torch.set_grad_enabled(grad), _QuickUpsampling():
+        with torch.set_grad_enabled(grad), _QuickShapes():
             yield
     finally:
         for attributes, originals in remembered:
@@ -62,15 +62,31 @@ def shapes_only(module: nn.Module, grad: bool = False) -> Iterator[None]:
             tensors.update(originals)
 
 
-class _QuickUpsampling(TorchDispatchMode):
-    """Finds the shape of an upsampled tensor without PyTorch's slow computation on meta tensors."""
+_ELEMENTWISE = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in ('add', 'sub', 'mul', 'div', 'pow', 'sqrt', 'relu', 'gelu', 'sigmoid', 'clamp_min')
+)
+
+
+class _QuickShapes(TorchDispatchMode):
+    """Finds the shapes of frequent operations, which PyTorch computes slowly on meta tensors."""
 
     def __torch_dispatch__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: Optional[dict] = None
     ) -> Any:
-        if func is torch.ops.aten.upsample_bilinear2d.default and args[0].is_meta:
+        kwargs = kwargs or {}
+        if func.overloadpacket in _ELEMENTWISE and 'out' not in kwargs:
+            first, *others = tensors = [arg for arg in args if isinstance(arg, Tensor)]
+            if first.is_floating_point() and all(
+                tensor.is_meta and tensor.dtype == first.dtype for tensor in tensors
+            ):
+                shapes = [tensor.shape for tensor in tensors]
+                return first.new_empty(torch.broadcast_shapes(*shapes) if others else first.shape)
+        elif func is torch.ops.aten.upsample_bilinear2d.default and args[0].is_meta:
             return args[0].new_empty((*args[0].shape[:2], *args[1]))
-        return func(*args, **(kwargs or {}))
+        elif func is torch.ops.aten.native_batch_norm.default and args[0].is_meta:
+            return (args[0].new_empty(args[0].shape), *args[0].new_empty(2, args[0].shape[1]))
+        return func(*args, **kwargs)
 
 
 class _LiveBytes(TorchDispatchMode):
