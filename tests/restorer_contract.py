@@ -245,9 +245,10 @@ class RestorerContract(GuidedContract):
                 check_equal_in_float32(as_list(compiled(img))[-1], expected)
 
     @pytest.mark.slow
-    def test_exports(self, network):
+    @pytest.mark.parametrize('kind', ['guided'])  # its graph contains the plain restorer
+    def test_exports(self, kind):
+        network = unit_gain(self.build(kind))
         img = image(*self.odd)
-        unit_gain(network)
         exported = torch.export.export(network, (img,)).module()
         with torch.no_grad():
             expected = as_list(network(img))[-1]

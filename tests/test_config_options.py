@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from restorer_contract import make_small
 
 from mmspd.registry import build_model
 from mmspd.utils.launch import add_cfg_options, read_config
@@ -103,5 +104,6 @@ def test_the_parts_of_every_guided_recipe(recipe):
     if '_sp-pretrained_' not in recipe:
         options += ['model.prior_loss.hcl.reading=literal', 'model.prior_loss.normalize=False']
     config, values = read(recipe, *options)
+    make_small(config.model.generator.restorer)
     model = build(config)
     assert {key: OUTCOMES[key](model) for key in values} == values

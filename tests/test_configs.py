@@ -195,7 +195,8 @@ def shrink(config, gopro, work_dir):
 
 
 @pytest.mark.parametrize('path', TRAINED)
-def test_a_config_trains_validates_and_tests(path, gopro, tmp_path):
+def test_a_config_trains_validates_and_tests(path, gopro, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmspd.evaluation.summary.plot_severity', lambda *_: None)  # slow
     config = shrink(Config.fromfile(path), gopro, tmp_path)
     runner = Runner.from_cfg(config)
     before = {k: v.clone() for k, v in runner.model.state_dict().items()}

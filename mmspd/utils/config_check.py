@@ -3,7 +3,8 @@
 import difflib
 import importlib.util
 import math
-from fnmatch import fnmatchcase
+import re
+from fnmatch import fnmatchcase, translate
 from typing import Any, Callable, Iterator, NamedTuple, Tuple
 
 from mmengine.config import Config
@@ -194,6 +195,7 @@ _RULES = {
     'visualizer.vis_backends': _LIST.or_none(),
     'work_dir': _PATH.or_none(),
 }
+_CHECKED = re.compile('|'.join(map(translate, _RULES)))
 
 
 def check_config(config: Config) -> None:
@@ -206,6 +208,8 @@ def check_config(config: Config) -> None:
         UsageError: A value has a wrong type or is out of range. The message names the key.
     """
     for key, value in _walk(config):
+        if not _CHECKED.match(key):  # most keys
+            continue
         for pattern, rule in _RULES.items():
             if fnmatchcase(key, pattern) and not rule.allows(value):
                 raise UsageError(f'{key}={value!r} is not {rule.words}; correct this value.')

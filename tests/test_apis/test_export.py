@@ -70,7 +70,7 @@ def test_a_recipe_exports_with_its_prior(tmp_path):
     init_default_scope(config.default_scope)
     generator = config.model.generator
     make_small(generator.restorer)
-    generator.seams = ['stage1.dec3', 'stage1.dec1']
+    generator.seams = ['stage1.dec3']
     generator.prior.extractor = dict(type='mmspd.ConvExtractor', width=4, num_blocks=(1, 1, 1))
     network = randomize(build_model(generator))
     path = tmp_path / 'network.onnx'
