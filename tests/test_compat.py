@@ -58,6 +58,7 @@ def names_of(decorators):
             yield values[0].value if values else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('location', ['mmagic.models', 'mmagic.datasets'])
 def test_every_type_is_found_where_mmagic_defines_it(location):
     import_sibling('mmagic')

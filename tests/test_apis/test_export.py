@@ -128,6 +128,7 @@ def test_network_that_branches_on_the_size_is_refused(tmp_path):
         export_network(Deciding(), tmp_path / 'network.pt2', {})
 
 
+@pytest.mark.slow
 def test_size_that_the_export_does_not_support(tmp_path):
     class Large(nn.Module):
         def forward(self, img):

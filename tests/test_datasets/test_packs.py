@@ -63,6 +63,7 @@ def epoch(dataset, workers):
     return list(DataLoader(dataset, 1, sampler=sampler, num_workers=workers, collate_fn=list))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 2])
 def test_an_epoch_of_training_gives_the_same_samples(root, pack, workers):
     import_sibling('mmagic')

@@ -44,6 +44,7 @@ def test_sample_index_is_an_int_that_keeps_its_seeds():
     assert (int(index % 5), int(index - 3), [10, 20][index % 2]) == (2, 4, 20)
 
 
+@pytest.mark.slow
 def test_workers_and_persistence_change_nothing(dataset):
     expected = epochs(dataset)
     assert epochs(dataset, workers=2) == expected
@@ -69,6 +70,7 @@ def test_seed_can_be_set_after_building(dataset):
     assert [(int(i), i.seed) for i in sampler] == [(int(i), 5) for i in reference]
 
 
+@pytest.mark.slow
 def test_wrapped_datasets_stay_seeded(dataset, gopro_root):
     test = GoProDataset(str(gopro_root), 'test', pipeline=[draw])
     for wrapped, count in (

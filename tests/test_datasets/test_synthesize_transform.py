@@ -61,6 +61,7 @@ def place_of(crop, photo):
     return corner
 
 
+@pytest.mark.slow
 def test_crops_of_one_photo_and_their_blur(sample):
     places = set()
     for seed in range(6):
@@ -141,6 +142,7 @@ def epochs(root, workers):
     return samples
 
 
+@pytest.mark.slow
 def test_every_epoch_is_fresh_and_workers_change_nothing(photos):
     samples = epochs(photos, workers=0)
     assert epochs(photos, workers=2) == samples

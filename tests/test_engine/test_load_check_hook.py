@@ -125,6 +125,7 @@ def test_official_weights_of_another_restorer_are_not_tested(make_runner, offici
         runner.test()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('ema', ['', pytest.param(support.EMA, marks=pytest.mark.slow)])
 def test_training_starts_from_load_official(make_runner, official, ema):
     """With a learning rate of zero, the saved weights equal the initial ones, averaged or not."""

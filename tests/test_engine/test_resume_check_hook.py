@@ -168,6 +168,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 def test_changes_that_do_not_fit_are_refused(make_runner, saved):
     file = saved()
     runner = make_runner(
@@ -212,6 +213,7 @@ def test_runs_of_another_kind_are_refused(train, saved, extra, named):
     assert str(error.value) == refusal(named, file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('changes', 'logged'),
     [

@@ -88,6 +88,7 @@ def test_checkpoint_between_log_lines_holds_the_whole_log(make_runner, tmp_path)
     assert len(hub['log_scalars']['train/loss']['log_history']) == 2
 
 
+@pytest.mark.slow
 def test_no_iteration_waits_for_the_device(make_runner):
     runner = make_runner(CLIPPED, **{'default_hooks.logger.interval': 100})
     run_iter, reads = runner.train_loop.run_iter, support.DeviceReads()

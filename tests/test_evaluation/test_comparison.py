@@ -84,6 +84,7 @@ def bca(values, clusters, draws=20000):
     return np.quantile(means, shares)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [1, 3])
 def test_the_interval_equals_the_formulas(size):
     values = np.random.default_rng(0).exponential(1.0, 24)

@@ -48,6 +48,7 @@ def reference(net, layers, first, second):
     return network(*images, normalize=True).item()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_equals_the_package(backbone):
     net, layers, metric = backbone

@@ -124,6 +124,7 @@ def test_table():
     )
 
 
+@pytest.mark.slow
 def test_plot_shows_every_result(tmp_path):
     plain = group_by_severity([image(25, 26, 3), image(21, 22, 9)])
     guided = group_by_severity([image(25, 28, 3), image(21, 20, 9)])

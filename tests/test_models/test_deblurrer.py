@@ -105,6 +105,7 @@ def test_both_losses_reach_the_extractor(pair):
         assert gradient.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_odd_crops_train(pair):
     blurry, sharp = pair[..., :27, :43]
     model = deblurrer()
@@ -112,6 +113,7 @@ def test_odd_crops_train(pair):
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
+@pytest.mark.slow
 def test_teacher_is_no_part_of_the_model(pair):
     gc.collect()
     before = {id(o) for o in gc.get_objects() if isinstance(o, FeatureTeacher)}
@@ -274,6 +276,7 @@ def test_teacher_is_done_before_the_generator_begins(pair):
     assert order[1] == 'restorer'
 
 
+@pytest.mark.slow
 def test_a_teacher_can_be_shown_the_blurry_image(pair):
     blurry, sharp = pair
     model = deblurrer(teacher_sees='blurry')

@@ -46,6 +46,7 @@ def test_every_block_of_the_prior_and_the_embedding_changes_the_output(prior, fu
     check_every_block_is_visible(guided, img, within=('prior', 'embedding'))
 
 
+@pytest.mark.slow
 def test_finest_seam_takes_the_finest_level():
     assert guide(UNET).embedding.levels == {'dec3': 2, 'dec2': 1, 'dec1': 0}
     assert guide(UNET, seams=['dec1', 'dec3']).embedding.levels == {'dec1': 0, 'dec3': 1}
@@ -100,6 +101,7 @@ def test_a_crop_is_restored_with_the_same_crop_of_the_prior():
     torch.testing.assert_close(result[..., 96:], want[-1][..., 160:], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('restorer', 'seams', 'message'),
     [
@@ -143,6 +145,7 @@ def test_unknown_outputs_are_refused():
         guide(UNET, outputs='first')
 
 
+@pytest.mark.slow
 def test_guided_nafnet_inside_a_plain_base_edit_model():
     """MMagic's own model works with outputs='last'."""
     from mmagic.structures import DataSample

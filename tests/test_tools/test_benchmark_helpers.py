@@ -118,6 +118,7 @@ def test_peak_of_a_training_step_holds_the_activations():
     assert peak(8) - peak(2) == pytest.approx(6 * activation, rel=0.35)
 
 
+@pytest.mark.slow
 def test_memory_held_between_steps(write_config):
     config = Config.fromfile(write_config('', base='distilled'))
     model, wrapper = build_training(config, CPU)

@@ -56,6 +56,7 @@ def test_the_prior_has_an_effect_and_both_restorers_share_weights(tool, variants
     assert not np.array_equal(plain(photo), guided(photo))
 
 
+@pytest.mark.slow
 def test_a_wrong_output_fails(tool, monkeypatch):
     monkeypatch.setattr(DeblurInferencer, 'deblur', lambda self, pixels, options: pixels[::-1])
     arguments = ['mimounet', '--sizes', '32x32', '--rounds', '1', '--precision', 'float32']

@@ -57,6 +57,7 @@ def test_the_converted_file_is_not_replaced(tool, first, last, tmp_path, convert
     assert out.read_bytes() == b'weights'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', SMALL)
 def test_official_file_becomes_a_plain_state_dict(kind, tmp_path, convert):
     name = FAMILIES[kind].published[0].name

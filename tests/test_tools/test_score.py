@@ -115,6 +115,7 @@ def test_sharp_images_are_enough(score, folders, call_tool, tmp_path):
     assert re.search(r'PSNR +\|? *' + f'{result.metrics["PSNR"]:.2f}', output)
 
 
+@pytest.mark.slow
 def test_other_names_and_suffixes(score, folders, tmp_path):
     """All images are in one folder, and the restored images are JPEG files."""
     root = tmp_path / 'mixed' / 'scene'

@@ -84,6 +84,7 @@ def test_the_sampler_uses_the_records(root, tmp_path, capsys):
     assert drawn == {'severe/000001': 2, 'flat/000001': 2}
 
 
+@pytest.mark.slow
 def test_a_config_names_the_pairs_and_workers_keep_the_records(root, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(

@@ -64,6 +64,7 @@ def test_makes_a_data_set_that_gopro_reads_and_leaves_the_photos_alone(photos, t
     assert len({str(record['seed']) for record in records}) == len(records) == 8
 
 
+@pytest.mark.slow
 def test_result_depends_on_seed_and_names_alone(photos, tmp_path):
     synthesize_folder(photos, tmp_path / 'one', PLAN)
     synthesize_folder(photos, tmp_path / 'two', PLAN, workers=2)

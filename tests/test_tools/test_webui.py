@@ -154,6 +154,7 @@ def test_a_restorer_without_a_prior(serve, write_config):
     assert frames(post(address, 'a.png', photo_file((20, 20, 3))))[-1]['event'] == 'file'
 
 
+@pytest.mark.slow
 @needs_server
 def test_photos_are_restored_one_at_a_time_until_the_client_leaves(
     serve, write_config, monkeypatch
@@ -227,6 +228,7 @@ def plain(write_config):
     return DeblurInferencer(write_config(), device='cpu')
 
 
+@pytest.mark.slow
 @needs_server
 def test_foreign_names_and_pages_are_refused(serve, plain, monkeypatch):
     monkeypatch.setattr(plain, 'deblur', None)  # would be an error
@@ -345,6 +347,7 @@ def test_stalled_uploads_are_bounded_in_number_and_time(serve, plain, capfd):
     assert 'Traceback' not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @needs_server
 def test_half_open_connections_end(serve, plain):
     address = serve(plain, connections=4, header_seconds=0.4)
@@ -476,6 +479,7 @@ def browser(tmp_path):
     driver.quit()
 
 
+@pytest.mark.slow
 @needs_server
 def test_the_page_in_a_browser(browser, serve, inferencer, tmp_path):
     from selenium.webdriver import ActionChains

@@ -69,6 +69,7 @@ def loader_of(name, make_runner, write_config):
     }[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'loader',
     ['read_state', 'load_official', 'teacher', 'vgg and lpips']

@@ -108,6 +108,7 @@ def test_stage_1_loads_from_the_baseline_of_mprnet(tmp_path):
     assert equal(stage1, {key: state[key] for key in stage1.state_dict()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', SMALL)
 def test_official_file_loads(kind, tmp_path):
     state = network(kind).state_dict()
@@ -177,6 +178,7 @@ def test_a_prelu_that_is_not_shared_is_refused(kind, tmp_path):
     assert f'different values for {slopes(state)[0]} and {last}' in message
 
 
+@pytest.mark.slow
 def test_second_names_of_a_backbone(tmp_path):
     """The backbone of DeblurGAN-v2 is in its files twice, whole and by levels."""
     kind = 'mmspd.DeblurGANv2'
@@ -216,6 +218,7 @@ def test_another_restorers_file_is_refused_by_name(other, tmp_path):
         assert message.partition('these weights look like ')[2].startswith(FAMILIES[other].title)
 
 
+@pytest.mark.slow
 def test_official_titles_in_a_mismatch(tmp_path):
     with torch.device('meta'):
         plus = build_model(usual_size('mimounetplus')).state_dict()
@@ -306,6 +309,7 @@ def guided(kind):
     return dict(type='mmspd.SemanticGuided', restorer=SMALL[kind], seams=seams, **pieces)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [MIMO, NAFNET])
 def test_prior_on_published_weights_starts_as_the_restorer_itself(kind, tmp_path):
     source = network(kind)

@@ -179,6 +179,7 @@ def test_crop_and_varying_sizes(root):
     assert problems(check_data(root, crop=140)) == []
 
 
+@pytest.mark.slow
 def test_real_pairs_raise_no_alarm(shared_data):
     report = check_data(shared_data / 'data' / 'pairs' / 'reds_320x180', crop=128)
     assert problems(report) == []

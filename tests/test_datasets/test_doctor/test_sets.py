@@ -5,6 +5,7 @@ import shutil
 
 import cv2
 import numpy as np
+import pytest
 from blurred_pairs import (
     TEST,
     TRAIN,
@@ -45,6 +46,7 @@ def test_small_or_smooth_pairs_are_not_judged(tmp_path):
     assert '3 pairs do not show whether' in report.text()
 
 
+@pytest.mark.slow
 def test_gopro_blur_folders(gopro, monkeypatch):
     monkeypatch.setitem(GoProDataset.OFFICIAL_PAIRS, 'test', TEST)
     folder = gopro / 'test' / 'GOPR0396_11_00'
@@ -141,6 +143,7 @@ def test_quick_reads_headers_only(root, monkeypatch):
     assert report.text().startswith(f"'{root}', layout pairs: test/blur (10 pairs), train/blur (12")
 
 
+@pytest.mark.slow
 def test_processes_find_the_same(root):
     truncate(root)
     exchange_images(root)

@@ -43,6 +43,7 @@ def test_crop_undoes_the_padding(scale):
     assert torch.equal(cropped, img[..., ::scale, ::scale])
 
 
+@pytest.mark.slow
 def test_exports_with_dynamic_sizes():
     """No Python branch depends on the size, so one graph works for any size."""
 

@@ -115,6 +115,7 @@ def vgg_file(tmp_path):
     return tmp_path / 'vgg19.pth', features
 
 
+@pytest.mark.slow
 def test_eq8_vgg_loss(vgg_file):
     path, features = vgg_file
     loss = build_model(dict(type='mmspd.VGGLoss', weights=str(path)))

@@ -84,6 +84,7 @@ def test_backbone_extractor(scale, strides):
     assert [f.shape for f in got] == [(2, 8, 32 // s, 48 // s) for s in strides]
 
 
+@pytest.mark.slow
 def test_backbone_extractor_starts_from_the_teachers_weights(tmp_path):
     """init_weights loads them after MMEngine initialized the backbone."""
     torch.manual_seed(0)

@@ -123,6 +123,7 @@ def officials(img, backbone):
         return (mmagics(backbone).train()(padded)[..., :height, :width] + 1) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('backbone', 'count'),
     [('MobileNetV2', 2), pytest.param('InceptionResNetV2', 1, marks=pytest.mark.slow)],
@@ -238,6 +239,7 @@ def test_unused_layers_are_never_trained():
     assert fixed == {n for n, p in network.named_parameters() if not p.requires_grad}
 
 
+@pytest.mark.slow
 def test_imagenet_weights_of_the_backbone(tmp_path):
     backbone = build_model(SMALL).fpn.features.state_dict()
     published = {

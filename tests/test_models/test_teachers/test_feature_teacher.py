@@ -108,6 +108,7 @@ def test_raw_timm_names_load_into_the_feature_extractor(tmp_path):
         assert torch.equal(got[key], raw[key.replace('timm_model.body_', 'body.')])
 
 
+@pytest.mark.slow
 def test_one_missing_tensor_is_refused(tmp_path):
     state = teacher().backbone.state_dict()
     del state['layer2.0.conv1.weight']
@@ -261,6 +262,7 @@ def test_unused_stages_are_not_run():
     assert all(torch.equal(a, b) for a, b in zip(network(img), want))
 
 
+@pytest.mark.slow
 def test_dtype_does_not_depend_on_autocast():
     torch.manual_seed(0)
     img, exact = torch.rand(1, 3, 32, 32), teacher()

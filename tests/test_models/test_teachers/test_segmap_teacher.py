@@ -78,6 +78,7 @@ def test_the_map_equals_mmsegs(segmentor, img):
         torch.testing.assert_close(segmap.double(), want, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_onehot_is_the_most_likely_class_of_each_cell(img):
     for hard, soft in zip(teacher(form='onehot')(img), teacher()(img)):
         assert hard.unique().tolist() == [0, 1]
@@ -94,6 +95,7 @@ def test_strides_follow_the_config(form, strides, img):
     assert [m.shape for m in network(img)] == [(2, CLASSES, 32 // s, 64 // s) for s in strides]
 
 
+@pytest.mark.slow
 def test_bfloat16_autocast_gives_a_distribution_in_float32(img):
     with torch.autocast('cpu', torch.bfloat16):
         maps = teacher()(img)
@@ -139,6 +141,7 @@ def test_an_mmseg_checkpoint_loads_strictly(tmp_path):
         teacher(weights=str(tmp_path / 'backbone.pth'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [

@@ -70,6 +70,7 @@ def test_whole_image_equals_the_network(kind):
             assert torch.equal(restore_images(network, img, tile=tile), want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('kind', 'decibel'),
     [
@@ -105,6 +106,7 @@ def seen_priors(network, img, monkeypatch, **kwargs):
     return result, len(on_device), [(x, p) for x, p in shown if x.device.type == 'cpu']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['guided unet', 'guided by a map'])
 def test_all_tiles_see_the_one_prior_of_the_image(kind, monkeypatch):
     network, img = build(kind), smooth(205, 331)
@@ -123,6 +125,7 @@ def test_all_tiles_see_the_one_prior_of_the_image(kind, monkeypatch):
     torch.testing.assert_close(result, want, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['nafnet', 'guided unet'])
 def test_self_ensemble_averages_all_orientations(kind):
     network, img = build(kind), smooth(150, 201)
@@ -223,6 +226,7 @@ def test_one_program_restores_tiles_of_all_images(kind, sizes, monkeypatch):
     assert len(programs) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('restorer', ['SRN', 'PSSNSC'])
 def test_tiles_of_a_restorer_of_color_planes(restorer):
     """The batch of the restorer is three times the batch of the prior, also for several tiles."""
@@ -237,6 +241,7 @@ def test_tiles_of_a_restorer_of_color_planes(restorer):
     torch.testing.assert_close(restored[:1], untiled(network, img), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('guided', [False, True])
 def test_a_compiled_network_pads_like_its_restorer(guided, monkeypatch):
     monkeypatch.setattr(torch, 'compile', lambda run, **_: run)
@@ -303,6 +308,7 @@ def test_an_accelerator_without_memory_ends_in_one_sentence():
         restore_images(Full(3, 3, 1), torch.zeros(1, 3, 8, 8), tile=0)
 
 
+@pytest.mark.slow
 def test_a_batch_is_restored_like_its_images():
     network, images = build('guided unet'), torch.cat([smooth(70, 90), 1 - smooth(70, 90)])
     assert torch.equal(restore_images(network, images, tile=None), untiled(network, images))
@@ -314,6 +320,7 @@ def test_a_batch_is_restored_like_its_images():
         restore_images(network, torch.zeros(3, 8, 8))
 
 
+@pytest.mark.slow
 def test_the_cache_does_not_keep_a_network_alive():
     network = build('unet')
     restore_images(network, image(32, 32))
