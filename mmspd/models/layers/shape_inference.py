@@ -76,17 +76,20 @@ class _QuickShapes(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func.overloadpacket in _ELEMENTWISE and 'out' not in kwargs:
-            first, *others = tensors = [arg for arg in args if isinstance(arg, Tensor)]
-            if first.is_floating_point() and all(
-                tensor.is_meta and tensor.dtype == first.dtype for tensor in tensors
-            ):
-                shapes = [tensor.shape for tensor in tensors]
-                return first.new_empty(torch.broadcast_shapes(*shapes) if others else first.shape)
+            tensors = [arg for arg in args if isinstance(arg, Tensor)]
+            if _have_one_type(tensors):
+                return tensors[0].new_empty(torch.broadcast_shapes(*[x.shape for x in tensors]))
         elif func is torch.ops.aten.upsample_bilinear2d.default and args[0].is_meta:
             return args[0].new_empty((*args[0].shape[:2], *args[1]))
         elif func is torch.ops.aten.native_batch_norm.default and args[0].is_meta:
             return (args[0].new_empty(args[0].shape), *args[0].new_empty(2, args[0].shape[1]))
         return func(*args, **kwargs)
+
+
+def _have_one_type(tensors: List[Tensor]) -> bool:
+    """Return whether all tensors are meta tensors of the same floating-point type."""
+    dtype = tensors[0].dtype
+    return dtype.is_floating_point and all(x.is_meta and x.dtype == dtype for x in tensors)
 
 
 class _LiveBytes(TorchDispatchMode):
