@@ -68,7 +68,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         train_cfg: Not used; present because MMagic's models have this argument.
         test_cfg: A dict of options for validation and testing. ``tile``, ``self_ensemble`` and
             ``precision`` have the same meaning as in
-            :func:`~mmspd.models.tiling.restore.restore_images`. ``compile`` takes the same values
+            :func:`~mmspd.models.tiling.restore.restore_images`, but without ``precision`` and
+            autocast, float32 convolutions do not use TF32. ``compile`` takes the same values
             as the argument ``compile`` above. Only the first eight image sizes are compiled. Leave
             out ``tile`` to compare with published results, which are not tiled. ``window`` is the
             side of the windows of :func:`~mmspd.models.tiling.windows.restore_windows`, for
@@ -252,7 +253,10 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """
         net = TileNetwork(self, self._compiled_test)
         ensemble = bool(self.test_cfg.get('self_ensemble'))
-        tile, window, precision = (self.test_cfg.get(k) for k in ('tile', 'window', 'precision'))
+        tile, window = self.test_cfg.get('tile'), self.test_cfg.get('window')
+        precision = self.test_cfg.get('precision')
+        if precision is None and not torch.is_autocast_enabled(inputs.device.type):
+            precision = 'float32'  # without TF32, as the published numbers
         if window:
             restored = restore_windows(net, inputs, window, ensemble, precision)
         else:

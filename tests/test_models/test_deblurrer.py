@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from restorer_contract import EMBEDDING, PRIOR
+from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.models.layers.compilation import Compiled
@@ -386,6 +387,24 @@ def test_precision_and_compiling_are_for_testing_too(pair):
         assert torch.equal(predict(pair[0], precision='float32'), want)
     with pytest.raises(UserError, match="precision='half' is unknown"):
         predict(pair[0], precision='half')
+
+
+@pytest.mark.parametrize(
+    ('options', 'allowed'),
+    [({}, False), (dict(window=16), False), (dict(precision='tf32'), True)],
+)
+def test_convolutions_use_tf32_on_request_only(pair, options, allowed, monkeypatch):
+    seen = set()
+
+    def record(module, inputs):
+        seen.add(torch.backends.cudnn.allow_tf32)
+
+    with nn.modules.module.register_module_forward_pre_hook(record):
+        for outside in (True, False):
+            monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', outside)
+            predict(pair[0], **options)
+            assert torch.backends.cudnn.allow_tf32 is outside
+    assert seen == {allowed}
 
 
 @pytest.mark.slow
