@@ -100,6 +100,7 @@ def name_of(call):
     return getattr(function, 'id', None), None
 
 
+@pytest.mark.slow
 def test_only_these_functions_read_values():
     found = {}
     for folder in ('models', 'engine'):

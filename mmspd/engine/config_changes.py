@@ -50,7 +50,10 @@ _RULES = (
         r'worker_init_fn|multiprocessing_context)(\..*)?',
     ),
     (Effect.FREE, r'train_cfg\.(val_begin|val_interval|dynamic_intervals)(\..*)?'),
-    (Effect.FREE, r'model\.(load_official|test_cfg|train_cfg|channels_last|compile)(\..*)?'),
+    (
+        Effect.FREE,
+        r'model\.(load_official|test_cfg|train_cfg|channels_last|compile|teacher_stream)(\..*)?',
+    ),
     # the last two keys state initial weights, which the checkpoint replaces
     (Effect.FREE, r'model\.generator\.(.*\.)?(with_cp|init_cfg|weights)(\..*)?'),
     (Effect.APPLIED, r'train_dataloader\.dataset(\..*)?'),

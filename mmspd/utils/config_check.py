@@ -130,6 +130,7 @@ _RULES = {
     'model.adversarial_weight': _FINITE,
     'model.test_cfg': _DICT.or_none(),
     'model.channels_last': _FLAG,
+    'model.teacher_stream': _FLAG,
     'model.load_official': _PATH.or_none(),
     'model.*.width': _whole(1),
     'model.*with_cp': _FLAG,
