@@ -9,6 +9,7 @@ from mmspd.evaluation.provenance import make_provenance
 REMARK = 'float32 (convolutions in TF32 where the device has it)'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('stated', 'setting', 'recorded'),
     [
