@@ -98,7 +98,7 @@ def _tunes(runner: Any) -> bool:
     stated = _stated(runner)
     if cudnn.deterministic or stated is not None:
         return bool(stated) and not cudnn.deterministic
-    sizes = [*_crop_sizes(runner.cfg.train_dataloader)]
+    sizes = [*_crop_sizes(runner.cfg.get('train_dataloader'))]
     fixed = len({str(size) for size in sizes}) == 1 and isinstance(sizes[0], int) and sizes[0] > 0
     return fixed and runner.max_iters - runner.iter >= _MIN_ITERS
 
