@@ -1,5 +1,6 @@
 import ast
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmspd.compat import hooks, lazy_registry, mmagic, mmcv_ops
@@ -97,14 +99,61 @@ def test_a_program_that_has_imported_mmagic_keeps_it(monkeypatch):
     assert hooks._replaced == {}
 
 
-def test_an_imported_nafnet_is_repaired_once():
-    module = ModuleType('naf_layerNorm2d')
-    module.LayerNorm2d = type('LayerNorm2d', (), dict(forward=lambda self, x: x + 1))
-    mmagic.let_nafnet_compile(module)
-    repaired = module.LayerNorm2d.forward
-    mmagic.let_nafnet_compile(module)
-    assert module.LayerNorm2d.forward is repaired
-    assert module.LayerNorm2d().forward(1) == 2  # eager execution runs the original
+@pytest.mark.parametrize(
+    ('repair', 'class_name'),
+    [
+        (mmagic.let_nafnet_compile, 'LayerNorm2d'),
+        (mmagic.pool_nafnet_in_float32, 'NAFAvgPool2d'),
+    ],
+)
+def test_an_imported_nafnet_is_repaired_once(repair, class_name):
+    module, layer = ModuleType('nafnet'), type(class_name, (), dict(forward=lambda self, x: x + 1))
+    setattr(module, class_name, layer)
+    repair(module)
+    repaired = layer.forward
+    repair(module)
+    assert layer.forward is repaired
+    assert layer().forward(torch.tensor(1.0)) == 2  # eager execution runs the original
+
+
+class TestLocalPools:
+    """The pools of NAFNetLocal; cumulative sums of a large image need more than 16 bits."""
+
+    def pool(self, module=None, fast_imp=False):
+        if module is None:
+            import_sibling('mmagic')
+            module = importlib.import_module('mmagic.models.editors.nafnet.naf_avgpool2d')
+        pool = module.NAFAvgPool2d(base_size=(48, 48), fast_imp=fast_imp, train_size=(1, 3, 64, 64))
+        pool.kernel_size = [48, 48]
+        return pool
+
+    def thin_image(self):
+        """A feature map of many columns, around the value 1."""
+        return 1 + 0.1 * torch.randn(1, 2, 64, 1024, generator=torch.Generator().manual_seed(0))
+
+    @pytest.mark.parametrize('fast_imp', [False, True])
+    @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+    @pytest.mark.parametrize('autocast', [False, True])
+    def test_half_precision_rounds_only_the_result(self, dtype, autocast, fast_imp):
+        img, pool = self.thin_image().to(dtype), self.pool(fast_imp=fast_imp)
+        with torch.autocast('cpu', dtype, enabled=autocast):
+            pooled = pool(img)
+        expected = pool(img.double()).to(dtype).double()
+        torch.testing.assert_close(pooled.double(), expected, rtol=0, atol=2**-7)  # one step of 2
+        assert autocast or pooled.dtype == dtype
+
+    @pytest.mark.parametrize('fast_imp', [False, True])
+    @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+    def test_full_precision_is_that_of_mmagic(self, dtype, fast_imp):
+        repaired = importlib.import_module('mmagic.models.editors.nafnet.naf_avgpool2d')
+        spec = importlib.util.spec_from_file_location('original_pools', repaired.__file__)
+        original = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(original)
+        img = self.thin_image().to(dtype)
+        expected = self.pool(original, fast_imp)(img)
+        got = self.pool(repaired, fast_imp)(img)
+        assert got.dtype == dtype
+        assert torch.equal(got, expected)
 
 
 def imported(package):

@@ -10,7 +10,7 @@ resume = False
 randomness = dict(seed=0)
 
 env_cfg = dict(
-    cudnn_benchmark=False,
+    cudnn_benchmark=None,  # by the rule of ConvolutionHook
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
@@ -25,6 +25,7 @@ default_hooks = dict(
     sampler_seed=dict(type='mmengine.DistSamplerSeedHook'),
     # without this hook, every rank would validate with different running averages
     sync_buffers=dict(type='mmengine.SyncBuffersHook'),
+    convolutions=dict(type='mmspd.ConvolutionHook'),
     iteration_seed=dict(type='mmspd.IterationSeedHook'),
     invalid_loss=dict(type='mmspd.InvalidLossHook'),
     load_check=dict(type='mmspd.LoadCheckHook'),

@@ -327,6 +327,7 @@ class _LocalMean(nn.Module):
     Each output is the mean over a window around the pixel, computed from a summed-area table. At
     the border, the window moves inside the image. If the window is larger than the image, the
     output at each pixel is the mean of the whole image; MMagic returns this mean as one pixel.
+    The sums are float32 or more precise, because half precision cannot hold the sums of a photo.
 
     Args:
         window: Height and width of the window.
@@ -338,7 +339,8 @@ class _LocalMean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the local means of ``x``. Input and output are ``(N, C, H, W)``."""
-        sums = F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))
+        precise = torch.promote_types(x.dtype, torch.float32)
+        sums = F.pad(x.cumsum(-1, dtype=precise).cumsum(-2), (1, 0, 1, 0))
         area: Any = 1
         for dim, window in zip((-2, -1), self.window):
             size = x.shape[dim]
@@ -348,4 +350,4 @@ class _LocalMean(nn.Module):
             start = start.clamp(min=0, max=size - side)
             sums = sums.index_select(dim, start + side) - sums.index_select(dim, start)
             area = area * side
-        return sums / area
+        return (sums / area).to(x.dtype)

@@ -20,7 +20,9 @@ def apply() -> None:
     """Repair the modules that are imported already, and the others when they are imported."""
     hooks.before_import('mmcv.ops', mmcv_ops.add_ext_placeholder)
     hooks.before_import('mmagic.utils.trans_utils', mmagic.restore_numpy_bool8)
-    hooks.after_import('mmagic.models.editors.nafnet.naf_layerNorm2d', mmagic.let_nafnet_compile)
+    nafnet = 'mmagic.models.editors.nafnet'
+    hooks.after_import(f'{nafnet}.naf_layerNorm2d', mmagic.let_nafnet_compile)
+    hooks.after_import(f'{nafnet}.naf_avgpool2d', mmagic.pool_nafnet_in_float32)
     hooks.after_import('mmengine.config.config', mmengine_configs.repair)
     hooks.after_import('mmengine.config.utils', mmengine_packages.add_mmspd)
     hooks.after_import('mmengine.utils.package_utils', mmengine_packages.repair)

@@ -7,7 +7,12 @@ from typing import Any
 from mmspd.compat import hooks
 from mmspd.compat.lazy_packages import PACKAGES, make_lazy
 
-__all__ = ['import_parts_only', 'let_nafnet_compile', 'restore_numpy_bool8']
+__all__ = [
+    'import_parts_only',
+    'let_nafnet_compile',
+    'pool_nafnet_in_float32',
+    'restore_numpy_bool8',
+]
 
 
 def import_parts_only() -> None:
@@ -77,3 +82,27 @@ def let_nafnet_compile(module: Any) -> None:
         return self.weight.view(1, -1, 1, 1) * normed + self.bias.view(1, -1, 1, 1)
 
     module.LayerNorm2d.forward = forward
+
+
+def pool_nafnet_in_float32(module: Any) -> None:
+    """Let the local pools of MMagic's NAFNetLocal compute in at least float32.
+
+    Upstream fault: ``NAFAvgPool2d`` of MMagic 1.2.0 (and of the official NAFNet) computes the means
+    of its windows from cumulative sums of the type of its input. In bfloat16, a pooled mean of a
+    photo of 12 megapixels is wrong by 5 % on average and 45 % at worst; in float16, the sums
+    overflow. Results in float32 and float64 do not change.
+
+    Args:
+        module: ``mmagic.models.editors.nafnet.naf_avgpool2d``.
+    """
+    import torch
+
+    original = module.NAFAvgPool2d.forward
+    if original.__module__ == __name__:  # already repaired
+        return
+
+    def forward(self: Any, x: Any) -> Any:
+        precise = torch.promote_types(x.dtype, torch.float32)
+        return original(self, x.to(precise)).to(x.dtype)
+
+    module.NAFAvgPool2d.forward = forward

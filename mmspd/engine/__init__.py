@@ -2,6 +2,7 @@
 
 from mmspd.engine.adversarial_constructor import AdversarialConstructor
 from mmspd.engine.checkpoint_hook import CheckpointHook
+from mmspd.engine.convolution_hook import ConvolutionHook
 from mmspd.engine.freeze_backbone_hook import FreezeBackboneHook
 from mmspd.engine.invalid_loss_hook import InvalidLossHook
 from mmspd.engine.load_check_hook import LoadCheckHook, load_local
@@ -16,6 +17,7 @@ __all__ = [
     'AdversarialConstructor',
     'AmpOptimWrapper',
     'CheckpointHook',
+    'ConvolutionHook',
     'FreezeBackboneHook',
     'InvalidLossHook',
     'IterationSeedHook',

@@ -20,6 +20,7 @@ from mmspd.engine.checkpoints import (
     numbered_in,
     structure_fault,
 )
+from mmspd.engine.schedule_replay import keep_implementation
 from mmspd.engine.used_folder import check_start, check_unused
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
@@ -211,11 +212,11 @@ class CheckpointHook(_CheckpointHook):
                 warn(f'The folder {path} has the name of a checkpoint, so its name is now {other}.')
 
     def after_load_checkpoint(self, runner: Any, checkpoint: Dict[str, Any]) -> None:
-        """Check the parts of a resumed checkpoint, and move the step counters to the CPU.
+        """Check the parts of a resumed checkpoint, and fit them to the optimizer of this run.
 
-        MMEngine loads the counters to the device. Then each step of Adam would have to wait for the
-        device to read them. An optimizer that counts on the device (``fused``) moves the counters
-        back.
+        The optimizer keeps its implementation. The step counters are moved to the CPU: MMEngine
+        loads them to the device, and then each step of Adam would have to wait for the device to
+        read them. A fused optimizer, which counts on the device, moves the counters back.
 
         Args:
             runner: MMEngine's runner.
@@ -226,6 +227,7 @@ class CheckpointHook(_CheckpointHook):
         """
         if runner is not None and runner._resume:
             _refuse(runner, structure_fault(checkpoint))
+            keep_implementation(runner, checkpoint)
         for values in _with_step_counter(checkpoint.get('optimizer')):
             values['step'] = values['step'].cpu()
 

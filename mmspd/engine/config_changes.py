@@ -50,7 +50,10 @@ _RULES = (
         r'worker_init_fn|multiprocessing_context)(\..*)?',
     ),
     (Effect.FREE, r'train_cfg\.(val_begin|val_interval|dynamic_intervals)(\..*)?'),
-    (Effect.FREE, r'model\.(load_official|test_cfg|train_cfg|channels_last|compile)(\..*)?'),
+    (
+        Effect.FREE,
+        r'model\.(load_official|test_cfg|train_cfg|channels_last|compile|teacher_stream)(\..*)?',
+    ),
     # the last two keys state initial weights, which the checkpoint replaces
     (Effect.FREE, r'model\.generator\.(.*\.)?(with_cp|init_cfg|weights)(\..*)?'),
     (Effect.APPLIED, r'train_dataloader\.dataset(\..*)?'),
@@ -58,15 +61,15 @@ _RULES = (
         Effect.APPLIED,
         r'model\.(\w*loss\w*|adversarial_weight|teacher|teacher_sees|multi_scale_targets)(\..*)?',
     ),
-    (Effect.APPLIED, rf'{_WRAPPER}\.(clip_grad|accumulative_counts)(\..*)?'),
+    (
+        Effect.APPLIED,
+        rf'{_WRAPPER}\.(clip_grad|accumulative_counts|optimizer\.(fused|foreach))(\..*)?',
+    ),
     (Effect.APPLIED, r'(custom_hooks|sync_bn|efficient_conv_bn_eval)(\..*)?'),
     (Effect.APPLIED, r'default_hooks\.\w+(\.type|\.iterations)?'),
     (Effect.RECOMPUTED, r'train_cfg\.(max_epochs|max_iters)'),
     (Effect.RECOMPUTED, r'(param_scheduler|auto_scale_lr)(\..*)?'),
-    (
-        Effect.RECOMPUTED,
-        rf'{_WRAPPER}\.optimizer\.(lr|weight_decay|betas|eps|momentum|fused|foreach)(\..*)?',
-    ),
+    (Effect.RECOMPUTED, rf'{_WRAPPER}\.optimizer\.(lr|weight_decay|betas|eps|momentum)(\..*)?'),
     (Effect.RECOMPUTED, rf'{_WRAPPER}\.paramwise_cfg(\..*)?'),
     (Effect.REFUSED, r'(model|data_preprocessor|train_dataloader|train_cfg|optim_wrapper)(\..*)?'),
     (Effect.REFUSED, r'randomness\.diff_rank_seed'),

@@ -7,7 +7,9 @@ from mmengine.optim import AmpOptimWrapper as _AmpOptimWrapper
 from mmengine.optim import OptimWrapper as _OptimWrapper
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from mmspd.engine.fused_optimizer import fuse_on_cuda
 from mmspd.engine.gradient_clipping import ClipApart
 from mmspd.errors import UserError
 from mmspd.registry import OPTIM_WRAPPERS
@@ -24,12 +26,15 @@ class AmpOptimWrapper(ClipApart, _AmpOptimWrapper):
     parts is skipped.
 
     Args:
+        optimizer: The optimizer; see :func:`~mmspd.engine.fused_optimizer.fuse_on_cuda`.
         loss_scale: Initial scale of the loss; ``'dynamic'`` adapts the scale.
         dtype: Type of the forward pass under autocast. ``None`` is float16.
         use_fsdp: Use the loss scaler of ``FullyShardedDataParallel``.
-        kwargs: Arguments of MMEngine's ``OptimWrapper``: ``optimizer``, ``accumulative_counts``,
-            ``clip_grad``.
+        kwargs: Arguments of MMEngine's ``OptimWrapper``: ``accumulative_counts``, ``clip_grad``.
     """
+
+    def __init__(self, optimizer: Optimizer, **kwargs: Any) -> None:
+        super().__init__(optimizer=fuse_on_cuda(optimizer), **kwargs)
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -43,9 +48,9 @@ class OptimWrapper(ClipApart):
     :class:`~mmspd.engine.gradient_clipping.ClipApart`.
 
     Args:
+        optimizer: The optimizer; see :func:`~mmspd.engine.fused_optimizer.fuse_on_cuda`.
         dtype: ``'bfloat16'`` runs the forward pass under autocast. ``None`` runs it in float32.
-        kwargs: Arguments of MMEngine's ``OptimWrapper``: ``optimizer``, ``accumulative_counts``,
-            ``clip_grad``.
+        kwargs: Arguments of MMEngine's ``OptimWrapper``: ``accumulative_counts``, ``clip_grad``.
 
     Raises:
         UserError: ``dtype`` has another value.
@@ -63,8 +68,8 @@ class OptimWrapper(ClipApart):
         torch.bfloat16
     """
 
-    def __init__(self, *, dtype: Optional[str] = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, optimizer: Optimizer, *, dtype: Optional[str] = None, **kwargs: Any) -> None:
+        super().__init__(optimizer=fuse_on_cuda(optimizer), **kwargs)
         if dtype not in (None, 'bfloat16'):
             raise UserError(
                 f'optim_wrapper.dtype={dtype!r} is not supported by mmspd.OptimWrapper; use '

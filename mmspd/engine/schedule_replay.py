@@ -1,15 +1,17 @@
-"""Compute the learning rate of a resumed run again from the config."""
+"""Replace values of the optimizer in the checkpoint of a resumed run by those of its config."""
 
 import warnings
 from itertools import repeat
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from mmengine.optim import OptimWrapperDict
 
-__all__ = ['can_replay', 'group_sizes', 'replay_schedule']
+from mmspd.engine.fused_optimizer import IMPLEMENTATION
+
+__all__ = ['can_replay', 'group_sizes', 'keep_implementation', 'replay_schedule']
 
 # Values of a parameter group that the config determines, and that are not a state of the optimizer.
-_VALUES = ('lr', 'weight_decay', 'betas', 'eps', 'momentum', 'fused', 'foreach')
+_VALUES = ('lr', 'weight_decay', 'betas', 'eps', 'momentum')
 
 
 def can_replay(runner: Any, epoch: int, iteration: int) -> bool:
@@ -50,15 +52,27 @@ def replay_schedule(runner: Any, checkpoint: Dict[str, Any], epoch: int, iterati
     for schedulers in _by_optimizer(runner):
         _make_steps(schedulers, epoch, iteration)
     checkpoint.pop('param_schedulers', None)  # the runner keeps its own schedulers
+    _replace(runner, checkpoint, lambda key: key in _VALUES or key.startswith('initial_'))
+
+
+def keep_implementation(runner: Any, checkpoint: Dict[str, Any]) -> None:
+    """Let a resumed run keep the implementation of its optimizer, such as fused.
+
+    PyTorch would take the implementation in the checkpoint, also from another device.
+
+    Args:
+        runner: MMEngine's runner with the built and unused optimizer.
+        checkpoint: The loaded checkpoint, changed in place.
+    """
+    _replace(runner, checkpoint, lambda key: key in IMPLEMENTATION)
+
+
+def _replace(runner: Any, checkpoint: Dict[str, Any], is_own: Callable[[str], bool]) -> None:
+    """Replace values of the parameter groups in a checkpoint by those of the run."""
     for wrapper, state in _wrappers_with_state(runner, checkpoint):
         groups = [*state['param_groups'], *filter(None, [state.get('base_param_settings')])]
         for stored, fresh in zip(groups, wrapper.param_groups):
-            values = {
-                key: value
-                for key, value in fresh.items()
-                if key in _VALUES or key.startswith('initial_')
-            }
-            stored.update(values)
+            stored.update({key: value for key, value in fresh.items() if is_own(key)})
 
 
 def group_sizes(runner: Any, checkpoint: Dict[str, Any]) -> Iterator[Tuple[List[int], List[int]]]:

@@ -29,6 +29,8 @@ __all__ = [
 #: Type of a data set that is only known by its folders.
 FOLDERS = 'folders'
 
+_TF32 = 'float32 (convolutions in TF32 where the device has it)'
+
 #: Packages that can change the numbers of any metric.
 _PACKAGES = ('cv2', 'mmagic', 'mmengine', 'numpy')
 
@@ -172,10 +174,8 @@ def _describe_precision(runner: Any, test_cfg: Dict[str, Any], device: torch.dev
     mixed = getattr(runner.test_loop, 'fp16', False) and not test_cfg.get('tile')
     looped = 'mixed' if mixed else 'float32'
     precision = test_cfg.get('precision') or looped
-    cudnn = torch.backends.cudnn
-    tf32 = device.type != 'cpu' and cudnn.is_available() and cudnn.allow_tf32
-    if precision == 'float32' and tf32:
-        return 'float32 (convolutions in TF32 where the device has it)'
+    if precision == 'tf32' or (precision == 'float32' and torch.backends.cudnn.allow_tf32):
+        return 'float32' if device.type == 'cpu' else _TF32
     return precision
 
 

@@ -16,6 +16,7 @@ from mmspd.models.layers.any_size import accept_any_size
 from mmspd.models.layers.compilation import Compiled
 from mmspd.models.layers.gray import rgb_to_gray
 from mmspd.models.layers.multi_scale_targets import get_multi_scale_targets
+from mmspd.models.layers.side_stream import SideStream
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.models.tiling import TileNetwork, restore_images, restore_windows
 from mmspd.registry import MODELS, build_model
@@ -54,6 +55,9 @@ class SemanticPriorDeblurrer(BaseEditModel):
             blurry image, which is also the input of the prior branch (the student). Use
             ``'blurry'`` for a control experiment: the student then learns the teacher's task, but
             no details that the blur removed.
+        teacher_stream: On CUDA, run the teacher on a stream of its own, beside the generator
+            (:class:`~mmspd.models.layers.side_stream.SideStream`). The losses do not change, but
+            the step needs more memory.
         multi_scale_targets: Method that resizes the sharp image to the size of each output:
             ``'bilinear'`` as in MIMO-UNet, or another key of
             :data:`~mmspd.models.layers.multi_scale_targets.MULTI_SCALE_TARGETS`.
@@ -68,7 +72,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
         train_cfg: Not used; present because MMagic's models have this argument.
         test_cfg: A dict of options for validation and testing. ``tile``, ``self_ensemble`` and
             ``precision`` have the same meaning as in
-            :func:`~mmspd.models.tiling.restore.restore_images`. ``compile`` takes the same values
+            :func:`~mmspd.models.tiling.restore.restore_images`, but without ``precision`` and
+            autocast, float32 convolutions do not use TF32. ``compile`` takes the same values
             as the argument ``compile`` above. Only the first eight image sizes are compiled. Leave
             out ``tile`` to compare with published results, which are not tiled. ``window`` is the
             side of the windows of :func:`~mmspd.models.tiling.windows.restore_windows`, for
@@ -103,6 +108,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
         teacher: Optional[Dict[str, Any]] = None,
         prior_loss: Optional[Dict[str, Any]] = None,
         teacher_sees: str = 'sharp',
+        teacher_stream: bool = False,
         multi_scale_targets: str = 'bilinear',
         channels_last: bool = False,
         compile: Union[bool, Dict[str, Any]] = False,
@@ -139,6 +145,12 @@ class SemanticPriorDeblurrer(BaseEditModel):
                 f"model.teacher_sees={teacher_sees!r} is unknown; use 'sharp' or 'blurry'."
             )
         self.teacher_sees = teacher_sees
+        self._beside_generator = SideStream(teacher_stream)
+        if teacher_stream and self._compiled_teacher.reuses_memory:
+            raise UserError(
+                f'model.teacher_stream=True does not fit model.compile={compile}, which uses CUDA '
+                'graphs; set teacher_stream=False, or compile without CUDA graphs.'
+            )
         if teacher is None and getattr(self.generator, 'detach_prior', False):
             raise UserError(
                 'model.generator.detach_prior is set without a teacher, so the prior cannot learn; '
@@ -252,7 +264,10 @@ class SemanticPriorDeblurrer(BaseEditModel):
         """
         net = TileNetwork(self, self._compiled_test)
         ensemble = bool(self.test_cfg.get('self_ensemble'))
-        tile, window, precision = (self.test_cfg.get(k) for k in ('tile', 'window', 'precision'))
+        tile, window = self.test_cfg.get('tile'), self.test_cfg.get('window')
+        precision = self.test_cfg.get('precision')
+        if precision is None and not torch.is_autocast_enabled(inputs.device.type):
+            precision = 'float32'  # without TF32, as the published numbers
         if window:
             restored = restore_windows(net, inputs, window, ensemble, precision)
         else:
@@ -296,12 +311,13 @@ class SemanticPriorDeblurrer(BaseEditModel):
         if self.prior_loss is None:
             outputs = as_list(self._compiled_generator(self.generator, inputs, **kwargs))
             return self._restoration_losses(outputs, sharp), outputs
-        # Run the teacher first, so that its temporary memory is free when the generator runs.
-        features = self.teacher_features(inputs, sharp)
+        # Run the teacher first, so that its temporary memory is free when the generator runs. On a
+        # stream of its own, the teacher may still run then.
+        finish_teacher = self._beside_generator.start(self.teacher_features, inputs, sharp)
         forward = self.generator.forward_with_prior
         outputs, prior = self._compiled_generator(forward, inputs, **kwargs)
         losses = self._restoration_losses(outputs, sharp)
-        losses['loss_prior'] = self.prior_loss(prior, features)
+        losses['loss_prior'] = self.prior_loss(prior, finish_teacher())
         return losses, outputs
 
     def _restoration_losses(self, outputs: List[Tensor], sharp: Tensor) -> Dict[str, Tensor]:

@@ -63,7 +63,8 @@ def computes_natively(device: torch.device, precision: str) -> bool:
     Args:
         device: The device. For a CPU, the flags of the processor in ``/proc/cpuinfo`` decide;
             without this file, the answer is False for all formats but float32.
-        precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
+        precision: One of :data:`~mmspd.utils.precision.PRECISIONS`. ``'tf32'`` counts as
+            ``'float32'``, because devices without TF32 compute in float32.
 
     Returns:
         Whether the device has such instructions.
@@ -74,7 +75,7 @@ def computes_natively(device: torch.device, precision: str) -> bool:
         >>> computes_natively(torch.device('cpu'), 'float32')
         True
     """
-    if precision == 'float32':
+    if precision in ('float32', 'tf32'):
         return True
     if device.type == 'cpu':
         return bool(_flags() & {*_INSTRUCTIONS[precision]})

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Iterator
 
 from mmspd.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ['PRECISIONS', 'autocast', 'warn_if_slow']
+__all__ = ['DTYPES', 'PRECISIONS', 'autocast', 'compute_in', 'convolutions', 'warn_if_slow']
 
-#: The names of the number formats.
-PRECISIONS = ('float32', 'bfloat16', 'float16')
+#: The names of the types of tensors.
+DTYPES = ('float32', 'bfloat16', 'float16')
+#: The names of the number formats. TF32 is float32 with a shorter mantissa in convolutions.
+PRECISIONS = ('float32', 'tf32', 'bfloat16', 'float16')
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -27,7 +30,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
     Args:
         device: Device of the network.
-        precision: One of :data:`PRECISIONS`. With ``'float32'``, the context does nothing.
+        precision: One of :data:`PRECISIONS`. With ``'float32'`` and ``'tf32'``, the context does
+            nothing.
 
     Returns:
         The context.
@@ -48,7 +52,53 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     import torch  # slow to import
 
     warn_if_slow(device, precision)
-    return torch.autocast(device.type, getattr(torch, precision), enabled=precision != 'float32')
+    half = precision in ('bfloat16', 'float16')
+    return torch.autocast(device.type, getattr(torch, precision) if half else None, enabled=half)
+
+
+@contextmanager
+def compute_in(device: torch.device, precision: str) -> Iterator[None]:
+    """Let a network compute exactly in a precision inside a ``with`` block.
+
+    This is :func:`autocast`, and in addition float32 convolutions use TF32 only if the precision is
+    ``'tf32'``. PyTorch's default is TF32 on every device that has it.
+
+    Args:
+        device: Device of the network.
+        precision: One of :data:`PRECISIONS`. On a device without TF32, ``'tf32'`` is ``'float32'``.
+
+    Raises:
+        UsageError: The precision is unknown.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.utils.precision import compute_in
+        >>> with compute_in(torch.device('cpu'), 'float32'):
+        ...     torch.backends.cudnn.allow_tf32
+        False
+    """
+    with autocast(device, precision), convolutions(tf32=precision == 'tf32'):
+        yield
+
+
+@contextmanager
+def convolutions(*, tf32: bool) -> Iterator[None]:
+    """Let float32 convolutions use TF32 or not inside a ``with`` block.
+
+    PyTorch has one setting for the whole process, so other threads are affected too. The setting of
+    matrix products does not change; PyTorch's default for them is float32.
+
+    Args:
+        tf32: Use TF32 on a device that has it.
+    """
+    from torch.backends import cudnn  # slow to import
+
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
 
 
 @functools.cache

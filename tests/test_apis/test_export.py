@@ -15,7 +15,7 @@ from torch import nn
 from mmspd.apis.export import Exportable, export_network
 from mmspd.errors import UserError
 from mmspd.models.layers.any_size import SizeLimits, accept_any_size
-from mmspd.registry import build_model
+from mmspd.registry import build_model, import_sibling
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'spd'
 
@@ -39,6 +39,30 @@ def test_one_graph_works_for_sizes_on_both_sides_of_a_branch(tmp_path):
     sizes = [(20, 31), (35, 70), (80, 64), (97, 101)]
     exported = export_network(network, tmp_path / 'network.pt2', {}, sizes)
     assert max(exported.differences.values()) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_local_means_of_a_large_image_in_half_precision(dtype):
+    """The cumulative sums of a large image need more than 16 bits."""
+    import_sibling('mmagic')
+    from mmagic.models.editors.nafnet.naf_avgpool2d import NAFAvgPool2d
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool = NAFAvgPool2d(kernel_size=[48, 48])
+
+        def forward(self, img):
+            return self.pool(img)
+
+    free = dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
+    example = torch.rand(2, 3, 100, 101, dtype=dtype)
+    program = torch.export.export(Exportable(Pooled()), (example,), dynamic_shapes=(free,))
+    img = (1 + image(64, 1024, batch=2)).to(dtype)
+    expected = Pooled()(img.double()).to(dtype)
+    for pooled in (Exportable(Pooled())(img), program.module()(img)):
+        torch.testing.assert_close(pooled, expected, rtol=0, atol=2**-7)  # one step of bfloat16
 
 
 def test_network_is_not_modified():

@@ -1,10 +1,9 @@
 """Prefetching, tested without CUDA: the moved tensors, their order and their streams."""
 
-from contextlib import contextmanager
-
 import pytest
 import torch
 from mmengine.structures import BaseDataElement
+from streams import record_streams
 from torch.utils.data import DataLoader
 
 from mmspd.engine.prefetch_hook import Prefetcher
@@ -15,32 +14,13 @@ from mmspd.registry import HOOKS
 @pytest.fixture
 def events(monkeypatch):
     """The calls of CUDA functions. The meta device imitates the GPU."""
-    log = []
-
-    class Stream:
-        def __init__(self, name):
-            self.name = name
-
-        def wait_stream(self, other):
-            log.append(f'{self.name} waits for {other.name}')
-
-    @contextmanager
-    def stream(entered):
-        log.append(f'enter {entered.name}')
-        yield
-        log.append(f'leave {entered.name}')
+    log = record_streams(monkeypatch, 'copying')
 
     def pin(tensor):
         log.append('pin')
         return tensor
 
-    monkeypatch.setattr(torch.cuda, 'Stream', lambda device: Stream('copying'))
-    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: Stream('computing'))
-    monkeypatch.setattr(torch.cuda, 'stream', stream)
     monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
-    monkeypatch.setattr(
-        torch.Tensor, 'record_stream', lambda tensor, by: log.append(f'used by {by.name}')
-    )
     return log
 
 

@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from restorer_contract import EMBEDDING, PRIOR
+from streams import record_streams
+from torch import nn
 
 from mmspd.errors import UserError
+from mmspd.models.layers import side_stream
 from mmspd.models.layers.compilation import Compiled
 from mmspd.models.teachers.feature_teacher import FeatureTeacher
 from mmspd.registry import build_model
@@ -203,6 +206,10 @@ def test_autocast_trains(pair):
             dict(multi_scale_targets='lanczos'),
             "model.multi_scale_targets='lanczos' is unknown; use one of bilinear",
         ),
+        (
+            dict(teacher_stream=True, compile=dict(mode='reduce-overhead')),
+            'teacher_stream=True does not fit model.compile=.*, which uses CUDA graphs; set',
+        ),
         (dict(teacher=None), 'model.teacher is missing; set both teacher and prior_loss'),
         (dict(prior_loss=None), 'model.prior_loss is missing'),
         (dict(generator=MIMO), 'model.generator is a plain restorer without a prior'),
@@ -386,6 +393,40 @@ def test_precision_and_compiling_are_for_testing_too(pair):
         assert torch.equal(predict(pair[0], precision='float32'), want)
     with pytest.raises(UserError, match="precision='half' is unknown"):
         predict(pair[0], precision='half')
+
+
+@pytest.mark.parametrize(
+    ('options', 'allowed'),
+    [({}, False), (dict(window=16), False), (dict(precision='tf32'), True)],
+)
+def test_convolutions_use_tf32_on_request_only(pair, options, allowed, monkeypatch):
+    seen = set()
+
+    def record(module, inputs):
+        seen.add(torch.backends.cudnn.allow_tf32)
+
+    with nn.modules.module.register_module_forward_pre_hook(record):
+        for outside in (True, False):
+            monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', outside)
+            predict(pair[0], **options)
+            assert torch.backends.cudnn.allow_tf32 is outside
+    assert seen == {allowed}
+
+
+@pytest.mark.slow
+def test_a_teacher_on_its_own_stream_runs_beside_the_generator(pair, monkeypatch):
+    """The streams are imitated; the losses are those of one stream."""
+    expected = deblurrer()(pair[0], sample(pair[1]), mode='loss')
+    monkeypatch.setattr(side_stream, '_is_on_cuda', lambda tensor: True)
+    events = record_streams(monkeypatch, 'side')
+    model = deblurrer(teacher_stream=True)
+    model.generator.restorer.register_forward_hook(lambda *_: events.append('generator'))
+    model.prior_loss.register_forward_pre_hook(lambda *_: events.append('prior loss'))
+    losses = model(pair[0], sample(pair[1]), mode='loss')
+    assert all(torch.equal(loss, expected[name]) for name, loss in losses.items())
+    start = ['side waits for computing', 'enter side', 'leave side', *2 * ['used by side']]
+    end = ['computing waits for side', *3 * ['used by computing'], 'prior loss']
+    assert events == [*start, 'generator', *end]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics.base import ImageMetric, MetricInfo
 from mmspd.registry import METRICS
+from mmspd.utils.precision import convolutions
 from mmspd.weights.loading import load_renamed
 
 __all__ = ['LPIPS']
@@ -81,7 +82,8 @@ class LPIPS(ImageMetric):
             self._network = _build(self.net, self.weights)
         device = sample['gt_img'].device  # the prediction was moved to the CPU
         self._network.to(device)
-        distance = self._network(*(_to_tensor(image).to(device) for image in pair))
+        with convolutions(tf32=False):
+            distance = self._network(*(_to_tensor(image).to(device) for image in pair))
         return {self.name: distance.item()}
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmspd.errors import UserError
 from mmspd.models.layers.feature_net import FeatureNet
-from mmspd.utils.precision import PRECISIONS
+from mmspd.utils.precision import DTYPES
 
 __all__ = ['Teacher']
 
@@ -31,7 +31,7 @@ class Teacher(FeatureNet):
 
         Args:
             channels: Channels of the levels, as stated in the config.
-            dtype: Compute dtype, one of ``mmspd.utils.precision.PRECISIONS``. The weights of
+            dtype: Compute dtype, one of ``mmspd.utils.precision.DTYPES``. The weights of
                 convolutions and linear layers are also stored in this dtype. ``None`` uses the
                 dtype of the surrounding autocast.
 
@@ -39,10 +39,8 @@ class Teacher(FeatureNet):
             UserError: The weights cannot be read or downloaded, the weights do not fit the network,
                 or ``channels`` or ``dtype`` is wrong.
         """
-        if dtype not in (None, *PRECISIONS):
-            raise UserError(
-                f'teacher.dtype={dtype!r} is unknown; use one of {", ".join(PRECISIONS)}.'
-            )
+        if dtype not in (None, *DTYPES):
+            raise UserError(f'teacher.dtype={dtype!r} is unknown; use one of {", ".join(DTYPES)}.')
         self.train(False)  # under DDP, SyncBN in training mode rejects the tensors of spec()
         self.channels, self.strides = self.spec()
         if self.channels != tuple(channels):

@@ -14,7 +14,7 @@ from mmspd.models.tiling.memory import free_memory, held_memory
 from mmspd.models.tiling.network import TileNetwork
 from mmspd.models.tiling.orientation import ORIENTATIONS, Orientation
 from mmspd.models.tiling.plan import Plan, choose_tiles
-from mmspd.utils.precision import autocast
+from mmspd.utils.precision import compute_in
 
 __all__ = ['restore_images']
 
@@ -84,7 +84,7 @@ def restore_images(
         self_ensemble: Average the results of all eight flips and quarter turns of the image, which
             takes eight times as long. The prior is computed again for each orientation.
         precision: One of ``mmspd.utils.precision.PRECISIONS``. ``None`` uses the dtype of the
-            surrounding autocast.
+            surrounding autocast and PyTorch's settings of TF32.
         batch: Largest number of tiles that are restored at a time. If the prior of the whole image
             is too large for the memory, the tiles are restored one by one.
         progress: Function that is called after each tile with the number of finished tiles and the
@@ -134,7 +134,7 @@ def restore_images(
             for view in views
         ]
     done, total = 0, sum(len(plan.rows) * len(plan.columns) for plan in plans)
-    context = nullcontext() if precision is None else autocast(net.device, precision)
+    context = nullcontext() if precision is None else compute_in(net.device, precision)
     with torch.no_grad(), context, _explain_out_of_memory():
         for view, plan in zip(views, plans):
             for rows, columns, pixels in _restored_tiles(net, view, plan):
