@@ -72,7 +72,7 @@ class _QuickShapes(TorchDispatchMode):
     """Finds the shapes of frequent operations, which PyTorch computes slowly on meta tensors."""
 
     def __torch_dispatch__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: Optional[dict] = None
+        self, func: Any, types: Any, args: tuple = (), kwargs: Optional[dict] = None
     ) -> Any:
         kwargs = kwargs or {}
         if func.overloadpacket in _ELEMENTWISE and 'out' not in kwargs:
