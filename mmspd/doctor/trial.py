@@ -19,6 +19,7 @@ from mmengine.config import config as mmengine_config
 from mmengine.hooks import Hook
 
 from mmspd.registry import HOOKS
+from mmspd.utils.device import has_accelerator
 from mmspd.utils.failures import failure_of
 from mmspd.utils.package_files import package_file
 
@@ -90,8 +91,7 @@ def _time_of(runner: Any) -> float:
 def main(folder: Path, seconds: float, groups: List[List[str]]) -> None:
     """Train groups of runs, each group in a new process.
 
-    The processes are forks of this process, which imports the packages but computes nothing. After
-    a crash, another process trains the next runs of the group.
+    After a crash, another process trains the next runs of the group.
 
     Args:
         folder: Folder of the runs; see :func:`train`.
@@ -99,13 +99,11 @@ def main(folder: Path, seconds: float, groups: List[List[str]]) -> None:
         groups: The names of the runs.
     """
     deadline = time.monotonic() + seconds
-    for package in _PRELOADED:
-        importlib.import_module(package)
-    gc.freeze()  # MMEngine collects garbage for each data set, which would take half a second
+    context = _context()
     for group in groups:
         names = group
         while names and time.monotonic() < deadline:
-            code = _train_in_process(folder, names, deadline - time.monotonic())
+            code = _train_in_process(context, folder, names, deadline - time.monotonic())
             if code in (0, None):
                 break
             last = (folder / 'current').read_text()
@@ -114,11 +112,26 @@ def main(folder: Path, seconds: float, groups: List[List[str]]) -> None:
             names = names[names.index(last) + 1 :]
 
 
-def _train_in_process(folder: Path, names: List[str], seconds: float) -> Optional[int]:
+def _context() -> Any:
+    """Return the way to start processes.
+
+    A forked process saves the time of the imports. It cannot use an accelerator, because MMEngine
+    has looked for accelerators in this process.
+    """
+    if has_accelerator():
+        return multiprocessing.get_context('spawn')
+    for package in _PRELOADED:
+        importlib.import_module(package)
+    gc.freeze()  # MMEngine collects garbage for each data set, which would take half a second
+    return multiprocessing.get_context('fork')
+
+
+def _train_in_process(
+    context: Any, folder: Path, names: List[str], seconds: float
+) -> Optional[int]:
     """Train runs, and return the exit code of the process; None at the end of the time."""
     (folder / 'current').write_text(names[0])
-    fork = multiprocessing.get_context('fork')
-    process = fork.Process(target=train, args=(folder, names))
+    process = context.Process(target=train, args=(folder, names))
     process.start()
     try:
         process.join(seconds)

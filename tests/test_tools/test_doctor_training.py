@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import support
 import torch
+from mmengine.registry import Registry
 
 from mmspd.doctor import examination, outcome, render, training, trial
 from mmspd.doctor.report import Line
@@ -377,6 +378,14 @@ def test_an_endless_run_is_ended(run_group):
     assert time.monotonic() - start < 10
 
 
+@pytest.mark.parametrize(('accelerator', 'method'), [(True, 'spawn'), (False, 'fork')])
+def test_a_process_with_an_accelerator_is_not_forked(monkeypatch, accelerator, method):
+    monkeypatch.setattr(trial, 'has_accelerator', lambda: accelerator)
+    monkeypatch.setattr(trial.gc, 'freeze', lambda: None)
+    monkeypatch.setattr(trial, '_PRELOADED', ())
+    assert trial._context().get_start_method() == method
+
+
 @pytest.mark.parametrize(
     ('error', 'text'),
     [
@@ -394,6 +403,7 @@ def test_errors_of_a_run(monkeypatch, tmp_path, error, text):
         if argv == ['first']:
             raise error
 
+    monkeypatch.setattr(trial, 'HOOKS', Registry('hook'))
     monkeypatch.setattr(trial.runpy, 'run_path', lambda path: dict(main=main))
     for name in ('first', 'second'):
         (tmp_path / f'{name}.json').write_text(json.dumps([name]))
