@@ -1,4 +1,4 @@
-"""Examine mmspd here: packages, devices, caches, environment variables, data and training."""
+"""Examine the installation of mmspd: packages, devices, data and, on request, a training."""
 
 import argparse
 import subprocess

@@ -10,7 +10,7 @@ __all__ = ['Setting', 'compared', 'speedup']
 
 _CHANNELS = 64
 #: Largest number of rounds of a comparison, and the seconds after which no other round starts.
-_ROUNDS, _LIMIT = 5, 1.0
+_ROUNDS, _LIMIT = 20, 1.0
 #: Changes of a time of less than this share are not reported: times vary from run to run.
 _NOISE = 0.05
 

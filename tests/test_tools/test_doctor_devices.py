@@ -1,14 +1,15 @@
 """The doctor says what a device can do, for devices that this machine does not have."""
 
+import itertools
 import types
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmspd.doctor import Section, abilities, machine, render, toolchain
+from mmspd.doctor import Section, abilities, machine, render, speed, toolchain
 from mmspd.doctor.abilities import ability_lines
-from mmspd.doctor.speed import Setting, compared, speedup
+from mmspd.doctor.speed import Setting, compared
 
 CUDA = torch.device('cuda', 0)
 CPU = torch.device('cpu')
@@ -147,7 +148,7 @@ def test_each_gpu_is_listed_and_the_first_is_advised(pretend_cuda, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('flags', 'speed', 'state', 'found', 'advice'),
+    ('flags', 'ratio', 'state', 'found', 'advice'),
     [
         (
             'amx_bf16',
@@ -181,10 +182,10 @@ def test_each_gpu_is_listed_and_the_first_is_advised(pretend_cuda, monkeypatch):
     ],
 )
 def test_bfloat16_on_processors(
-    pretend_processor, pretend_speed, flags, speed, state, found, advice
+    pretend_processor, pretend_speed, flags, ratio, state, found, advice
 ):
     warnings = pretend_processor(flags)
-    pretend_speed(bfloat16=speed)
+    pretend_speed(bfloat16=ratio)
     lines = ability_lines(CPU, advise=True)
     assert found_by_name(lines)['bfloat16'] == (state, found)
     assert found_by_name(lines)['float16'][1].startswith('emulated')
@@ -205,12 +206,43 @@ def test_an_ability_that_fails_is_not_a_fault(monkeypatch):
 
 
 @pytest.mark.slow
-def test_speeds_are_measured():
-    """bfloat16 may be fast or slow here, but more work takes longer."""
-    assert speedup(CPU, Setting()) == pytest.approx(1, abs=0.9)
-    assert speedup(CPU, Setting('float64')) < 0.95
-    assert speedup(CPU, Setting(channels_last=True)) > 0
-    assert torch.backends.cudnn.allow_tf32
+@pytest.mark.parametrize(
+    'setting',
+    [Setting('bfloat16'), Setting('float16'), Setting(channels_last=True), Setting(tf32=True)],
+)
+def test_a_convolution_is_timed(setting):
+    convolution = speed._Convolution(CPU, setting)
+    assert convolution._layer.weight.dtype == getattr(torch, setting.precision)
+    assert convolution._input.is_contiguous() != setting.channels_last
+    before = torch.backends.cudnn.allow_tf32
+    assert 0 < convolution.seconds() < 60
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.parametrize(
+    ('plain', 'changed', 'ratio', 'rounds'),
+    [
+        ([0.009, 0.004, 0.005], [0.002, 0.008], 2.0, 20),  # the fastest rounds count
+        ([0.1], [0.5], 0.2, 2),  # a second is over
+        ([0.1], [2.0], 0.05, 1),
+    ],
+)
+def test_a_comparison_ends_after_a_second(monkeypatch, plain, changed, ratio, rounds):
+    counts = dict.fromkeys((Setting(), Setting('bfloat16')), 0)
+
+    class Fake:
+        def __init__(self, device, setting):
+            self.setting = setting
+            times = plain if setting == Setting() else changed
+            self.times = itertools.cycle(times)
+
+        def seconds(self):
+            counts[self.setting] += 1
+            return next(self.times)
+
+    monkeypatch.setattr(speed, '_Convolution', Fake)
+    assert speed.speedup(CPU, Setting('bfloat16')) == pytest.approx(ratio)
+    assert set(counts.values()) == {rounds}
 
 
 @pytest.mark.parametrize(
