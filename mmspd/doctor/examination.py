@@ -29,7 +29,7 @@ def examine(count_pairs: bool = False, train: bool = False) -> List[Section]:
         Section('Environment variables and data', looked_at('data', fix, _data_lines, count_pairs)),
     ]
     if train:
-        title = 'Training of a small guided MIMO-UNet, with a stop and a resume'
+        title = 'Training of a guided MIMO-UNet, with a stop and a resume'
         sections.append(Section(title, looked_at('training', fix, _training_lines)))
     return sections
 
