@@ -1,4 +1,4 @@
-"""Examine the installation: packages, devices, caches, environment variables and data."""
+"""Examine the installation: packages, devices, caches, environment variables, data, training."""
 
 from mmspd.doctor.examination import apply_fixes, examine
 from mmspd.doctor.report import Line, Section, faults, render

@@ -9,13 +9,30 @@ from mmspd.doctor.report import Line, looked_at
 __all__ = ['cache_lines', 'device_lines']
 
 
-def device_lines() -> List[Line]:
-    """Describe the processor and the accelerators, and train one step on each kind."""
+def device_lines(advise: bool = True) -> List[Line]:
+    """Describe the processor and the accelerators, and train one step on each kind.
+
+    Args:
+        advise: Whether to advise a precision for the device that trains.
+
+    Returns:
+        The lines of the devices, of their abilities and of the training steps.
+    """
     import torch
     from mmengine.device import get_device
 
+    from mmspd.doctor.abilities import ability_lines
+    from mmspd.doctor.toolchain import compiler_lines, link_lines
+
     kinds = dict.fromkeys(['cpu', get_device()])
-    lines = [*_processor(), *(line for kind in kinds for line in _accelerators(kind))]
+    lines, last = [], [*kinds][-1]
+    for kind in kinds:
+        own = _processor() if kind == 'cpu' else _accelerators(kind)
+        for number, line in enumerate(own):
+            device = torch.device(line.name)
+            lines += [line, *ability_lines(device, advise and kind == last and number == 0)]
+        lines += looked_at(f'torch.compile on {kind}', '', compiler_lines, kind, state='-')
+        lines += looked_at(f'processes on {kind}', '', link_lines, kind, len(own), state='-')
     for kind in kinds:
         fix = 'correct the faults above'
         if kind != 'cpu':
@@ -37,14 +54,19 @@ def _processor() -> List[Line]:
 def _accelerators(kind: str) -> List[Line]:
     import torch
 
+    from mmspd.doctor.abilities import capability_of
+
     backend = getattr(torch, kind)
-    if kind == 'cpu' or not hasattr(backend, 'get_device_properties'):
-        return []
+    if not hasattr(backend, 'get_device_properties'):
+        return [Line('ok', kind, 'PyTorch has no properties of it')]
     lines = []
     for index in range(backend.device_count()):
         properties = backend.get_device_properties(index)
-        memory = f'{properties.total_memory / 2**30:.1f} GiB'
-        lines.append(Line('ok', f'{kind}:{index}', f'{properties.name}, {memory}'))
+        found = [properties.name, f'{properties.total_memory / 2**30:.1f} GiB']
+        capability = capability_of(torch.device(kind, index))
+        if capability is not None:
+            found.append(f'compute capability {capability[0]}.{capability[1]}')
+        lines.append(Line('ok', f'{kind}:{index}', ', '.join(found)))
     return lines
 
 

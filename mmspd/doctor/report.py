@@ -19,6 +19,7 @@ class Line(NamedTuple):
         found: Its version, place or condition.
         fix: The fix of a fault, or the way to get something that is absent.
         pip: The calls of pip that fix a fault.
+        advice: A sentence for the verdict.
     """
 
     state: str
@@ -26,6 +27,7 @@ class Line(NamedTuple):
     found: str
     fix: str = ''
     pip: Pip = ()
+    advice: str = ''
 
 
 class Section(NamedTuple):
@@ -42,7 +44,7 @@ def render(sections: Sequence[Section]) -> str:
         sections: The sections of the report.
 
     Returns:
-        The page. Its last line is the verdict.
+        The page. Its last line is the verdict, with the advice of the lines.
     """
     blocks = [f'{title}\n' + '\n'.join(map(_text, lines)) for title, lines in sections]
     wrong = faults(sections)
@@ -52,7 +54,8 @@ def render(sections: Sequence[Section]) -> str:
         verdict = f'{count}; apply the fixes above.'
     if any(line.pip for line in wrong):
         verdict += ' "mmspd doctor --fix" runs the calls of pip.'
-    return '\n\n'.join([*blocks, f'Verdict: {verdict}'])
+    advice = [line.advice for section in sections for line in section.lines if line.advice]
+    return '\n\n'.join([*blocks, ' '.join([f'Verdict: {verdict}', *advice])])
 
 
 def _text(line: Line) -> str:
@@ -69,7 +72,12 @@ def faults(sections: Sequence[Section]) -> List[Line]:
 
 
 def looked_at(
-    name: str, fix: str, look: Callable[..., List[Line]], *arguments: Any, pip: Pip = ()
+    name: str,
+    fix: str,
+    look: Callable[..., List[Line]],
+    *arguments: Any,
+    pip: Pip = (),
+    state: str = 'FAULT',
 ) -> List[Line]:
     """Return the lines of a check, or one line if the check itself fails.
 
@@ -79,6 +87,7 @@ def looked_at(
         look: The check. In a broken installation, it may raise any error.
         *arguments: Arguments of the check.
         pip: Calls of pip that fix the fault.
+        state: State of the line if the check fails: ``'-'`` for something that may be absent.
 
     Returns:
         The lines.
@@ -87,4 +96,4 @@ def looked_at(
         return look(*arguments)
     except Exception as error:
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
-        return [Line('FAULT', name, reason, fix, pip)]
+        return [Line(state, name, reason, fix, pip)]

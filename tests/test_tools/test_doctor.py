@@ -228,7 +228,10 @@ def test_report_of_this_installation(call_tool):
     assert (code, errors) == (0, '')
     assert re.search(r'ok     torch: \d', report)
     assert re.search(r'ok     training step on cpu: loss 0\.\d{4}\n', report)
-    assert report.endswith('\nVerdict: mmspd is ready.\n')
+    assert re.search(
+        r'ok     gloo, for several processes on cpu: a group of one process works\n', report
+    )
+    assert re.search(r'\nVerdict: mmspd is ready\. (Use|Do not use) .* on cpu: .*\n$', report)
 
 
 def test_broken_packages_do_not_stop_the_report(call_tool, monkeypatch):
