@@ -91,12 +91,8 @@ def _tf32(device: torch.device) -> Line:
     if capability is None or capability < (8, 0):
         return Line('-', 'TF32', f'not available; it {_NEEDS_AMPERE}')
     ratio = speedup(device, Setting(tf32=True), Setting(tf32=False))
-    used = {
-        'convolutions': torch.backends.cudnn.allow_tf32,
-        'matrix products': torch.backends.cuda.matmul.allow_tf32,
-    }
-    users = ', '.join(f'{"on" if on else "off"} for {name}' for name, on in used.items())
-    return Line('ok', 'TF32', f'{users}; a convolution is {compared(ratio, "without TF32")}')
+    used = 'used by the convolutions of training steps'
+    return Line('ok', 'TF32', f'{used}; a convolution is {compared(ratio, "without TF32")}')
 
 
 def _channels_last(device: torch.device) -> Line:

@@ -50,7 +50,6 @@ def pretend_cuda(monkeypatch, pretend_speed):
         monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
         for name, value in (('get_device', 'cuda'), ('has_accelerator', True)):
             monkeypatch.setattr(f'mmspd.engine.mixed_precision.{name}', lambda value=value: value)
-        monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', True)
         pretend_speed(**speeds)
 
     return pretend
@@ -84,7 +83,7 @@ def advice_in(lines):
                 ('ok', 'native, and a convolution is 3.0 times as fast as in float32'),
                 (
                     'ok',
-                    'on for convolutions, off for matrix products; a convolution is 2.0 times as '
+                    'used by the convolutions of training steps; a convolution is 2.0 times as '
                     'fast as without TF32',
                 ),
                 'bfloat16',
