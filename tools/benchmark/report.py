@@ -153,11 +153,11 @@ def inference_rows(results: List[Dict[str, Any]]) -> List[Row]:
     """Return the rows of :mod:`inference`."""
     rows = []
     for values in results:
-        size = '{}x{}'.format(*values['size'])
+        name, size = f'{values["restorer"]} {values["network"]}', '{}x{}'.format(*values['size'])
         is_reference = values['name'] == inference.REFERENCE
         rows.append(
             Row(
-                f'{values["restorer"]} {values["network"]}, {size}, {named(values["name"])}',
+                f'inference, {name}, {size}, {named(values["name"])}',
                 f'{values["seconds"].text(1, 1e3)} ms',
                 '' if is_reference else values['speed_up'].text(),
                 '' if is_reference else 'speed, to the plain loop',
@@ -179,7 +179,7 @@ def overhead_rows(results: List[Dict[str, Any]]) -> List[Row]:
         ):
             rows.append(
                 Row(
-                    f'{values["restorer"]} guided, {name}',
+                    f'{name}, {values["restorer"]} guided',
                     f'{seconds["guided"].text(1, 1e3)} ms',
                     seconds['ratio'].text(),
                     'time, to no prior',
