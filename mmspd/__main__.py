@@ -37,10 +37,13 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     'convert official': ('model_converters/official2mmspd.py', 'convert weights of a restorer'),
     'convert tresnet': ('model_converters/asl_tresnet2timm.py', 'convert weights of a teacher'),
     'convert lpips': ('model_converters/lpips_jax2torchvision.py', 'make weights for LPIPS'),
+    'benchmark suite': ('benchmark/suite.py', 'run all benchmarks in a limited time'),
     'benchmark inference': ('benchmark/inference.py', 'measure the speed of restoration'),
     'benchmark training': ('benchmark/train_step.py', 'measure the speed of training'),
     'benchmark data': ('benchmark/data_loading.py', 'measure the speed of data loading'),
     'benchmark prior': ('benchmark/overhead.py', 'measure the cost of the prior'),
+    'benchmark machine': ('benchmark/ceilings.py', 'measure the ceilings of the machine'),
+    'benchmark run': ('benchmark/training_run.py', 'measure the speed of a whole training'),
     'doctor': ('doctor.py', 'examine the installation'),
 }
 

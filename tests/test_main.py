@@ -20,8 +20,10 @@ def test_every_command_has_its_tool_and_every_tool_its_command(capsys):
     assert run(['--help']) is None
     help_text = capsys.readouterr().out
     assert all(f'  {name} ' in help_text for name in COMMANDS)
-    parts = {'common.py', 'measure.py', 'training_step.py'}  # of the benchmarks
-    checkout_only = {'recipes.py', 'quickstart_data.py', 'quickstart_report.py'}
+    parts = {'common.py', 'measure.py', 'report.py', 'training_step.py'}  # of the benchmarks
+    checkout_only = {
+        *('recipes.py', 'quickstart_data.py', 'quickstart_report.py', 'performance_page.py'),
+    }
     tools = {path.name for path in package_file('tools').rglob('*.py')} - parts - checkout_only
     assert tools == {file.rpartition('/')[2] for file in files}
 

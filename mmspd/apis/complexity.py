@@ -9,7 +9,7 @@ from torch.utils.flop_counter import flop_registry
 
 from mmspd.models.layers.shape_inference import shapes_only
 
-__all__ = ['Cost', 'cost_of', 'costs_of_parts']
+__all__ = ['Cost', 'cost_of', 'costs_of_parts', 'macs_of_call']
 
 
 class Cost(NamedTuple):
@@ -44,10 +44,36 @@ def cost_of(network: nn.Module, height: int, width: int) -> Cost:
         >>> cost_of(nn.Conv2d(3, 8, kernel_size=3, padding=1), height=16, width=32)
         Cost(parameters=224, macs=110592)
     """
-    with shapes_only(network), _FlopCounter() as counter:
-        network.eval()(torch.empty(1, 3, height, width, device='meta'))
+    with shapes_only(network):
+        image = torch.empty(1, 3, height, width, device='meta')
+        macs = macs_of_call(lambda: network.eval()(image))
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Cost(parameters, counter.flops // 2)
+    return Cost(parameters, macs)
+
+
+def macs_of_call(function: Callable[[], Any]) -> int:
+    """Count the MACs of a call of a function, on any device.
+
+    Only convolutions and matrix products count as MACs. Those of a backward pass count too.
+
+    Args:
+        function: The function. A compiled network in it is not counted correctly.
+
+    Returns:
+        The number of MACs.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.apis.complexity import macs_of_call
+        >>> weight = torch.ones(3, 4, requires_grad=True)
+        >>> macs_of_call(lambda: torch.ones(2, 3) @ weight)
+        24
+        >>> macs_of_call(lambda: (torch.ones(2, 3) @ weight).sum().backward())
+        48
+    """
+    with _FlopCounter() as counter:
+        function()
+    return counter.flops // 2
 
 
 class _FlopCounter(TorchDispatchMode):

@@ -163,13 +163,18 @@ ROWS = [
     ('analysis/score.py', 'nowhere --out new', 2, "The folder 'nowhere' of restored images does"),
     ('analysis/score.py', 'void --out text.txt', 2, '--out: text.txt is not a folder'),
     ('analysis/score.py', 'void --out new --protocol x', 2, "There is no 'x' among the protocols"),
+    ('benchmark/ceilings.py', '--device xpu', 2, "The device 'xpu' cannot be used"),
     ('benchmark/data_loading.py', '--workers 0', 2, '0 is too small; use 1 or more'),
     ('benchmark/data_loading.py', '--needed inf', 2, 'inf is not a finite number greater than 0'),
     ('benchmark/inference.py', 'none', 2, 'none_gopro.py does not exist'),
     ('benchmark/inference.py', 'unet --device xpu', 2, "The device 'xpu' cannot be used"),
     ('benchmark/overhead.py', 'unet --size 0 1', 2, '0 is too small; use 1 or more'),
     ('benchmark/overhead.py', '{c}', 2, 'the counterpart of'),
+    ('benchmark/performance_page.py', 'x', 2, 'unrecognized arguments: x'),
+    ('benchmark/suite.py', '--minutes 0 --out new', 2, '0 is not a finite number greater than'),
+    ('benchmark/suite.py', '--device cuda --out new', 2, 'PyTorch finds no GPU; use --device cpu'),
     ('benchmark/train_step.py', '{c} --json void', 2, '--json: void is a folder; give a file'),
+    ('benchmark/training_run.py', 'none', 2, 'The config none.py does not exist'),
     (*CHECK, '--crop 0', 2, '--crop: 0 is too small; use 1 or more'),
     (*CHECK, '--workers -1', 2, '--workers: -1 is too small; use 0 or more'),
     ('dataset_converters/check.py', 'nowhere', 2, 'The data folder nowhere does not exist'),
@@ -265,7 +270,8 @@ def test_a_bad_invocation(call_tool, places, monkeypatch, row):
 
 def test_all_tools_have_a_row():
     names = {path.relative_to(TOOLS).as_posix() for path in TOOLS.rglob('*.py')}
-    modules = {f'benchmark/{name}.py' for name in ('common', 'measure', 'training_step')}
+    parts = ('common', 'measure', 'report', 'training_step')
+    modules = {f'benchmark/{name}.py' for name in parts}
     assert {row[0] for row in ROWS} == names - modules
     scripts = {path.name for path in TOOLS.glob('*.sh')} - {'run_tests.sh', 'dist_launch.sh'}
     assert {row[0] for row in SCRIPTS} == scripts

@@ -34,6 +34,7 @@ def test_a_run(tool, tmp_path, capsys):
     ]
     for row in rows:
         assert row['restorer'] == 'mimounet'
+        assert row['macs'] > 0
         assert row['images_per_second'] == pytest.approx(1 / row['seconds']['median'])
         assert row['peak_bytes'] > 4 * 3 * row['size'][0] * row['size'][1]
         assert (row['guided_to_plain'] is None) == (row['network'] == 'plain')

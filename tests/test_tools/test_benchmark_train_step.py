@@ -4,7 +4,11 @@ import json
 
 import pytest
 import support
+import torch
+from mmengine.config import Config
+from training_step import build_training, randomize_weights
 
+from mmspd.apis.complexity import cost_of
 from mmspd.errors import UserError
 
 UNTRAINED = """
@@ -17,6 +21,13 @@ TINY = ['--batch', '1', '--crop', '32', '--rounds', '1']
 tool = support.load_tool('benchmark/train_step.py')
 
 
+def macs_of_forward(config):
+    config = Config.fromfile(config)
+    randomize_weights(config)
+    model, _ = build_training(config, torch.device('cpu'))
+    return cost_of(model.generator, 32, 32).macs
+
+
 @pytest.mark.slow
 def test_reference_agrees_and_all_is_written(write_config, tmp_path, capsys):
     path = tmp_path / 'results.json'
@@ -26,6 +37,8 @@ def test_reference_agrees_and_all_is_written(write_config, tmp_path, capsys):
     assert 'times as fast' in capsys.readouterr().out
     record = json.loads(path.read_text())
     assert record['machine']['device'] == 'cpu'
+    # the backward pass costs about twice the forward pass
+    assert record['results']['macs'] > 2.5 * macs_of_forward(config)
     rows = record['results']['variants']
     assert list(rows) == ['reference', *variants]
     assert 1e-5 < rows['bfloat16']['losses off'] < 0.2

@@ -24,6 +24,7 @@ from mmspd.evaluation.contributions import read_all
 from mmspd.evaluation.results_tables import paper_tables_markdown, published_table_markdown
 from mmspd.registry import build_model
 from mmspd.utils.cli import run_main
+from mmspd.utils.generated_parts import replace_parts
 from mmspd.weights.catalog import CATALOG, Weights, describe_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,32 +133,6 @@ def weights_table() -> str:
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Return the lines of a table."""
     return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
-
-
-def replace_parts(page: Path, parts: Dict[str, str]) -> str:
-    """Return the text of a page with new generated parts.
-
-    Args:
-        page: The page.
-        parts: A dict from the name of each part in its markers to the new text between them.
-
-    Returns:
-        The text of the page.
-
-    Raises:
-        UserError: The page has no markers.
-    """
-    content = page.read_text()
-    for name, text in parts.items():
-        begin, end = f'<!-- {name}: begin -->\n', f'<!-- {name}: end -->\n'
-        head, _, rest = content.partition(begin)
-        _, found, tail = rest.partition(end)
-        if not found:
-            raise UserError(
-                f'{page} has no lines {begin.strip()} and {end.strip()}; add both lines.'
-            )
-        content = head + begin + text + end + tail
-    return content
 
 
 def results_parts() -> Dict[str, str]:

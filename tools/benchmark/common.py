@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, List, NamedTuple, Union
 
 import cv2
+import mmengine
 import numpy as np
 import torch
 from torch import nn
@@ -19,8 +21,10 @@ from mmspd.utils.cli import at_least_one, output_file
 from mmspd.utils.device import describe_machine
 from mmspd.utils.files import write_text
 from mmspd.utils.launch import check_file
+from mmspd.version import __version__
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs'
 #: Names of the restorers that have two GoPro configs, with and without the prior.
 RESTORERS = tuple(
     sorted(
@@ -145,8 +149,25 @@ def add_configs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def command_line(program: str, argv: List[str]) -> str:
+    """Return a command as text.
+
+    Args:
+        program: First word of the command: the path of a tool, or ``'mmspd benchmark ...'``. The
+            path of a tool is shortened to its part below the repository.
+        argv: Arguments of the command.
+    """
+    if program.startswith('mmspd '):
+        return ' '.join([program, *argv])
+    path = Path(program).resolve()
+    name = path.relative_to(ROOT).as_posix() if ROOT in path.parents else program
+    return ' '.join(['python', name, *argv])
+
+
 def write_record(path: Path, device: torch.device, results: Any, argv: List[str]) -> None:
     """Write the results of a benchmark as JSON, with the command, the date and the machine.
+
+    The load is the average number of running processes in the last minute, including this one.
 
     Args:
         path: Output file.
@@ -155,9 +176,11 @@ def write_record(path: Path, device: torch.device, results: Any, argv: List[str]
         argv: Arguments of the command.
     """
     record = dict(
-        command=' '.join(['python', sys.argv[0], *argv]),
+        command=command_line(sys.argv[0], argv),
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
         machine=describe_machine(device),
+        versions=dict(mmspd=__version__, mmengine=mmengine.__version__, numpy=np.__version__),
+        load=round(os.getloadavg()[0], 1),
         results=results,
     )
     write_text(path, json.dumps(record, indent=1, default=asdict) + '\n')

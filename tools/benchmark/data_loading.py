@@ -253,32 +253,42 @@ def measure(root: Path, workers: List[int], needed: Optional[float]) -> Dict[str
     return results
 
 
-def report(results: Dict[str, Any], needed: Optional[float]) -> None:
-    """Print the results of :func:`measure`.
+def report(results: Dict[str, Any]) -> str:
+    """Return the table of :func:`measure`.
 
     Args:
         results: The results.
-        needed: Needed samples/s, or None.
     """
-    print('Medians (quartiles), one process:')
-    for method in ('decoding', 'pack'):
-        print(f'{method}: {results["crops"][method].text(1)} samples/s')
-    print(f'pack / decoding: {results["crops"]["ratio"].text(1)}\n')
-    rows = [
+    crops = results['crops']
+    rows = [[f'crops, {name}', '-', crops[name].text(1), '-'] for name in ('decoding', 'pack')]
+    rows += [
         [
-            row['method'],
+            f'pipeline, {row["method"]}',
             str(row['workers']),
             row['samples_per_second'].text(1),
             f'{row["private_mib"]:.1f}',
         ]
         for row in results['loader']
     ]
-    print(text_table(('DataLoader', 'workers', 'samples/s', 'private MiB'), rows))
-    if needed is not None:
-        print(f'\nA training step of {needed:g} images/s needs:')
-        for method, choice in results['needed'].items():
-            source = 'measured' if choice['measured'] else 'estimated from the most workers'
-            print(f'  {method}: num_workers={choice["workers"]} ({source})')
+    return (
+        f'{text_table(("", "workers", "samples/s (quartiles)", "private MiB"), rows)}\n\n'
+        'The crops are cut in one process, without workers; the pipeline is that of a training.\n'
+        f'Pack / decoding, for crops: {crops["ratio"].text(1)}.'
+    )
+
+
+def report_needed(needed: float, choices: Dict[str, Any]) -> str:
+    """Return the number of workers that each method needs, as text.
+
+    Args:
+        needed: Needed samples/s.
+        choices: The part ``needed`` of the results.
+    """
+    lines = [f'A training step of {needed:g} images/s needs:']
+    for method, choice in choices.items():
+        source = 'measured' if choice['measured'] else 'estimated from the most workers'
+        lines.append(f'  {method}: num_workers={choice["workers"]} ({source})')
+    return '\n'.join(lines)
 
 
 def main(argv: List[str]) -> None:
@@ -289,7 +299,9 @@ def main(argv: List[str]) -> None:
     cv2.setNumThreads(0)  # workers use a single thread too
     with tempfile.TemporaryDirectory() as folder:
         results = measure(Path(folder), args.workers, args.needed)
-    report(results, args.needed)
+    print(report(results))
+    if args.needed is not None:
+        print(f'\n{report_needed(args.needed, results["needed"])}')
     if args.json:
         write_record(args.json, CPU, results, argv)
 

@@ -4,10 +4,10 @@ python tools/benchmark/inference.py mimounet unet --sizes 256x256 --precision fl
 
 The time of DeblurInferencer is from the uint8 pixels of a photo to the uint8 pixels of the restored
 photo. Reading and writing files is not included. The reference is a loop in the form of the
-official test scripts: float32, eager, contiguous, one image at a time, clamped and copied to the
-CPU. All variants have the same random weights and take turns, so that ratios are reliable on a busy
-machine. The tool compares every output with the output of the reference, and fails if the
-difference is too large.
+official test scripts: float32 without TF32, eager, contiguous, one image at a time, clamped and
+copied to the CPU. All variants have the same random weights and take turns, so that ratios are
+reliable on a busy machine. The tool compares every output with the output of the reference, and
+fails if the difference is too large.
 """
 
 import argparse
@@ -27,11 +27,19 @@ from common import (
     randomize_zero_weights,
     write_record,
 )
-from measure import allocated_peak, paired_ratio, summarize, time_in_turns
+from measure import (
+    allocated_peak,
+    clock_for,
+    full_float32,
+    paired_ratio,
+    summarize,
+    time_in_turns,
+)
 from mmengine.logging import MMLogger
 from torch import nn
 
 from mmspd.apis import DeblurInferencer
+from mmspd.apis.complexity import cost_of
 from mmspd.apis.inferencer import RestoreOptions
 from mmspd.models.guided import as_list
 from mmspd.utils.cli import run_main, size_argument
@@ -99,6 +107,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
 
 
 @torch.no_grad()
+@full_float32()
 def official_loop(generator: nn.Module, device: torch.device, pixels: np.ndarray) -> np.ndarray:
     """Restore a photo as the official test scripts do.
 
@@ -164,9 +173,14 @@ def measure(
         device: Device of the networks.
 
     Returns:
-        A dict for each variant, with measurements in seconds, bytes and dB.
+        A dict for each variant, with measurements in seconds, MACs, bytes and dB.
     """
     photo = make_photo(*size)
+    macs = {
+        variant.network: cost_of(loop.args[0], *size).macs
+        for variant, loop in variants.items()
+        if variant.name == REFERENCE
+    }
     functions = {variant: partial(function, photo) for variant, function in variants.items()}
     outputs = {variant: function() for variant, function in functions.items()}
     peaks = {
@@ -176,7 +190,7 @@ def measure(
         else allocated_peak(function, device)
         for variant, function in functions.items()
     }
-    times = time_in_turns(functions, device, rounds, warm_up=1)
+    times = time_in_turns(functions, device, rounds, warm_up=1, clock=clock_for(device))
     rows = []
     for variant, seconds in times.items():
         reference = Variant(variant.network, REFERENCE)
@@ -187,6 +201,7 @@ def measure(
                 **variant._asdict(),
                 size=size,
                 seconds=spread,
+                macs=macs[variant.network],
                 images_per_second=1 / spread.median,
                 peak_bytes=peaks[variant],
                 speed_up=paired_ratio(times[reference], seconds),
@@ -246,6 +261,20 @@ def table_row(row: Dict[str, Any]) -> List[str]:
     ]
 
 
+def report(results: List[Dict[str, Any]]) -> str:
+    """Return the table of all measurements, and what its columns mean.
+
+    Args:
+        results: Dicts of :func:`measure`, extended with ``restorer``.
+    """
+    return (
+        f'{text_table(HEADER, [table_row(row) for row in results])}\n\n'
+        'Speed-up: reference / variant. Peak MiB: memory that PyTorch allocates, without the\n'
+        'weights. PSNR, max diff (of 255) and error compare the output with the output of the\n'
+        'reference. The error is a share of the change that the reference makes to the photo.'
+    )
+
+
 def main(argv: List[str]) -> None:
     """Measure, print a table, write the results, and fail if an output is wrong.
 
@@ -265,15 +294,13 @@ def main(argv: List[str]) -> None:
             rows = measure(variants, size, args.rounds, device)
             results += [dict(restorer=pair.name, **row) for row in rows]
             print(f'Measured {pair.name} at {size[0]}x{size[1]}.', flush=True)
+            if args.json:  # after each size, so that a stopped run keeps its results
+                write_record(args.json, device, results, argv)
     print(
         f'\nMeasured on {device.type} with {torch.get_num_threads()} threads, {args.rounds} rounds '
-        'in turns. Speed-up: reference / variant. Peak MiB: memory that PyTorch allocates, without '
-        'the weights. PSNR, max diff (of 255) and error compare the output with the output of the '
-        'reference. The error is a share of the change that the reference makes to the photo.\n'
+        'in turns.\n'
     )
-    print(text_table(HEADER, [table_row(row) for row in results]))
-    if args.json:
-        write_record(args.json, device, results, argv)
+    print(report(results))
     for row in results:
         if row['error'] > LARGEST_ERROR:
             raise RuntimeError(

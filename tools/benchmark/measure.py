@@ -1,8 +1,9 @@
 """Measurements of time and memory, with ratios that are reliable on a busy machine."""
 
 import time
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from typing import Any, Callable, Dict, Hashable, List, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Dict, Hashable, Iterator, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 import torch
@@ -67,11 +68,42 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute float32 convolutions and matrix products on CUDA in float32, not in TF32.
+
+    The official projects were published without TF32, so their loops run in this context.
+    """
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, value in zip(backends, before):
+            backend.allow_tf32 = value
+
+
+def clock_for(device: torch.device) -> Callable[[], float]:
+    """Return the clock for the work on a device.
+
+    For a CPU with a single thread, it is the processor time, which other programs hardly change.
+    With several threads or on a GPU, it is the elapsed time.
+
+    Args:
+        device: Device of the work.
+    """
+    alone = device.type == 'cpu' and torch.get_num_threads() == 1
+    return time.process_time if alone else time.perf_counter
+
+
 def time_in_turns(
     functions: Mapping[Name, Callable[[], Any]],
     device: torch.device,
     rounds: int = 10,
     warm_up: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Dict[Name, List[float]]:
     """Time functions in turns, so that the load of the machine affects all of them equally.
 
@@ -80,6 +112,7 @@ def time_in_turns(
         device: Device of the functions.
         rounds: Timed calls of each function.
         warm_up: Untimed first calls of each function, for compilation, allocation and tuning.
+        clock: Clock in seconds, such as that of :func:`clock_for`.
 
     Returns:
         A dict from the name of each function to the seconds of its calls, in order.
@@ -88,11 +121,11 @@ def time_in_turns(
     for number in range(-warm_up, rounds):
         for name, function in functions.items():
             synchronize(device)
-            start = time.perf_counter()
+            start = clock()
             function()
             synchronize(device)
             if number >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 

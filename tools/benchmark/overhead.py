@@ -31,7 +31,14 @@ from common import (
     randomize_zero_weights,
     write_record,
 )
-from measure import Spread, allocated_peak, paired_ratio, summarize, time_in_turns
+from measure import (
+    Spread,
+    allocated_peak,
+    clock_for,
+    paired_ratio,
+    summarize,
+    time_in_turns,
+)
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
@@ -144,7 +151,8 @@ def measure_forward(
             for network, forward in forwards.items()
         }
         # allocated_peak has already warmed up the networks
-        times = time_in_turns(forwards, device, args.rounds, warm_up=0)
+        clock = clock_for(device)
+        times = time_in_turns(forwards, device, args.rounds, warm_up=0, clock=clock)
         results[name] = dict(seconds=compare(**times), memory=compare_sizes(**peaks))
     return results
 
@@ -171,7 +179,7 @@ def measure_step(
         network: allocated_peak(step, device) + held_bytes(*trained[network])
         for network, step in steps.items()
     }
-    times = time_in_turns(steps, device, args.rounds, warm_up=0)
+    times = time_in_turns(steps, device, args.rounds, warm_up=0, clock=clock_for(device))
     return dict(seconds=compare(**times), memory=compare_sizes(**peaks))
 
 
@@ -229,6 +237,19 @@ def table_row(row: Dict[str, Any]) -> List[str]:
     ]
 
 
+def report(results: List[Dict[str, Any]]) -> str:
+    """Return the table of all measurements, and what its columns mean.
+
+    Args:
+        results: Dicts of :func:`measure`.
+    """
+    return (
+        f'{text_table(HEADER, [table_row(row) for row in results])}\n\n'
+        'The times in ms are those without the prior; the other columns are guided / plain. The\n'
+        'columns from guided/plain to memory belong to the forward pass.'
+    )
+
+
 def main(argv: List[str]) -> None:
     """Measure, print a table and write the results."""
     args = parse_args(argv)
@@ -240,14 +261,14 @@ def main(argv: List[str]) -> None:
         start = time.perf_counter()
         results.append(measure(pair, args, device))
         print(f'Measured {pair.name} in {time.perf_counter() - start:.0f} s.', flush=True)
+        if args.json:  # after each restorer, so that a stopped run keeps its results
+            write_record(args.json, device, results, argv)
     print(
-        f'\nguided / plain, median (quartiles) of {args.rounds} pairs, on {device.type} with '
+        f'\nMedian (quartiles) of {args.rounds} pairs, on {device.type} with '
         f'{torch.get_num_threads()} threads. Forward: {args.size[0]}x{args.size[1]}. Step: '
         f'{args.batch} x {args.crop}x{args.crop}, teacher {args.teacher}.\n'
     )
-    print(text_table(HEADER, [table_row(row) for row in results]))
-    if args.json:
-        write_record(args.json, device, results, argv)
+    print(report(results))
 
 
 if __name__ == '__main__':

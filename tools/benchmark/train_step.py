@@ -9,9 +9,9 @@ random. If the config sets env_cfg.cudnn_benchmark, cuDNN searches for the faste
 search takes minutes, because it is repeated for every variant.
 
 The reference is a plain training loop like those of the official MIMO-UNet and MPRNet projects. It
-has the network, losses and weights of the config. It runs in float32, eagerly, with contiguous
-tensors. Its loader returns float images, the teacher runs after the restorer, and .item() is called
-for each loss.
+has the network, losses and weights of the config. It runs in float32 without TF32, eagerly, with
+contiguous tensors. Its loader returns float images, the teacher runs after the restorer, and
+.item() is called for each loss.
 """
 
 import argparse
@@ -23,7 +23,15 @@ from unittest import mock
 
 import torch
 from common import make_parser, write_record
-from measure import allocated_peak, paired_ratio, summarize, synchronize, time_in_turns
+from measure import (
+    allocated_peak,
+    clock_for,
+    full_float32,
+    paired_ratio,
+    summarize,
+    synchronize,
+    time_in_turns,
+)
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
@@ -38,6 +46,7 @@ from training_step import (
     use_variant,
 )
 
+from mmspd.apis.complexity import macs_of_call
 from mmspd.errors import UsageError
 from mmspd.models.guided import as_list
 from mmspd.utils.cli import at_least_one, run_main
@@ -98,6 +107,7 @@ class ReferenceStep:
         sharp = [sample.gt_img for sample in batch['data_samples']]
         self.batch = [torch.stack(images) / 255 for images in (batch['inputs'], sharp)]
 
+    @full_float32()
     def __call__(self) -> Dict[str, float]:
         """Train for one step and return the losses."""
         blurry, sharp = (images.to(self.device) for images in self.batch)
@@ -136,13 +146,14 @@ def timed_parts(
         A dict from each part to its seconds. The dict is complete when the context ends.
     """
     spent = dict.fromkeys(PARTS, 0.0)
+    clock = clock_for(device)
 
     def timed(function: Callable[..., Any], part: str, *args: Any, **kwargs: Any) -> Any:
         synchronize(device)
-        start = time.perf_counter()
+        start = clock()
         result = function(*args, **kwargs)
         synchronize(device)
-        spent[part] += time.perf_counter() - start
+        spent[part] += clock() - start
         return result
 
     functions = [
@@ -192,8 +203,9 @@ class Step:
     def parts(self) -> Dict[str, float]:
         """Return the seconds of each part of one step, and of the remaining time as ``rest``."""
         with timed_parts(self.model, self.wrapper, self.device) as spent:
-            whole = time_in_turns({'step': self}, self.device, rounds=1, warm_up=0)['step'][0]
-        return {**spent, 'rest': whole - sum(spent.values())}
+            clock = clock_for(self.device)
+            times = time_in_turns({'step': self}, self.device, rounds=1, warm_up=0, clock=clock)
+        return {**spent, 'rest': times['step'][0] - sum(spent.values())}
 
 
 def variant_config(args: argparse.Namespace, variant: str) -> Config:
@@ -262,8 +274,8 @@ def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
         device: Device to train on.
 
     Returns:
-        A dict with ``config``, ``batch``, ``crop``, and ``variants``: a dict from each variant, and
-        from ``'reference'``, to its measurements.
+        A dict with ``config``, ``batch``, ``crop``, ``macs`` (of a step of the reference), and
+        ``variants``: a dict from each variant, and from ``'reference'``, to its measurements.
     """
     plain = variant_config(args, 'float32')
     torch.backends.cudnn.benchmark = bool(plain.get('env_cfg', {}).get('cudnn_benchmark'))
@@ -273,7 +285,7 @@ def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
     steps = {'reference': ReferenceStep(plain, device, data), **variants}
     tf32 = device.type == 'cuda' and torch.backends.cudnn.allow_tf32
     off = check_losses(steps, TOLERANCE_TF32 if tf32 else TOLERANCE)
-    seconds = time_in_turns(steps, device, args.rounds)
+    seconds = time_in_turns(steps, device, args.rounds, clock=clock_for(device))
     parts = [{name: step.parts() for name, step in variants.items()} for _ in range(args.rounds)]
     rows: Dict[str, Dict[str, Any]] = {}
     for name, step in steps.items():
@@ -296,16 +308,16 @@ def measure(args: argparse.Namespace, device: torch.device) -> Dict[str, Any]:
                 'settings': VARIANTS[name],
             }
         )
-    return dict(config=args.config, batch=batch, crop=args.crop, variants=rows)
+    macs = macs_of_call(steps['reference'])
+    return dict(config=args.config, batch=batch, crop=args.crop, macs=macs, variants=rows)
 
 
-def report(results: Dict[str, Any]) -> None:
-    """Print the speed of the variants, and the time of their parts.
+def report(results: Dict[str, Any]) -> str:
+    """Return the tables of the speed of the variants, and of the time of their parts.
 
     Args:
         results: Results of :func:`measure`.
     """
-    print(f'{results["config"]}, batch {results["batch"]}, crop {results["crop"]}:')
     rows, parts = [], []
     for name, values in results['variants'].items():
         row = [name, values['ms'].text(0), f'{values["images/s"]:.2f}', f'{values["peak MiB"]:.0f}']
@@ -316,9 +328,14 @@ def report(results: Dict[str, Any]) -> None:
         rows.append([*row, f'{values["losses off"]:.0e}'])
         parts.append([name, *(f'{ms:.0f}' if ms else '-' for ms in values['parts ms'].values())])
     header = ['', 'ms', 'images/s', 'peak MiB', 'held MiB', 'times as fast', 'losses off']
-    print(text_table(header, rows))
-    print('\nTime of the parts in ms; the device is synchronized after each part:')
-    print(text_table(['', *PARTS, 'rest'], parts))
+    return '\n'.join(
+        [
+            f'{results["config"]}, batch {results["batch"]}, crop {results["crop"]}:\n',
+            text_table(header, rows),
+            '\nTime of the parts in ms; the device is synchronized after each part:\n',
+            text_table(['', *PARTS, 'rest'], parts),
+        ]
+    )
 
 
 def main(argv: List[str]) -> None:
@@ -327,7 +344,7 @@ def main(argv: List[str]) -> None:
     device = check_device(args.device)
     MMLogger.get_current_instance().setLevel('WARNING')
     results = measure(args, device)
-    report(results)
+    print(report(results))
     if args.json:
         write_record(args.json, device, results, argv)
 
