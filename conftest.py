@@ -7,6 +7,7 @@ it sees one, and the other tests compare numbers that are exact on a CPU.
 """
 
 import functools
+import json
 import logging
 import multiprocessing
 import os
@@ -49,6 +50,7 @@ pytest_collect_file = manual.EXAMPLES.pytest()
 
 
 def pytest_addoption(parser):
+    """Add the option that chooses the device of the tests marked cuda."""
     parser.addoption(
         '--device',
         choices=['cuda', 'cpu'],
@@ -278,5 +280,24 @@ def run_ranks(start_tool):
         for process in ranks:
             process.join(120)
         return [process.exitcode for process in ranks], ranks[0].log.read_text()
+
+    return run
+
+
+@pytest.fixture
+def restore_large(processes, tmp_path):
+    """Return a function that runs ``restore_large.py`` in a new process, and returns its report."""
+    import support
+
+    def run(*arguments):
+        script, log = REPOSITORY / 'tests' / 'restore_large.py', tmp_path / 'restore_large.log'
+        process = processes.Process(
+            target=support.run_tool, args=(str(script), arguments, str(log))
+        )
+        process.start()
+        process.join(120)
+        output = log.read_text()
+        assert process.exitcode == 0, output
+        return json.loads(output.partition('result ')[2])
 
     return run

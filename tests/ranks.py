@@ -1,4 +1,4 @@
-"""Helpers for tests of distributed runs: a run without randomness, and the comparison of two runs."""
+"""Helpers for tests of distributed runs: a config without randomness, and a comparison of runs."""
 
 import support
 import torch
