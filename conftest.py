@@ -1,13 +1,18 @@
 """Fixtures for all tests: a tiny data set, tiny configs, tools in other processes.
 
 The examples of the manual and of the docstrings are collected as tests too.
+
+GPUs are hidden from all runs except ``pytest -m cuda``, because MMEngine computes on a GPU wherever
+it sees one, and the other tests compare numbers that are exact on a CPU.
 """
 
 import functools
+import json
 import logging
 import multiprocessing
 import os
 import signal
+import socket
 import textwrap
 from pathlib import Path
 
@@ -16,15 +21,14 @@ import pytest
 # set before torch is imported: the tensors of the tests are too small for several threads, and the
 # tests of bit-equal runs, forked processes and two ranks need the CPU
 os.environ.setdefault('OMP_NUM_THREADS', '1')
-os.environ['CUDA_VISIBLE_DEVICES'] = ''
 # shells let background jobs ignore Ctrl-C, which some tests send
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import cv2
+import devices
 import manual
 import numpy as np
-import support
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
@@ -45,11 +49,29 @@ multiprocessing.set_forkserver_preload(
 pytest_collect_file = manual.EXAMPLES.pytest()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    """Add the option that chooses the device of the tests marked cuda."""
+    parser.addoption(
+        '--device',
+        choices=['cuda', 'cpu'],
+        help='device of the tests marked cuda, only with -m cuda (default: cuda)',
+    )
+
+
+def pytest_configure(config):
+    """Choose the devices that the run sees, before any module looks for them."""
+    devices.choose(config)
+    import support  # noqa: F401 - imports MMEngine, which looks for devices
+
+
+def pytest_collection_modifyitems(config, items):
     """Mark the blocks of the manual's pages as slow: they train and test."""
+    lacking = devices.lacking(config)
     for item in items:
         if item.path.suffix == '.md':
             item.add_marker(pytest.mark.slow)
+        if lacking and item.get_closest_marker('cuda'):
+            item.add_marker(pytest.mark.skip(reason=lacking))
 
 
 @pytest.fixture(scope='module')
@@ -175,6 +197,8 @@ def tested(write_config, tmp_path):
 @pytest.fixture
 def call_tool(capsys, monkeypatch):
     """Return a function that runs a tool in this process and returns code, output, errors."""
+    import support
+
     from mmspd.utils.cli import run_main
 
     monkeypatch.setenv('LOCAL_RANK', '0')  # so that the value of the tool is removed after the test
@@ -196,6 +220,8 @@ def processes():
 @pytest.fixture
 def start_tool(processes, tmp_path):
     """Return a function that starts a tool in a new process with its output in ``.log``."""
+    import support
+
     started = []
 
     def start(tool, *arguments, **environment):
@@ -225,5 +251,53 @@ def run_tool(start_tool):
         process = start_tool(tool, *arguments, **environment)
         process.join(120)
         return process.exitcode, process.log.read_text()
+
+    return run
+
+
+@pytest.fixture
+def run_ranks(start_tool):
+    """Return a function that runs a tool in the processes of one distributed run, by default 2."""
+
+    def run(tool, *arguments, count=2):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = str(free.getsockname()[1])
+        ranks = [
+            start_tool(
+                tool,
+                *arguments,
+                '--launcher',
+                'pytorch',
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE=str(count),
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=port,
+            )
+            for rank in range(count)
+        ]
+        for process in ranks:
+            process.join(120)
+        return [process.exitcode for process in ranks], ranks[0].log.read_text()
+
+    return run
+
+
+@pytest.fixture
+def restore_large(processes, tmp_path):
+    """Return a function that runs ``restore_large.py`` in a new process, and returns its report."""
+    import support
+
+    def run(*arguments):
+        script, log = REPOSITORY / 'tests' / 'restore_large.py', tmp_path / 'restore_large.log'
+        process = processes.Process(
+            target=support.run_tool, args=(str(script), arguments, str(log))
+        )
+        process.start()
+        process.join(120)
+        output = log.read_text()
+        assert process.exitcode == 0, output
+        return json.loads(output.partition('result ')[2])
 
     return run

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 import types
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -72,6 +73,17 @@ class KillAtIteration(Hook):
 
 
 @HOOKS.register_module()
+class RequireBackend(Hook):
+    """Fails if the ranks of a run are not connected by a backend."""
+
+    def __init__(self, backend):
+        self.backend = backend
+
+    def before_train(self, runner):
+        assert torch.distributed.get_backend() == self.backend
+
+
+@HOOKS.register_module()
 class KillDuringSave(Hook):
     """Kills the process at the n-th system call (fsync or replace) of checkpoint saving.
 
@@ -128,11 +140,28 @@ class SystemFault(Hook):
                     handler.stream = Path('/dev/full').open('w')  # noqa: SIM115
 
 
+def equal(one, other):
+    """Return whether two checkpoints, or parts of them, are equal bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
 class DeviceReads(TorchDispatchMode):
     """Records the stacks of operations that wait for a device, within a ``with`` block."""
 
     #: Callers that read values on the host on any device.
-    HOST = ('data_preprocessor', 'torch/optim', 'torch/utils/data', 'mmspd/datasets')
+    HOST = (
+        'data_preprocessor',
+        'torch/optim',
+        'torch/utils/data',
+        'mmspd/datasets',
+        'model/averaged_model',
+    )
     OPERATORS = ('_local_scalar_dense', 'nonzero', 'masked_select', '_unique2')
 
     def __init__(self):
@@ -145,3 +174,18 @@ class DeviceReads(TorchDispatchMode):
             if not any(part in file for part in self.HOST for file in files):
                 self.places.append(files)
         return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def no_waiting(device):
+    """Fail if an operation waits for the device within a ``with`` block."""
+    if device.type == 'cpu':
+        with DeviceReads() as reads:
+            yield
+        assert not reads.places
+        return
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode('default')

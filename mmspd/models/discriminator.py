@@ -4,6 +4,7 @@ from typing import List
 
 from torch import Tensor, nn
 
+from mmspd.models.layers.image_statistics import InstanceNorm2d
 from mmspd.registry import MODELS
 
 __all__ = ['PatchDiscriminator']
@@ -34,7 +35,7 @@ class PatchDiscriminator(nn.Module):
         for number in range(1, num_layers + 1):
             layers += [
                 _conv(widths[number - 1], widths[number], 2 if number < num_layers else 1),
-                nn.InstanceNorm2d(widths[number], track_running_stats=True),
+                InstanceNorm2d(widths[number], track_running_stats=True),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         self.model = nn.Sequential(*layers, _conv(widths[-1], 1, 1))

@@ -1,66 +1,19 @@
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ranks
 import support
-import torch
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-#: One step per epoch on the first four pairs, with whole images and no randomness.
-ONE_STEP = (
-    support.EMA
-    + """
-model['generator']['restorer']['dropout'] = 0.0
-model['losses']['loss_pix']['loss_weight'] = 2.0
-loader = train_dataloader
-loader['batch_size'] = 4
-loader['sampler']['shuffle'] = False
-loader['dataset']['indices'] = 4
-loader['dataset']['pipeline'] = val_dataloader['dataset']['pipeline']
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1.0))
-param_scheduler = None
-val_dataloader = val_evaluator = val_cfg = None
-"""
-)
-
-
-@pytest.fixture
-def run_ranks(start_tool):
-    """Return a function that runs a tool in two processes of one distributed run."""
-
-    def run(tool, *arguments):
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = str(free.getsockname()[1])
-        ranks = [
-            start_tool(
-                tool,
-                *arguments,
-                '--launcher',
-                'pytorch',
-                RANK=str(rank),
-                LOCAL_RANK=str(rank),
-                WORLD_SIZE='2',
-                MASTER_ADDR='127.0.0.1',
-                MASTER_PORT=port,
-            )
-            for rank in range(2)
-        ]
-        for process in ranks:
-            process.join(120)
-        return [process.exitcode for process in ranks], ranks[0].log.read_text()
-
-    return run
 
 
 @pytest.mark.slow
 def test_one_step_of_two_by_two_equals_one_of_four(run_ranks, run_tool, write_config, tmp_path):
-    config = write_config(ONE_STEP, base='distilled')
+    config = write_config(ranks.ONE_STEP, base='distilled')
     code, output = run_tool('train.py', config, '--work-dir', tmp_path / 'one')
     assert code == 0, output
     codes, output = run_ranks(
@@ -68,19 +21,7 @@ def test_one_step_of_two_by_two_equals_one_of_four(run_ranks, run_tool, write_co
         '--cfg-options', 'train_dataloader.batch_size=2',
     )  # fmt: skip
     assert codes == [0, 0], output
-    one, two = (
-        [torch.load(tmp_path / name / f'epoch_{epoch}.pth') for epoch in (1, 2)]
-        for name in ('one', 'two')
-    )
-    for alone, together in zip(one, two):
-        for part in ('state_dict', 'ema_state_dict'):
-            for key, weight in alone[part].items():
-                torch.testing.assert_close(together[part][key], weight, rtol=0, atol=1e-5)
-    moved = [
-        (one[1]['state_dict'][key] - weight).abs().max()
-        for key, weight in one[0]['state_dict'].items()
-    ]
-    assert max(moved) > 1e-3, 'the steps are too small for this comparison'
+    ranks.check_equal_runs(tmp_path / 'one', tmp_path / 'two')
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import support
 import torch
+from support import equal
 
 from mmspd.engine.checkpoints import find_resumable
 from mmspd.utils.lock import lock_folder
@@ -36,16 +37,6 @@ def losses_of(work):
                 parts = {key: record.get(key) for key in LOGGED}
                 assert losses.setdefault(record['iter'], parts) == parts
     return losses
-
-
-def equal(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
 
 
 def end_of(work):

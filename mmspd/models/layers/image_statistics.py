@@ -1,10 +1,52 @@
-"""Normalization layers that use the statistics of each image when they are tested."""
+"""Normalization layers that use the statistics of each image."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ['ImageBatchNorm2d', 'ImageInstanceNorm2d', 'use_image_statistics']
+__all__ = [
+    'ImageBatchNorm2d',
+    'ImageInstanceNorm2d',
+    'InstanceNorm2d',
+    'instance_norm',
+    'use_image_statistics',
+]
+
+
+def instance_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Normalize every channel of ``(N, C, H, W)`` over its pixels.
+
+    A single pixel is normalized to ``bias``. The pixels are passed to PyTorch as one dimension,
+    because it computes wrong gradients of two dimensions on the CPU, if the gradient of a single
+    image has the channels-last memory format.
+
+    Args:
+        x: Features ``(N, C, H, W)``.
+        weight: Factors ``(C,)``.
+        bias: Terms ``(C,)``.
+        eps: Added to the variances.
+
+    Returns:
+        Normalized features of the same shape.
+
+    Examples:
+        >>> import torch
+        >>> from mmspd.models.layers.image_statistics import instance_norm
+        >>> instance_norm(torch.tensor([[[[1.0, 3.0]]]]), torch.ones(1), torch.zeros(1), eps=0)
+        tensor([[[[-1.,  1.]]]])
+    """
+    cudnn = torch.backends.cudnn.enabled
+    flat = torch.instance_norm(x.flatten(2), weight, bias, None, None, True, 0.0, eps, cudnn)
+    return flat.view(x.shape)
+
+
+class InstanceNorm2d(nn.InstanceNorm1d):
+    """PyTorch's ``InstanceNorm2d`` with the gradients of :func:`instance_norm`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize ``(N, C, H, W)``."""
+        return super().forward(x.flatten(2)).view(x.shape)
 
 
 class ImageBatchNorm2d(_NormBase):
@@ -34,10 +76,10 @@ class ImageBatchNorm2d(_NormBase):
             running = self.running_mean, self.running_var
             affine = self.weight, self.bias
             return F.batch_norm(x, *running, *affine, True, self.momentum or 0.0, self.eps)
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return instance_norm(x, self.weight, self.bias, self.eps)
 
 
-class ImageInstanceNorm2d(nn.InstanceNorm2d):
+class ImageInstanceNorm2d(InstanceNorm2d):
     """An instance normalization that ignores its running statistics in evaluation mode.
 
     The running statistics are updated in training mode and saved in state dicts.
@@ -47,7 +89,7 @@ class ImageInstanceNorm2d(nn.InstanceNorm2d):
         """Normalize ``(N, C, H, W)``."""
         if self.training:
             return super().forward(x)
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return instance_norm(x, self.weight, self.bias, self.eps)
 
 
 def use_image_statistics(network: nn.Module) -> None:

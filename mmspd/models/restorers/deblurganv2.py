@@ -8,7 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
-from mmspd.models.layers.image_statistics import ImageInstanceNorm2d, use_image_statistics
+from mmspd.models.layers.image_statistics import (
+    ImageInstanceNorm2d,
+    InstanceNorm2d,
+    use_image_statistics,
+)
 from mmspd.models.layers.padding import round_up
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.seams import FuseFn, no_fuse
@@ -248,7 +252,7 @@ class DeblurGANv2(Restorer):
         facts = BACKBONES[backbone]
         self.smallest = facts.smallest
         filters = num_filters or facts.num_filters
-        layer = ImageInstanceNorm2d if stats == 'image' else nn.InstanceNorm2d
+        layer = ImageInstanceNorm2d if stats == 'image' else InstanceNorm2d
         norm = partial(layer, track_running_stats=True)
         self.fpn: Any = FeaturePyramid(facts, 2 * filters, norm)
         if stats == 'image':

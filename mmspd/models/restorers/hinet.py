@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.models.layers.image_statistics import InstanceNorm2d, instance_norm
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.stage_blocks import StageFeatures
 from mmspd.models.seams import FuseFn
@@ -22,7 +23,7 @@ def _conv3(in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1)
 
 
-class InstanceNorm(nn.InstanceNorm2d):
+class InstanceNorm(InstanceNorm2d):
     """Affine instance normalization of features of any size.
 
     ``torch.nn.InstanceNorm2d`` refuses a feature of one pixel. A deep feature of a small image has
@@ -37,10 +38,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize every channel of ``(N, C, H, W)`` over its pixels."""
-        cudnn = torch.backends.cudnn.enabled
-        return torch.instance_norm(
-            x, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn
-        )
+        return instance_norm(x, self.weight, self.bias, self.eps)
 
 
 class HINBlock(nn.Module):

@@ -1,11 +1,9 @@
 """restore_images: results equal the untiled run, all tiles share one prior, errors are clear."""
 
 import gc
-import re
 import weakref
 
 import pytest
-import support
 import torch
 from restorer_contract import guide, image, randomize
 from torch import nn
@@ -330,32 +328,9 @@ def test_the_cache_does_not_keep_a_network_alive():
     assert alive() is None
 
 
-#: Restores 2.8 megapixels and prints the peak memory, the budget and the number of tiles.
-RESTORE_LARGE = """
-import resource, sys, torch
-from restorer_contract import guide
-from mmspd.models.tiling import restore_images
-from mmspd.models.tiling.memory import held_memory
-
-network = guide(dict(type='mmspd.UNet', base=4, num_res=1)).eval()
-image = torch.rand(1, 3, 1400, 2000)
-budget = held_memory(torch.device('cpu')) + 2**20 * int(sys.argv[1])
-tiles = []
-restore_images(network, image, memory_budget=budget, progress=lambda *count: tiles.append(count))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print('result', peak, budget, len(tiles), flush=True)
-"""
-
-
 @pytest.mark.slow
-def test_memory_stays_within_the_budget(processes, tmp_path):
+def test_memory_stays_within_the_budget(restore_large):
     """Without tiles, the image would need more than twice the memory. It runs in a new process."""
-    script, log = tmp_path / 'large.py', tmp_path / 'log.txt'
-    script.write_text(RESTORE_LARGE)
-    process = processes.Process(target=support.run_tool, args=(str(script), ['300'], str(log)))
-    process.start()
-    process.join(60)
-    line = re.search(r'^result (\d+) (\d+) (\d+)$', log.read_text(), re.MULTILINE)
-    peak, budget, tiles = map(int, line.groups())
-    assert peak < budget
-    assert tiles > 1
+    report = restore_large('300', 'cpu')
+    assert report['peaks']['resident'] < report['budget']
+    assert report['tiles'] > 1

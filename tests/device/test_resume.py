@@ -1,0 +1,65 @@
+"""A resumed run on the device: equal weights with deterministic algorithms, else close losses."""
+
+import pytest
+import support
+import torch
+
+pytestmark = pytest.mark.cuda
+
+#: Dropout, averaged weights and clipping. In float16, the scale is lowered during the first epoch.
+WRAPPERS = {
+    'float32': dict(type='mmspd.OptimWrapper'),
+    'bfloat16': dict(type='mmspd.OptimWrapper', dtype='bfloat16'),
+    'float16': dict(
+        type='mmspd.AmpOptimWrapper', dtype='float16', loss_scale=dict(init_scale=2.0**28)
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def reset_determinism():
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+
+
+@pytest.fixture
+def train(device, make_runner, tmp_path, float16_training):
+    """Return a function that trains for three epochs, and returns the losses and the end."""
+
+    def run(work, precision, deterministic, start=None):
+        wrapper = dict(WRAPPERS[precision], clip_grad=dict(max_norm=0.01))
+        runner = make_runner(
+            f'{support.EMA}\noptim_wrapper.update({wrapper!r})',
+            work=work,
+            base='distilled',
+            randomness=dict(seed=0, deterministic=deterministic),
+            resume=start is not None,
+            load_from=start and str(tmp_path / start),
+            **{'train_cfg.max_epochs': 3},
+        )
+        runner.train()
+        assert next(runner.model.parameters()).device.type == device.type
+        saved = torch.load(tmp_path / work / 'epoch_3.pth', weights_only=True)
+        losses = runner.message_hub.log_scalars['train/loss'].data[0]
+        return losses, {k: saved[k] for k in ('state_dict', 'ema_state_dict', 'optimizer')}
+
+    return run
+
+
+@pytest.mark.parametrize('precision', WRAPPERS)
+def test_deterministic_runs_are_equal(train, precision):
+    losses, end = train('whole', precision, deterministic=True)
+    resumed_losses, resumed = train('resumed', precision, True, 'whole/epoch_1.pth')
+    assert len(losses) == 9
+    assert list(resumed_losses) == list(losses)
+    assert support.equal(resumed, end)
+    assert end['optimizer']['state'], 'no step was taken'
+    if precision == 'float16':
+        assert end['optimizer']['loss_scaler']['scale'] < 2.0**28
+
+
+def test_other_runs_have_close_losses(train):
+    losses, _ = train('whole', 'bfloat16', deterministic=False)
+    resumed, _ = train('resumed', 'bfloat16', False, 'whole/epoch_1.pth')
+    assert list(resumed) == pytest.approx(list(losses), rel=1e-3)
