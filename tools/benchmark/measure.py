@@ -88,8 +88,8 @@ def full_float32() -> Iterator[None]:
 def clock_for(device: torch.device) -> Callable[[], float]:
     """Return the clock for the work on a device.
 
-    For a CPU with a single thread, it is the processor time, which other programs hardly change.
-    With several threads or on a GPU, it is the elapsed time.
+    For a CPU with a single thread, it is the processor time, which other programs change less than
+    the elapsed time. With several threads or on a GPU, it is the elapsed time.
 
     Args:
         device: Device of the work.

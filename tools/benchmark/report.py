@@ -33,7 +33,7 @@ LEGEND = (
     'matrix product in float32 and in bfloat16 on this machine. Training steps count the MACs of\n'
     'the plain loop, with teacher, losses and backward pass.\n\n'
     'Times are elapsed times. Only on a CPU with one thread, the times of matrix products, steps\n'
-    'and networks are processor times, which other programs hardly change.'
+    'and networks are processor times, which other programs change less than elapsed times.'
 )
 
 
