@@ -5,10 +5,13 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from measure import clock_for, full_float32
+from measure import clock_for
+from mmengine.config import Config
 from support import load_tool
+from training_step import loader_batch
 
 from mmspd.errors import UserError
 
@@ -253,17 +256,35 @@ def test_the_speed_of_a_matrix_product(monkeypatch):
     assert results['copy']['best'] == pytest.approx(8.0)
 
 
-def test_the_plain_loop_runs_without_tf32():
-    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [backend.allow_tf32 for backend in backends]
-    torch.backends.cudnn.allow_tf32 = True
-    try:
-        with full_float32():
-            assert not any(backend.allow_tf32 for backend in backends)
-        assert torch.backends.cudnn.allow_tf32
-    finally:
-        torch.backends.cudnn.allow_tf32 = before[0]
-    assert [backend.allow_tf32 for backend in backends] == before
+def test_the_plain_loop_runs_without_tf32(write_config, monkeypatch):
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, 'allow_tf32', True)
+    seen = []
+
+    class Network(torch.nn.Module):
+        def forward(self, image):
+            seen.append(cudnn.allow_tf32)
+            return image
+
+    photo = np.full((4, 4, 3), 7, np.uint8)
+    loop = load_tool('benchmark/inference.py').official_loop
+    assert np.array_equal(loop(Network(), CPU, photo), photo)
+    config = Config.fromfile(write_config())
+    step = load_tool('benchmark/train_step.py').ReferenceStep(config, CPU, loader_batch(1, 32))
+    step.model.generator.register_forward_hook(lambda *_: seen.append(cudnn.allow_tf32))
+    step()
+    assert seen == [False, False]
+    assert cudnn.allow_tf32
+
+
+@pytest.mark.parametrize('tf32', [True, False])
+def test_a_matrix_product_uses_tf32_only_where_it_is_measured(monkeypatch, tf32):
+    settings = torch.backends.cuda.matmul
+    before, seen = settings.allow_tf32, []
+    monkeypatch.setattr(torch, 'mm', lambda *_, **__: seen.append(settings.allow_tf32))
+    load_tool('benchmark/ceilings.py').multiply(None, None, None, tf32)
+    assert seen == [tf32]
+    assert settings.allow_tf32 == before
 
 
 def test_the_clock_of_a_single_thread_is_the_processor_time(monkeypatch):

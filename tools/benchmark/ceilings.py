@@ -9,13 +9,12 @@ The ceiling is the fastest of the rounds, because other work can only slow a mac
 """
 
 import argparse
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple
 
 import torch
 from common import make_parser, write_record
-from measure import clock_for, full_float32, summarize, time_in_turns
+from measure import clock_for, summarize, time_in_turns
 
 from mmspd.utils.cli import run_main
 from mmspd.utils.device import check_device
@@ -66,8 +65,13 @@ def multiply(one: torch.Tensor, other: torch.Tensor, out: torch.Tensor, tf32: bo
         out: Matrix for the result.
         tf32: Whether CUDA may compute float32 in TF32.
     """
-    with nullcontext() if tf32 else full_float32():
+    settings = torch.backends.cuda.matmul
+    before = settings.allow_tf32
+    settings.allow_tf32 = tf32
+    try:
         torch.mm(one, other, out=out)
+    finally:
+        settings.allow_tf32 = before
 
 
 def matrix_products(device: torch.device, side: int) -> Dict[str, Callable[[], None]]:

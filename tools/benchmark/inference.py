@@ -30,7 +30,6 @@ from common import (
 from measure import (
     allocated_peak,
     clock_for,
-    full_float32,
     paired_ratio,
     summarize,
     time_in_turns,
@@ -45,7 +44,7 @@ from mmspd.models.guided import as_list
 from mmspd.utils.cli import run_main, size_argument
 from mmspd.utils.device import check_device
 from mmspd.utils.launch import read_config
-from mmspd.utils.precision import PRECISIONS
+from mmspd.utils.precision import PRECISIONS, convolutions
 from mmspd.utils.psnr import psnr
 from mmspd.utils.tables import text_table
 
@@ -107,7 +106,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
 
 
 @torch.no_grad()
-@full_float32()
+@convolutions(tf32=False)
 def official_loop(generator: nn.Module, device: torch.device, pixels: np.ndarray) -> np.ndarray:
     """Restore a photo as the official test scripts do.
 

@@ -1,9 +1,8 @@
 """Measurements of time and memory, with ratios that are reliable on a busy machine."""
 
 import time
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from typing import Any, Callable, Dict, Hashable, Iterator, List, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Dict, Hashable, List, Mapping, Sequence, TypeVar
 
 import numpy as np
 import torch
@@ -66,23 +65,6 @@ def synchronize(device: torch.device) -> None:
     """
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Compute float32 convolutions and matrix products on CUDA in float32, not in TF32.
-
-    The official projects were published without TF32, so their loops run in this context.
-    """
-    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [backend.allow_tf32 for backend in backends]
-    try:
-        for backend in backends:
-            backend.allow_tf32 = False
-        yield
-    finally:
-        for backend, value in zip(backends, before):
-            backend.allow_tf32 = value
 
 
 def clock_for(device: torch.device) -> Callable[[], float]:

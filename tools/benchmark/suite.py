@@ -116,8 +116,8 @@ PARTS: Dict[str, Tuple[Part, ...]] = {
             'inference',
             'Inference',
             'inference',
-            'mimounet unet --device cuda --sizes 720x1280 --precision float32 bfloat16 float16 '
-            '--rounds 10',
+            'mimounet unet --device cuda --sizes 720x1280 --precision float32 tf32 bfloat16 '
+            'float16 --rounds 10',
             40,
         ),
         Part(

@@ -26,7 +26,6 @@ from common import make_parser, write_record
 from measure import (
     allocated_peak,
     clock_for,
-    full_float32,
     paired_ratio,
     summarize,
     synchronize,
@@ -53,6 +52,7 @@ from mmspd.utils.cli import at_least_one, run_main
 from mmspd.utils.config_check import require_keys
 from mmspd.utils.device import check_device
 from mmspd.utils.launch import add_cfg_options, read_config
+from mmspd.utils.precision import convolutions
 from mmspd.utils.tables import text_table
 
 #: Variants whose losses differ from the losses of the reference only by rounding.
@@ -107,7 +107,7 @@ class ReferenceStep:
         sharp = [sample.gt_img for sample in batch['data_samples']]
         self.batch = [torch.stack(images) / 255 for images in (batch['inputs'], sharp)]
 
-    @full_float32()
+    @convolutions(tf32=False)
     def __call__(self) -> Dict[str, float]:
         """Train for one step and return the losses."""
         blurry, sharp = (images.to(self.device) for images in self.batch)
