@@ -172,6 +172,7 @@ ROWS = [
     ('benchmark/overhead.py', '{c}', 2, 'the counterpart of'),
     ('benchmark/performance_page.py', 'x', 2, 'unrecognized arguments: x'),
     ('benchmark/suite.py', '--minutes 0 --out new', 2, '0 is not a finite number greater than'),
+    ('benchmark/suite.py', '--minutes 0.1 --out new', 2, '--minutes 0.1 is too short, because the'),
     ('benchmark/suite.py', '--device cuda --out new', 2, 'PyTorch finds no GPU; use --device cpu'),
     ('benchmark/train_step.py', '{c} --json void', 2, '--json: void is a folder; give a file'),
     ('benchmark/training_run.py', 'none', 2, 'The config none.py does not exist'),

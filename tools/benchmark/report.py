@@ -334,6 +334,8 @@ def commands(measured: List[Measured]) -> str:
     header = ('part', 'state', 'time', 'date', 'load', 'device', 'versions', 'command')
     processors = sorted({each.record['machine']['processor'] for each in measured if each.record})
     cores = sorted({each.record['machine']['cores'] for each in measured if each.record})
+    if not processors:
+        return text_table(header, rows)
     notes = (
         f'Processor: {", ".join(processors)}; cores: {", ".join(map(str, cores))}. The load is the '
         'average number of running processes in the last minute of a part, including its own.'

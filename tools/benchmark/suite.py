@@ -272,14 +272,20 @@ def main(argv: List[str]) -> None:
     """Run the parts and print the table.
 
     Raises:
-        UsageError: The device is missing.
+        UsageError: The device is missing, or no part fits the time.
         UserError: A part failed.
     """
     args = parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise UsageError('PyTorch finds no GPU; use --device cpu.')
+    parts = PARTS[args.device]
+    if 60 * args.minutes < parts[0].seconds:
+        raise UsageError(
+            f'--minutes {args.minutes:g} is too short, because the first part usually takes '
+            f'{parts[0].seconds:g} s; use more minutes.'
+        )
     args.out.mkdir(parents=True, exist_ok=True)
-    failed = run_parts(PARTS[args.device], args.out, args.device, args.minutes)
+    failed = run_parts(parts, args.out, args.device, args.minutes)
     print(f'\n{summary(read_suite(args.out))}\n\nThe page with all tables: {args.out / PAGE}')
     if failed:
         raise UserError(f'These parts failed: {", ".join(failed)}; read their logs in {args.out}.')
