@@ -283,7 +283,10 @@ def test_a_restorer_that_rejects_tiny_images_gets_larger_ones():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(precision='int8'), "precision='int8' is unknown; use float32, tf32, bfloat16, float16"),
+        (
+            dict(precision='int8'),
+            "precision='int8' is unknown; use float32, tf32, bfloat16, float16",
+        ),
         (dict(tile='small'), "tile='small' is invalid; use 'auto', 0 .* at least 8 pixels"),
         (dict(tile=-64), 'tile=-64 is invalid'),
         (dict(tile=64, overlap=40), 'overlap=40 is invalid; use 0 to 32 pixels'),
