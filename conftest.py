@@ -59,9 +59,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Choose the devices that the run sees, before any module looks for them."""
+    """Choose the devices that the run sees, before MMEngine looks for them."""
     devices.choose(config)
-    import support  # noqa: F401 - imports MMEngine, which looks for devices
+    import support  # noqa: F401 - imports MMEngine, and changes it for tests
 
 
 def pytest_collection_modifyitems(config, items):

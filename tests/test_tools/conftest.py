@@ -1,13 +1,13 @@
 import pytest
-from support import load_tool
 
 
 @pytest.fixture
 def small_benchmark(monkeypatch):
     """Return a function that imports a benchmark and lets it read recipes with tiny restorers."""
+    import support  # imports MMEngine, which a conftest.py must not do; see devices.py
 
     def load(name):
-        tool = load_tool(f'benchmark/{name}.py')
+        tool = support.load_tool(f'benchmark/{name}.py')
         read = tool.read_config
 
         def read_small(path, options):
