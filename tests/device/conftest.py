@@ -12,6 +12,14 @@ def device(request):
     return torch.device(request.config.option.device or 'cuda')
 
 
+@pytest.fixture(autouse=True)
+def default_algorithms():
+    """Compute without TF32, and undo the settings that a training run leaves behind."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture
 def float16_training(device, monkeypatch):
     """Let MMEngine train in float16 on the CPU too, which it refuses."""

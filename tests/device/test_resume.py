@@ -16,13 +16,6 @@ WRAPPERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def reset_determinism():
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.deterministic = False
-
-
 @pytest.fixture
 def train(device, make_runner, tmp_path, float16_training):
     """Return a function that trains for three epochs, and returns the losses and the end."""
