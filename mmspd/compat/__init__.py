@@ -1,4 +1,4 @@
-"""Repairs that let the OpenMMLab packages run with current packages.
+"""Repairs that let the OpenMMLab packages run with current packages, and one of older Pythons.
 
 MMagic's last release is 1.2.0 (December 2023); MMEngine's last release is 0.10.7. Each repair names
 the upstream fault. It is applied when the faulty module is imported, so ``import mmspd`` imports
@@ -11,6 +11,7 @@ from mmspd.compat import (
     mmcv_ops,
     mmengine_configs,
     mmengine_packages,
+    process_pools,
 )
 
 __all__ = ['apply']
@@ -23,6 +24,7 @@ def apply() -> None:
     nafnet = 'mmagic.models.editors.nafnet'
     hooks.after_import(f'{nafnet}.naf_layerNorm2d', mmagic.let_nafnet_compile)
     hooks.after_import(f'{nafnet}.naf_avgpool2d', mmagic.pool_nafnet_in_float32)
+    hooks.after_import('concurrent.futures.process', process_pools.end_broken_pools)
     hooks.after_import('mmengine.config.config', mmengine_configs.repair)
     hooks.after_import('mmengine.config.utils', mmengine_packages.add_mmspd)
     hooks.after_import('mmengine.utils.package_utils', mmengine_packages.repair)

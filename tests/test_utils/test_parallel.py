@@ -3,13 +3,15 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from mmspd.errors import UserError
-from mmspd.utils.parallel import map_in_processes
+from mmspd.utils.parallel import clean_pool, map_in_processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +56,7 @@ def test_workers_end_with_their_parent(tmp_path):
     script = tmp_path / 'parent.py'
     script.write_text(
         'import os, time\n'
-        'from mmspd.utils.parallel import map_in_processes\n'
+        'from mmspd.utils.parallel import clean_pool, map_in_processes\n'
         'def job(number):\n'
         f"    open(r'{tmp_path}/' + str(os.getpid()) + '.pid', 'w').close()\n"
         '    time.sleep(number * 60)\n'
@@ -79,3 +81,23 @@ def is_running(pid):
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
     except OSError:
         return False
+
+
+@pytest.mark.slow
+def test_a_pool_ends_if_its_worker_is_killed_while_jobs_wait():
+    """The jobs are larger than the pipe to the worker, which is busy and does not read them."""
+    pool = clean_pool(1)
+    started = pool.submit(os.getpid).result()
+    busy = pool.submit(time.sleep, 60)
+    waiting = [pool.submit(len, bytes(2_000_000)) for _ in range(2)]
+    feeder = pool._call_queue._thread
+    time.sleep(0.5)
+    assert feeder.is_alive()
+    os.kill(started, signal.SIGKILL)
+    for job in (busy, *waiting):
+        with pytest.raises(BrokenProcessPool):
+            job.result(20)
+    end = threading.Thread(target=pool.shutdown, daemon=True)
+    end.start()
+    end.join(20)
+    assert not end.is_alive()
