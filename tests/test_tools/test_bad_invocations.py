@@ -227,6 +227,7 @@ SCRIPTS = [
     ('slurm_train.sh', 'partition', 2, 'error: slurm_train.sh needs a partition, a job name and'),
     ('install.sh', 'x', 2, 'error: install.sh has no arguments'),
     ('quickstart.sh', 'x', 2, 'error: quickstart.sh has no arguments'),
+    ('check_gpu.sh', 'soon', 2, 'error: check_gpu.sh takes a whole number of minutes and a folder'),
     ('test_stacks.sh', 'oldest x', 2, 'error: There is no stack x; use oldest or newest.'),
 ]
 
