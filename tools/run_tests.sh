@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/install.sh
 
-echo "Running the tests: about 10 minutes on 2 cores for the whole suite."
+echo "Running the tests: the whole suite takes about 8 minutes on 2 cores."
 cores="$(env -u OMP_NUM_THREADS nproc)"
 start=$SECONDS
 code=0
