@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 import torch
+from support import equal
 
 from mmspd.engine import load_local
 from mmspd.engine.checkpoints import find_resumable
@@ -213,16 +214,6 @@ def header_bytes(path):
             # PyTorch fills the extra field so that the data is aligned
             positions -= set(range(start - extra, start))
     return sorted(positions)
-
-
-def equal(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
 
 
 @pytest.mark.slow
