@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     'DATASETS',
     'DATA_SAMPLERS',
+    'FUNCTIONS',
     'HOOKS',
     'METRICS',
     'MODELS',
@@ -45,6 +46,7 @@ MODELS = _child(roots.MODELS, 'models')
 DATASETS = _child(roots.DATASETS, 'datasets')
 TRANSFORMS = _child(roots.TRANSFORMS, 'datasets')
 DATA_SAMPLERS = _child(roots.DATA_SAMPLERS, 'datasets')
+FUNCTIONS = _child(roots.FUNCTIONS, 'datasets')
 METRICS = _child(roots.METRICS, 'evaluation')
 HOOKS = _child(roots.HOOKS, 'engine', 'evaluation', 'visualization')
 OPTIM_WRAPPERS = _child(roots.OPTIM_WRAPPERS, 'engine')

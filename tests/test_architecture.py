@@ -103,7 +103,11 @@ def test_pictures_of_the_manual_are_true(number, parent):
 def test_mmagic_is_imported_for_its_base_classes_only():
     importers = {a for a, b in PAIRS if is_in(b, 'mmagic')}
     # the backbones of DeblurGAN-v2 are MMagic's, and have no names in its registry
-    assert importers == {'mmspd.models.deblurrer', 'mmspd.models.restorers.deblurganv2'}
+    assert importers == {
+        'mmspd.models.data_preprocessor',
+        'mmspd.models.deblurrer',
+        'mmspd.models.restorers.deblurganv2',
+    }
 
 
 def test_nothing_else_knows_concrete_restorers():

@@ -40,6 +40,7 @@ GIVEN = {
     'mmspd.ProgressiveCosineLR': {'optimizer'},
     'mmspd.AdversarialConstructor': {'optim_wrapper_cfg', 'paramwise_cfg'},
     'mmspd.BlurSpec': {'severity'},
+    'mmspd.stack_batch': {'samples'},
     # the page has these keys once for all metrics
     'mmspd.BlurSeverity': {'collect_device', 'prefix', 'rounding'},
     'mmspd.PixelDifference': {'collect_device', 'prefix', 'rounding'},

@@ -42,7 +42,7 @@ train_dataloader = dict(
             ),
             dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
             dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
-            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmspd.PackInputs', meta_keys=['key', 'severity']),
         ]
     ),
 )

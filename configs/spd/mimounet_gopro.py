@@ -19,7 +19,7 @@ train_dataloader = dict(
             dict(type='mmspd.LoadImagePair'),
             dict(type='mmagic.PairedRandomCrop', gt_patch_size=256),
             dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
-            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmspd.PackInputs', meta_keys=['key', 'severity']),
         ]
     ),
 )

@@ -24,7 +24,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type='mmspd.LoadImagePair'),
             dict(type='mmagic.PairedRandomCrop', gt_patch_size=256),
-            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmspd.PackInputs', meta_keys=['key', 'severity']),
         ]
     ),
 )

@@ -1,5 +1,6 @@
 """Datasets, samplers and transforms."""
 
+from mmspd.datasets.collate import stack_batch
 from mmspd.datasets.folders import PairedFolderDataset
 from mmspd.datasets.gopro import GoProDataset
 from mmspd.datasets.hide import HIDEDataset
@@ -10,13 +11,20 @@ from mmspd.datasets.progressive import ProgressiveBatchSampler, ProgressiveCrop
 from mmspd.datasets.realblur import RealBlurDataset
 from mmspd.datasets.samplers import SampleIndex, SeededSampler, SeveritySampler
 from mmspd.datasets.sharp import SharpFolderDataset
-from mmspd.datasets.transforms import LoadImagePair, LoadPhoto, SevereCrop, SynthesizeBlur
+from mmspd.datasets.transforms import (
+    LoadImagePair,
+    LoadPhoto,
+    PackInputs,
+    SevereCrop,
+    SynthesizeBlur,
+)
 
 __all__ = [
     'GoProDataset',
     'HIDEDataset',
     'LoadImagePair',
     'LoadPhoto',
+    'PackInputs',
     'PairListDataset',
     'PairedFolderDataset',
     'PairedImageDataset',
@@ -30,4 +38,5 @@ __all__ = [
     'SeveritySampler',
     'SharpFolderDataset',
     'SynthesizeBlur',
+    'stack_batch',
 ]

@@ -56,7 +56,7 @@ _RULES = (
     ),
     # the last two keys state initial weights, which the checkpoint replaces
     (Effect.FREE, r'model\.generator\.(.*\.)?(with_cp|init_cfg|weights)(\..*)?'),
-    (Effect.APPLIED, r'train_dataloader\.dataset(\..*)?'),
+    (Effect.APPLIED, r'train_dataloader\.(dataset|collate_fn)(\..*)?'),
     (
         Effect.APPLIED,
         r'model\.(\w*loss\w*|adversarial_weight|teacher|teacher_sees|multi_scale_targets)(\..*)?',

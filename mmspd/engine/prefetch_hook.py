@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
+from mmspd.utils.sample_stack import SampleStack
 
 __all__ = ['PrefetchHook', 'Prefetcher']
 
@@ -58,6 +59,10 @@ class Prefetcher:
         if isinstance(part, BaseDataElement):
             data = {name: self._move(value, moved) for name, value in part.items()}
             return part.new(**data)
+        if isinstance(part, SampleStack):
+            if part.stacked is None:
+                return self._move(list(part), moved)
+            return SampleStack.of_stacked(self._move(part.stacked, moved), len(part))
         if isinstance(part, Mapping):
             return {key: self._move(value, moved) for key, value in part.items()}
         if isinstance(part, (list, tuple)):

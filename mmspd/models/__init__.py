@@ -2,6 +2,7 @@
 
 from mmspd.models import restorers
 from mmspd.models.adversarial import AdversarialDeblurrer
+from mmspd.models.data_preprocessor import DataPreprocessor
 from mmspd.models.deblurrer import SemanticPriorDeblurrer
 from mmspd.models.discriminator import PatchDiscriminator
 from mmspd.models.embeddings import MLA, SAT, SPE, AddFusion, ConcatFusion
@@ -31,6 +32,7 @@ __all__ = [
     'BackboneExtractor',
     'ConcatFusion',
     'ConvExtractor',
+    'DataPreprocessor',
     'ESPNetv2',
     'ESPNetv2Backbone',
     'EdgeLoss',

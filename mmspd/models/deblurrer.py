@@ -26,7 +26,7 @@ from mmspd.weights import official
 __all__ = ['SemanticPriorDeblurrer']
 
 TEST_CFG = ('self_ensemble', 'precision', 'compile', 'tile', 'window')
-TO_UNIT_RANGE = dict(type='mmagic.DataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3)
+TO_UNIT_RANGE = dict(type='mmspd.DataPreprocessor')
 
 
 @MODELS.register_module()
@@ -80,8 +80,8 @@ class SemanticPriorDeblurrer(BaseEditModel):
             restorers whose published results were measured in this way; 0 or ``None`` for the whole
             image.
         init_cfg: MMEngine's initialization config.
-        data_preprocessor: Config of the data preprocessor. The default is MMagic's preprocessor
-            with the output range [0, 1].
+        data_preprocessor: Config of the data preprocessor. The default is
+            :class:`~mmspd.models.data_preprocessor.DataPreprocessor` with the output range [0, 1].
 
     Raises:
         UserError: An argument is invalid, or the components do not fit together.

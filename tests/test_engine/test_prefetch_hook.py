@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from mmspd.engine.prefetch_hook import Prefetcher
 from mmspd.errors import UserError
 from mmspd.registry import HOOKS
+from mmspd.utils.sample_stack import SampleStack
 
 
 @pytest.fixture
@@ -67,3 +68,18 @@ def test_runs_without_epochs_are_refused(make_runner):
     runner = make_runner("train_cfg = dict(type='mmengine.IterBasedTrainLoop', max_iters=2)")
     with pytest.raises(UserError, match='EpochBasedTrainLoop., not IterBasedTrainLoop'):
         HOOKS.build(dict(type='mmspd.PrefetchHook')).before_train(runner)
+
+
+def test_a_stack_is_copied_at_once(events):
+    samples = [
+        BaseDataElement(metainfo=dict(key=key), gt_img=torch.zeros(3, 8, 8)) for key in 'abcd'
+    ]
+    batch = dict(inputs=torch.zeros(4, 3, 8, 8), data_samples=SampleStack.of(samples))
+    (moved,) = Prefetcher([batch], torch.device('meta'))
+    assert events.count('pin') == 2
+    assert moved['data_samples'].stacked.gt_img.device.type == 'meta'
+    assert [sample.key for sample in moved['data_samples']] == list('abcd')
+    assert moved['data_samples'][1].gt_img.shape == (3, 8, 8)
+    list(batch['data_samples'])
+    (moved,) = Prefetcher([batch], torch.device('meta'))
+    assert [sample.gt_img.device.type for sample in moved['data_samples']] == 4 * ['meta']

@@ -48,7 +48,7 @@ TRAIN = READ + [
     dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
     dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
     dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
-    dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
+    dict(type='mmspd.PackInputs', meta_keys=['key', 'severity']),
 ]
 
 

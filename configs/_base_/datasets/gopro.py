@@ -11,6 +11,7 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='mmspd.SeededSampler', shuffle=True),
+    collate_fn=dict(type='mmspd.stack_batch'),
     dataset=dict(
         type='mmspd.GoProDataset',
         data_root='{{$GOPRO_ROOT:data/GOPRO_Large}}',
@@ -23,7 +24,7 @@ train_dataloader = dict(
             dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
             dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
             dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
-            dict(type='mmagic.PackInputs', meta_keys=['key', 'severity']),
+            dict(type='mmspd.PackInputs', meta_keys=['key', 'severity']),
         ],
     ),
 )

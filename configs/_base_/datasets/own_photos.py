@@ -10,7 +10,7 @@ synthesize = dict(
     noise=(0.0, 0.01),
     highlight_gain=(1.0, 4.0),
 )
-pack = dict(type='mmagic.PackInputs', meta_keys=['key', 'severity', 'blur_extent'])
+pack = dict(type='mmspd.PackInputs', meta_keys=['key', 'severity', 'blur_extent'])
 sharp_photos = dict(type='mmspd.SharpFolderDataset', data_root='{{$SHARP_ROOT:data/sharp}}')
 own_photos_train = dict(
     pipeline=[

@@ -2,6 +2,7 @@
 
 from mmspd.datasets.transforms.crop import SevereCrop
 from mmspd.datasets.transforms.loading import LoadImagePair, LoadPhoto
+from mmspd.datasets.transforms.packing import PackInputs
 from mmspd.datasets.transforms.synthesis import SynthesizeBlur
 
-__all__ = ['LoadImagePair', 'LoadPhoto', 'SevereCrop', 'SynthesizeBlur']
+__all__ = ['LoadImagePair', 'LoadPhoto', 'PackInputs', 'SevereCrop', 'SynthesizeBlur']
