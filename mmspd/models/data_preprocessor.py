@@ -53,16 +53,22 @@ class DataPreprocessor(MMagicDataPreprocessor):
             A dict with ``inputs``, ``(N, C, H, W)``, and one data sample with the images and the
             metainfo of all samples.
         """
+        if training and self._supports(data):
+            return self._process_stack(data['inputs'], data['data_samples'].stacked)
+        return super().forward(data, training)
+
+    def _supports(self, data: Dict[str, Any]) -> bool:
+        """Return whether :meth:`_process_stack` supports the arguments and a batch."""
         samples = data.get('data_samples')
         stacked = samples.stacked if isinstance(samples, SampleStack) else None
-        if (
-            stacked is None
-            or not (training and self.stack_data_sample)
-            or self.pad_size_divisor != 1
-            or not all(key in stacked for key in self.data_keys or ())
-        ):
-            return super().forward(data, training)
-        return self._process_stack(data['inputs'], stacked)
+        return (
+            stacked is not None
+            and data.keys() == {'inputs', 'data_samples'}
+            and isinstance(data['inputs'], Tensor)
+            and all(key in stacked for key in self.data_keys or ())
+            and self.stack_data_sample
+            and self.pad_size_divisor == 1
+        )
 
     def _process_stack(self, inputs: Tensor, stacked: Any) -> Dict[str, Any]:
         """Process a stacked batch for training, as MMagic processes a list of samples."""
@@ -70,7 +76,7 @@ class DataPreprocessor(MMagicDataPreprocessor):
         common = dict(img_output_channel_order=order)
         result = type(stacked)()
         for key, tensor in stacked.items():
-            if key in self.data_keys:
+            if key in (self.data_keys or ()):
                 tensor, order = self._convert(key, tensor, stacked)
                 settings = dict(enable_norm=self._enable_normalize, mean=self.mean, std=self.std)
                 settings['output_channel_order'] = order

@@ -12,7 +12,7 @@ def tool(monkeypatch, tmp_path):
     """The tool with small settings."""
     threads = cv2.getNumThreads()
     tool = load_tool('benchmark/data_loading.py')
-    small = dict(SIZE=(96, 128), PAIRS=8, SAMPLES=3, LOADED=dict(decoding=8, pack=16))
+    small = dict(SIZE=(96, 128), PAIRS=8, SAMPLES=3, ROUNDS=2)
     for name, value in small.items():
         monkeypatch.setattr(tool, name, value)
     for pipeline in (tool.READ, tool.TRAIN):
@@ -41,9 +41,12 @@ def test_pack_and_decoding(tool, tmp_path, capsys):
     assert [(row['method'], row['workers']) for row in results['loader']] == [
         ('decoding', 1),
         ('pack', 1),
+        ('pack, MMagic', 1),
     ]
     assert all(row['samples_per_second']['median'] > 1 for row in results['loader'])
     assert all(row['private_mib'] > 1 for row in results['loader'])
+    for key in ('worker_ms', 'main_ms'):
+        assert all(row[key]['median'] > 0 for row in results['loader'])
     assert results['needed']['decoding'] == {'workers': 1, 'measured': True}
     output = capsys.readouterr().out
     assert 'A training step of 1 images/s needs:\n  decoding: num_workers=1 (measured)' in output

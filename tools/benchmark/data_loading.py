@@ -3,8 +3,9 @@
 python tools/benchmark/data_loading.py --workers 1 2 4 --needed 30
 
 Decoding the files and reading the pack take turns in one process. The tool checks that both give
-equal crops. A DataLoader then runs the whole training pipeline. Set --needed to the images/s of
-your training step to get the number of workers for it. Training itself also needs CPU cores.
+equal crops. Then a DataLoader of each method runs the whole training pipeline, in turns. Set
+--needed to the images/s of your training step to get the number of workers for it. Training itself
+also needs CPU cores.
 """
 
 import argparse
@@ -13,19 +14,19 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
 import torch
 from common import write_record
 from measure import Spread, paired_ratio, summarize, time_in_turns
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import RepeatDataset, pseudo_collate
 from mmengine.logging import MMLogger
 from skimage import data
 from torch.utils.data import DataLoader
 
-from mmspd.datasets import PairedFolderDataset, SeededSampler
+from mmspd.datasets import PairedFolderDataset, SeededSampler, stack_batch
 from mmspd.datasets.image_io import write_png
 from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.datasets.paired import RAW
@@ -39,9 +40,19 @@ CROP = 256
 BATCH = 8
 #: Number of decoded crops, and number of crops that are read from the pack for each decoded crop.
 SAMPLES, REPEATS = 100, 50
-#: Smallest number of samples that a DataLoader loads for a measurement.
-LOADED = {'decoding': 200, 'pack': 2000}
+#: Number of epochs of each DataLoader.
+ROUNDS = 6
 CPU = torch.device('cpu')
+
+HEADER = (
+    *('', 'workers', 'samples/s (quartiles)', 'workers, ms/sample', 'main process, ms/sample'),
+    *('share of crops', 'private MiB'),
+)
+LEGEND = (
+    'The crops are cut in one process, without workers; the pipeline is that of a training. The\n'
+    'columns in ms are processor times. The share of crops is the time of a crop, divided by the\n'
+    'time of the pipeline in all processes. MMagic: the batches of MMagic and MMEngine.'
+)
 
 READ = [dict(type='mmspd.LoadImagePair'), dict(type='mmagic.PairedRandomCrop', gt_patch_size=CROP)]
 TRAIN = READ + [
@@ -50,6 +61,32 @@ TRAIN = READ + [
     dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
     dict(type='mmspd.PackInputs', meta_keys=['key', 'severity']),
 ]
+
+
+class Method(NamedTuple):
+    """A way to load samples.
+
+    Attributes:
+        packed: Whether the images are read from the pack.
+        pipeline: Config of the transforms.
+        collate: Function that makes a batch.
+        repeats: Repetitions of the data set in an epoch.
+    """
+
+    packed: bool
+    pipeline: List[dict] = TRAIN
+    collate: Callable[[Any], Any] = stack_batch
+    repeats: int = 1
+
+
+#: The last method has the batches of MMagic and MMEngine, with the same values.
+METHODS = {
+    'decoding': Method(packed=False),
+    'pack': Method(packed=True, repeats=10),
+    'pack, MMagic': Method(
+        True, [*TRAIN[:-1], dict(TRAIN[-1], type='mmagic.PackInputs')], pseudo_collate, repeats=10
+    ),
+}
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -123,7 +160,8 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict
         packed: Data set of the pack.
 
     Returns:
-        A dict with the samples/s of ``decoding`` and ``pack``, and the ``ratio`` pack / decoding.
+        A dict with the samples/s of ``decoding`` and ``pack``, by processor time, and the ``ratio``
+        pack / decoding.
 
     Raises:
         RuntimeError: The crops differ.
@@ -144,7 +182,8 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict
         for _ in range(REPEATS):
             random_crop(packed, next(numbers))
 
-    times = time_in_turns(dict(decoding=decode, pack=read_pack), CPU, SAMPLES)
+    functions = dict(decoding=decode, pack=read_pack)
+    times = time_in_turns(functions, CPU, SAMPLES, clock=time.process_time)
     times['pack'] = [seconds / REPEATS for seconds in times['pack']]
     rates = {
         method: summarize([1 / value for value in seconds]) for method, seconds in times.items()
@@ -152,35 +191,80 @@ def measure_crops(raw: PairedFolderDataset, packed: PairedFolderDataset) -> Dict
     return dict(**rates, ratio=paired_ratio(times['decoding'], times['pack']))
 
 
-def measure_loader(dataset: PairedFolderDataset, workers: int, samples: int) -> Dict[str, Any]:
-    """Measure a DataLoader.
+def open_loader(dataset: Any, method: str, workers: int) -> DataLoader:
+    """Open a DataLoader and start its workers.
 
     Args:
         dataset: Data set with the training pipeline.
+        method: A key of :data:`METHODS`.
         workers: Number of workers.
-        samples: Smallest number of samples to load.
-
-    Returns:
-        A dict with ``workers``, ``samples_per_second``, and ``private_mib``: the private memory of
-        the largest worker in MiB.
     """
+    repeated = RepeatDataset(dataset, METHODS[method].repeats)
     loader = DataLoader(
-        dataset,
+        repeated,
         BATCH,
-        sampler=SeededSampler(dataset, shuffle=True, seed=0),
+        sampler=SeededSampler(repeated, shuffle=True, seed=0),
         num_workers=workers,
-        collate_fn=pseudo_collate,
+        collate_fn=METHODS[method].collate,
         persistent_workers=True,
     )
     for _ in loader:  # start the workers and fill the page cache
         pass
-    speeds = []
-    for _ in range(max(1, samples // len(dataset))):
-        start = time.perf_counter()
-        count = sum(len(batch['inputs']) for batch in loader)
-        speeds.append(count / (time.perf_counter() - start))
-    private = max(private_mib(worker.pid) for worker in loader._iterator._workers)
-    return dict(workers=workers, samples_per_second=summarize(speeds), private_mib=private)
+    return loader
+
+
+def measure_loaders(datasets: Mapping[str, Any], workers: int) -> List[Dict[str, Any]]:
+    """Measure a DataLoader for each method, in turns.
+
+    Args:
+        datasets: A dict from each method to its data set with the training pipeline.
+        workers: Number of workers.
+
+    Returns:
+        A dict for each method: ``method``, ``workers``, ``samples_per_second``, the processor time
+        per sample of all workers and of the main process in ms (``worker_ms`` and ``main_ms``), and
+        ``private_mib``: the private memory of the largest worker in MiB.
+    """
+    loaders = {method: open_loader(data, method, workers) for method, data in datasets.items()}
+    measured: Dict[str, List[List[float]]] = {method: [] for method in loaders}
+    for _ in range(ROUNDS):
+        for method, loader in loaders.items():
+            measured[method].append(load_epoch(loader))
+    rows = []
+    for method, loader in loaders.items():
+        speeds, worker_ms, main_ms = (summarize(values) for values in zip(*measured[method]))
+        private = max(private_mib(worker.pid) for worker in loader._iterator._workers)
+        times = dict(worker_ms=worker_ms, main_ms=main_ms)
+        row = dict(method=method, workers=workers, samples_per_second=speeds)
+        rows.append(dict(row, **times, private_mib=private))
+    return rows
+
+
+def load_epoch(loader: DataLoader) -> List[float]:
+    """Load an epoch.
+
+    Args:
+        loader: A loader with persistent workers that are running.
+
+    Returns:
+        The samples/s, and the processor time per sample of all workers and of this process in ms.
+    """
+    workers = [worker.pid for worker in loader._iterator._workers]
+    start = time.perf_counter(), sum(map(processor_seconds, workers)), time.process_time()
+    count = sum(len(batch['inputs']) for batch in loader)
+    end = time.perf_counter(), sum(map(processor_seconds, workers)), time.process_time()
+    elapsed, in_workers, in_main = (last - first for first, last in zip(start, end))
+    return [count / elapsed, 1e3 * in_workers / count, 1e3 * in_main / count]
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of all threads of a process, in seconds.
+
+    Args:
+        pid: Process ID.
+    """
+    threads = Path(f'/proc/{pid}/task').iterdir()
+    return sum(int((thread / 'schedstat').read_text().split()[0]) for thread in threads) / 1e9
 
 
 def private_mib(pid: int) -> float:
@@ -232,15 +316,14 @@ def measure(root: Path, workers: List[int], needed: Optional[float]) -> Dict[str
     make_pairs(root / 'pairs')
     plan = plan_pack(open_set(root / 'pairs', []), root / 'pack')
     write_pack(plan)
-    packed = dict(decoding=RAW, pack=str(plan.path))
-    sets = {method: open_set(root / 'pairs', TRAIN, value) for method, value in packed.items()}
+    places = RAW, str(plan.path)
+    sets = {
+        name: open_set(root / 'pairs', method.pipeline, places[method.packed])
+        for name, method in METHODS.items()
+    }
     results: Dict[str, Any] = dict(
-        crops=measure_crops(*(open_set(root / 'pairs', READ, value) for value in packed.values())),
-        loader=[
-            dict(method=method, **measure_loader(dataset, count, LOADED[method]))
-            for count in workers
-            for method, dataset in sets.items()
-        ],
+        crops=measure_crops(*(open_set(root / 'pairs', READ, place) for place in places)),
+        loader=[row for count in workers for row in measure_loaders(sets, count)],
     )
     if needed is not None:
         results['needed'] = {}
@@ -260,21 +343,29 @@ def report(results: Dict[str, Any]) -> str:
         results: The results.
     """
     crops = results['crops']
-    rows = [[f'crops, {name}', '-', crops[name].text(1), '-'] for name in ('decoding', 'pack')]
-    rows += [
-        [
-            f'pipeline, {row["method"]}',
-            str(row['workers']),
-            row['samples_per_second'].text(1),
-            f'{row["private_mib"]:.1f}',
-        ]
-        for row in results['loader']
+    crop_ms = {name: 1e3 / crops[name].median for name in ('decoding', 'pack')}
+    rows = [
+        [f'crops, {name}', '-', crops[name].text(1), '-', f'{milliseconds:.2f}', '-', '-']
+        for name, milliseconds in crop_ms.items()
     ]
-    return (
-        f'{text_table(("", "workers", "samples/s (quartiles)", "private MiB"), rows)}\n\n'
-        'The crops are cut in one process, without workers; the pipeline is that of a training.\n'
-        f'Pack / decoding, for crops: {crops["ratio"].text(1)}.'
-    )
+    for row in results['loader']:
+        method = row['method']
+        share = crop_ms['pack' if METHODS[method].packed else 'decoding'] / (
+            row['worker_ms'].median + row['main_ms'].median
+        )
+        rows.append(
+            [
+                f'pipeline, {method}',
+                str(row['workers']),
+                row['samples_per_second'].text(1),
+                row['worker_ms'].text(2),
+                row['main_ms'].text(2),
+                f'{100 * share:.0f} %',
+                f'{row["private_mib"]:.1f}',
+            ]
+        )
+    ratio = f'Pack / decoding, for crops: {crops["ratio"].text(1)}.'
+    return f'{text_table(HEADER, rows)}\n\n{LEGEND}\n{ratio}'
 
 
 def report_needed(needed: float, choices: Dict[str, Any]) -> str:
