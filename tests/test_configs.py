@@ -104,6 +104,9 @@ def test_settings_of_a_config(path):
         dataset = innermost(loader.dataset)
         assert dataset.pipeline[0].type == 'mmspd.LoadImagePair'  # RGB in training and validation
         assert dataset.data_root == innermost(config.train_dataloader.dataset).data_root
+    # fast, with the values of MMagic and MMEngine
+    assert config.train_dataloader.collate_fn.type == 'mmspd.stack_batch'
+    assert innermost(config.train_dataloader.dataset).pipeline[-1].type == 'mmspd.PackInputs'
     guided = config.model.generator.type == 'mmspd.SemanticGuided'
     assert guided == bool(promises_prior(path))
     distilled = guided and path.stem != 'net0-star' and PRETRAINED not in path.stem

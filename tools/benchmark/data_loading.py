@@ -221,9 +221,9 @@ def measure_loaders(datasets: Mapping[str, Any], workers: int) -> List[Dict[str,
         workers: Number of workers.
 
     Returns:
-        A dict for each method: ``method``, ``workers``, ``samples_per_second``, the processor time
-        per sample of all workers and of the main process in ms (``worker_ms`` and ``main_ms``), and
-        ``private_mib``: the private memory of the largest worker in MiB.
+        A dict for each method with ``method``, ``workers`` and ``samples_per_second``; with
+        ``worker_ms`` and ``main_ms``, the processor time per sample of all workers and of the main
+        process; and with ``private_mib``, the private memory of the largest worker in MiB.
     """
     loaders = {method: open_loader(data, method, workers) for method, data in datasets.items()}
     measured: Dict[str, List[List[float]]] = {method: [] for method in loaders}
