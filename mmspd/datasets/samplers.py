@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, ConcatDataset, DefaultSampler, RepeatDataset
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from torch.utils.data import get_worker_info
 
 from mmspd.errors import UserError
@@ -101,7 +102,7 @@ def seeded(*entropy: int) -> Iterator[None]:
 @contextmanager
 def _numpy_seeded(seed: int) -> Iterator[None]:
     """Seed ``numpy.random`` within a ``with`` block."""
-    generator = np.random.get_bit_generator()
+    generator = get_bit_generator()
     if get_worker_info() is None or generator is _GENERATOR_OF_SAMPLES:
         state = np.random.get_state()
         np.random.seed(seed)
@@ -113,12 +114,12 @@ def _numpy_seeded(seed: int) -> Iterator[None]:
     # Reading and writing the state takes longer than cutting a crop, and exchanging the generator
     # does not. The exchange loses only the second value of a pair of normally distributed values
     # that was drawn outside of samples.
-    np.random.set_bit_generator(_GENERATOR_OF_SAMPLES)
+    set_bit_generator(_GENERATOR_OF_SAMPLES)
     np.random.seed(seed)
     try:
         yield
     finally:
-        np.random.set_bit_generator(generator)
+        set_bit_generator(generator)
 
 
 @DATA_SAMPLERS.register_module()

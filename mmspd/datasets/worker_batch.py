@@ -78,7 +78,7 @@ def _append(file: Any, tensor: Tensor) -> _Place:
     return place
 
 
-def _open_batch(file: DupFd, structure: bytes, places: List[_Place]) -> Any:
+def _open_batch(file: Any, structure: bytes, places: List[_Place]) -> Any:
     """Restore a batch. Its tensors use the memory of the file."""
     descriptor = file.detach()
     try:

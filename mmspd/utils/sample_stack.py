@@ -74,18 +74,19 @@ class SampleStack(Sequence):
     def __getitem__(self, index: Any) -> Any:
         """Return a data sample, or for a slice a list of data samples."""
         if self.stacked is not None:
-            self._samples = [self._split(number) for number in range(self._length)]
+            self._samples = [_item(self.stacked, number) for number in range(self._length)]
             self.stacked = None
         return self._samples[index]
 
-    def _split(self, number: int) -> Any:
-        """Return a data sample of the stack."""
-        sample = type(self.stacked)()
-        for key, values in self.stacked.metainfo_items():
-            sample.set_field(values[number], key, field_type='metainfo')
-        for key, tensor in self.stacked.items():
-            sample.set_field(tensor[number], key)
-        return sample
+
+def _item(stacked: Any, number: int) -> Any:
+    """Return a data sample of a stack."""
+    sample = type(stacked)()
+    for key, values in stacked.metainfo_items():
+        sample.set_field(values[number], key, field_type='metainfo')
+    for key, tensor in stacked.items():
+        sample.set_field(tensor[number], key)
+    return sample
 
 
 def can_stack(values: Sequence) -> bool:
