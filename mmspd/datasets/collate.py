@@ -1,9 +1,11 @@
 """Make a batch of samples."""
 
-from typing import Any, Sequence
+from typing import Any, Dict, Sequence
 
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.structures import BaseDataElement
+from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from mmspd.datasets.worker_batch import WorkerBatch
@@ -39,7 +41,16 @@ def stack_batch(samples: Sequence[Any]) -> Any:
     batch = pseudo_collate(samples)
     if not isinstance(batch, dict):
         return batch
-    if batch.keys() == {'inputs', 'data_samples'} and all(map(can_stack, batch.values())):
+    if _is_packed(batch) and all(map(can_stack, batch.values())):
         inputs, data_samples = batch['inputs'], batch['data_samples']
         batch = dict(inputs=torch.stack(inputs), data_samples=SampleStack.of(data_samples))
     return batch if get_worker_info() is None else WorkerBatch(batch)
+
+
+def _is_packed(batch: Dict[str, Any]) -> bool:
+    """Return whether a batch has images and data samples, and nothing else."""
+    return (
+        batch.keys() == {'inputs', 'data_samples'}
+        and isinstance(batch['inputs'][0], Tensor)
+        and isinstance(batch['data_samples'][0], BaseDataElement)
+    )

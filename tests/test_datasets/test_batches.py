@@ -135,6 +135,9 @@ def test_samples_of_other_forms_are_batched_as_by_mmengine():
         batch = stack_batch([dict(inputs=image, data_samples=each) for each in (sample, other)])
         assert batch['data_samples'] == [sample, other]
         assert batch['inputs'][0] is image
+    # such as blur that the model computes
+    packed = [dict(inputs=sample, data_samples=DataSample()) for _ in range(2)]
+    assert stack_batch(packed)['inputs'] == [sample, sample]
     assert not can_stack([sample, image])
     assert stack_batch([dict(img=1), dict(img=2)]) == dict(img=[1, 2])
     assert stack_batch(['a', 'b']) == ['a', 'b']
