@@ -236,7 +236,9 @@ def test_components_that_do_not_fit(kwargs, message):
 def test_strides_are_checked_when_training_starts():
     extractor = dict(PRIOR['extractor'], strides=(4, 8, 16))
     model = deblurrer(generator=dict(GUIDED, prior=dict(PRIOR, extractor=extractor)))
-    message = r'strides \(2, 4, 8\), which are not multiples of the strides \(4, 8, 16\) of the prior'
+    message = (
+        r'strides \(2, 4, 8\), which are not multiples of the strides \(4, 8, 16\) of the prior'
+    )
     with pytest.raises(ValueError, match=message):
         model.init_weights()
 
@@ -249,7 +251,9 @@ def test_a_teacher_without_enlargement_trains_a_prior_of_smaller_strides(pair):
     levels = model.teacher_features(blurry, sharp)
     prior = model.generator.compute_prior(blurry)
     assert [2 * level.shape[-1] for level in levels] == [level.shape[-1] for level in prior]
-    assert all(weight.grad.abs().sum() > 0 for weight in model.generator.prior.extractor.parameters())
+    assert all(
+        weight.grad.abs().sum() > 0 for weight in model.generator.prior.extractor.parameters()
+    )
 
 
 def test_multi_scale_targets_with_aligned_corners(pair):
