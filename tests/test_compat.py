@@ -1,4 +1,5 @@
 import ast
+import copy
 import importlib
 import importlib.util
 import os
@@ -154,6 +155,22 @@ class TestLocalPools:
         got = self.pool(repaired, fast_imp)(img)
         assert got.dtype == dtype
         assert torch.equal(got, expected)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_restormer_normalizes_exactly_in_channels_last_memory():
+    import_sibling('mmagic')
+    module = importlib.import_module('mmagic.models.editors.restormer.restormer_net')
+    mmagic.normalize_restormer_exactly(module)  # it is repaired only once
+    torch.manual_seed(0)
+    attention = module.Attention(dim=4, num_heads=1, bias=False)
+    assert len(attention.qkv_dwconv._forward_hooks) == 1
+    img = torch.rand(1, 4, 600, 600)
+    exact = copy.deepcopy(attention).double()(img.double())
+    attention, img = (part.to(memory_format=torch.channels_last) for part in (attention, img))
+    error = (attention(img) - exact).abs().max() / exact.abs().max()
+    assert error < 2e-6  # 6e-6 without the repair
 
 
 def imported(package):

@@ -4,7 +4,9 @@
 # First `mmspd doctor --train`, then the tests marked cuda, then the benchmarks, whose last part is
 # a training. Each step has a time limit. If a step fails, the others go on. FOLDER gets the log of
 # each step, summary.txt, and the results of the benchmarks. The exit code is 0 if all steps passed.
-# Environment: PYTHON (default: that of .venv), DEVICE (default: cuda; cpu tries the script out).
+# Environment: PYTHON (default: that of .venv), DEVICE (default: cuda; cpu tries the script out),
+# WHEELS (a folder with the wheels of the packages that PYTHON lacks; they are installed into a
+# temporary folder).
 set -uo pipefail
 if (($# > 2)) || [[ ! "${1:-9}" =~ ^[1-9][0-9]*$ ]]; then
     echo "error: check_gpu.sh takes a whole number of minutes and a folder; correct the call." >&2
@@ -40,6 +42,13 @@ step() {
     fi
 }
 
+if [[ -n "${WHEELS:-}" ]]; then
+    site="$(mktemp -d)"
+    trap 'rm -rf "$site"' EXIT
+    step wheels 120 "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir \
+        --target "$site" "$WHEELS"/*.whl
+    export PYTHONPATH="$site:$PYTHONPATH"
+fi
 step doctor 120 "$python" tools/doctor.py --train
 tail -n 1 "$out/doctor.log"
 # the tests get half of the time

@@ -24,6 +24,8 @@ def apply() -> None:
     nafnet = 'mmagic.models.editors.nafnet'
     hooks.after_import(f'{nafnet}.naf_layerNorm2d', mmagic.let_nafnet_compile)
     hooks.after_import(f'{nafnet}.naf_avgpool2d', mmagic.pool_nafnet_in_float32)
+    restormer = 'mmagic.models.editors.restormer.restormer_net'
+    hooks.after_import(restormer, mmagic.normalize_restormer_exactly)
     hooks.after_import('concurrent.futures.process', process_pools.end_broken_pools)
     hooks.after_import('mmengine.config.config', mmengine_configs.repair)
     hooks.after_import('mmengine.config.utils', mmengine_packages.add_mmspd)

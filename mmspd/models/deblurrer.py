@@ -197,10 +197,11 @@ class SemanticPriorDeblurrer(BaseEditModel):
             return
         teacher: Any = self._teacher.get(torch.device('cpu'))
         strides = teacher.strides
-        if tuple(strides) != tuple(self.generator.prior.strides):
+        prior_strides = self.generator.prior.strides
+        if any(coarse % fine for coarse, fine in zip(strides, prior_strides)):
             raise UserError(
-                f'The teacher has the strides {tuple(strides)}, but the prior has '
-                f'{tuple(self.generator.prior.strides)}; set prior.extractor.strides='
+                f'The teacher has the strides {tuple(strides)}, which are not multiples of the '
+                f'strides {tuple(prior_strides)} of the prior; set prior.extractor.strides='
                 f'{tuple(strides)}, or change teacher.scale (for a SegmapTeacher, teacher.strides).'
             )
 

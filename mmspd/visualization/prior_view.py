@@ -197,8 +197,10 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
     if sharp is not None and prior_loss is not None:
         teacher_features: Any = model.teacher_features
         features = teacher_features(blurry, sharp)
-        for i, (own, target) in enumerate(zip(prior_loss.project(prior), features)):
-            own, target = cut(own, strides[i]), cut(target, strides[i])
+        for i, (own, target) in enumerate(zip(prior_loss.project(prior, features), features)):
+            # the teacher's level may have a larger stride than the prior's
+            stride = strides[i] * round(prior[i].shape[-1] / target.shape[-1])
+            own, target = cut(own, stride), cut(target, stride)
             levels[i] = levels[i]._replace(
                 student=own.numpy(),
                 teacher=target.numpy(),

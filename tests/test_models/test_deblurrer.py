@@ -234,9 +234,26 @@ def test_components_that_do_not_fit(kwargs, message):
 
 
 def test_strides_are_checked_when_training_starts():
-    model = deblurrer(teacher=dict(TEACHER, scale=1))
-    with pytest.raises(ValueError, match=r'strides \(4, 8, 16\), but the prior has \(2, 4, 8\)'):
+    extractor = dict(PRIOR['extractor'], strides=(4, 8, 16))
+    model = deblurrer(generator=dict(GUIDED, prior=dict(PRIOR, extractor=extractor)))
+    message = (
+        r'strides \(2, 4, 8\), which are not multiples of the strides \(4, 8, 16\) of the prior'
+    )
+    with pytest.raises(ValueError, match=message):
         model.init_weights()
+
+
+def test_a_teacher_without_enlargement_trains_a_prior_of_smaller_strides(pair):
+    model = deblurrer(teacher=dict(TEACHER, scale=1))
+    model.init_weights()
+    blurry, sharp = pair
+    model(blurry, sample(sharp), mode='loss')['loss_prior'].backward()
+    levels = model.teacher_features(blurry, sharp)
+    prior = model.generator.compute_prior(blurry)
+    assert [2 * level.shape[-1] for level in levels] == [level.shape[-1] for level in prior]
+    assert all(
+        weight.grad.abs().sum() > 0 for weight in model.generator.prior.extractor.parameters()
+    )
 
 
 def test_multi_scale_targets_with_aligned_corners(pair):

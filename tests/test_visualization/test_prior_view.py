@@ -121,7 +121,7 @@ def test_a_student_that_matches_its_teacher_has_similarity_1(pair):
     model = trained(teacher=TEACHER, prior_loss=DISTIL)
     prior = model.generator.compute_prior(pair[0])
     model._teacher.get = lambda device: (
-        lambda sharp: [2 * level for level in model.prior_loss.project(prior)]
+        lambda sharp: [2 * level for level in model.prior_loss.project(prior, prior)]
     )
     for level in view_prior(model, *pair).levels:
         assert level.similarity.min() > 1 - 1e-5

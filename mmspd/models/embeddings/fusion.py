@@ -96,7 +96,7 @@ class SAT(nn.Module):
         """
         change, sigma = self.modulation(prior)
         # This needs two passes at full resolution. It avoids the rounding of the sum 1 + change.
-        shifted = dec + _resample(sigma, self.scale, dec)
+        shifted = _resample(sigma, self.scale, dec).add_(dec)
         return shifted.addcmul_(_resample(change, self.scale, dec), dec)
 
     def modulation(self, prior: Tensor) -> Tuple[Tensor, Tensor]:

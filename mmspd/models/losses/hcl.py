@@ -1,5 +1,6 @@
 """HCL: the hierarchical context loss, and the distillation loss of the prior (Eq. 2 and 4)."""
 
+import math
 from typing import Any, Dict, List, Optional, Sequence, cast
 
 import torch
@@ -125,6 +126,15 @@ class HCLLoss(nn.Module):
         return compare(student, teacher, self.factors)
 
 
+def _reduce(prior: Tensor, like: Tensor) -> Tensor:
+    """Average-pool a level of the prior to the size of the teacher's level, if it is larger."""
+    factor = math.ceil(prior.shape[-1] / like.shape[-1])
+    if factor == 1:
+        return prior
+    # ceil_mode: a teacher rounds the size up if its stride does not divide the side of the image
+    return F.avg_pool2d(prior, factor, ceil_mode=True, count_include_pad=False)
+
+
 PLAIN_HCL = dict(type='mmspd.HCLLoss')
 
 
@@ -136,7 +146,9 @@ class PriorDistillationLoss(nn.Module):
         L_{prior} = \frac{1}{L} \sum_i HCL(head_i(f_{pri}^i), norm_i(f_{gt}^i))
 
     ``head_i`` is a 1x1 convolution to the channels of the teacher. Only this loss uses ``head_i``;
-    the restorer gets f_pri without it. ``norm_i`` is not in the paper, see ``normalize``.
+    the restorer gets f_pri without it. ``norm_i`` is not in the paper, see ``normalize``. If the
+    stride of f_gt^i is a multiple of the stride of f_pri^i, f_pri^i is average-pooled to the size
+    of f_gt^i first.
 
     Args:
         prior_channels: Channels of the levels of the prior. Do not write ``prior_channels`` and
@@ -161,7 +173,7 @@ class PriorDistillationLoss(nn.Module):
         >>> features = [torch.rand(2, 64, 16, 16), torch.rand(2, 128, 8, 8)]
         >>> loss(prior, features).shape
         torch.Size([])
-        >>> [tuple(level.shape) for level in loss.project(prior)]
+        >>> [tuple(level.shape) for level in loss.project(prior, features)]
         [(2, 64, 16, 16), (2, 128, 8, 8)]
     """
 
@@ -195,32 +207,40 @@ class PriorDistillationLoss(nn.Module):
 
         Args:
             prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
-            features: The levels f_gt^1 ... f_gt^L, each ``(N, T_i, H_i, W_i)``.
+            features: The levels f_gt^1 ... f_gt^L, each ``(N, T_i, h_i, w_i)``, of the same sizes
+                or smaller by whole factors.
 
         Returns:
             A scalar, multiplied by ``loss_weight``.
 
         Raises:
-            UserError: The shapes of a level differ.
+            UserError: The sizes of a level do not fit.
         """
         if self.norms is not None:
             features = [norm(target) for norm, target in zip(self.norms, features)]
-        students = [head(own) for head, own in zip(self.heads, prior)]
+        students = self._students(prior, features)
         levels = [self.hcl(own, target) for own, target in zip(students, features)]
         return self.loss_weight * torch.stack(levels).mean()
 
-    def project(self, prior: Sequence[Tensor]) -> List[Tensor]:
+    def project(self, prior: Sequence[Tensor], features: Sequence[Tensor]) -> List[Tensor]:
         """Project the prior to the space of the teacher's features, for visualization.
 
         Args:
             prior: The levels f_pri^1 ... f_pri^L, each ``(N, C_i, H_i, W_i)``.
+            features: The levels f_gt^1 ... f_gt^L, each ``(N, T_i, H_i, W_i)``. Only their sizes
+                are used.
 
         Returns:
-            The projections head_i(f_pri^i), each ``(N, T_i, H_i, W_i)``, at the scale of the
-            teacher's features.
+            The projections head_i(f_pri^i), in the shapes of ``features`` and at their scale.
         """
-        students = [head(own) for head, own in zip(self.heads, prior)]
+        students = self._students(prior, features)
         if self.norms is None:
             return students
         norms = cast(Sequence[FeatureNorm], self.norms)
         return [norm.undo(student) for norm, student in zip(norms, students)]
+
+    def _students(self, prior: Sequence[Tensor], features: Sequence[Tensor]) -> List[Tensor]:
+        """Compute head_i(f_pri^i) at the sizes of the teacher's features."""
+        # the pools come first, because the heads then cost less
+        reduced = [_reduce(own, target) for own, target in zip(prior, features)]
+        return [head(own) for head, own in zip(self.heads, reduced)]

@@ -81,11 +81,12 @@ class SegmapDistillationLoss(nn.Module):
         ]
         return self.loss_weight * torch.stack(levels).mean()
 
-    def project(self, prior: Sequence[Tensor]) -> List[Tensor]:
+    def project(self, prior: Sequence[Tensor], segmaps: Sequence[Tensor]) -> List[Tensor]:
         """Convert the log-probabilities to probabilities, for a comparison with the teacher's maps.
 
         Args:
             prior: Log-probabilities, each ``(N, classes, H_i, W_i)``.
+            segmaps: Not used; present because the other losses have this argument.
 
         Returns:
             Probabilities of the same shapes.

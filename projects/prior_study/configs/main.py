@@ -113,6 +113,11 @@ choices = [
         'teacher gets the image without enlargement, prior at strides 4/8/16',
         {'model.teacher.scale': 1, f'{extractor}.strides': (4, 8, 16)},
     ),
+    with_prior(
+        'teacher-native',
+        'teacher gets the image without enlargement, prior pooled for the prior loss',
+        {'model.teacher.scale': 1},
+    ),
     # levels
     with_prior(
         'levels1',

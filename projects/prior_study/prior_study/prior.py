@@ -171,5 +171,6 @@ def _features(model: nn.Module, batch: Dict[str, Any]) -> Tuple[Sequence[Tensor]
     """
     data = model.data_preprocessor(batch, training=True)  # only training=True scales gt_img
     blurry, sharp = data['inputs'], data['data_samples'].gt_img
-    prior = model.prior_loss.project(model.generator.compute_prior(blurry))
-    return model.teacher_features(blurry, sharp), prior, model.teacher_features(blurry, blurry)
+    features = model.teacher_features(blurry, sharp)
+    prior = model.prior_loss.project(model.generator.compute_prior(blurry), features)
+    return features, prior, model.teacher_features(blurry, blurry)

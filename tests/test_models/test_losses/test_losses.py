@@ -179,6 +179,26 @@ def test_normalized_features_have_equal_weight_at_any_scale():
     assert loss(prior, [f_gt[0] * 50 - 7]).item() == pytest.approx(got.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize(('size', 'teacher'), [((8, 12), (4, 6)), ((9, 7), (5, 4))])
+def test_a_prior_of_smaller_strides_is_pooled(size, teacher):
+    """The teacher rounds its sizes up, so the last cells of odd sides hold fewer positions."""
+    prior, f_gt = features(2, 4, *size), features(2, 3, *teacher, seed=1)
+    loss = build_model(
+        dict(type='mmspd.PriorDistillationLoss', normalize=False, loss_weight=1.0),
+        prior_channels=(4,),
+        teacher_channels=(3,),
+    ).double()
+    cells = prior.new_empty(2, 4, *teacher)
+    for y in range(teacher[0]):
+        for x in range(teacher[1]):
+            cells[..., y, x] = prior[..., 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean((2, 3))
+    head = loss.heads[0]
+    student = torch.nn.functional.conv2d(cells, head.weight, head.bias)
+    want = sum(((pool(student, k) - pool(f_gt, k)) ** 2).mean() for k in (1, 2, 4))
+    assert loss([prior], [f_gt]).item() == pytest.approx(want.item(), rel=1e-5)
+    torch.testing.assert_close(loss.project([prior], [f_gt])[0], student)
+
+
 def test_a_normalized_prior_is_projected_to_the_scale_of_the_teacher():
     f_gt = features(2, 3, 8, 8, seed=1).float() * 5 + 2
     loss = build_model(
@@ -191,7 +211,7 @@ def test_a_normalized_prior_is_projected_to_the_scale_of_the_teacher():
     with torch.no_grad():
         loss.heads[0].weight.copy_(torch.eye(3)[..., None, None])
         loss.heads[0].bias.zero_()
-    (got,) = loss.project([loss.norms[0].eval()(f_gt)])
+    (got,) = loss.project([loss.norms[0].eval()(f_gt)], [f_gt])
     torch.testing.assert_close(got, f_gt, rtol=1e-4, atol=1e-4)
 
 
