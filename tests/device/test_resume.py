@@ -56,3 +56,26 @@ def test_other_runs_have_close_losses(train):
     losses, _ = train('whole', 'bfloat16', deterministic=False)
     resumed, _ = train('resumed', 'bfloat16', False, 'whole/epoch_1.pth')
     assert list(resumed) == pytest.approx(list(losses), rel=1e-3)
+
+
+def test_a_killed_run_resumes(run_tool, write_config, tmp_path):
+    """SIGKILL in the middle of the second epoch, in a process of its own."""
+
+    def train(work, *options, hook=''):
+        text = f'{support.EMA}\n{hook}\ntrain_cfg["max_epochs"] = 2\n'
+        config = write_config(text, f'{work}{len(options)}.py', base='distilled')
+        options += ('--cfg-options', 'randomness.deterministic=True')
+        return run_tool('train.py', config, '--work-dir', tmp_path / work, *options)
+
+    code, output = train('whole')
+    assert code == 0, output
+    code, output = train('killed', hook='custom_hooks.append(dict(type="KillAtIteration", at=4))')
+    assert code == -9, output
+    code, output = train('killed', '--resume')
+    assert code == 0, output
+    whole, resumed = (
+        torch.load(tmp_path / work / 'epoch_2.pth', weights_only=True)
+        for work in ('whole', 'killed')
+    )
+    for part in ('state_dict', 'ema_state_dict', 'optimizer'):
+        assert support.equal(resumed[part], whole[part]), part
