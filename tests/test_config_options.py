@@ -56,6 +56,7 @@ OUTCOMES = {
     'model.channels_last': lambda m: m.memory_format is torch.channels_last,
     'model.compile': lambda m: m._compiled_generator.options is not False,
     'model.teacher_stream': lambda m: m._beside_generator.active,
+    'model.teacher.scale': lambda m: m._teacher.get(torch.device('cpu')).scale,
     'model.teacher.dtype': lambda m: str(m._teacher.get(torch.device('cpu')).dtype)[6:],
     'model.load_official': lambda m: m.official_weights,
     'model.generator.with_cp': lambda m: m.generator.restorer.with_cp,

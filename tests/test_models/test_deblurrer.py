@@ -235,7 +235,8 @@ def test_components_that_do_not_fit(kwargs, message):
 
 def test_strides_are_checked_when_training_starts():
     extractor = dict(PRIOR['extractor'], strides=(4, 8, 16))
-    model = deblurrer(generator=dict(GUIDED, prior=dict(PRIOR, extractor=extractor)))
+    generator = dict(GUIDED, prior=dict(PRIOR, extractor=extractor))
+    model = deblurrer(generator=generator, teacher=dict(TEACHER, scale=2))
     message = (
         r'strides \(2, 4, 8\), which are not multiples of the strides \(4, 8, 16\) of the prior'
     )
@@ -244,7 +245,7 @@ def test_strides_are_checked_when_training_starts():
 
 
 def test_a_teacher_without_enlargement_trains_a_prior_of_smaller_strides(pair):
-    model = deblurrer(teacher=dict(TEACHER, scale=1))
+    model = deblurrer()
     model.init_weights()
     blurry, sharp = pair
     model(blurry, sample(sharp), mode='loss')['loss_prior'].backward()

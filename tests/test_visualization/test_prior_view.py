@@ -1,5 +1,7 @@
 """Views of the prior: each map is compared with an independent computation."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -95,13 +97,17 @@ def test_an_untrained_prior_changes_nothing(pair):
 
 
 @torch.no_grad()
-def test_student_and_teacher(pair):
-    model = trained(teacher=TEACHER, prior_loss=DISTIL)
+@pytest.mark.parametrize('pooled', [1, 2])
+def test_student_and_teacher(pair, pooled):
+    """Also with a teacher of twice the strides of the prior."""
+    model = trained(teacher=dict(TEACHER, scale=2 // pooled), prior_loss=DISTIL)
     assert view_prior(model, pair[0]).levels[0].teacher is None
     view = view_prior(model, *pair)
     prior = model.generator.compute_prior(pair[0])
-    for i, (level, (rows, columns)) in enumerate(zip(view.levels, GRIDS)):
-        own = model.prior_loss.heads[i](prior[i])[0, :, :rows, :columns]
+    for i, (level, grid) in enumerate(zip(view.levels, GRIDS)):
+        rows, columns = (math.ceil(side / pooled) for side in grid)
+        own = F.avg_pool2d(prior[i], pooled, ceil_mode=True, count_include_pad=False)
+        own = model.prior_loss.heads[i](own)[0, :, :rows, :columns]
         assert (level.student == own.numpy()).all()
         assert level.teacher.shape == (TEACHER['channels'][i], rows, columns)
         taught = torch.from_numpy(level.teacher)

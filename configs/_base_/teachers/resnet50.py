@@ -1,5 +1,5 @@
-# ResNet-50 trained on ImageNet. Its first three stages have strides 4, 8 and 16 on the image
-# enlarged by 2.
+# ResNet-50 trained on ImageNet. Its first three stages have strides 4, 8 and 16, twice those
+# of the prior.
 teacher = dict(
     type='mmspd.FeatureTeacher',
     backbone=dict(
@@ -14,5 +14,5 @@ teacher = dict(
     weights='{{$MMSPD_TEACHER:torchvision://resnet50}}',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
-    scale=2,
+    scale=1,
 )

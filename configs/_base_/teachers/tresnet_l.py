@@ -1,5 +1,5 @@
-# TResNet-L trained on ImageNet. layer1, layer2 and layer3 have strides 4, 8 and 16 on the image
-# enlarged by 2. The input is RGB / 255, without ImageNet statistics. Set MMSPD_TEACHER to a weights
+# TResNet-L trained on ImageNet. layer1, layer2 and layer3 have strides 4, 8 and 16, twice those of
+# the prior. The input is RGB / 255, without ImageNet statistics. Set MMSPD_TEACHER to a weights
 # file; otherwise timm downloads the weights when training starts.
 teacher = dict(
     type='mmspd.FeatureTeacher',
@@ -13,5 +13,5 @@ teacher = dict(
     weights='{{$MMSPD_TEACHER:timm}}',
     mean=[0.0, 0.0, 0.0],
     std=[255.0, 255.0, 255.0],
-    scale=2,
+    scale=1,
 )

@@ -27,7 +27,7 @@ class FeatureTeacher(Teacher):
         std: RGB standard deviation in 0..255.
         scale: Factor by which the sharp image is enlarged before the backbone. With 2, features at
             strides 4, 8 and 16 have strides 2, 4 and 8 relative to the image before the
-            enlargement.
+            enlargement, and the teacher costs four times as much.
         dtype: Compute dtype of the teacher, independent of the dtype of the other networks:
             ``'float32'``, ``'bfloat16'`` or ``'float16'``. ``None`` uses the dtype of the
             surrounding autocast.
@@ -50,9 +50,9 @@ class FeatureTeacher(Teacher):
         ...     channels=(64, 128, 256),
         ...     weights='random'))
         >>> teacher.strides
-        (2, 4, 8)
+        (4, 8, 16)
         >>> [tuple(feature.shape) for feature in teacher(torch.zeros(1, 3, 32, 32))]
-        [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4)]
+        [(1, 64, 8, 8), (1, 128, 4, 4), (1, 256, 2, 2)]
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FeatureTeacher(Teacher):
         weights: str,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (255.0, 255.0, 255.0),
-        scale: int = 2,
+        scale: int = 1,
         dtype: Optional[str] = None,
     ) -> None:
         super().__init__(backbone, weights, mean, std, scale)

@@ -26,25 +26,26 @@ def teacher(weights='random', channels=(64, 128, 256), **kwargs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('name', 'channels'),
+    ('name', 'channels', 'strides'),
     [
-        ('tresnet_l', (76, 152, 1216)),
-        ('efficientnet_lite0', (24, 40, 112)),
-        ('resnet50', (256, 512, 1024)),
-        ('mmseg_r50', (256, 512, 1024)),
-        ('espnetv2_features', (128, 256, 512)),
-        ('espnetv2_segmap', (20, 20, 20)),
+        ('tresnet_l', (76, 152, 1216), (4, 8, 16)),
+        ('tresnet_l_openimages', (76, 152, 1216), (2, 4, 8)),
+        ('efficientnet_lite0', (24, 40, 112), (4, 8, 16)),
+        ('resnet50', (256, 512, 1024), (4, 8, 16)),
+        ('mmseg_r50', (256, 512, 1024), (4, 8, 16)),
+        ('espnetv2_features', (128, 256, 512), (2, 4, 8)),
+        ('espnetv2_segmap', (20, 20, 20), (2, 4, 8)),
     ],
 )
-def test_shipped_teachers(name, channels):
+def test_shipped_teachers(name, channels, strides):
     cfg = Config.fromfile(REPOSITORY / f'configs/_base_/teachers/{name}.py').teacher
     cfg.weights = 'random'
     network = build_model(cfg)
     assert network.channels == channels
-    assert network.strides == (2, 4, 8)
+    assert network.strides == strides
     features = network(torch.rand(1, 3, 64, 64))
     assert [f.shape for f in features] == [
-        (1, c, 64 // s, 64 // s) for c, s in zip(channels, (2, 4, 8))
+        (1, c, 64 // s, 64 // s) for c, s in zip(channels, strides)
     ]
     assert not any(f.requires_grad for f in features)
 
