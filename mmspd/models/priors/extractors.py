@@ -39,7 +39,7 @@ class ConvExtractor(nn.Module):
         width: Channels of every level.
         strides: Strides of the levels with respect to the image, fine to coarse. Each stride must
             be a multiple of the previous stride. The default 2/4/8 fits a teacher with features at
-            strides 4/8/16 whose input image is enlarged by 2.
+            strides 4/8/16, to which the prior loss pools the prior.
         num_blocks: Residual blocks of each level.
 
     Attributes:
