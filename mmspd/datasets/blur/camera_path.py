@@ -5,7 +5,14 @@ from typing import Tuple
 
 import numpy as np
 
-__all__ = ['Motion', 'grid_points', 'path_extents', 'random_motion', 'sub_frame_times']
+__all__ = [
+    'Motion',
+    'grid_points',
+    'moved_points',
+    'path_extents',
+    'random_motion',
+    'sub_frame_times',
+]
 
 #: Number of instants of a random motion.
 TIME_STEPS = 256
@@ -63,9 +70,7 @@ class Motion:
         Returns:
             Displacement ``(x, y)`` in pixels, shape ``(T, P, 2)``.
         """
-        matrices = self.matrices()
-        moved = np.einsum('tij,pj->tpi', matrices[:, :2, :2], points)
-        return moved + matrices[:, None, :2, 2] - points
+        return moved_points(self.matrices(), points) - points
 
     def scaled(self, factor: float) -> 'Motion':
         """Return the motion with shift, rotation and logarithmic zoom multiplied by a factor."""
@@ -110,6 +115,21 @@ class Motion:
         )
 
 
+def moved_points(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Apply matrices to points.
+
+    Args:
+        matrices: Matrices for homogeneous coordinates ``(x, y, 1)``, shape ``(T, 3, 3)``.
+        points: ``(x, y)`` in pixels, shape ``(P, 2)``.
+
+    Returns:
+        The moved points, shape ``(T, P, 2)``.
+    """
+    # with long rows, this is ten times as fast as np.einsum
+    rows, (x, y) = np.ascontiguousarray(matrices[:, :2].T)[:, :, None], points.T[..., None]
+    return np.ascontiguousarray((rows[0] * x + rows[1] * y + rows[2]).T)
+
+
 def grid_points(size: Tuple[int, int], count: int = 5) -> np.ndarray:
     """Return a regular grid of points over an image, including the corners.
 
@@ -125,8 +145,8 @@ def grid_points(size: Tuple[int, int], count: int = 5) -> np.ndarray:
         >>> grid_points((3, 5), count=2).tolist()
         [[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]]
     """
-    x, y = np.meshgrid(np.linspace(0, size[1] - 1, count), np.linspace(0, size[0] - 1, count))
-    return np.stack([x.ravel(), y.ravel()], 1)
+    x, y = np.linspace(0, size[1] - 1, count), np.linspace(0, size[0] - 1, count)
+    return np.stack([np.tile(x, count), np.repeat(y, count)], 1)
 
 
 def path_extents(displacement: np.ndarray) -> np.ndarray:

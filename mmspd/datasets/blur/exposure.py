@@ -6,9 +6,15 @@ from typing import List, NamedTuple, Sequence, Tuple
 import cv2
 import numpy as np
 
-from mmspd.datasets.blur.camera_path import Motion, grid_points, random_motion, sub_frame_times
+from mmspd.datasets.blur.camera_path import (
+    Motion,
+    grid_points,
+    moved_points,
+    random_motion,
+    sub_frame_times,
+)
 
-__all__ = ['Box', 'Exposure', 'MovingRegion']
+__all__ = ['Box', 'Exposure', 'Layer', 'MovingRegion', 'Panning', 'panning_kernel']
 
 _MIN_SUB_FRAMES = 13
 _MAX_STEP = 1.0  # pixels between sub-frames; larger steps are visible as ghosts
@@ -114,6 +120,19 @@ class MovingRegion:
         return np.clip((1 - np.hypot(along, across)) * 4 + 0.5, 0, 1).astype(np.float32)
 
 
+class Layer(NamedTuple):
+    """The photo or a moving region, as the camera sees it in each sub-frame.
+
+    Attributes:
+        matrices: Matrices that move the pixel positions in ``box`` to positions in the seen part of
+            the photo, shape ``(T, 2, 3)``.
+        box: Box of the image that the layer covers.
+    """
+
+    matrices: np.ndarray
+    box: Box
+
+
 class Exposure:
     """Averages the light of all sub-frames in a box of the image.
 
@@ -126,6 +145,9 @@ class Exposure:
     Attributes:
         weights: Share of each sub-frame in the exposure, with sum 1.
         seen: Box of the sharp image that contributes to the exposure.
+        regions: The regions that are visible in the box.
+        layers: The layer of the photo and of each of these regions. A layer is blended over the
+            layers before it.
 
     Examples:
         >>> import numpy as np
@@ -146,17 +168,22 @@ class Exposure:
         steps = [_steps(paths, box.points(5))]
         steps += [_steps(region.motion.matrices() @ paths, region.corners) for region in regions]
         times, self.weights = sub_frame_times(np.max(steps, axis=0), _MAX_STEP, _MIN_SUB_FRAMES)
-        self._box = box
-        self._camera = camera.at(times).centered(self.weights).matrices()
-        self._moving: List[Tuple[MovingRegion, np.ndarray, Box]] = []
-        seen = [box.points(2)[None], _moved(self._camera, box.points(2))]
+        matrices = camera.at(times).centered(self.weights).matrices()
+        self.regions: List[MovingRegion] = []
+        layers = [Layer(matrices, box)]
+        seen = [box.points(2)[None], moved_points(matrices, box.points(2))]
         for region in regions:
-            matrices = region.motion.at(times).centered(self.weights).matrices() @ self._camera
-            shown = Box.around(_moved(np.linalg.inv(matrices), region.corners)).within(box)
+            moved = region.motion.at(times).centered(self.weights).matrices() @ matrices
+            shown = Box.around(moved_points(np.linalg.inv(moved), region.corners)).within(box)
             if min(shown.size) > 0:
-                self._moving.append((region, matrices, shown))
-                seen.append(_moved(matrices, shown.points(2)))
+                self.regions.append(region)
+                layers.append(Layer(moved, shown))
+                seen.append(moved_points(moved, shown.points(2)))
         self.seen = Box.around(np.concatenate(seen)).reflected(size)
+        self.layers = [
+            layer._replace(matrices=_between(layer.box, self.seen, layer.matrices))
+            for layer in layers
+        ]
 
     def add_up(self, light: np.ndarray) -> np.ndarray:
         """Average the sub-frames.
@@ -169,35 +196,109 @@ class Exposure:
         """
         # OpenCV warps four channels twice as fast as three; channel 4 is the mask of a region
         light = cv2.cvtColor(light, cv2.COLOR_RGB2RGBA)
-        moving = []
-        for region, matrices, box in self._moving:
-            masked = light.copy()
-            masked[..., 3] = region.mask(self.seen)
-            moving.append((masked, matrices, box))
-        total = np.zeros((*self._box.size, 4), np.float32)
+        photo, *moving = self.layers
+        masked = [light.copy() for _ in moving]
+        for image, region in zip(masked, self.regions):
+            image[..., 3] = region.mask(self.seen)
+        total = np.zeros((*photo.box.size, 4), np.float32)
         for index, weight in enumerate(self.weights):
-            frame = self._warp(light, self._camera[index], self._box)
-            for masked, matrices, box in moving:
-                part, over = box.of(frame, *self._box[:2]), self._warp(masked, matrices[index], box)
+            frame = _warp(light, photo, index)
+            for image, layer in zip(masked, moving):
+                part, over = layer.box.of(frame, *photo.box[:2]), _warp(image, layer, index)
                 share = cv2.extractChannel(over, 3)
                 part[:] = cv2.blendLinear(over, part, share, 1 - share)
             cv2.scaleAdd(frame, float(weight), total, total)
         return total[..., :3]
 
-    def _warp(self, image: np.ndarray, matrix: np.ndarray, box: Box) -> np.ndarray:
-        """Sample an image at the pixel positions of ``box`` after ``matrix`` moves them.
 
-        The image must cover the box ``seen``.
+class Panning:
+    """Averages the light of all sub-frames of an even, horizontal motion.
+
+    The sub-frames are a whole pixel apart.
+
+    Args:
+        length: Length of the motion in pixels, at least 1.
+        box: Box of the image to compute.
+        size: ``(H, W)`` of the image in pixels.
+
+    Attributes:
+        weights: As in :class:`Exposure`.
+        seen: As in :class:`Exposure`.
+        regions: An empty list.
+        layers: As in :class:`Exposure`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from mmspd.datasets.blur.exposure import Box, Panning
+        >>> panning = Panning(3, Box(2, 0, 4, 1), size=(1, 9))
+        >>> panning.seen
+        Box(left=1, top=0, right=5, bottom=1)
+        >>> line = np.array([[0, 3, 6, 0]], np.float32)
+        >>> panning.add_up(np.dstack([line] * 3))[..., 0].tolist()
+        [[3.0, 3.0]]
+    """
+
+    def __init__(self, length: float, box: Box, size: Tuple[int, int]) -> None:
+        self.weights = panning_kernel(length)
+        self.regions: List[MovingRegion] = []
+        reach = len(self.weights) // 2
+        reached = box._replace(left=box.left - reach, right=box.right + reach)
+        self.seen = reached.reflected(size)
+        shifts = np.tile(np.eye(3), (len(self.weights), 1, 1))
+        shifts[:, 0, 2] = np.arange(-reach, reach + 1)
+        self.layers = [Layer(_between(box, self.seen, shifts), box)]
+
+    def add_up(self, light: np.ndarray) -> np.ndarray:
+        """Average the sub-frames.
+
+        Args:
+            light: Linear light of the sharp image in the box ``seen``, float32, ``(H, W, 3)``.
+
+        Returns:
+            Mean light in ``box``, float32, shape ``(H, W, 3)``.
         """
-        shifted = matrix[:2].copy()
-        shifted[:, 2] += matrix[:2, :2] @ box[:2] - self.seen[:2]
-        return cv2.warpAffine(
-            image,
-            shifted,
-            box.size[::-1],
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
+        light = cv2.filter2D(light, -1, self.weights[None], borderType=cv2.BORDER_REFLECT_101)
+        return self.layers[0].box.of(light, *self.seen[:2])
+
+
+def panning_kernel(length: float) -> np.ndarray:
+    """Return the kernel of a panning blur: the weights of a uniform, centered line.
+
+    Args:
+        length: Length in pixels, at least 1. The pixels at the ends of the line may be
+            covered partly. The weight of such a pixel is proportional to the covered part.
+
+    Returns:
+        An odd number of weights with sum 1, float32.
+
+    Examples:
+        >>> from mmspd.datasets.blur.exposure import panning_kernel
+        >>> panning_kernel(4).tolist()
+        [0.125, 0.25, 0.25, 0.25, 0.125]
+    """
+    whole, part = divmod((length - 1) / 2, 1)
+    weights = np.ones(2 * int(whole) + 1)
+    if part:
+        weights = np.pad(weights, 1, constant_values=part)
+    return (weights / length).astype(np.float32)
+
+
+def _between(box: Box, seen: Box, matrices: np.ndarray) -> np.ndarray:
+    """Return matrices from the pixel positions in ``box`` to those in ``seen``, ``(T, 2, 3)``."""
+    moved = matrices[:, :2].copy()
+    moved[..., 2] += moved[..., 0] * box.left + moved[..., 1] * box.top - seen[:2]
+    return moved
+
+
+def _warp(image: np.ndarray, layer: Layer, index: int) -> np.ndarray:
+    """Sample an image of the seen box at the positions of a layer in a sub-frame."""
+    return cv2.warpAffine(
+        image,
+        layer.matrices[index],
+        layer.box.size[::-1],
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
 
 
 def _corners(center: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -205,11 +306,6 @@ def _corners(center: np.ndarray, radii: np.ndarray) -> np.ndarray:
     return center + 1.125 * radii.max() * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
 
 
-def _moved(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Apply matrices ``(T, 3, 3)`` to points ``(P, 2)``; the result is ``(T, P, 2)``."""
-    return np.einsum('tij,pj->tpi', matrices[:, :2, :2], points) + matrices[:, None, :2, 2]
-
-
 def _steps(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return the longest step between two instants over all points, in pixels, ``(T - 1,)``."""
-    return np.linalg.norm(np.diff(_moved(matrices, points), axis=0), axis=2).max(axis=1)
+    return np.linalg.norm(np.diff(moved_points(matrices, points), axis=0), axis=2).max(axis=1)

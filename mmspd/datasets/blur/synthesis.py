@@ -7,19 +7,32 @@ import cv2
 import numpy as np
 
 from mmspd.datasets.blur.camera_path import grid_points, path_extents, random_motion
-from mmspd.datasets.blur.exposure import Box, Exposure, MovingRegion
+from mmspd.datasets.blur.exposure import Box, Exposure, MovingRegion, Panning
 from mmspd.errors import UserError
 from mmspd.utils.severity import SEVERITIES, severity_of
 
-__all__ = ['KINDS', 'MIN_SIDE', 'BlurRecord', 'BlurSpec', 'synthesize_blur']
+__all__ = [
+    'CLIPPED',
+    'GAMMA',
+    'KINDS',
+    'MIN_SIDE',
+    'BlurPlan',
+    'BlurRecord',
+    'BlurSpec',
+    'expose',
+    'plan_blur',
+    'synthesize_blur',
+]
 
 KINDS = ('trajectory', 'panning')
 
 #: Minimum side of a photo, in pixels.
 MIN_SIDE = 32
 
-_GAMMA = 2.2
-_CLIPPED = 250  # larger values are treated as clipped highlights
+#: Exponent from the values of a photo to linear light.
+GAMMA = 2.2
+#: Larger values of a photo are treated as clipped highlights.
+CLIPPED = 250
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,21 @@ class BlurRecord:
     highlight_gain: float
 
 
+@dataclass(frozen=True)
+class BlurPlan:
+    """A drawn blur that is not computed yet.
+
+    Attributes:
+        record: Properties of the blur.
+        exposure: The sub-frames.
+        box: Box of the photo to compute.
+    """
+
+    record: BlurRecord
+    exposure: Union[Exposure, Panning]
+    box: Box
+
+
 def synthesize_blur(
     sharp: np.ndarray, rng: np.random.Generator, spec: BlurSpec, box: Optional[Box] = None
 ) -> Tuple[np.ndarray, BlurRecord]:
@@ -140,61 +168,73 @@ def synthesize_blur(
         >>> blurry.shape, record.severity, record.extent > 3
         ((96, 128, 3), 'severe', True)
     """
+    plan = plan_blur(sharp, rng, spec, box)
+    return expose(plan, sharp, rng), plan.record
+
+
+def plan_blur(
+    sharp: np.ndarray, rng: np.random.Generator, spec: BlurSpec, box: Optional[Box] = None
+) -> BlurPlan:
+    """Draw a blur of a photo as :func:`synthesize_blur` does, without reading the pixels.
+
+    Args:
+        sharp: RGB, uint8, shape ``(H, W, 3)``, sides of at least ``MIN_SIDE``.
+        rng: Source of randomness. Everything except the noise is drawn.
+        spec: Settings of the blur.
+        box: Box to compute; ``None`` for the whole photo.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: The photo is not uint8 RGB, or it is too small.
+    """
     _check_photo(sharp)
     size = sharp.shape[:2]
     box = box or Box(0, 0, size[1], size[0])
     extent = rng.uniform(*_extent_range(spec, size))
     noise = rng.uniform(*spec.noise)
     gain = rng.uniform(*spec.highlight_gain)
+    exposure: Union[Exposure, Panning]
     regions = []
     if spec.kind == 'panning':
-        light, frames = _pan(sharp, gain, extent, box)
-        extents = np.array([extent])
+        exposure, extents = Panning(extent, box, size), np.array([extent])
     else:
         center = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
         camera = random_motion(rng, center, grid_points(size), extent)
         count = rng.integers(spec.moving_regions + 1)
         regions = [MovingRegion.random(rng, size, extent) for _ in range(count)]
         exposure = Exposure(camera, regions, box, size)
-        light = exposure.add_up(_to_light(exposure.seen.of(sharp), gain))
-        frames = len(exposure.weights)
         extents = path_extents(camera.displacement(box.points(5)))
-    values = cv2.pow(np.clip(light, 0, 1), 1 / _GAMMA)
-    values += np.float32(noise) * rng.standard_normal(values.shape, np.float32)
-    blurry = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
     record = BlurRecord(
         severity=spec.severity if isinstance(spec.severity, str) else severity_of(extent, size),
         kind=spec.kind,
         extent=float(extents.mean()),
         extent_max=float(extents.max()),
-        sub_frames=frames,
+        sub_frames=len(exposure.weights),
         moving_regions=len(regions),
         noise=float(noise),
         highlight_gain=float(gain),
     )
-    return blurry, record
+    return BlurPlan(record, exposure, box)
 
 
-def panning_kernel(length: float) -> np.ndarray:
-    """Return the kernel of a panning blur: the weights of a uniform, centered line.
+def expose(plan: BlurPlan, sharp: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Compute a planned blur.
 
     Args:
-        length: Length in pixels, at least 1. The pixels at the ends of the line may be
-            covered partly. The weight of such a pixel is proportional to the covered part.
+        plan: The drawn blur.
+        sharp: The photo for which it was drawn, RGB, uint8, shape ``(H, W, 3)``. Not modified.
+        rng: Source of the noise.
 
     Returns:
-        An odd number of weights with sum 1, float32.
-
-    Examples:
-        >>> from mmspd.datasets.blur.synthesis import panning_kernel
-        >>> panning_kernel(4).tolist()
-        [0.125, 0.25, 0.25, 0.25, 0.125]
+        The blurry photo or box, RGB, uint8, shape ``(H, W, 3)``.
     """
-    whole, part = divmod((length - 1) / 2, 1)
-    weights = np.ones(2 * int(whole) + 1)
-    if part:
-        weights = np.pad(weights, 1, constant_values=part)
-    return (weights / length).astype(np.float32)
+    exposure, record = plan.exposure, plan.record
+    light = exposure.add_up(_to_light(exposure.seen.of(sharp), record.highlight_gain))
+    values = cv2.pow(np.clip(light, 0, 1), 1 / GAMMA)
+    values += np.float32(record.noise) * rng.standard_normal(values.shape, np.float32)
+    return np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
 
 
 def _check_photo(photo: np.ndarray) -> None:
@@ -221,19 +261,9 @@ def _extent_range(spec: BlurSpec, size: Tuple[int, int]) -> Tuple[float, float]:
 
 def _to_light(photo: np.ndarray, gain: float) -> np.ndarray:
     """Convert a photo to linear light, 1 for white, float32, shape ``(H, W, 3)``."""
-    curve = ((np.arange(256) / 255) ** _GAMMA).astype(np.float32)
+    curve = ((np.arange(256) / 255) ** GAMMA).astype(np.float32)
     light = cv2.LUT(photo, curve)
     if gain > 1:
-        clipped = photo.max(axis=2, keepdims=True).astype(np.float32) - _CLIPPED
-        light *= 1 + (gain - 1) * np.clip(clipped / (255 - _CLIPPED), 0, 1).astype(np.float32)
+        clipped = photo.max(axis=2, keepdims=True).astype(np.float32) - CLIPPED
+        light *= 1 + (gain - 1) * np.clip(clipped / (255 - CLIPPED), 0, 1).astype(np.float32)
     return light
-
-
-def _pan(photo: np.ndarray, gain: float, length: float, box: Box) -> Tuple[np.ndarray, int]:
-    """Blur by panning. Return the linear light, ``(H, W, 3)``, and the number of sub-frames."""
-    kernel = panning_kernel(length)
-    reach = len(kernel) // 2
-    seen = box._replace(left=box.left - reach, right=box.right + reach).reflected(photo.shape[:2])
-    light = _to_light(seen.of(photo), gain)
-    light = cv2.filter2D(light, -1, kernel[None], borderType=cv2.BORDER_REFLECT_101)
-    return box.of(light, *seen[:2]), len(kernel)

@@ -12,8 +12,8 @@ from mmspd.datasets.blur.camera_path import (
     random_motion,
     sub_frame_times,
 )
-from mmspd.datasets.blur.exposure import Box
-from mmspd.datasets.blur.synthesis import BlurSpec, panning_kernel, synthesize_blur
+from mmspd.datasets.blur.exposure import Box, panning_kernel
+from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import psnr
 from mmspd.utils.severity import SEVERITIES
