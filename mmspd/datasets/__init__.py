@@ -12,6 +12,7 @@ from mmspd.datasets.realblur import RealBlurDataset
 from mmspd.datasets.samplers import SampleIndex, SeededSampler, SeveritySampler
 from mmspd.datasets.sharp import SharpFolderDataset
 from mmspd.datasets.transforms import (
+    FlipAndTranspose,
     LoadImagePair,
     LoadPhoto,
     PackInputs,
@@ -20,6 +21,7 @@ from mmspd.datasets.transforms import (
 )
 
 __all__ = [
+    'FlipAndTranspose',
     'GoProDataset',
     'HIDEDataset',
     'LoadImagePair',

@@ -15,6 +15,7 @@ from mmspd.datasets.pair_names import ANY_NAME, ImagePlace, sort_images, unpaire
 from mmspd.datasets.records import read_severities
 from mmspd.datasets.samplers import SampleIndex, seeded
 from mmspd.errors import UserError
+from mmspd.utils.deferred import DeferredPair
 
 __all__ = ['LIST_NAME', 'RAW', 'Pair', 'PairedImageDataset', 'match_pairs']
 
@@ -263,6 +264,12 @@ class PairedImageDataset(BaseDataset):
                 f"Cannot prepare the pair of '{path}' ({type(error).__name__}: {error}); check the "
                 'pipeline in the config.'
             )
+            if isinstance(info.get('img'), DeferredPair):
+                failure = (
+                    f"'{path}' is blurred or flipped on the device, but the next transform needs "
+                    f'its images ({type(error).__name__}); after a transform with on_device=True, '
+                    'use only mmspd.FlipAndTranspose and PackInputs.'
+                )
             raise UserError(self._too_small(info) or failure) from error
 
     def _run_on_pack(self, results: Any) -> Any:

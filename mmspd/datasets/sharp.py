@@ -13,7 +13,7 @@ __all__ = ['SharpFolderDataset']
 #: Transforms that do not blur.
 _BLUR_NOTHING = {
     *('LoadImagePair', 'PairedRandomCrop', 'ProgressiveCrop', 'SevereCrop'),
-    *('Flip', 'RandomTransposeHW', 'PackInputs'),
+    *('Flip', 'RandomTransposeHW', 'FlipAndTranspose', 'PackInputs'),
 }
 
 

@@ -20,6 +20,7 @@ from mmspd.models.layers.side_stream import SideStream
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.models.tiling import TileNetwork, restore_images, restore_windows
 from mmspd.registry import MODELS, build_model
+from mmspd.utils.deferred import compute_pairs
 from mmspd.utils.precision import warn_if_slow
 from mmspd.weights import official
 
@@ -120,7 +121,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
     ) -> None:
         # Skip BaseEditModel's __init__, which supports only one pixel_loss and one output.
         BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
-        self.data_preprocessor.register_forward_pre_hook(_refuse_unequal_sizes)
+        self.data_preprocessor.register_forward_pre_hook(_complete)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
         _check_test_cfg(self.test_cfg)
@@ -421,10 +422,16 @@ def _select(data: Any, number: int) -> Any:
     return data[number : number + 1]
 
 
-def _refuse_unequal_sizes(module: nn.Module, args: Tuple[Any, ...]) -> None:
-    """Refuse a batch of images of different sizes, which the data preprocessor would pad."""
+def _complete(module: Any, args: Tuple[Any, ...]) -> Tuple[Any, ...]:
+    """Compute the deferred images of a batch, and check the batch before it is preprocessed."""
     _check_packed(args[0])
-    images = args[0]['inputs']
+    batch = compute_pairs(args[0], module.device)
+    _refuse_unequal_sizes(batch['inputs'])
+    return (batch, *args[1:])
+
+
+def _refuse_unequal_sizes(images: Any) -> None:
+    """Refuse a batch of images of different sizes, which the data preprocessor would pad."""
     sizes = {f'{img.shape[-1]}x{img.shape[-2]}' for img in images if isinstance(img, Tensor)}
     if len(sizes) > 1:
         raise UserError(

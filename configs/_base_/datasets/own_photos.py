@@ -2,7 +2,9 @@
 # epoch. The values of severities are weights. To give a range in pixels instead, replace severities
 # with, for example, extent=(8, 60). For the sharp frames of GOPRO_Large, set SHARP_ROOT to its
 # folder and only_in='sharp'. The blur of the validation images never changes. Merge
-# own_photos_train and own_photos_test into the datasets of gopro.py, which define the splits.
+# own_photos_train and own_photos_test into the datasets of gopro.py, which define the splits. To
+# blur and flip the training images on the GPU, set
+# train_dataloader.dataset.pipeline.1.on_device=True.
 synthesize = dict(
     type='mmspd.SynthesizeBlur',
     severities=dict(mild=1, moderate=1, severe=2),
@@ -16,10 +18,7 @@ own_photos_train = dict(
     pipeline=[
         dict(type='mmspd.LoadImagePair'),
         dict(gt_patch_size=256, **synthesize),
-        # flip before transposing: Flip works in place, which fails on a transposed view
-        dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='horizontal'),
-        dict(type='mmagic.Flip', keys=['img', 'gt'], flip_ratio=0.5, direction='vertical'),
-        dict(type='mmagic.RandomTransposeHW', keys=['img', 'gt'], transpose_ratio=0.5),
+        dict(type='mmspd.FlipAndTranspose'),
         pack,
     ],
     **sharp_photos,

@@ -6,7 +6,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmspd.datasets.blur.exposure import Box
-from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
+from mmspd.datasets.blur.on_device import PlannedBlur
+from mmspd.datasets.blur.synthesis import BlurSpec, expose, plan_blur
 from mmspd.datasets.samplers import shares_of
 from mmspd.datasets.transforms.crop import random_boxes
 from mmspd.errors import UserError
@@ -34,6 +35,10 @@ class SynthesizeBlur(BaseTransform):
         severities: Weight of each severity, at least 0. Each sample draws one severity. Default:
             equal weights.
         extent: Range of the extent of the blur in pixels. It replaces ``severities``.
+        on_device: Whether to only draw the blur, and to leave the computation to the device of the
+            model. Then ``img`` is a :class:`~mmspd.datasets.blur.on_device.PlannedBlur` and ``gt``
+            is removed. The next transforms may only be ``mmspd.FlipAndTranspose`` and
+            ``PackInputs``.
         **spec: Arguments of :class:`~mmspd.datasets.blur.synthesis.BlurSpec`: ``kind``,
             ``moving_regions``, ``noise`` and ``highlight_gain``.
 
@@ -55,6 +60,7 @@ class SynthesizeBlur(BaseTransform):
         gt_patch_size: int = 0,
         severities: Optional[Mapping[str, float]] = None,
         extent: Optional[Tuple[float, float]] = None,
+        on_device: bool = False,
         **spec: Any,
     ) -> None:
         if severities is not None and extent is not None:
@@ -66,6 +72,7 @@ class SynthesizeBlur(BaseTransform):
         else:
             shares[extent[0], extent[1]] = 1.0
         self.gt_patch_size = gt_patch_size
+        self.on_device = on_device
         self.shares = list(shares.values())
         self.specs = [BlurSpec(amount, **spec) for amount in shares]
 
@@ -86,11 +93,15 @@ class SynthesizeBlur(BaseTransform):
         rng = np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32))
         spec = self.specs[rng.choice(len(self.specs), p=self.shares)]
         try:
-            blurry, record = synthesize_blur(sharp, rng, spec, box)
+            plan = plan_blur(sharp, rng, spec, box)
         except UserError as error:
             raise UserError(f"'{results['gt_path']}': {error}") from error
-        results['img'] = blurry
-        results['gt'] = box.of(sharp).copy()
-        results['severity'] = record.severity
-        results['blur_extent'] = record.extent
+        if self.on_device:
+            results['img'] = PlannedBlur.of(plan, sharp, seed=int(rng.integers(2**63)))
+            del results['gt']
+        else:
+            results['img'] = expose(plan, sharp, rng)
+            results['gt'] = box.of(sharp).copy()
+        results['severity'] = plan.record.severity
+        results['blur_extent'] = plan.record.extent
         return results
