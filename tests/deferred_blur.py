@@ -17,7 +17,7 @@ BLURS = {
     'highlights': (dict(highlight_gain=(5, 5), moving_regions=2), Box(0, 0, WIDTH, HEIGHT)),
     'corner': (dict(severity=(20, 40), moving_regions=1), Box(WIDTH - 64, 0, WIDTH, 48)),
     'beyond the photo': (dict(severity=(150, 200)), Box(0, 72, 64, HEIGHT)),
-    'panning': (dict(kind='panning', severity=(9, 12), highlight_gain=(8, 8)), Box(0, 0, 48, 64)),
+    'panning': (dict(kind='panning', severity=(9, 12), highlight_gain=(8, 8)), Box(0, 60, 64, 108)),
 }
 
 #: Text to append to the tiny config: blur on the device, in bfloat16, with accumulated gradients.
@@ -39,9 +39,11 @@ val_dataloader = val_evaluator = val_cfg = None
 
 
 def photo():
-    """A real photo with clipped highlights and black pixels."""
+    """A real photo; the lower third has black and white squares, for light that leaks into black."""
     small = cv2.resize(data.coffee(), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-    return np.clip(small.astype(int) * 2 - 128, 0, 255).astype(np.uint8)
+    squares = np.random.default_rng(0).integers(0, 2, (3, 12, 1), np.uint8) * 255
+    small[80:] = squares.repeat(15, axis=0)[:40].repeat(15, axis=1)
+    return small
 
 
 def check_equal_blurs(kind, device, seeds):

@@ -72,7 +72,10 @@ def planned(seed=0, noise=0.0):
 def test_a_large_crop_is_computed_in_parts(monkeypatch):
     whole, _ = planned().images()
     monkeypatch.setattr(on_device, '_PIXELS', 3 * deferred_blur.WIDTH * deferred_blur.HEIGHT)
+    warp, counts = on_device._warp, []
+    monkeypatch.setattr(on_device, '_warp', lambda *args: counts.append(len(args[1])) or warp(*args))
     parts, _ = planned().images()
+    assert max(counts) == 3
     assert (parts.int() - whole).abs().max() <= 1
     assert (parts == whole).float().mean() > 0.999
 
@@ -151,7 +154,8 @@ def test_a_batch_may_mix_computed_and_loaded_pairs(model, photos):
     loaded = copy.deepcopy(planned_sample)
     loaded['inputs'] = blurry
     loaded['data_samples'].gt_img = target
-    batch = model.data_preprocessor(pseudo_collate([loaded, planned_sample]), True)
+    with torch.autocast('cpu', torch.bfloat16):  # as in a training with --amp
+        batch = model.data_preprocessor(pseudo_collate([loaded, planned_sample]), True)
     assert torch.equal(*batch['inputs'])
     assert torch.equal(*batch['data_samples'].gt_img)
 
