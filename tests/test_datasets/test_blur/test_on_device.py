@@ -1,7 +1,5 @@
 """Blur synthesis and flips on the device of the model, here the CPU."""
 
-import copy
-
 import deferred_blur
 import numpy as np
 import pytest
@@ -73,7 +71,9 @@ def test_a_large_crop_is_computed_in_parts(monkeypatch):
     whole, _ = planned().images()
     monkeypatch.setattr(on_device, '_PIXELS', 3 * deferred_blur.WIDTH * deferred_blur.HEIGHT)
     warp, counts = on_device._warp, []
-    monkeypatch.setattr(on_device, '_warp', lambda *args: counts.append(len(args[1])) or warp(*args))
+    monkeypatch.setattr(
+        on_device, '_warp', lambda *args: counts.append(len(args[1])) or warp(*args)
+    )
     parts, _ = planned().images()
     assert max(counts) == 3
     assert (parts.int() - whole).abs().max() <= 1
@@ -146,18 +146,26 @@ def test_a_plan_has_copies_of_the_pixels():
     assert photo.any()
 
 
-def test_a_batch_may_mix_computed_and_loaded_pairs(model, photos):
+def test_a_batch_may_mix_computed_and_loaded_pairs(model, photos, monkeypatch):
     sharp = SharpFolderDataset(str(photos), pipeline=[LOAD, synthesize(on_device=True), PACK])
-    np.random.seed(0)
-    planned_sample = sharp[0]
-    blurry, target = planned_sample['inputs'].images()
-    loaded = copy.deepcopy(planned_sample)
-    loaded['inputs'] = blurry
-    loaded['data_samples'].gt_img = target
+    samples = []
+    for _ in range(2):
+        np.random.seed(0)
+        samples.append(sharp[0])
+    compute, precise = PlannedBlur.images, []
+    loaded = samples[0]
+    loaded['inputs'], loaded['data_samples'].gt_img = loaded['inputs'].images()
+
+    def images(pair):
+        precise.append(not torch.is_autocast_enabled('cpu') and not torch.is_grad_enabled())
+        return compute(pair)
+
+    monkeypatch.setattr(PlannedBlur, 'images', images)
     with torch.autocast('cpu', torch.bfloat16):  # as in a training with --amp
-        batch = model.data_preprocessor(pseudo_collate([loaded, planned_sample]), True)
+        batch = model.data_preprocessor(pseudo_collate(samples), True)
     assert torch.equal(*batch['inputs'])
     assert torch.equal(*batch['data_samples'].gt_img)
+    assert precise == [True]
 
 
 @pytest.mark.slow
@@ -173,6 +181,12 @@ def test_plans_are_copied_to_the_device_beforehand(monkeypatch):
     assert {tensor.device.type for tensor in moved.values()} == {'meta'}
     assert moved.metainfo == plan.metainfo
     assert [image.shape for image in moved.images()] == [(3, 120, 180)] * 2
+
+
+def test_flips_are_no_blur(photos):
+    pipeline = [LOAD, dict(type='mmspd.FlipAndTranspose')]
+    with pytest.raises(UserError, match=r'no mmspd\.SynthesizeBlur and does not blur'):
+        SharpFolderDataset(str(photos), pipeline=pipeline)
 
 
 @pytest.mark.parametrize('step', MMAGIC_FLIPS, ids=['flip', 'vertical', 'transpose'])
