@@ -17,7 +17,7 @@ BLURS = {
     'highlights': (dict(highlight_gain=(5, 5), moving_regions=2), Box(0, 0, WIDTH, HEIGHT)),
     'corner': (dict(severity=(20, 40), moving_regions=1), Box(WIDTH - 64, 0, WIDTH, 48)),
     'beyond the photo': (dict(severity=(150, 200)), Box(0, 72, 64, HEIGHT)),
-    'panning': (dict(kind='panning', severity=(3, 9), highlight_gain=(8, 8)), Box(0, 60, 64, 120)),
+    'panning': (dict(kind='panning', severity=(2, 3), highlight_gain=(8, 8)), Box(0, 60, 64, 108)),
 }
 
 #: Text to append to the tiny config: blur on the device, in bfloat16, with accumulated gradients.
