@@ -41,6 +41,7 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     'benchmark inference': ('benchmark/inference.py', 'measure the speed of restoration'),
     'benchmark training': ('benchmark/train_step.py', 'measure the speed of training'),
     'benchmark data': ('benchmark/data_loading.py', 'measure the speed of data loading'),
+    'benchmark blur': ('benchmark/blur_synthesis.py', 'measure the speed of blur synthesis'),
     'benchmark prior': ('benchmark/overhead.py', 'measure the cost of the prior'),
     'benchmark machine': ('benchmark/ceilings.py', 'measure the ceilings of the machine'),
     'benchmark run': ('benchmark/training_run.py', 'measure the speed of a whole training'),

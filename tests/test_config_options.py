@@ -31,6 +31,13 @@ def options_of(page, heading):
 OPTIONS = [option for page, heading in TABLES.items() for option in options_of(page, heading)]
 
 
+def recipe_for(option):
+    """The recipe to which an option of the manual belongs."""
+    if 'pipeline.1.on_device' in option:
+        return '../own_data/mimounet_photos'
+    return 'prior_type/seg-onehot' if 'detach_prior=False' in option else 'mimounet_sp_gopro'
+
+
 def read(recipe, *options):
     """Read a recipe with ``--cfg-options`` in the same way as the tools."""
     parser = argparse.ArgumentParser()
@@ -42,7 +49,10 @@ def read(recipe, *options):
 
 
 def value_of(config, key):
-    return reduce(lambda part, name: (part or {}).get(name), key.split('.'), config)
+    def step(part, name):
+        return part[int(name)] if isinstance(part, list) else (part or {}).get(name)
+
+    return reduce(step, key.split('.'), config)
 
 
 def build(config):
@@ -85,7 +95,7 @@ def test_the_manual_names_every_tested_option():
 @pytest.mark.parametrize('option', dict.fromkeys(OPTIONS))
 def test_an_option_of_the_manual_changes_the_recipe(option, monkeypatch):
     monkeypatch.setenv('MMSPD_TEACHER', 'random')
-    recipe = 'prior_type/seg-onehot' if 'detach_prior=False' in option else 'mimounet_sp_gopro'
+    recipe = recipe_for(option)
     plain, _ = read(recipe)
     config, values = read(recipe, option)
     ((key, value),) = values.items()

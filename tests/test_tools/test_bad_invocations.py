@@ -163,6 +163,7 @@ ROWS = [
     ('analysis/score.py', 'nowhere --out new', 2, "The folder 'nowhere' of restored images does"),
     ('analysis/score.py', 'void --out text.txt', 2, '--out: text.txt is not a folder'),
     ('analysis/score.py', 'void --out new --protocol x', 2, "There is no 'x' among the protocols"),
+    ('benchmark/blur_synthesis.py', '--batch 0', 2, '0 is too small; use 1 or more'),
     ('benchmark/ceilings.py', '--device xpu', 2, "The device 'xpu' cannot be used"),
     ('benchmark/data_loading.py', '--workers 0', 2, '0 is too small; use 1 or more'),
     ('benchmark/data_loading.py', '--needed inf', 2, 'inf is not a finite number greater than 0'),

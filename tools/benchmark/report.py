@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
+import blur_synthesis
 import ceilings
 import data_loading
 import inference
@@ -21,7 +22,9 @@ SUITE = 'suite.json'
 #: The tools of the suite, by their names.
 TOOLS: Dict[str, ModuleType] = {
     tool.__name__: tool
-    for tool in (ceilings, train_step, inference, overhead, data_loading, training_run)
+    for tool in (
+        *(ceilings, train_step, inference, overhead, data_loading, blur_synthesis, training_run),
+    )
 }
 HEADER = (
     *('measurement', 'value (quartiles)', 'ratio (quartiles)', 'ratio of', 'TFLOP/s'),
@@ -208,6 +211,25 @@ def loading_rows(results: Dict[str, Any]) -> List[Row]:
     return rows
 
 
+def blur_rows(results: Dict[str, Any]) -> List[Row]:
+    """Return the rows of :mod:`blur_synthesis`."""
+    speed = {part: f'{results[part].text(1)} samples/s' for part in ('blurring', 'drawing')}
+    batch, milliseconds = results['batch'], results['seconds'].text(1, 1e3)
+    return [
+        Row('blur synthesis, a worker', speed['blurring']),
+        Row(
+            'blur synthesis, a worker that only draws',
+            speed['drawing'],
+            results['ratio'].text(1),
+            'speed, to blurring',
+        ),
+        Row(
+            f'blur synthesis on the device, batch {batch}',
+            f'{milliseconds} ms, {results["device"].text(1)} samples/s',
+        ),
+    ]
+
+
 def run_rows(results: Dict[str, Any]) -> List[Row]:
     """Return the rows of :mod:`training_run`."""
     name = f'training of {results["config"]}, {results["variant"]}'
@@ -225,6 +247,7 @@ ROWS: Dict[str, Callable[[Any], List[Row]]] = {
     'inference': inference_rows,
     'overhead': overhead_rows,
     'data_loading': loading_rows,
+    'blur_synthesis': blur_rows,
     'training_run': run_rows,
 }
 

@@ -85,6 +85,7 @@ PARTS: Dict[str, Tuple[Part, ...]] = {
             80,
         ),
         Part('data', 'Data loading', 'data_loading', '--workers 2', 30),
+        Part('blur', 'Blur synthesis', 'blur_synthesis', '--rounds 3', 15),
         Part('run', 'Training run', 'training_run', 'quickstart --workers 1 --seconds 60', 75),
         Part(
             'train_compiled',
@@ -129,6 +130,7 @@ PARTS: Dict[str, Tuple[Part, ...]] = {
             70,
         ),
         Part('data', 'Data loading', 'data_loading', '--workers 1 4 8', 60),
+        Part('blur', 'Blur synthesis', 'blur_synthesis', '--device cuda --batch 8', 15),
         Part(
             'run',
             'Training run',

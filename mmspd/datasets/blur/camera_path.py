@@ -1,6 +1,7 @@
 """Motion of the camera or of an object during the exposure."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Tuple
 
 import numpy as np
@@ -145,8 +146,14 @@ def grid_points(size: Tuple[int, int], count: int = 5) -> np.ndarray:
         >>> grid_points((3, 5), count=2).tolist()
         [[0.0, 0.0], [4.0, 0.0], [0.0, 2.0], [4.0, 2.0]]
     """
-    x, y = np.linspace(0, size[1] - 1, count), np.linspace(0, size[0] - 1, count)
-    return np.stack([np.tile(x, count), np.repeat(y, count)], 1)
+    return _unit_grid(count) * (size[1] - 1, size[0] - 1)
+
+
+@lru_cache
+def _unit_grid(count: int) -> np.ndarray:
+    """Return a regular grid of points ``(x, y)`` over the unit square, ``(count ** 2, 2)``."""
+    places = np.linspace(0, 1, count)
+    return np.stack([np.tile(places, count), np.repeat(places, count)], 1)
 
 
 def path_extents(displacement: np.ndarray) -> np.ndarray:
