@@ -231,8 +231,8 @@ class Panning:
         >>> import numpy as np
         >>> from mmspd.datasets.blur.exposure import Box, Panning
         >>> panning = Panning(3, Box(2, 0, 4, 1), size=(1, 9))
-        >>> panning.seen
-        Box(left=1, top=0, right=5, bottom=1)
+        >>> tuple(map(int, panning.seen))
+        (1, 0, 5, 1)
         >>> line = np.array([[0, 3, 6, 0]], np.float32)
         >>> panning.add_up(np.dstack([line] * 3))[..., 0].tolist()
         [[3.0, 3.0]]
