@@ -10,6 +10,8 @@ from mmspd.datasets.blur.on_device import PlannedBlur
 from mmspd.datasets.blur.synthesis import BlurSpec, plan_blur, synthesize_blur
 
 WIDTH, HEIGHT = 180, 120
+#: Largest and mean difference of values, 0..255. OpenCV 4 rounds positions to 1/32 pixel.
+LARGEST, MEAN = (1, 2e-3) if int(cv2.__version__.split('.')[0]) > 4 else (16, 0.5)
 #: Kinds of blurs: arguments of BlurSpec, and the crop.
 BLURS = {
     'trajectory': (dict(), Box(60, 30, 124, 94)),
@@ -62,8 +64,8 @@ def check_equal_blurs(kind, device, seeds):
         # as integers, because the difference of uint8 values wraps around
         different.append(np.abs(blurry.permute(1, 2, 0).cpu().numpy() - expected.astype(int)))
         assert np.abs(expected - box.of(sharp).astype(int)).mean() > 1, 'no blur to compare'
-    assert np.max(different) <= 1
-    assert np.mean(different) < 2e-3
+    assert np.max(different) <= LARGEST
+    assert np.mean(different) < MEAN
 
 
 def check_resumed_losses(make_runner, folder, device, deterministic=False):
