@@ -31,9 +31,10 @@ train_dataloader['dataset'].update(
         dict(type='mmspd.LoadImagePair'),
         dict(type='mmspd.SynthesizeBlur', gt_patch_size=24, extent=(3, 9), on_device=True),
         dict(type='mmspd.FlipAndTranspose'),
-        dict(type='mmagic.PackInputs', meta_keys=['key']),
+        dict(type='mmspd.PackInputs', meta_keys=['key']),
     ],
 )
+train_dataloader.update(num_workers=1, collate_fn=dict(type='mmspd.stack_batch'))
 optim_wrapper.update(type='mmspd.OptimWrapper', dtype='bfloat16', accumulative_counts=3)
 default_hooks.update(prefetch=dict(type='mmspd.PrefetchHook'))
 val_dataloader = val_evaluator = val_cfg = None

@@ -4,10 +4,15 @@ import deferred_blur
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
-from mmspd.datasets import FlipAndTranspose, PairedFolderDataset, SharpFolderDataset, SynthesizeBlur
+from mmspd.datasets import (
+    FlipAndTranspose,
+    PairedFolderDataset,
+    SharpFolderDataset,
+    SynthesizeBlur,
+    stack_batch,
+)
 from mmspd.datasets.blur import on_device
 from mmspd.datasets.blur.on_device import PlannedBlur
 from mmspd.datasets.blur.synthesis import BlurSpec, plan_blur
@@ -24,7 +29,7 @@ MODEL = dict(
 )
 LOAD, PACK = (
     dict(type='mmspd.LoadImagePair'),
-    dict(type='mmagic.PackInputs', meta_keys=['severity']),
+    dict(type='mmspd.PackInputs', meta_keys=['severity']),
 )
 CROP = dict(type='mmagic.PairedRandomCrop', gt_patch_size=24)
 MMAGIC_FLIPS = [
@@ -97,7 +102,7 @@ def test_the_noise_of_a_sample_is_repeated():
 def preprocessed(model, dataset, seed):
     """Return the inputs and targets of a batch of all samples, as a training step gets them."""
     np.random.seed(seed)
-    batch = pseudo_collate([dataset[number] for number in range(len(dataset))])
+    batch = stack_batch([dataset[number] for number in range(len(dataset))])
     batch = model.data_preprocessor(batch, True)
     return batch['inputs'] * 255, batch['data_samples'].gt_img * 255, batch['data_samples'].severity
 
@@ -162,7 +167,7 @@ def test_a_batch_may_mix_computed_and_loaded_pairs(model, photos, monkeypatch):
 
     monkeypatch.setattr(PlannedBlur, 'images', images)
     with torch.autocast('cpu', torch.bfloat16):  # as in a training with --amp
-        batch = model.data_preprocessor(pseudo_collate(samples), True)
+        batch = model.data_preprocessor(stack_batch(samples), True)
     assert torch.equal(*batch['inputs'])
     assert torch.equal(*batch['data_samples'].gt_img)
     assert precise == [True]
