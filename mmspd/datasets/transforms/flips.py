@@ -2,6 +2,7 @@
 
 from typing import Any, Dict, Tuple
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -11,6 +12,9 @@ from mmspd.registry import TRANSFORMS
 from mmspd.utils.deferred import DeferredPair
 
 __all__ = ['FlipAndTranspose']
+
+#: Codes of OpenCV for flips (horizontal, vertical).
+_FLIP_CODES = {(True, False): 1, (False, True): 0, (True, True): -1}
 
 
 @TRANSFORMS.register_module()
@@ -23,8 +27,8 @@ class FlipAndTranspose(BaseTransform):
     the model is flipped there too.
 
     Args:
-        on_device: Whether to flip other pairs on the device of the model too. This spares the
-            workers one of two copies of each crop.
+        on_device: Whether to flip other pairs on the device of the model too. This takes work from
+            the workers, but adds more to the main process, because the batch is not stacked.
 
     Examples:
         >>> import numpy as np
@@ -56,8 +60,9 @@ class FlipAndTranspose(BaseTransform):
             return results
         for key in ('img', 'gt'):
             image = results[key]
-            image = image[:, ::-1] if drawn['horizontal'] else image
-            image = image[::-1] if drawn['vertical'] else image
+            code = _FLIP_CODES.get((drawn['horizontal'], drawn['vertical']))
+            if code is not None:
+                image = cv2.flip(image, code)  # a view would make PackInputs slow
             results[key] = image.transpose(1, 0, 2) if drawn['transpose'] else image
         return results
 
