@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmspd.engine.fused_optimizer import fuse_on_cuda
+from mmspd.engine.fused_optimizer import fuse
 from mmspd.engine.gradient_clipping import ClipApart
 from mmspd.errors import UserError
 from mmspd.registry import OPTIM_WRAPPERS
@@ -26,7 +26,7 @@ class AmpOptimWrapper(ClipApart, _AmpOptimWrapper):
     parts is skipped.
 
     Args:
-        optimizer: The optimizer; see :func:`~mmspd.engine.fused_optimizer.fuse_on_cuda`.
+        optimizer: The optimizer; see :func:`~mmspd.engine.fused_optimizer.fuse`.
         loss_scale: Initial scale of the loss; ``'dynamic'`` adapts the scale.
         dtype: Type of the forward pass under autocast. ``None`` is float16.
         use_fsdp: Use the loss scaler of ``FullyShardedDataParallel``.
@@ -34,7 +34,7 @@ class AmpOptimWrapper(ClipApart, _AmpOptimWrapper):
     """
 
     def __init__(self, optimizer: Optimizer, **kwargs: Any) -> None:
-        super().__init__(optimizer=fuse_on_cuda(optimizer), **kwargs)
+        super().__init__(optimizer=fuse(optimizer), **kwargs)
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -48,7 +48,7 @@ class OptimWrapper(ClipApart):
     :class:`~mmspd.engine.gradient_clipping.ClipApart`.
 
     Args:
-        optimizer: The optimizer; see :func:`~mmspd.engine.fused_optimizer.fuse_on_cuda`.
+        optimizer: The optimizer; see :func:`~mmspd.engine.fused_optimizer.fuse`.
         dtype: ``'bfloat16'`` runs the forward pass under autocast. ``None`` runs it in float32.
         kwargs: Arguments of MMEngine's ``OptimWrapper``: ``accumulative_counts``, ``clip_grad``.
 
@@ -69,7 +69,7 @@ class OptimWrapper(ClipApart):
     """
 
     def __init__(self, optimizer: Optimizer, *, dtype: Optional[str] = None, **kwargs: Any) -> None:
-        super().__init__(optimizer=fuse_on_cuda(optimizer), **kwargs)
+        super().__init__(optimizer=fuse(optimizer), **kwargs)
         if dtype not in (None, 'bfloat16'):
             raise UserError(
                 f'optim_wrapper.dtype={dtype!r} is not supported by mmspd.OptimWrapper; use '

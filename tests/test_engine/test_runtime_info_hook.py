@@ -42,6 +42,7 @@ def log_of(runner):
 )
 def test_log_equals_mmengines(make_runner, interval, loop):
     logs = {'default_hooks.logger.interval': interval, 'log_processor.window_size': 2}
+    logs['optim_wrapper.optimizer.fused'] = True  # MMEngine's wrapper does not choose it
     ours, theirs = (
         make_runner(CLIPPED + loop, work='ours', **logs),
         make_runner(

@@ -1,5 +1,5 @@
-# Features of the encoder of the segmentation network in espnetv2_segmap.py. The image is enlarged by
-# 2, as for tresnet_l_openimages.py, with which it is compared.
+# Features of the encoder of the segmentation network in espnetv2_segmap.py. The image is enlarged
+# by 2, as for tresnet_l_openimages.py, with which it is compared.
 _base_ = './espnetv2_segmap.py'
 
 teacher = dict(
