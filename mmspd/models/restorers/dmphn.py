@@ -5,13 +5,14 @@ Source: Zhang et al., "Deep Stacked Hierarchical Multi-patch Network", CVPR 2019
 
 import math
 from collections import OrderedDict
+from functools import partial
 from typing import List
 
 from torch import Tensor, nn
 
 from mmspd.models.restorers.base import Restorer
 from mmspd.models.restorers.blocks import ConvPair
-from mmspd.models.restorers.patches import COLUMNS, ROWS, join, split
+from mmspd.models.restorers.patches import COLUMNS, ROWS, join, run_on_patches, split
 from mmspd.models.seams import FuseFn, no_fuse
 from mmspd.registry import MODELS
 from mmspd.weights.published import Family, Published, register_family
@@ -81,8 +82,8 @@ class DMPHN(Restorer):
     four quarters of the image, level 2 the upper and the lower half, level 1 the whole image. Level
     3 passes its residual image and its features to level 2, and level 2 passes its own to level 1.
     The result is the output of level 1; the input is not added. The patches of a level run as one
-    batch. The result equals the result of a loop over patches, because the network has no
-    operations across the batch.
+    batch, or for inference on a CPU one after another. The results are equal, because the network
+    has no operations across the batch.
 
     Each of the six official files (``encoder_lv1`` ... ``decoder_lv3``) contains the state dict of
     the child with the same name.
@@ -135,16 +136,19 @@ class DMPHN(Restorer):
         halves = split(whole, ROWS)  # (2N, 3, H/2, W)
         quarters = split(halves, COLUMNS)  # (4N, 3, H/2, W/2)
 
-        feature3 = self._through(self.encoder_lv3, quarters)  # (4N, 4C, H/8, W/8)
+        feature3 = self._on_patches(self.encoder_lv3, quarters, 4)  # (4N, 4C, H/8, W/8)
         feature3 = join(feature3, COLUMNS)  # (2N, 4C, H/8, W/4)
-        residual = self._through(self.decoder_lv3, feature3)  # (2N, 3, H/2, W)
-        feature2 = self._through(self.encoder_lv2, halves + residual) + feature3
+        residual = self._on_patches(self.decoder_lv3, feature3, 2)  # (2N, 3, H/2, W)
+        feature2 = self._on_patches(self.encoder_lv2, halves + residual, 2) + feature3
         feature2 = join(feature2, ROWS)  # (N, 4C, H/4, W/4)
         residual = self._through(self.decoder_lv2, feature2)  # (N, 3, H, W)
         feature1 = self._through(self.encoder_lv1, whole + residual) + feature2
         sharp = self._through(self.decoder_lv1, feature1, fuse)
         # Convert to the image's type first, because the sum would lose bits in half precision.
         return [sharp.to(img.dtype) + 0.5]
+
+    def _on_patches(self, layers: nn.Sequential, patches: Tensor, count: int) -> Tensor:
+        return run_on_patches(partial(self._through, layers), patches, count)
 
     def _through(self, layers: nn.Sequential, x: Tensor, fuse: FuseFn = no_fuse) -> Tensor:
         """Run an encoder or a decoder with its seams."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmspd.errors import UserError
 from mmspd.models.restorers.base import Restorer
-from mmspd.models.restorers.patches import COLUMNS, ROWS, join, split
+from mmspd.models.restorers.patches import COLUMNS, ROWS, join, run_on_patches, split
 from mmspd.models.restorers.stage_blocks import (
     LEVELS,
     CheckpointFn,
@@ -169,8 +169,9 @@ class MPRNet(Restorer):
 
     Stage 1 encodes each quadrant of the image and decodes the top and the bottom half. Stage 2
     encodes the halves and decodes the whole image. Stage 3 works at full resolution. The patches
-    run as one batch. The result equals the result of the official loop over patches, because the
-    network has no operations across the batch. ``num_stages=1`` is the paper's "stage 1 model". Its
+    run as one batch; for inference on a CPU, the quadrants run one after another. The result equals
+    the result of the official loop over patches, because the network has no operations across the
+    batch. ``num_stages=1`` is the paper's "stage 1 model". Its
     state dict is the part of the official state dict that computes the first image;
     ``sam12.conv2`` is the output layer.
 
@@ -290,8 +291,9 @@ class MPRNet(Restorer):
             The images of the stages, first to last, each ``(N, 3, H, W)``.
         """
         halves = self._cut(img, ROWS)
-        x = self.checkpointed(self.shallow_feat1, self._cut(halves, COLUMNS))  # quadrants
-        enc = [self._join(z, COLUMNS) for z in self.stage1_encoder(x, self.checkpointed)]
+        quadrants = self._cut(halves, COLUMNS)
+        enc = run_on_patches(self._encode_stage1, quadrants, len(quadrants) // len(img))
+        enc = [self._join(z, COLUMNS) for z in enc]
         dec = self.stage1_decoder(enc, self.checkpointed, partial(self._fuse_whole, fuse))
         x, image = self.sam12(dec[0], halves)
         images = [self._join(image, ROWS)]
@@ -309,6 +311,10 @@ class MPRNet(Restorer):
         x = torch.cat([self.checkpointed(self.shallow_feat3, img), x], dim=1)
         x = self.stage3_orsnet(self.concat23(x), self.checkpointed, self._passed_on(enc, dec))
         return [*images, image, self.tail(x) + img]
+
+    def _encode_stage1(self, patches: Tensor) -> List[Tensor]:
+        x = self.checkpointed(self.shallow_feat1, patches)
+        return self.stage1_encoder(x, self.checkpointed)
 
     def _passed_on(self, enc: List[Tensor], dec: List[Tensor]) -> Optional[StageFeatures]:
         """Return the features of a U-Net for the next stage, or ``None`` without ``csff``."""
