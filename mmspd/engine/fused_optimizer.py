@@ -46,5 +46,5 @@ def fuse(optimizer: Optimizer) -> Optimizer:
 
 def _has_kernels(optimizer: Optimizer) -> bool:
     """Return whether all parameters of an optimizer are on CUDA, or all on the CPU."""
-    devices = {p.device.type for group in optimizer.param_groups for p in group['params']}
-    return devices in ({'cuda'}, {'cpu'})
+    parameters = [p for group in optimizer.param_groups for p in group['params']]
+    return all(p.is_cuda for p in parameters) or all(p.is_cpu for p in parameters)

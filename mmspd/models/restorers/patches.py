@@ -1,13 +1,11 @@
 """Conversion of an image to a batch of patches and back, and networks that run on patches."""
 
-from typing import Callable, List, TypeVar
+from typing import Any, Callable
 
 import torch
 from torch import Tensor
 
 __all__ = ['COLUMNS', 'ROWS', 'join', 'run_on_patches', 'split']
-
-Features = TypeVar('Features', Tensor, List[Tensor])
 
 ROWS, COLUMNS = -2, -1
 
@@ -41,7 +39,7 @@ def join(x: Tensor, dim: int) -> Tensor:
     return x.unflatten(0, (2, x.shape[0] // 2)).movedim(0, dim - 1).flatten(dim - 1, dim)
 
 
-def run_on_patches(network: Callable[[Tensor], Features], patches: Tensor, count: int) -> Features:
+def run_on_patches(network: Callable[[Tensor], Any], patches: Tensor, count: int) -> Any:
     """Run a network on a batch of patches.
 
     For inference on a CPU, the patches run one after another: the features of one patch of a photo
