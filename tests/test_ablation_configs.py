@@ -40,6 +40,7 @@ def test_the_papers_form_distills_raw_features_of_the_openimages_teacher(restore
     assert paper.model.pop('teacher') == {
         **ours.model.pop('teacher'),
         'weights': 'checkpoints/tresnet_l_openimages.pth',
+        'scale': 2,
     }
     assert paper.model.prior_loss.pop('normalize') is False
     assert ours.model.prior_loss.pop('normalize') is True

@@ -292,7 +292,7 @@ class MPRNet(Restorer):
         """
         halves = self._cut(img, ROWS)
         quadrants = self._cut(halves, COLUMNS)
-        enc = run_on_patches(self._encode_stage1, quadrants, len(quadrants) // len(img))
+        enc = run_on_patches(self._encode_stage1, quadrants, 4 if self.split_patches else 1)
         enc = [self._join(z, COLUMNS) for z in enc]
         dec = self.stage1_decoder(enc, self.checkpointed, partial(self._fuse_whole, fuse))
         x, image = self.sam12(dec[0], halves)
