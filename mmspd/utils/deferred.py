@@ -56,7 +56,7 @@ def compute_pairs(batch: Any, device: torch.device) -> Any:
         data samples. Other images are not changed.
     """
     inputs = batch['inputs']
-    if not any(isinstance(img, DeferredPair) for img in inputs):
+    if isinstance(inputs, Tensor) or not any(isinstance(img, DeferredPair) for img in inputs):
         return batch
     images = []
     with torch.autocast(device.type, enabled=False):

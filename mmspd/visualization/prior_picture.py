@@ -131,15 +131,16 @@ class Palette:
             if features is None:
                 row.append(None)
                 continue
-            name, title = f'{field}_{index + 1}', f'{symbol % (index + 1)}, stride {level.stride}'
+            stride = _stride(level, field)
+            name, title = f'{field}_{index + 1}', f'{symbol % (index + 1)}, stride {stride}'
             if view.classes is not None and field != 'aggregated':
-                row.append(_class_map(name, f'{title}, class', level, features, view.classes))
+                row.append(_class_map(name, f'{title}, class', stride, features, view.classes))
                 continue
             components = self._components['teacher' if field == 'student' else field, index]
             scores = components(_as_rows(features)) / (2 * SPREAD) + 0.5
             pixels = (scores.clip(0, 1) * 255).round().astype(np.uint8)
             pixels = pixels.reshape(*features.shape[1:], 3)
-            row.append(Panel(name, title, pixels, level.stride))
+            row.append(Panel(name, title, pixels, stride))
         return row
 
     def _modulations(self, view: PriorView) -> Iterator[Tuple[Panel, Panel]]:
@@ -206,6 +207,12 @@ def _reach(values: np.ndarray) -> float:
     return max(float(np.quantile(np.abs(values), 0.995)), LEAST_SPAN)
 
 
+def _stride(level: LevelView, field: str) -> int:
+    """Return the stride of the maps of a field."""
+    compared = field in ('student', 'teacher', 'similarity')
+    return level.teacher_stride or level.stride if compared else level.stride
+
+
 def _images(view: PriorView) -> Iterator[Panel]:
     values = view.psnr() or (None, None)
     for name, value in zip(('blurry', 'restored'), values):
@@ -216,20 +223,21 @@ def _images(view: PriorView) -> Iterator[Panel]:
 
 
 def _class_map(
-    name: str, title: str, level: LevelView, probabilities: np.ndarray, classes: int
+    name: str, title: str, stride: int, probabilities: np.ndarray, classes: int
 ) -> Panel:
     # tab20 has 20 distinct colors; more classes need a continuous colormap
     colors, end = ('tab20', 20) if classes <= 20 else ('gist_ncar', classes)
     # class k is shown with the color of k + 0.5
     best = probabilities.argmax(0) + np.float32(0.5)
-    return Panel(name, title, best, level.stride, colors, (0, end))
+    return Panel(name, title, best, stride, colors, (0, end))
 
 
 def _similarities(view: PriorView) -> Iterator[Panel]:
     for number, level in enumerate(view.levels, 1):
         similarity = cast(np.ndarray, level.similarity)
         title = f'similarity {number}, mean {similarity.mean():.3f}'
-        yield Panel(f'similarity_{number}', title, similarity, level.stride, 'viridis')
+        stride = _stride(level, 'similarity')
+        yield Panel(f'similarity_{number}', title, similarity, stride, 'viridis')
 
 
 def color_panel(panel: Panel, size: Tuple[int, int]) -> np.ndarray:

@@ -25,7 +25,7 @@ class LevelView(NamedTuple):
     model has no teacher.
 
     Attributes:
-        stride: Number of image pixels per pixel of the maps, in each direction.
+        stride: Number of image pixels per pixel of ``prior`` and ``aggregated``, in each direction.
         prior: Prior f_pri, ``(C, h, w)``; for a segmentation prior, the probabilities or the
             one-hot maps of the classes.
         aggregated: Aggregated prior M_pri, ``(C, h, w)``, the input of the seams of this level;
@@ -35,6 +35,8 @@ class LevelView(NamedTuple):
         teacher: Features f_gt of the teacher, ``(T, h, w)``.
         similarity: Cosine similarity ``(h, w)`` of student and teacher over the channels, in
             [-1, 1].
+        teacher_stride: As ``stride``, for ``student``, ``teacher`` and ``similarity``. It is a
+            multiple of ``stride``.
     """
 
     stride: int
@@ -43,6 +45,7 @@ class LevelView(NamedTuple):
     student: Optional[np.ndarray] = None
     teacher: Optional[np.ndarray] = None
     similarity: Optional[np.ndarray] = None
+    teacher_stride: Optional[int] = None
 
 
 class SeamView(NamedTuple):
@@ -198,13 +201,13 @@ def view_prior(model: nn.Module, blurry: Tensor, sharp: Optional[Tensor] = None)
         teacher_features: Any = model.teacher_features
         features = teacher_features(blurry, sharp)
         for i, (own, target) in enumerate(zip(prior_loss.project(prior, features), features)):
-            # the teacher's level may have a larger stride than the prior's
             stride = strides[i] * round(prior[i].shape[-1] / target.shape[-1])
             own, target = cut(own, stride), cut(target, stride)
             levels[i] = levels[i]._replace(
                 student=own.numpy(),
                 teacher=target.numpy(),
                 similarity=F.cosine_similarity(own, target, dim=0).numpy(),
+                teacher_stride=stride,
             )
     seams = {}
     for name, maps in generator.embedding.modulation(aggregated):

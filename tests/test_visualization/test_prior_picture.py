@@ -48,6 +48,18 @@ def test_equal_features_have_equal_colors():
     assert prior.reshape(-1, 3).std(0) == pytest.approx(255 / 5, rel=0.1)  # 2.5 deviations a side
 
 
+def test_the_maps_of_a_teacher_of_larger_strides_have_the_size_of_the_image():
+    small = features(1, rows=4, columns=6)
+    similarity = np.zeros((4, 6), np.float32)
+    level = LevelView(2, features(0), None, small, small, similarity, teacher_stride=4)
+    panels = panels_of(make_view([level]))
+    strides = dict(prior_1=2, student_1=4, teacher_1=4, similarity_1=4)
+    assert {name: panels[name].stride for name in strides} == strides
+    assert panels['prior_1'].title.endswith('stride 2')
+    assert panels['teacher_1'].title.endswith('stride 4')
+    assert color_panel(panels['teacher_1'], (16, 24)).shape[:2] == (16, 24)
+
+
 def test_a_level_with_the_same_content_has_the_same_colors():
     """The coarser level has the means of the finer level, mixed, scaled and shifted."""
     fine = features(0, channels=3).cumsum(1).cumsum(2) / 10

@@ -110,6 +110,7 @@ def test_student_and_teacher(pair, pooled):
         own = model.prior_loss.heads[i](own)[0, :, :rows, :columns]
         assert (level.student == own.numpy()).all()
         assert level.teacher.shape == (TEACHER['channels'][i], rows, columns)
+        assert level.teacher_stride == pooled * level.stride
         taught = torch.from_numpy(level.teacher)
         cosine = (own * taught).sum(0) / (own.norm(dim=0) * taught.norm(dim=0))
         torch.testing.assert_close(torch.from_numpy(level.similarity), cosine)
