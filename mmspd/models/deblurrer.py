@@ -11,6 +11,7 @@ from mmengine.model import BaseModel, ModuleDict
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.models import batches
 from mmspd.models.guided import SemanticGuided, as_list
 from mmspd.models.layers.any_size import accept_any_size
 from mmspd.models.layers.compilation import Compiled
@@ -20,7 +21,6 @@ from mmspd.models.layers.side_stream import SideStream
 from mmspd.models.layers.training_only import TrainingOnly
 from mmspd.models.tiling import TileNetwork, restore_images, restore_windows
 from mmspd.registry import MODELS, build_model
-from mmspd.utils.deferred import compute_pairs
 from mmspd.utils.precision import warn_if_slow
 from mmspd.weights import official
 
@@ -121,7 +121,7 @@ class SemanticPriorDeblurrer(BaseEditModel):
     ) -> None:
         # Skip BaseEditModel's __init__, which supports only one pixel_loss and one output.
         BaseModel.__init__(self, build_model(data_preprocessor), init_cfg)
-        self.data_preprocessor.register_forward_pre_hook(_complete)
+        self.data_preprocessor.register_forward_pre_hook(batches.complete)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg or {}
         _check_test_cfg(self.test_cfg)
@@ -225,12 +225,12 @@ class SemanticPriorDeblurrer(BaseEditModel):
         Raises:
             UserError: The pipeline does not end with PackInputs.
         """
-        _check_packed(data)
+        batches.check_packed(data)
         count = len(data['data_samples'])
         return [
             sample
             for number in range(count)
-            for sample in super(SemanticPriorDeblurrer, self).val_step(_select(data, number))
+            for sample in super(SemanticPriorDeblurrer, self).val_step(batches.select(data, number))
         ]
 
     test_step = val_step
@@ -404,37 +404,4 @@ def _check_test_cfg(test_cfg: Dict[str, Any]) -> None:
         raise UserError(
             f'model.test_cfg has both tile={tile!r} and window={window}; set window=0 '
             '(mmspd test --window 0), or remove tile.'
-        )
-
-
-def _check_packed(data: Dict[str, Any]) -> None:
-    """Check that a batch has the form of the transform PackInputs."""
-    if not {'inputs', 'data_samples'} <= data.keys():
-        raise UserError(
-            "A batch has no inputs and data_samples; end the pipeline with dict(type='PackInputs')."
-        )
-
-
-def _select(data: Any, number: int) -> Any:
-    """Return the batch of only one image of a batch."""
-    if isinstance(data, dict):
-        return {key: _select(value, number) for key, value in data.items()}
-    return data[number : number + 1]
-
-
-def _complete(module: Any, args: Tuple[Any, ...]) -> Tuple[Any, ...]:
-    """Compute the deferred images of a batch, and check the batch before it is preprocessed."""
-    _check_packed(args[0])
-    batch = compute_pairs(args[0], module.device)
-    _refuse_unequal_sizes(batch['inputs'])
-    return (batch, *args[1:])
-
-
-def _refuse_unequal_sizes(images: Any) -> None:
-    """Refuse a batch of images of different sizes, which the data preprocessor would pad."""
-    sizes = {f'{img.shape[-1]}x{img.shape[-2]}' for img in images if isinstance(img, Tensor)}
-    if len(sizes) > 1:
-        raise UserError(
-            f'The images of a batch have different sizes ({", ".join(sorted(sizes))} pixels); crop '
-            'them to one size in the pipeline, or set batch_size=1.'
         )
