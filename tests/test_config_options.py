@@ -35,6 +35,8 @@ def recipe_for(option):
     """The recipe to which an option of the manual belongs."""
     if 'pipeline.1.on_device' in option:
         return '../own_data/mimounet_photos'
+    if 'norm_eval' in option or 'frozen' in option:
+        return 'mimounet_sp-pretrained_gopro'
     return 'prior_type/seg-onehot' if 'detach_prior=False' in option else 'mimounet_sp_gopro'
 
 
@@ -72,6 +74,8 @@ OUTCOMES = {
     'model.generator.with_cp': lambda m: m.generator.restorer.with_cp,
     'model.generator.detach_prior': lambda m: m.generator.detach_prior,
     'model.generator.prior.extractor.width': lambda m: m.generator.prior.channels[0],
+    'model.generator.prior.extractor.norm_eval': lambda m: m.generator.prior.extractor.norm_eval,
+    'model.generator.prior.extractor.frozen': lambda m: m.generator.prior.extractor.frozen,
     'model.generator.prior.clc': lambda m: m.generator.prior.clc,
     'model.generator.prior.clc.gate': lambda m: m.generator.prior.clc.gate,
     'model.generator.embedding.mla': lambda m: m.generator.embedding.mla,

@@ -1,16 +1,19 @@
-"""Make the data of the study: packed pairs of blurry and sharp photos, of each severity.
+"""Make the data of the study: packed pairs of blurry and sharp photos.
 
 python projects/prior_study/data.py data/study --train BSDS500/train BSDS500/test \
-    --val BSDS500/val --test kodak24=KODAK24 --pairs reds=REDS/test reds-train=REDS/train
+    --val BSDS500/val --test kodak24=KODAK24 --pairs reds=REDS/test gopro4=GOPRO@0.25
 """
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
 import cv2
 import numpy as np
+from prior_study.levin09 import align_levin09
+from prior_study.motion import write_motion_maps
 
 from mmspd.datasets.blur.folder import FolderPlan, claim_folder, synthesize_folder
 from mmspd.datasets.blur.synthesis import BlurSpec
@@ -20,7 +23,11 @@ from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
 from mmspd.utils.cli import run_main
-from mmspd.utils.severity import SEVERITIES
+
+#: Ranges of the blur extent, as shares of sqrt(H * W). At 240x160 pixels, they are 1.6 to 3.1, 3.1
+#: to 6.3 and 6.3 to 12.5 pixels. An extent is at least one pixel. Another range would change the
+#: data of the study, so these values do not follow mmspd's classes of severity.
+EXTENTS = ((0.008, 0.016), (0.016, 0.032), (0.032, 0.064))
 
 
 def parse_args(argv: List[str]) -> argparse.Namespace:
@@ -35,13 +42,25 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--train', type=Path, nargs='+', required=True, help='folders of photos to train on'
     )
     parser.add_argument('--val', type=Path, required=True, help='folder of photos to validate on')
-    for option, text in (
-        ('--test', 'folders of photos to test on'),
-        ('--pairs', 'folders of pairs to test on; the pairs are packed without a change'),
-    ):
-        parser.add_argument(
-            option, nargs='+', type=_named, default=[], metavar='NAME=FOLDER', help=text
-        )
+    parser.add_argument(
+        '--test',
+        nargs='+',
+        type=_named,
+        default=[],
+        metavar='NAME=FOLDER',
+        help='folders of photos to test on',
+    )
+    parser.add_argument(
+        '--pairs',
+        nargs='+',
+        type=_named,
+        default=[],
+        metavar='NAME=FOLDER[@SCALE]',
+        help='folders of pairs to test on, packed unchanged or reduced by a scale in (0, 1)',
+    )
+    parser.add_argument(
+        '--levin09', type=Path, help='folder of the pairs of Levin et al., to be aligned'
+    )
     parser.add_argument(
         '--scale',
         type=float,
@@ -53,7 +72,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         type=float,
         nargs=2,
         metavar=('MIN', 'MAX'),
-        help='range of the blur in pixels; replaces the three severities',
+        help='range of the blur in pixels; replaces the three ranges of the study',
     )
     parser.add_argument(
         '--kind',
@@ -76,7 +95,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         '--per-image',
         type=int,
         default=3,
-        help='pairs per photo, with the three severities in turn (default: 3)',
+        help='pairs per photo, with the three ranges in turn (default: 3)',
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the blur (default: 0)')
     parser.add_argument('--workers', type=int, default=2, help='number of processes (default: 2)')
@@ -117,14 +136,44 @@ def make_pairs(args: argparse.Namespace, name: str, folders: List[Path], seed: i
     """Blur the photos of some folders and return the root of the pairs, in GoPro's layout."""
     photos, root = args.out / 'photos' / name, args.out / 'pairs' / name
     reduce_photos(folders, photos, args.scale)
-    amounts = [tuple(args.extent)] if args.extent else list(SEVERITIES)
+    side = math.sqrt(read_rgb(next(photos.glob('*.png')))[..., 0].size)
+    ranges = [tuple(max(1.0, share * side) for share in shares) for shares in EXTENTS]
+    amounts = [args.extent] if args.extent else ranges
     specs = tuple(
-        BlurSpec(amount, args.kind, args.moving_regions, tuple(args.noise)) for amount in amounts
+        BlurSpec((amount[0], amount[1]), args.kind, args.moving_regions, tuple(args.noise))
+        for amount in amounts
     )
     plan = FolderPlan(specs, args.per_image, float(name == 'train'), seed, in_turn=True)
     made = synthesize_folder(photos, root, plan, args.workers)
+    if args.kind == 'trajectory' and not args.moving_regions:
+        write_motion_maps(root, photos, specs)
     print(f"'{root}' holds {made['train'] + made['test']} pairs for {name}.")
     return root
+
+
+def reduce_pairs(source: Path, scale: float, out: Path) -> Path:
+    """Write reduced copies of pairs, and return their folder.
+
+    Args:
+        source: Folder of pairs with one split.
+        scale: Factor in (0, 1).
+        out: Output folder.
+    """
+    for pair in DATASETS.build(dict(_only_split(source), lazy_init=True)).find_pairs():
+        for name, path in (('blur', pair.blur), ('sharp', pair.sharp)):
+            image = read_rgb(path)
+            reduced = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            write_png(out / name / f'{pair.key.replace("/", "_")}.png', reduced)
+    return out
+
+
+def _only_split(folder: Path) -> Dict[str, Any]:
+    """Return the config of the data set in a folder."""
+    splits = recognize(folder)
+    if len(splits) > 1:
+        held = ', '.join(part.split or '.' for part in splits)
+        raise UserError(f"'{folder}' holds several sets ({held}); give the folder of one of them.")
+    return splits[0].dataset
 
 
 def pack(dataset: Dict[str, Any], folder: Path, workers: int) -> None:
@@ -153,13 +202,26 @@ def main(argv: List[str]) -> None:
         (split,) = recognize(root)
         pack(split.dataset, args.out / 'packs' / name, args.workers)
     for name, folder in args.pairs:
-        splits = recognize(folder)
-        if len(splits) > 1:
-            held = ', '.join(part.split or '.' for part in splits)
-            raise UserError(
-                f"'{folder}' holds several sets ({held}); give the folder of one of them."
-            )
-        pack(splits[0].dataset, args.out / 'packs' / name, args.workers)
+        source, _, scale = str(folder).partition('@')
+        made = Path(source)
+        if scale:
+            made = reduce_pairs(made, _scale_of(scale), args.out / 'pairs' / name)
+        pack(_only_split(made), args.out / 'packs' / name, args.workers)
+    if args.levin09:
+        root = args.out / 'pairs' / 'levin09'
+        align_levin09(args.levin09, root)
+        pack(_only_split(root), args.out / 'packs' / 'levin09', args.workers)
+
+
+def _scale_of(text: str) -> float:
+    """Parse the scale of pairs."""
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not 0 < scale < 1:
+        raise UserError(f'The scale {text!r} of --pairs is not a number above 0 and below 1.')
+    return scale
 
 
 if __name__ == '__main__':

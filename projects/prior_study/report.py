@@ -1,43 +1,43 @@
-"""Make the tables and plots of a study from the results of its runs.
+"""Make the tables and plots of a study.
 
-python projects/prior_study/report.py work_dirs/study/main --out results
+python projects/prior_study/report.py projects/prior_study/configs/main.py \
+    projects/prior_study/results/main --results work_dirs/study/main
 """
 
 import argparse
 from pathlib import Path
 from typing import List
 
-from prior_study.report import load_records, write_report
+from prior_study.archive import add_runs
+from prior_study.plan import Study
+from prior_study.report import Results, write_report
 
 from mmspd.utils.cli import run_main
 
 
 def main(argv: List[str]) -> None:
     """Write the report and print its path."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('results', type=Path, help='output folder of projects/prior_study/run.py')
-    parser.add_argument(
-        '--out', type=Path, required=True, help='folder for README.md and the plots'
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog='The folder of the report has an archive of all runs in runs/. Without --results, '
+        'the report is made from this archive.',
     )
+    parser.add_argument('study', help='file of the study, such as configs/main.py of this project')
+    parser.add_argument('out', type=Path, help='folder for README.md, the plots and the archive')
     parser.add_argument(
-        '--reference',
-        nargs='+',
-        default=['net0'],
-        metavar='VARIANT',
-        help='variants with which all variants are compared (default: net0)',
-    )
-    parser.add_argument(
-        '--only',
-        nargs='+',
-        metavar='VARIANT',
-        help='report only these variants and the references (default: all)',
+        '--results',
+        type=Path,
+        help='output folder of projects/prior_study/run.py; its finished runs are added to the '
+        'archive',
     )
     args = parser.parse_args(argv)
-    first = [*args.reference, *(args.only or ())]
-    records = load_records(args.results, first, only=bool(args.only))
-    page = write_report(records, args.out, args.reference)
-    runs = sum(map(len, records.values()))
-    print(f"'{page}' is the report of {runs} runs of {len(records)} variants.")
+    archive = args.out / 'runs'
+    if args.results:
+        print(f"'{archive}' got {add_runs(args.results, archive)} runs.")
+    results = Results(Study(args.study), archive)
+    page = write_report(results, args.out)
+    runs = sum(map(len, results.runs.values()))
+    print(f"'{page}' is the report of {runs} runs of {len(results.runs)} variants.")
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmspd.errors import UserError
+from mmspd.models.layers.depthwise import depthwise_in_float32
 from mmspd.models.layers.shape_inference import shapes_only
 from mmspd.registry import build_model
 from mmspd.weights.loading import load_backbone_weights
@@ -156,7 +157,8 @@ class FeatureNet(BaseModule):
         Returns:
             One feature map ``(N, C_i, H / s_i, W / s_i)`` per level, fine to coarse.
         """
-        features = self.backbone(self.prepare(img))
+        with depthwise_in_float32(img):
+            features = self.backbone(self.prepare(img))
         return tuple(features) if isinstance(features, (tuple, list)) else (features,)
 
 

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Sequence
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmspd.errors import UserError
 from mmspd.models.layers.feature_net import FeatureNet
@@ -128,13 +129,18 @@ class BackboneExtractor(BaseModule):
         mean: RGB mean in 0..255 for the normalization.
         std: RGB standard deviation in 0..255 for the normalization.
         scale: Factor by which the image is enlarged before the backbone.
+        norm_eval: Keep the batch normalizations in evaluation mode during training: they use the
+            statistics that were loaded with the weights, and not those of the batch.
+        frozen: Do not train the backbone, and keep it in evaluation mode. The 1x1 convolutions
+            after the backbone are still trained.
 
     Attributes:
         channels: Channels of the levels, all ``width``.
         strides: Strides of the levels with respect to the image.
 
     Raises:
-        UserError: The config of the backbone makes the backbone load weights itself.
+        UserError: The config of the backbone makes the backbone load weights itself, or random
+            weights would not be trained, or would keep their initial statistics.
 
     Examples:
         >>> import torch
@@ -156,16 +162,43 @@ class BackboneExtractor(BaseModule):
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (255.0, 255.0, 255.0),
         scale: int = 1,
+        norm_eval: bool = False,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
+        if weights == 'random' and (norm_eval or frozen):
+            option = 'frozen' if frozen else 'norm_eval'
+            raise UserError(
+                f"The extractor has {option}=True and weights='random'; set weights to pretrained "
+                f'weights, or remove {option}.'
+            )
+        self.norm_eval = norm_eval
+        self.frozen = frozen
         self.net = FeatureNet(backbone, weights, mean, std, scale)
         self.net.eval()  # SyncBatchNorm in training mode fails on the meta device
         channels, self.strides = self.net.spec()
         self.net.cut_unused()
         self.net.freeze_unused()
-        self.net.train()
+        if frozen:
+            self.net.requires_grad_(False)
         self.channels = (width,) * len(channels)
         self.reduce = nn.ModuleList(nn.Conv2d(wide, width, 1) for wide in channels)
+        self.train()
+
+    def train(self, mode: bool = True) -> 'BackboneExtractor':
+        """Choose the mode of the module, except the parts that stay in evaluation mode.
+
+        Args:
+            mode: True for training, False for evaluation.
+        """
+        super().train(mode)
+        if self.frozen:
+            self.net.eval()
+        elif self.norm_eval:
+            for module in self.net.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def init_weights(self) -> None:
         """Initialize the backbone, then load the weights that the config names.

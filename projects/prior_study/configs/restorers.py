@@ -1,14 +1,18 @@
 # The study of MIMO-UNet: a prior from the start of training, and a prior that is added to a trained
-# network. The study uses the data of the main study. To run it:
+# network, at equal cost. The study uses the data of the main study. To run it:
 #   python projects/prior_study/run.py projects/prior_study/configs/restorers.py --jobs 2
 _base_ = './main.py'
 
 epochs = 6
-started = {**_base_.started_norm, **_base_.no_teacher}
 
 
 def plain(name, about, **keys):
     return dict(name=name, about=about, base='mimounet.py', **keys)
+
+
+def widened(name, about, **keys):
+    cost = dict(to='mimounet_pretrained', key='model.generator.base')
+    return plain(name, about, match_macs=cost, **keys)
 
 
 def with_prior(name, about, options=None, **keys):
@@ -16,43 +20,44 @@ def with_prior(name, about, options=None, **keys):
 
 
 variants = [
-    plain('mimounet', 'MIMO-UNet without a prior'),
-    plain(
-        'mimounet-wide',
-        'MIMO-UNet, widened to the cost of MIMO-UNet with a prior',
-        match_macs=dict(to='mimounet-sp', key='model.generator.base'),
+    plain('mimounet', 'plain MIMO-UNet'),
+    widened('mimounet_widened', 'widened MIMO-UNet, of the cost of the pretrained prior'),
+    with_prior('mimounet_distilled', 'distilled prior'),
+    with_prior('mimounet_pretrained', 'pretrained prior, no teacher', _base_.pretrained_prior),
+    # fine-tuning: training continues; the priors are added to the trained plain network
+    plain('continued', 'plain MIMO-UNet, continued', start_from='mimounet'),
+    widened(
+        'continued_widened',
+        'widened MIMO-UNet, continued, of the cost of the pretrained prior',
+        start_from='mimounet_widened',
     ),
-    with_prior('mimounet-sp', 'prior distilled from raw features (CLC, MLA, SAT)'),
     with_prior(
-        'mimounet-normalised',
-        'prior distilled from normalized features (CLC, MLA, SAT)',
-        _base_.normalize,
-    ),
-    with_prior(
-        'mimounet-started',
-        "F_S starts with the teacher's weights, prior normalized, no teacher",
-        started,
-    ),
-    # these variants start from the trained weights of mimounet
-    plain('tuned', 'training of mimounet continued, without a prior', start_from='mimounet'),
-    with_prior(
-        'tuned-normalised',
-        'training of mimounet continued, prior of mimounet-normalised',
-        _base_.normalize,
+        'added_distilled',
+        'distilled prior added to the trained plain network',
         start_from='mimounet',
     ),
     with_prior(
-        'tuned-started',
-        'training of mimounet continued, prior of mimounet-started',
-        started,
+        'added_pretrained',
+        'pretrained prior added to the trained plain network',
+        _base_.pretrained_prior,
         start_from='mimounet',
     ),
 ]
-main = [
-    *('mimounet', 'mimounet-wide', 'mimounet-normalised', 'mimounet-started'),
-    *('tuned', 'tuned-normalised', 'tuned-started'),
-]
+main = ['mimounet', 'mimounet_widened', 'mimounet_distilled', 'mimounet_pretrained']
+tuned = ['continued', 'continued_widened', 'added_distilled', 'added_pretrained']
 order = [
     dict(variants=main, seeds=_base_.seeds),
-    dict(variants=['mimounet-sp'], seeds=_base_.seeds),
+    dict(variants=tuned, seeds=_base_.seeds),
+]
+
+title = 'MIMO-UNet'
+tables = [
+    dict(
+        title='A prior from the start',
+        gains=[(name, 'mimounet_widened') for name in main if name != 'mimounet_widened'],
+    ),
+    dict(
+        title='A prior that is added to a trained network',
+        gains=[(name, 'continued_widened') for name in tuned if name != 'continued_widened'],
+    ),
 ]

@@ -18,6 +18,7 @@ from mmspd.apis.complexity import Cost, costs_of_parts
 from mmspd.errors import UserError
 from mmspd.registry import build_model
 from mmspd.utils.launch import merge_options, read_config
+from prior_study import controls, motion  # noqa: F401  # register the networks of experiments
 
 __all__ = ['Row', 'Study', 'cost_of', 'digest_of']
 
@@ -82,6 +83,10 @@ class Study:
     into every variant. ``order`` is a list of ``dict(variants=[...], seeds=[...])``, with the most
     informative entry first. Within an entry, all variants of a seed come before the next seed.
 
+    The report uses ``title``, ``primary`` (test set of the detailed columns, by default the first)
+    and ``tables``. A table is a dict of ``title``, ``gains`` (a list of pairs of a variant and its
+    reference) and ``shares`` (whether to add the share of the first gain that remains).
+
     Args:
         path: File of the study.
         dtype: Value for ``optim_wrapper.dtype='auto'``; ``None`` is float32.
@@ -100,11 +105,17 @@ class Study:
         self.epochs: int = config.epochs
         self.val_interval: int = config.get('val_interval', 1)
         self.options: Dict[str, Any] = config.get('options', {})
+        self.primary: Optional[str] = config.get('primary')
+        self.title: str = config.get('title', Path(path).stem)
         self._configs: Dict[str, Config] = {}
         self.variants = {entry['name']: self._variant(entry) for entry in config.variants}
         for variant in self.variants.values():
             if variant.needs:
                 self.variant(variant.needs)
+        self.tables: List[Dict[str, Any]] = config.get('tables', [])
+        for table in self.tables:
+            for name in (name for pair in table['gains'] for name in pair):
+                self.variant(name)
         self.order = [
             Row(self.variant(name).name, seed)
             for part in config.order

@@ -1,9 +1,9 @@
-"""The report of a study: tables and plots from the records of its runs."""
+"""The report of a study: tables and plots from its archive."""
 
 import io
-import itertools
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from cycler import cycler
@@ -12,310 +12,273 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mmspd.errors import UserError
-from mmspd.evaluation.comparison import bootstrap_interval, check_images, sequence_of
-from mmspd.evaluation.severity_report import group_by_severity, plot_severity
 from mmspd.utils.files import write_bytes, write_text
-from mmspd.utils.severity import SEVERITIES
 from mmspd.utils.tables import text_table
-from prior_study.record import DONE, RECORD_NAME, read_record
+from prior_study.archive import Images, Run, load_images, load_runs
+from prior_study.gains import Gain, by_extent, gain_of, share_of
+from prior_study.plan import Study
+from prior_study.statistics import holm
 
-__all__ = ['Gain', 'load_records', 'paired_gain', 'write_report']
+__all__ = ['Results', 'front_table', 'write_report']
 
-Record = Dict[str, Any]
-#: Dict from each variant, in the order of the report, to a dict from each seed to its record.
-Records = Dict[str, Dict[int, Record]]
-
-_METRIC = 'PSNR'
 _INTRODUCTION = """\
-A value is the mean ± the standard deviation over the seeds; a value of one seed has no ±. A gain is
-a difference in PSNR, in dB, for the same image and seed. Its 95 % interval is a bootstrap over the
-photos; it does not include the variation between seeds."""
+A gain is the difference in PSNR, in dB, for the same seed and image. The brackets hold its 95 %
+interval over the seeds (Student's t). Detail tables also have the 95 % interval of a bootstrap over
+seeds and photos, and the p-value over the seeds, corrected by Holm's method for the number of rows
+of the table."""
 _COSTS = """\
-`minutes` is the mean training time of a run. `prior loss` is the weighted prior loss in the first
-and in the last epoch, averaged over the seeds."""
-_GROUPINGS = ('record', 'blur extent')  # ways to group images, the preferred first
+A value is the mean over the seeds. `GMAC` are multiply-accumulates at 256x256 pixels, in billions.
+`minutes` is the training time of a run on one core; runs side by side slow each other down. `prior
+loss` is the weighted prior loss of the first and of the last epoch."""
+
+Runs = Dict[str, Dict[int, Run]]
 
 
-class Gain(NamedTuple):
-    """The gain of a variant over a reference, paired by seed and image.
+@dataclass(frozen=True)
+class Comparison:
+    """A row of a table.
+
+    Args:
+        variant: Name of the variant.
+        over: Name of the reference.
+    """
+
+    variant: str
+    over: str
+
+
+class Results:
+    """The results of a study.
+
+    Args:
+        study: The study.
+        archive: Folder of its archive, see :mod:`prior_study.archive`.
 
     Attributes:
-        seeds: Number of seeds that both variants were trained with.
-        mean: Mean difference of PSNR in dB.
-        std: Standard deviation of the mean difference over the seeds, in dB. None for one seed.
-        interval: 95 % interval of ``mean`` in dB. It is a bootstrap over the photos and does not
-            include the variation between seeds; see
-            :func:`~mmspd.evaluation.comparison.bootstrap_interval`.
-    """
-
-    seeds: int
-    mean: float
-    std: Optional[float]
-    interval: Optional[Sequence[float]]
-
-
-def load_records(results: Path, first: Sequence[str], only: bool = False) -> Records:
-    """Read the records of all finished runs of a study.
-
-    Args:
-        results: Folder of the study's results.
-        first: Variants that come first, in this order.
-        only: Whether to leave out all variants that are not in ``first``.
-
-    Returns:
-        A dict from each variant to a dict from each seed to its record.
+        runs: A dict from each variant with runs to a dict from each seed to its run.
+        images: A dict from each test set to its images.
+        primary: Test set for claims. The other test sets have too few photos, or were used for
+            choosing.
 
     Raises:
-        UserError: A variant in ``first`` has no finished run.
+        UserError: The archive has no run of the study.
     """
-    records: Records = {}
-    for path in sorted(results.glob(f'*/seed*/{RECORD_NAME}')):
-        record = read_record(path.parent)
-        if record['status'] == DONE:
-            records.setdefault(record['variant'], {})[record['seed']] = record
-    missing = [variant for variant in first if variant not in records]
-    if missing:
-        held = ', '.join(records) or 'no finished run'
-        raise UserError(
-            f"'{results}' has no result of '{missing[0]}' (it holds {held}); run the variant, or "
-            'choose another variant with --reference or --only.'
-        )
-    return {**{variant: records[variant] for variant in first}, **({} if only else records)}
+
+    def __init__(self, study: Study, archive: Path) -> None:
+        self.study = study
+        self.runs: Runs = load_runs(archive, list(study.variants))
+        self.images = load_images(archive)
+        self.primary: str = study.primary or next(iter(self.images), '')
+        if not self.runs:
+            raise UserError(
+                f"'{archive}' has no run of {study.path}; run the study and give the folder of its "
+                'results.'
+            )
+
+    def label(self, variant: str) -> str:
+        """Return the description of a variant."""
+        return self.study.variant(variant).about
+
+    def rows(self, table: Mapping[str, Sequence[Tuple[str, str]]]) -> List[Comparison]:
+        """Return the comparisons of a table that have runs."""
+        comparisons = [Comparison(variant, over) for variant, over in table['gains']]
+        return [c for c in comparisons if {c.variant, c.over} <= set(self.runs)]
+
+    def gain(
+        self, row: Comparison, test: str, chosen: Optional[Sequence[bool]] = None
+    ) -> Optional[Gain]:
+        """Return the gain of a comparison on a test set; see :func:`gain_of`."""
+        runs = self.runs[row.variant], self.runs[row.over]
+        return gain_of(*runs, test, self.images[test], chosen)
 
 
-def paired_gain(
-    reference: Mapping[int, Record],
-    other: Mapping[int, Record],
-    test: str,
-    keys: Optional[Sequence[str]] = None,
-) -> Optional[Gain]:
-    """Compare two variants on a test set, image by image and seed by seed.
+def write_report(results: Results, out: Path) -> Path:
+    """Write ``README.md`` with the tables, and the plots.
 
     Args:
-        reference: Dict from each seed to the record of the reference.
-        other: Dict from each seed to the record of the other variant.
-        test: Name of the test set.
-        keys: Keys of the images to compare; by default, all images.
-
-    Returns:
-        The gain in PSNR, or None if the variants have no seed in common.
-    """
-    seeds = [seed for seed in reference if seed in other]
-    if not seeds:
-        return None
-    first, second = (
-        [_values(records[seed], test) for seed in seeds] for records in (reference, other)
-    )
-    keys = list(first[0]) if keys is None else keys
-    # (seeds, images)
-    gains = np.array([[b[key] - a[key] for key in keys] for a, b in zip(first, second)])
-    photos = [sequence_of(key) or key for key in keys]
-    std = float(gains.mean(1).std(ddof=1)) if len(seeds) > 1 else None
-    return Gain(len(seeds), float(gains.mean()), std, bootstrap_interval(gains.mean(0), photos))
-
-
-def _values(record: Record, test: str) -> Dict[str, float]:
-    """Return the PSNR of every image of a test."""
-    return {image['key']: image[_METRIC] for image in record['tests'][test]['images']}
-
-
-def _first(runs: Mapping[int, Record]) -> Record:
-    """Return the record of a variant's first seed."""
-    return next(iter(runs.values()))
-
-
-def write_report(records: Records, out: Path, references: Sequence[str]) -> Path:
-    """Write ``README.md`` with the tables and plots of a study.
-
-    Args:
-        records: Records from :func:`load_records`.
+        results: Results of a study.
         out: Output folder; it is created if needed.
-        references: Variants with which all variants are compared. They come first in ``records``.
 
     Returns:
         The path of the page.
-
-    Raises:
-        UserError: The runs were not tested on the same images.
     """
-    _check_tests(records)
+    study = results.study
     parts = [
-        f'# Results\n\n{_INTRODUCTION}',
-        *_warnings(records),
-        f'## Variants\n\n{_COSTS}',
-        _costs(records),
+        f'# {study.title}',
+        _INTRODUCTION,
+        *_warnings(results),
+        '## Test sets',
+        _test_sets(results.images, results.runs),
+        '## Runs',
+        _COSTS,
+        _costs(results),
     ]
-    for test in _first(records[references[0]])['tests']:
-        plot = _plot_gains(records, test, out)
-        parts += [f'## {test}', _results(records, test, references)]
-        parts += [_by_severity(records, test, reference) for reference in references]
-        parts += [f'![Gain over the blurry image by severity]({plot})'] if plot else []
-    _plot_curves(records, out / 'curves.png')
+    for table in study.tables:
+        rows = results.rows(table)
+        if rows:
+            parts += [f'## {table["title"]}', *_tables(results, rows, table.get('shares', False))]
+    _plot_curves(results, out / 'curves.png')
     parts += ['## Learning curves', '![PSNR on part of val during training](curves.png)']
     page = out / 'README.md'
-    write_text(page, '\n\n'.join(part for part in parts if part) + '\n')
+    write_text(page, '\n\n'.join(parts) + '\n')
     return page
 
 
-def _check_tests(records: Records) -> None:
-    """Raise an error if the runs were not all tested on the same images.
+def front_table(results: Results, tests: Sequence[str]) -> str:
+    """Make the table of the main comparison for the manual.
 
-    Raises:
-        UserError: A run was tested on other images than the first run.
+    Args:
+        results: Results of a study.
+        tests: Test sets of the columns.
+
+    Returns:
+        The first table of the study as Markdown, with costs.
     """
-    (first, expected), *others = [
-        (f'{variant} seed {seed}', record['tests'])
-        for variant, runs in records.items()
-        for seed, record in runs.items()
-    ]
-    for (run, tests), (test, result) in itertools.product(others, expected.items()):
-        try:
-            check_images(result['images'], tests.get(test, {}).get('images', []))
-        except UserError as error:
-            raise UserError(f'Cannot compare {first} and {run} on {test}: {error}') from error
+    rows = results.rows(results.study.tables[0])
+    reference = rows[0].over
+    lines = []
+    for variant in [reference, *[row.variant for row in rows]]:
+        row = Comparison(variant, reference)
+        cells = ['0' if variant == reference else _cell(results.gain(row, t)) for t in tests]
+        lines.append([results.label(variant), *_cost_cells(results.runs[variant]), *cells])
+    return text_table(['network', 'GMAC', 'minutes', *tests], lines)
 
 
-def _warnings(records: Records) -> List[str]:
-    """Return a warning that names the runs whose batches differ from the first variant's."""
-    reference = next(iter(records))
-    expected = {seed: record.get('batches') for seed, record in records[reference].items()}
-    differing = [
+def _warnings(results: Results) -> List[str]:
+    """Name the runs that saw other batches than the first run with their seed, and the machines."""
+    texts, first = [], next(iter(results.runs))
+    other = [
         f'{variant} seed {seed}'
-        for variant, runs in records.items()
-        for seed, record in runs.items()
-        if record.get('batches') and record['batches'] != expected.get(seed, record['batches'])
+        for variant, runs in results.runs.items()
+        for seed, run in runs.items()
+        if run.batches
+        and seed in results.runs[first]
+        and run.batches != results.runs[first][seed].batches
     ]
-    if not differing:
-        return []
-    return [
-        f'**These runs were not trained on the same batches as {reference}: '
-        f'{", ".join(differing)}.**'
-    ]
+    if other:
+        texts.append(
+            f'**These runs were not trained on the same batches as {first}: {", ".join(other)}.**'
+        )
+    every = [run.machine for runs in results.runs.values() for run in runs.values()]
+    machines = sorted({f'{m["processor"]}, PyTorch {m["torch"]}' for m in every})
+    return [*texts, f'Machine: {"; ".join(machines)}.']
 
 
-def _costs(records: Records) -> str:
-    """Make a table of the variants, their cost and their prior loss."""
-    rows = []
-    for variant, runs in records.items():
-        record = _first(runs)
-        trained = [run['epochs'] for run in runs.values() if run.get('epochs')]
-        seconds = [sum(epoch['seconds'] for epoch in epochs) / 60 for epochs in trained]
-        prior = [
-            f'{np.mean([epochs[i]["loss_prior"] for epochs in trained]):.4f}'
-            for i in (0, -1)
-            if trained and all('loss_prior' in epochs[i] for epochs in trained)
-        ]
-        rows.append(
+def _test_sets(images: Mapping[str, Images], runs: Runs) -> str:
+    """Make the table of the test sets."""
+    first = next(iter(next(iter(runs.values())).values()))
+    lines = []
+    for name, test in images.items():
+        known = [extent for extent in test.extent if extent is not None]
+        extents = f'{100 * np.median(known):.1f} %' if known else '-'
+        if name in first.psnr:
+            lines.append([name, str(len(test.key)), f'{np.mean(test.psnr):.2f}', extents])
+    return text_table(['test set', 'images', 'PSNR of the blurry images', 'median extent'], lines)
+
+
+def _cost_cells(runs: Mapping[int, Run]) -> List[str]:
+    """Format the cost of a variant: GMAC and minutes."""
+    minutes = np.mean([run.minutes for run in runs.values()])
+    macs = next(iter(runs.values())).macs
+    return [f'{macs / 1e9:.2f}', f'{minutes:.1f}' if minutes else '-']
+
+
+def _costs(results: Results) -> str:
+    """Make the table of all runs, their cost and their PSNR."""
+    lines = []
+    for variant, runs in results.runs.items():
+        every = list(runs.values())
+        losses = [run.prior_loss for run in every if run.prior_loss]
+        loss = ' to '.join(f'{value:.3f}' for value in np.mean(losses, 0)) if losses else '-'
+        lines.append(
             [
+                results.label(variant),
                 f'`{variant}`',
-                record['about'],
-                ', '.join(map(str, sorted(runs))),
-                str(trained[0][-1]['step']) if trained else '-',
-                f'{record["parameters"] / 1e6:.2f}',
-                f'{record["macs"] / 1e9:.2f}',
-                f'{np.mean(seconds):.1f}' if seconds else '-',
-                ' to '.join(prior) or '-',
+                ', '.join(map(str, runs)),
+                str(every[0].steps or '-'),
+                f'{every[0].parameters / 1e6:.2f}',
+                *_cost_cells(runs),
+                loss,
+                f'{np.mean([np.mean(run.psnr[results.primary]) for run in every]):.2f}',
+                f'{np.mean([np.mean(run.ssim[results.primary]) for run in every]):.4f}',
             ]
         )
-    header = ['variant', 'description', 'seeds', 'steps', 'M parameters', 'GMAC at 256x256']
-    return text_table([*header, 'minutes', 'prior loss'], rows)
+    header = ['network', 'variant', 'seeds', 'steps', 'M parameters', 'GMAC', 'minutes']
+    header += ['prior loss', f'PSNR {results.primary}', f'SSIM {results.primary}']
+    return text_table(header, lines)
 
 
-def _results(records: Records, test: str, references: Sequence[str]) -> str:
-    """Make a table of the metrics on a test set, and of the gains over the references."""
-    rows = []
-    for variant, runs in records.items():
-        metrics = [record['tests'][test]['metrics'] for record in runs.values()]
-        psnr, ssim = ([m[name] for m in metrics] for name in (_METRIC, 'SSIM-2d'))
-        gains = [
-            paired_gain(records[reference], runs, test) if variant != reference else None
-            for reference in references
-        ]
-        cells = [cell for gain in gains for cell in _gain_cells(gain)]
-        rows.append([f'`{variant}`', _spread(psnr, 2), _spread(ssim, 4), *cells])
-    blurry = _first(records[references[0]])['tests'][test]
-    header = ['variant', 'PSNR', 'SSIM']
-    for reference in references:
-        header += [f'gain over {reference}', '95 % interval']
-    caption = (
-        f'{len(blurry["images"])} images. The PSNR of the blurry images is '
-        f'{blurry["metrics"]["PSNR-input"]:.2f} dB.'
-    )
-    return f'{caption}\n\n{text_table(header, rows)}'
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    """Format the mean and the standard deviation over the seeds."""
-    mean = f'{np.mean(values):.{digits}f}'
-    return f'{mean} ± {np.std(values, ddof=1):.{digits}f}' if len(values) > 1 else mean
-
-
-def _gain_cells(gain: Optional[Gain]) -> List[str]:
-    """Format a gain and its interval."""
-    if gain is None:
-        return ['-', '-']
-    spread = '' if gain.std is None else f' ± {gain.std:.3f}'
-    if gain.interval is None:
-        return [f'{gain.mean:+.3f}{spread}', '-']
-    low, high = gain.interval
-    return [f'{gain.mean:+.3f}{spread}', f'{low:+.3f} to {high:+.3f}']
-
-
-def _by_severity(records: Records, test: str, reference: str) -> str:
-    """Make a table of the gains over a reference at each severity of the blur."""
-    others = [variant for variant in records if variant != reference]
-    images = _first(records[reference])['tests'][test]['images']
-    groups: Dict[str, List[str]] = {name: [] for name in (*SEVERITIES, 'unknown')}
-    for image in images:
-        for (group,) in _grouped([image]).values():  # a single image is in a single group
-            groups.setdefault(group['name'], []).append(image['key'])
-    groups = {name: keys for name, keys in groups.items() if keys}
-    if not groups or not others:
-        return ''
-    rows = []
-    for variant in others:
-        gains = [
-            paired_gain(records[reference], records[variant], test, keys)
-            for keys in groups.values()
-        ]
-        rows.append([f'`{variant}`', *('; '.join(_gain_cells(gain)) for gain in gains)])
-    columns = [f'{name} (n = {len(keys)})' for name, keys in groups.items()]
-    caption = f'Gain over {reference} and its 95 % interval, by severity of the blur:'
-    return f'{caption}\n\n{text_table([f"gain over {reference}", *columns], rows)}'
-
-
-def _grouped(images: Sequence[Dict[str, Any]]) -> Dict[str, List[Dict[str, Any]]]:
-    """Group images by their recorded severity; if it is unknown, by their blur extent."""
-    groupings = group_by_severity(images)
-    return next(({name: groupings[name]} for name in _GROUPINGS if name in groupings), {})
-
-
-def _plot_gains(records: Records, test: str, out: Path) -> Optional[str]:
-    """Plot the gain over the blurry image at each severity. Return the name of the plot."""
-    groups = {variant: _grouped(_mean_images(runs, test)) for variant, runs in records.items()}
-    if not any(groups.values()):
-        return None
-    plot_severity(groups, out / f'severity_{test}.png')
-    return f'severity_{test}.png'
-
-
-def _mean_images(runs: Mapping[int, Record], test: str) -> List[Dict[str, Any]]:
-    """Return the images of a test, each with the mean of its PSNR over the seeds."""
-    seeds = [_values(record, test) for record in runs.values()]
-    images = _first(runs)['tests'][test]['images']
-    return [
-        {**image, _METRIC: float(np.mean([values[image['key']] for values in seeds]))}
-        for image in images
+def _tables(results: Results, rows: Sequence[Comparison], shares: bool) -> List[str]:
+    """Make the tables of one list of comparisons: all test sets, details, and blur extents."""
+    tests = [name for name in results.images if any(results.gain(row, name) for row in rows)]
+    same = len({row.over for row in rows}) == 1
+    names = [
+        results.label(row.variant) + ('' if same else f'; over {results.label(row.over)}')
+        for row in rows
     ]
+    head = f'gain over {results.label(rows[0].over)}' if same else 'gain'
+
+    def table(columns: Mapping[str, Sequence[str]]) -> str:
+        lines = [[name, *cells] for name, *cells in zip(names, *columns.values())]
+        return text_table([head, *columns], lines)
+
+    everywhere = {test: [_cell(results.gain(row, test)) for row in rows] for test in tests}
+    gains = [results.gain(row, results.primary) for row in rows]
+    corrected = holm([gain.p if gain else None for gain in gains])
+    details = {
+        'seeds': [str(len(gain.seeds)) if gain else '-' for gain in gains],
+        results.primary: [_mean(gain) for gain in gains],
+        'over seeds': [_interval(gain.over_seeds if gain else None) for gain in gains],
+        'over seeds and photos': [_interval(gain.over_both if gain else None) for gain in gains],
+        'p': ['-' if p is None else f'{p:.3f}' for p in corrected],
+    }
+    if shares:
+        details['share of the first row'] = [_share(gain, gains[0]) for gain in gains]
+    extents = by_extent(results.images[results.primary])
+    ranges = {
+        f'{name} (n = {sum(mask)})': [
+            _cell(results.gain(row, results.primary, mask)) for row in rows
+        ]
+        for name, mask in extents.items()
+    }
+    caption = f'By the extent of the blur, as a share of the size of the photo ({results.primary}):'
+    return [table(everywhere), table(details), caption, table(ranges)]
 
 
-def _plot_curves(records: Records, path: Path) -> None:
+def _cell(gain: Optional[Gain]) -> str:
+    """Format a gain with its interval over the seeds."""
+    if gain is None:
+        return '-'
+    if gain.over_seeds is None:
+        return f'{gain.mean:+.2f} (one seed)'
+    low, high = gain.over_seeds
+    return f'{gain.mean:+.2f} ({low:+.2f} to {high:+.2f})'
+
+
+def _share(part: Optional[Gain], whole: Optional[Gain]) -> str:
+    """Format the share of a gain that remains, with its interval over the seeds."""
+    if part is None or whole is None:
+        return '-'
+    share, interval = share_of(part, whole)
+    text = '' if interval is None else f' ({interval[0]:.0%} to {interval[1]:.0%})'
+    return f'{share:.0%}{text}'
+
+
+def _mean(gain: Optional[Gain]) -> str:
+    return '-' if gain is None else f'{gain.mean:+.3f}'
+
+
+def _interval(interval: Optional[Tuple[float, float]]) -> str:
+    return '-' if interval is None else f'{interval[0]:+.3f} to {interval[1]:+.3f}'
+
+
+def _plot_curves(results: Results, path: Path) -> None:
     """Plot the mean and the range of the learning curves over the seeds."""
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.add_subplot()
     axes.set_prop_cycle(cycler(linestyle=['-', '--', ':', '-.']) * rcParams['axes.prop_cycle'])
-    for variant, runs in records.items():
-        curves = [{p['step']: p[_METRIC] for p in run.get('curve', ())} for run in runs.values()]
+    for variant, runs in results.runs.items():
+        curves = [dict(run.curve) for run in runs.values()]
         steps = sorted(set.intersection(*map(set, curves)))
         if not steps:
             continue
@@ -324,6 +287,7 @@ def _plot_curves(records: Records, path: Path) -> None:
         axes.fill_between(steps, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
     axes.set_xlabel('steps')
     axes.set_ylabel('PSNR (dB)')
+    axes.set_xscale('log')
     axes.spines[['top', 'right']].set_visible(False)
     axes.grid(alpha=0.3)
     if axes.lines:

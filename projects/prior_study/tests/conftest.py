@@ -18,9 +18,14 @@ STUDY = """
 epochs = 2
 variants = [
     dict(name='plain', about='no prior', base='plain.py'),
-    dict(name='seven', base='plain.py', options={'model.generator.base': 7}),
-    dict(name='wide', base='plain.py', match_macs=dict(to='seven', key='model.generator.base')),
-    dict(name='guided', base='guided.py'),
+    dict(name='seven', about='width 7', base='plain.py', options={'model.generator.base': 7}),
+    dict(
+        name='wide',
+        about='wide',
+        base='plain.py',
+        match_macs=dict(to='seven', key='model.generator.base'),
+    ),
+    dict(name='guided', about='guided', base='guided.py'),
     dict(name='slow', base='guided.py', options={'optim_wrapper.optimizer.lr': 1e-4}),
     dict(name='shuffled', shuffle='guided'),
     dict(name='tuned', base='guided.py', start_from='plain', length=0.5),

@@ -1,15 +1,26 @@
-"""The report of a study, made from records with known numbers."""
+"""The archive and the report of a study, made from records with known numbers."""
+
+import json
 
 import numpy as np
 import pytest
+from prior_study.archive import add_runs, load_images, load_runs
+from prior_study.gains import Gain, by_extent, gain_of, share_of
+from prior_study.plan import Study
 from prior_study.record import write_record
-from prior_study.report import load_records, paired_gain, write_report
+from prior_study.report import Results, front_table, write_report
+from prior_study.statistics import crossed_interval, p_value, seed_interval
 
 from mmspd.errors import UserError
-from mmspd.evaluation.comparison import bootstrap_interval
 
-SEVERITIES = ('mild', 'moderate', 'severe')
 KEYS = [f'photo{photo}/{copy}' for photo in range(8) for copy in range(3)]
+EXTENTS = (1.0, 2.0, 4.0)  # pixels of photos of 100x100 pixels
+
+TABLES = """
+title = 'Tiny study'
+gains = [('guided', 'plain'), ('slow', 'plain'), ('wide', 'plain')]
+tables = [dict(title='Main', shares=True, gains=gains)]
+"""
 
 
 def record(variant, seed, psnr, status='done', batch='a'):
@@ -19,107 +30,133 @@ def record(variant, seed, psnr, status='done', batch='a'):
             'PSNR': value,
             'PSNR-input': 20.0,
             'SSIM-2d': 0.5,
-            'severity': SEVERITIES[int(key[-1])],
+            'blur-extent': EXTENTS[int(key[-1])],
+            'size': [100, 100],
         }
         for key, value in zip(KEYS, psnr)
     ]
-    metrics = {'PSNR': float(np.mean(psnr)), 'SSIM-2d': 0.5, 'PSNR-input': 20.0}
     return dict(
         study='s',
         variant=variant,
         seed=seed,
         status=status,
         about=f'the {variant}',
+        config='abc',
+        machine=dict(processor='Some CPU', torch='2.11.0'),
         parameters=500_000,
         macs=2_000_000_000,
         batches=[f'{batch}{seed}'],
         epochs=[dict(epoch=1, step=50, seconds=30.0, loss_prior=2.0)],
         curve=[dict(epoch=1, step=50, PSNR=21.0 + seed), dict(epoch=2, step=100, PSNR=22.0)],
-        tests=dict(kodak=dict(metrics=metrics, images=images)),
+        tests=dict(kodak24=dict(images=images)),
     )
 
 
 @pytest.fixture
-def results(tmp_path):
-    """Write runs of net0 and net6.
+def gains():
+    """Gains of 'guided' over 'plain', shape (seeds, images)."""
+    return 1 + np.random.default_rng(0).normal(0, 0.1, (2, len(KEYS)))
 
-    With seed s, net6 is better than net0 by 1 + s dB, and on severe blur by 4 + s dB.
-    """
-    rng = np.random.default_rng(0)
+
+@pytest.fixture
+def runs(tmp_path, gains):
+    """A folder of runs of two variants with two seeds each, and of a third run of 'guided'."""
+    rng = np.random.default_rng(1)
     for seed in (0, 1):
         plain = 22 + rng.random(len(KEYS))
-        guided = plain + 1 + seed + np.array([3.0 * key.endswith('2') for key in KEYS])
-        for variant, psnr in (('net0', plain), ('net6', guided)):
-            write_record(tmp_path / variant / f'seed{seed}', record(variant, seed, psnr))
-    write_record(tmp_path / 'net6' / 'seed2', record('net6', 2, plain))
-    write_record(tmp_path / 'net5' / 'seed0', record('net5', 0, plain, status='stopped'))
-    return tmp_path
+        for variant, psnr in (('plain', plain), ('guided', plain + gains[seed])):
+            write_record(tmp_path / 'runs' / variant / f'seed{seed}', record(variant, seed, psnr))
+    write_record(tmp_path / 'runs' / 'guided' / 'seed2', record('guided', 2, plain))
+    write_record(tmp_path / 'runs' / 'slow' / 'seed0', record('slow', 0, plain, status='stopped'))
+    return tmp_path / 'runs'
 
 
-def test_gains_are_paired_by_seed_and_image(results):
-    records = load_records(results, ['net0'])
-    gain = paired_gain(records['net0'], records['net6'], 'kodak')
-    assert gain.seeds == 2  # the third seed of net6 has no partner
-    assert gain.mean == pytest.approx(2.5)
-    assert gain.std == pytest.approx(2**-0.5)
-    per_image = np.array([1.5 + 3 * key.endswith('2') for key in KEYS])
+def test_gains_are_paired_by_seed_and_image(runs, gains, tmp_path):
+    assert add_runs(runs, tmp_path / 'archive') == 5
+    images = load_images(tmp_path / 'archive')['kodak24']
+    loaded = load_runs(tmp_path / 'archive', ['plain', 'guided', 'slow'])
+    assert list(loaded) == ['plain', 'guided']
+    gain = gain_of(loaded['guided'], loaded['plain'], 'kodak24', images)
+    assert gain.seeds == [0, 1]  # the third seed of 'guided' has no partner
+    rounded = pytest.approx(gains.mean(1).tolist(), abs=2e-4)  # the archive has four digits
+    assert gain.per_seed == rounded
+    assert gain.over_seeds == pytest.approx(seed_interval(gain.per_seed))
     photos = [key.split('/')[0] for key in KEYS]
-    assert gain.interval == pytest.approx(bootstrap_interval(per_image, photos))
-    severe = [key for key in KEYS if key.endswith('2')]
-    assert paired_gain(records['net0'], records['net6'], 'kodak', severe).mean == pytest.approx(4.5)
-    assert paired_gain({3: {}}, records['net6'], 'kodak') is None
+    assert gain.over_both == pytest.approx(crossed_interval(gains, photos), abs=2e-4)
+    strong = by_extent(images)['above 3.2 %']
+    assert strong == [key.endswith('2') for key in KEYS]
+    part = gain_of(loaded['guided'], loaded['plain'], 'kodak24', images, strong)
+    assert part.mean == pytest.approx(gains[:, 2::3].mean(), abs=2e-4)
+    assert gain_of(loaded['guided'], {7: loaded['plain'][0]}, 'kodak24', images) is None
 
 
-def test_the_page_holds_the_numbers_and_the_plots(results, tmp_path):
-    records = load_records(results, ['net0'])
-    assert list(records) == ['net0', 'net6']  # net5 is not done
-    page = write_report(records, tmp_path / 'report', ['net0'])
-    text = page.read_text()
-    assert '24 images. The PSNR of the blurry images is 20.00 dB.' in text
-    assert '+2.500 ± 0.707' in text
-    assert 'severe (n = 8)' in text
-    assert '+4.500 ± 0.707' in text
-    assert '2.0000 to 2.0000' in text
+def test_the_share_of_a_gain_has_fiellers_interval():
+    def gain(values):
+        return Gain(list(range(len(values))), values, float(np.mean(values)), None, None, None)
+
+    short, long = gain([0.50, 0.52, 0.51]), gain([0.30, 0.33, 0.31])
+    share, interval = share_of(long, short)
+    assert share == pytest.approx(0.94 / 1.53)
+    for end in interval:  # a ratio at an end of the interval is just rejected by a t test
+        assert p_value(np.subtract(long.per_seed, end * np.array(short.per_seed))) == (
+            pytest.approx(0.05)
+        )
+    assert share_of(long, gain([0.5, -0.4, 0.1]))[1] is None
+    assert share_of(gain([0.3]), gain([0.5])) == (pytest.approx(0.6), None)
+
+
+def test_the_page_holds_the_numbers_and_is_made_from_the_archive_alone(
+    runs, write_study, tmp_path, gains
+):
+    study = Study(write_study(TABLES))
+    add_runs(runs, tmp_path / 'archive')
+    results = Results(study, tmp_path / 'archive')
+    text = write_report(results, tmp_path / 'report').read_text()
+    assert text.startswith('# Tiny study')
+    low, high = seed_interval(gains.mean(1).tolist())
+    assert f'{gains.mean():+.2f} ({low:+.2f} to {high:+.2f})' in text
+    assert f'{low:+.3f} to {high:+.3f}' in text
+    assert 'above 3.2 % (n = 8)' in text
+    assert 'Some CPU, PyTorch 2.11.0' in text
+    assert '2.000 to 2.000' in text  # the prior loss
     assert 'not trained on the same batches' not in text
-    for name in ('curves.png', 'severity_kodak.png'):
-        assert f'({name})' in text
-        assert (page.parent / name).read_bytes().startswith(b'\x89PNG')
+    assert (tmp_path / 'report' / 'curves.png').read_bytes().startswith(b'\x89PNG')
+    rows = front_table(results, ['kodak24']).splitlines()
+    assert [row.split('|')[1].strip() for row in rows[2:]] == ['no prior', 'guided']
+    assert rows[2].split('|')[-2].strip() == '0'
 
 
-def test_a_report_with_two_references(results, tmp_path):
-    write_record(results / 'wide' / 'seed0', record('wide', 0, [23.0] * 24))
-    records = load_records(results, ['net0', 'wide'])
-    assert list(records) == ['net0', 'wide', 'net6']
-    assert list(load_records(results, ['net0', 'wide'], only=True)) == ['net0', 'wide']
-    text = write_report(records, tmp_path / 'report', ['net0', 'wide']).read_text()
-    tables = [line.split('|') for line in text.splitlines() if line.startswith('|')]
-    header = next(cells for cells in tables if cells[2].strip() == 'PSNR')
-    column = next(i for i, cell in enumerate(header) if 'gain over wide' in cell)
-    gain = paired_gain(records['wide'], records['net6'], 'kodak')
-    cells = [cells[column].strip() for cells in tables if len(cells) == len(header)]
-    assert cells[2:] == [cells[2], '-', f'{gain.mean:+.3f}']
-    assert sum('gain over' in cells[1] for cells in tables) == 2  # the tables by severity
+def test_a_single_seed_has_no_interval(write_study, tmp_path):
+    for variant, psnr in (('plain', 22.0), ('guided', 23.5)):
+        folder = tmp_path / 'runs' / variant / 'seed0'
+        write_record(folder, record(variant, 0, [psnr] * len(KEYS)))
+    add_runs(tmp_path / 'runs', tmp_path / 'archive')
+    results = Results(Study(write_study(TABLES)), tmp_path / 'archive')
+    assert '+1.50 (one seed)' in write_report(results, tmp_path / 'report').read_text()
 
 
-def test_results_on_other_images_are_refused(results, tmp_path):
+def test_results_on_other_images_are_refused(runs, tmp_path):
     odd = record('odd', 0, [22.0] * 24)
-    odd['tests']['kodak']['images'][3]['PSNR-input'] = 19.0
-    write_record(results / 'odd' / 'seed0', odd)
-    message = r"Cannot compare net0 seed 0 and odd seed 0 on kodak: .*'photo1/0'"
+    odd['tests']['kodak24']['images'][3]['PSNR-input'] = 19.0
+    write_record(runs / 'odd' / 'seed0', odd)
+    message = r"Cannot compare odd seed 0 with the other runs on kodak24: .*'photo1/0'"
     with pytest.raises(UserError, match=message):
-        write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
+        add_runs(runs, tmp_path / 'archive')
 
 
-def test_other_batches_are_reported(results, tmp_path):
-    write_record(results / 'odd' / 'seed0', record('odd', 0, [22.0] * 24, batch='b'))
-    page = write_report(load_records(results, ['net0']), tmp_path / 'report', ['net0'])
-    warning = '**These runs were not trained on the same batches as net0: odd seed 0.**'
+def test_other_batches_are_reported(runs, write_study, tmp_path):
+    write_record(runs / 'wide' / 'seed0', record('wide', 0, [22.0] * 24, batch='b'))
+    add_runs(runs, tmp_path / 'archive')
+    results = Results(Study(write_study(TABLES)), tmp_path / 'archive')
+    page = write_report(results, tmp_path / 'report')
+    warning = '**These runs were not trained on the same batches as plain: wide seed 0.**'
     assert warning in page.read_text()
 
 
-def test_a_missing_reference_and_a_damaged_record_end_in_one_sentence(results):
-    with pytest.raises(UserError, match=r"no result of 'net7' \(it holds net0, net6"):
-        load_records(results, ['net0', 'net7'])
-    (results / 'net6' / 'seed0' / 'result.json').write_text('{')
+def test_an_empty_archive_and_a_damaged_record_end_in_one_sentence(runs, write_study, tmp_path):
+    with pytest.raises(UserError, match='has no run of .*study.py; run the study'):
+        Results(Study(write_study(TABLES)), tmp_path / 'archive')
+    (runs / 'guided' / 'seed0' / 'result.json').write_text('{')
     with pytest.raises(UserError, match="is damaged; delete '.*seed0' and run the variant again"):
-        load_records(results, ['net0'])
+        add_runs(runs, tmp_path / 'archive')
+    assert json.loads((runs / 'plain' / 'seed0' / 'result.json').read_text())['seed'] == 0

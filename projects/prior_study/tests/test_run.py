@@ -1,5 +1,7 @@
 """The commands of the study."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from mmspd.datasets import GoProDataset, PairedFolderDataset
 pytestmark = pytest.mark.slow
 
 PROJECT = '../projects/prior_study'
+EXTENTS = ((0.008, 0.016), (0.016, 0.032), (0.032, 0.064))  # shares of sqrt(H * W)
 
 STUDY = """
 epochs = 1
@@ -38,18 +41,19 @@ def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_study, tmp_
     assert 'waits seed 0: not begun' in output
     assert 'Traceback' not in output
 
-    code, output = run_tool(PROJECT + '/report.py', out, '--out', tmp_path / 'report')
+    report = tmp_path / 'report'
+    code, output = run_tool(PROJECT + '/report.py', study, report)
+    assert (code, f"'{report}/runs' has no run of " in output) == (1, True)
+    code, output = run_tool(PROJECT + '/report.py', study, report, '--results', out)
     assert (code, 'is the report of 1 runs of 1 variants.' in output) == (0, True)
-    assert (tmp_path / 'report' / 'README.md').is_file()
-    code, output = run_tool(
-        PROJECT + '/report.py', out, '--out', tmp_path / 'report', '--only', 'net9'
-    )
-    assert (code, "has no result of 'net9' (it holds net0)" in output) == (1, True)
+    page = (report / 'README.md').read_text()
+    code, output = run_tool(PROJECT + '/report.py', study, report)  # from the archive alone
+    assert (code, (report / 'README.md').read_text()) == (0, page)
     code, output = run_tool(PROJECT + '/prior.py', study, out, '--only', 'net0')
     assert (code, 'has no guided generator' in output) == (2, True)
 
 
-def test_data_has_every_severity_of_every_photo_and_is_packed(run_tool, pairs_root, tmp_path):
+def test_data_has_every_range_of_blur_of_every_photo_and_is_packed(run_tool, pairs_root, tmp_path):
     rng = np.random.default_rng(0)
     for number, shape in enumerate([(120, 80, 3), (80, 120, 3)]):
         for split in ('train', 'val', 'test'):
@@ -58,7 +62,8 @@ def test_data_has_every_severity_of_every_photo_and_is_packed(run_tool, pairs_ro
             cv2.imwrite(str(path), rng.integers(0, 256, shape, dtype=np.uint8))
     photos, out = tmp_path / 'photos', tmp_path / 'study'
     arguments = ['--train', photos / 'train', '--val', photos / 'val', '--scale', 0.5]
-    arguments += ['--test', f'odd={photos / "test"}', '--pairs', f'real={pairs_root / "val"}']
+    real = pairs_root / 'val'
+    arguments += ['--test', f'odd={photos / "test"}', '--pairs', f'real={real}', f'half={real}@0.5']
     code, output = run_tool(PROJECT + '/data.py', out, *arguments, '--workers', 0)
     assert code == 0, output
     for name, split in (('train', 'train'), ('val', 'test'), ('odd', 'test')):
@@ -66,14 +71,32 @@ def test_data_has_every_severity_of_every_photo_and_is_packed(run_tool, pairs_ro
             str(out / 'pairs' / name), split=split, packed=str(out / 'packs' / name)
         )
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-        assert [info['severity'] for info in infos] == ['mild', 'moderate', 'severe'] * 2
+        assert len(infos) == 6
+        (records,) = (out / 'pairs' / name).glob('*/records.jsonl')
+        extents = [json.loads(line)['extent'] for line in records.read_text().splitlines()]
+        for number, extent in enumerate(extents):  # extents below one pixel are raised to one
+            low, high = (max(1, share * (40 * 60) ** 0.5) for share in EXTENTS[number % 3])
+            assert low <= extent <= high + 0.01
+        motion = out / 'pairs' / name / split / infos[0]['key'].split('/')[0] / 'motion'
+        assert len([*motion.iterdir()]) == 3
         # portrait photos are turned
         assert {(i['place'].height, i['place'].width) for i in infos} == {(40, 60)}
-    real = PairedFolderDataset(str(pairs_root / 'val'), packed=str(out / 'packs' / 'real'))
+    real = PairedFolderDataset(str(real), packed=str(out / 'packs' / 'real'))
     assert len(real) == 2
+    half = PairedFolderDataset(
+        str(out / 'pairs' / 'half'),
+        blur_dir='blur',
+        sharp_dir='sharp',
+        packed=str(out / 'packs' / 'half'),
+    )
+    full, reduced = (each.get_data_info(0)['place'].images()[0] for each in (real, half))
+    expected = cv2.resize(full, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    assert np.array_equal(reduced, expected)
 
     code, output = run_tool(PROJECT + '/data.py', out, *arguments[:4], '--scale', 2)
     assert (code, '--scale is 2.0; choose a number' in output) == (1, True)
+    code, output = run_tool(PROJECT + '/data.py', out, *arguments, '--pairs', f'r={photos}@2')
+    assert (code, "The scale '2' of --pairs is not a number above 0" in output) == (1, True)
     code, output = run_tool(
         PROJECT + '/data.py', out, *arguments, '--test', f'val={photos / "test"}'
     )

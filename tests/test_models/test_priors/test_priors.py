@@ -103,6 +103,40 @@ def test_a_backbone_that_loads_weights_itself_is_refused():
         backbone_extractor(dict(RESNET, init_cfg=dict(type='Pretrained')))
 
 
+def moving_parts(extractor):
+    """Train one step and return the names of the parameters and of the buffers that changed."""
+    before = {name: value.clone() for name, value in extractor.net.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in extractor.parameters() if p.requires_grad], lr=0.1)
+    sum(feature.square().mean() for feature in extractor(torch.rand(2, 3, 32, 32))).backward()
+    optimizer.step()
+    after = extractor.net.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    statistics = {name for name in changed if 'running' in name or 'num_batches' in name}
+    return changed - statistics, statistics
+
+
+@pytest.mark.slow
+def test_norm_eval_and_frozen(tmp_path):
+    small = dict(RESNET, base_channels=4, stem_channels=4)
+    torch.save({'state_dict': MODELS.build(small).state_dict()}, tmp_path / 'teacher.pth')
+
+    def extractor(**options):
+        built = backbone_extractor(small, str(tmp_path / 'teacher.pth'), width=4, **options)
+        return built.eval().train()  # a validation between two epochs
+
+    weights, statistics = moving_parts(extractor())
+    assert weights
+    assert statistics
+    kept_weights, kept_statistics = moving_parts(extractor(norm_eval=True))
+    assert (kept_weights, kept_statistics) == (weights, set())
+    frozen = extractor(frozen=True)
+    before = frozen.reduce[0].weight.clone()
+    assert moving_parts(frozen) == (set(), set())
+    assert not torch.equal(frozen.reduce[0].weight, before)  # the 1x1 convolutions learn
+    with pytest.raises(ValueError, match="frozen=True and weights='random'; set weights to"):
+        backbone_extractor(frozen=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['tresnet_l', 'efficientnet_lite0', 'resnet50', 'mmseg_r50'])
 def test_every_trained_parameter_of_a_backbone_extractor_gets_a_gradient(name):
