@@ -176,6 +176,7 @@ order = [
     for group in (controls, table4, single)
 ]
 
+front = []
 title = 'Design of the distilled prior'
 tables = [
     dict(title=title, gains=[(entry['name'], 'distilled') for entry in group])

@@ -147,6 +147,7 @@ def gains(over, *names):
 
 title = 'Main study: trajectory blur'
 primary = 'kodak24'  # val was used for choosing, and the other test sets have fewer photos
+front = ['kodak24', 'reds', 'levin09', 'gopro', 'gopro4']
 tables = [
     dict(
         title='Main comparison',

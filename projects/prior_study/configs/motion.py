@@ -52,6 +52,7 @@ variants = [
     ),
 ]
 order = [dict(variants=['pretrained_motion', 'motion'], seeds=_base_.seeds)]
+front = []
 title = 'The value of the true motion'
 tables = [
     dict(

@@ -50,6 +50,7 @@ order = [
     dict(variants=tuned, seeds=_base_.seeds),
 ]
 
+front = []
 title = 'MIMO-UNet'
 tables = [
     dict(

@@ -47,7 +47,8 @@ class Run:
         parameters: Number of parameters.
         macs: Multiply-accumulates at 256x256.
         steps: Training steps; 0 if nothing was trained.
-        minutes: Training time.
+        minutes: Training time if all epochs were as fast as the fastest epoch. Other processes slow
+            down most epochs, but hardly all of them.
         prior_loss: Weighted prior loss of the first and the last epoch; empty without a teacher.
         curve: Points ``[step, PSNR]`` of the learning curve.
         batches: Hashes of the first batches.
@@ -74,12 +75,13 @@ class Run:
     def of(cls, record: Dict[str, Any]) -> 'Run':
         """Make a run from the record of a finished run."""
         epochs, tests = record.get('epochs', []), record['tests'].items()
+        seconds = [epoch['seconds'] for epoch in epochs]
         has_teacher = epochs and 'loss_prior' in epochs[0]
         return cls(
             **{name: record[name] for name in ('variant', 'seed', 'about', 'config', 'machine')},
             **{name: record[name] for name in ('parameters', 'macs')},
             steps=epochs[-1]['step'] if epochs else 0,
-            minutes=round(sum(epoch['seconds'] for epoch in epochs) / 60, 2),
+            minutes=round(len(epochs) * min(seconds) / 60, 2) if seconds else 0.0,
             prior_loss=[epochs[i]['loss_prior'] for i in (0, -1)] if has_teacher else [],
             curve=[[p['step'], round(p['PSNR'], _DIGITS)] for p in record.get('curve', [])],
             batches=record.get('batches', []),

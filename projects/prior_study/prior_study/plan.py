@@ -83,9 +83,10 @@ class Study:
     into every variant. ``order`` is a list of ``dict(variants=[...], seeds=[...])``, with the most
     informative entry first. Within an entry, all variants of a seed come before the next seed.
 
-    The report uses ``title``, ``primary`` (test set of the detailed columns, by default the first)
-    and ``tables``. A table is a dict of ``title``, ``gains`` (a list of pairs of a variant and its
-    reference) and ``shares`` (whether to add the share of the first gain that remains).
+    The report uses ``title``, ``primary`` (test set of the detailed columns, by default the first),
+    ``front`` (test sets of a table of the first comparisons, with costs) and ``tables``. A table is
+    a dict of ``title``, ``gains`` (a list of pairs of a variant and its reference) and ``shares``
+    (whether to add the share of the first gain that remains).
 
     Args:
         path: File of the study.
@@ -106,6 +107,7 @@ class Study:
         self.val_interval: int = config.get('val_interval', 1)
         self.options: Dict[str, Any] = config.get('options', {})
         self.primary: Optional[str] = config.get('primary')
+        self.front: List[str] = config.get('front', [])
         self.title: str = config.get('title', Path(path).stem)
         self._configs: Dict[str, Config] = {}
         self.variants = {entry['name']: self._variant(entry) for entry in config.variants}

@@ -28,8 +28,7 @@ seeds and photos, and the p-value over the seeds, corrected by Holm's method for
 of the table."""
 _COSTS = """\
 A value is the mean over the seeds. `GMAC` are multiply-accumulates at 256x256 pixels, in billions.
-`minutes` is the training time of a run on one core; runs side by side slow each other down. `prior
-loss` is the weighted prior loss of the first and of the last epoch."""
+`minutes` is the training time of a run on one core at the speed of the fastest epoch. `prior loss` is the weighted prior loss of the first and of the last epoch."""
 
 Runs = Dict[str, Dict[int, Run]]
 
@@ -105,6 +104,7 @@ def write_report(results: Results, out: Path) -> Path:
     study = results.study
     parts = [
         f'# {study.title}',
+        *([front_table(results)] if study.front else []),
         _INTRODUCTION,
         *_warnings(results),
         '## Test sets',
@@ -124,24 +124,40 @@ def write_report(results: Results, out: Path) -> Path:
     return page
 
 
-def front_table(results: Results, tests: Sequence[str]) -> str:
-    """Make the table of the main comparison for the manual.
+def front_table(results: Results, tests: Optional[Sequence[str]] = None) -> str:
+    """Make the table of the main comparison, which the manual shows too.
 
     Args:
-        results: Results of a study.
-        tests: Test sets of the columns.
+        results: Results of a study. Its first table compares variants with one reference.
+        tests: Test sets of the columns; by default, ``front`` of the study.
 
     Returns:
-        The first table of the study as Markdown, with costs.
+        The table as Markdown, with the cost relative to the plain network (the first variant) and
+        to the reference.
     """
     rows = results.rows(results.study.tables[0])
     reference = rows[0].over
+    plain = _macs(results.runs, next(iter(results.runs)))
     lines = []
-    for variant in [reference, *[row.variant for row in rows]]:
-        row = Comparison(variant, reference)
-        cells = ['0' if variant == reference else _cell(results.gain(row, t)) for t in tests]
-        lines.append([results.label(variant), *_cost_cells(results.runs[variant]), *cells])
-    return text_table(['network', 'GMAC', 'minutes', *tests], lines)
+    for variant in dict.fromkeys([next(iter(results.runs)), reference, *[r.variant for r in rows]]):
+        macs = _macs(results.runs, variant)
+        cost = [f'{macs / base - 1:+.0%}' for base in (plain, _macs(results.runs, reference))]
+        gains = [
+            '0' if variant == reference else _cell(results.gain(Comparison(variant, reference), t))
+            for t in tests or results.study.front
+        ]
+        minutes = f'{_minutes(results.runs[variant]):.0f}'
+        lines.append([results.label(variant), f'{macs / 1e9:.2f}', *cost, minutes, *gains])
+    header = ['network', 'GMAC', 'over plain', 'over widened', 'minutes']
+    return text_table([*header, *(tests or results.study.front)], lines)
+
+
+def _macs(runs: Runs, variant: str) -> int:
+    return next(iter(runs[variant].values())).macs
+
+
+def _minutes(runs: Mapping[int, Run]) -> float:
+    return min(run.minutes for run in runs.values())
 
 
 def _warnings(results: Results) -> List[str]:
@@ -176,13 +192,6 @@ def _test_sets(images: Mapping[str, Images], runs: Runs) -> str:
     return text_table(['test set', 'images', 'PSNR of the blurry images', 'median extent'], lines)
 
 
-def _cost_cells(runs: Mapping[int, Run]) -> List[str]:
-    """Format the cost of a variant: GMAC and minutes."""
-    minutes = np.mean([run.minutes for run in runs.values()])
-    macs = next(iter(runs.values())).macs
-    return [f'{macs / 1e9:.2f}', f'{minutes:.1f}' if minutes else '-']
-
-
 def _costs(results: Results) -> str:
     """Make the table of all runs, their cost and their PSNR."""
     lines = []
@@ -197,7 +206,8 @@ def _costs(results: Results) -> str:
                 ', '.join(map(str, runs)),
                 str(every[0].steps or '-'),
                 f'{every[0].parameters / 1e6:.2f}',
-                *_cost_cells(runs),
+                f'{every[0].macs / 1e9:.2f}',
+                f'{_minutes(runs):.1f}' if every[0].steps else '-',
                 loss,
                 f'{np.mean([np.mean(run.psnr[results.primary]) for run in every]):.2f}',
                 f'{np.mean([np.mean(run.ssim[results.primary]) for run in every]):.4f}',

@@ -46,7 +46,10 @@ def record(variant, seed, psnr, status='done', batch='a'):
         parameters=500_000,
         macs=2_000_000_000,
         batches=[f'{batch}{seed}'],
-        epochs=[dict(epoch=1, step=50, seconds=30.0, loss_prior=2.0)],
+        epochs=[
+            dict(epoch=1, step=50, seconds=90.0, loss_prior=2.0),
+            dict(epoch=2, step=100, seconds=30.0, loss_prior=2.0),
+        ],
         curve=[dict(epoch=1, step=50, PSNR=21.0 + seed), dict(epoch=2, step=100, PSNR=22.0)],
         tests=dict(kodak24=dict(images=images)),
     )
@@ -122,8 +125,9 @@ def test_the_page_holds_the_numbers_and_is_made_from_the_archive_alone(
     assert 'not trained on the same batches' not in text
     assert (tmp_path / 'report' / 'curves.png').read_bytes().startswith(b'\x89PNG')
     rows = front_table(results, ['kodak24']).splitlines()
-    assert [row.split('|')[1].strip() for row in rows[2:]] == ['no prior', 'guided']
-    assert rows[2].split('|')[-2].strip() == '0'
+    cells = [[cell.strip() for cell in row.split('|')[1:-1]] for row in rows[2:]]
+    assert cells[0] == ['no prior', '2.00', '+0%', '+0%', '1', '0']
+    assert [row[0] for row in cells] == ['no prior', 'guided']
 
 
 def test_a_single_seed_has_no_interval(write_study, tmp_path):
