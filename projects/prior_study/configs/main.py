@@ -65,7 +65,7 @@ def rate(lr):
 
 variants = [
     plain('plain', 'plain UNet'),
-    widened('widened', 'widened UNet, of the cost of the pretrained prior'),
+    widened('widened', 'widened UNet'),
     with_prior('distilled', 'distilled prior'),
     pretrained('pretrained', 'pretrained prior, no teacher'),
     pretrained(
@@ -126,18 +126,20 @@ variants = [
 ]
 
 main = ['plain', 'widened', 'distilled', 'pretrained']
+origin = ['encoder', 'random', 'permuted', 'frozen']
+parts = ['added', 'first_stages']
 twice = ['widened_2x', 'pretrained_2x']
-small = ['pretrained_native']
-origin = ['encoder', 'random', 'permuted', 'frozen', 'added', 'first_stages']
-rates = [f'{name}_lr{lr}' for lr in ('3e-4', '3e-3') for name in ('widened', 'pretrained')]
 four_times = ['widened_4x', 'pretrained_4x']
+rates = [f'{name}_lr{lr}' for lr in ('3e-4', '3e-3') for name in ('widened', 'pretrained')]
 seeds = [0, 1, 2]
 order = [
     dict(variants=main, seeds=seeds),
-    dict(variants=[*twice, *small], seeds=seeds),
+    dict(variants=twice, seeds=seeds),
     dict(variants=origin, seeds=seeds),
-    dict(variants=rates, seeds=seeds),
+    dict(variants=['pretrained_native'], seeds=seeds),
+    dict(variants=rates, seeds=seeds[:1]),
     dict(variants=four_times, seeds=seeds),
+    dict(variants=parts, seeds=seeds),
 ]
 
 
@@ -176,6 +178,6 @@ tables = [
     dict(
         title='Where does the gain come from?',
         shares=True,
-        gains=gains('widened', 'pretrained', *origin),
+        gains=gains('widened', 'pretrained', *origin, *parts),
     ),
 ]

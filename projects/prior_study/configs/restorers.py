@@ -21,14 +21,14 @@ def with_prior(name, about, options=None, **keys):
 
 variants = [
     plain('mimounet', 'plain MIMO-UNet'),
-    widened('mimounet_widened', 'widened MIMO-UNet, of the cost of the pretrained prior'),
+    widened('mimounet_widened', 'widened MIMO-UNet'),
     with_prior('mimounet_distilled', 'distilled prior'),
     with_prior('mimounet_pretrained', 'pretrained prior, no teacher', _base_.pretrained_prior),
     # fine-tuning: training continues; the priors are added to the trained plain network
     plain('continued', 'plain MIMO-UNet, continued', start_from='mimounet'),
     widened(
         'continued_widened',
-        'widened MIMO-UNet, continued, of the cost of the pretrained prior',
+        'widened MIMO-UNet, continued',
         start_from='mimounet_widened',
     ),
     with_prior(

@@ -28,7 +28,8 @@ seeds and photos, and the p-value over the seeds, corrected by Holm's method for
 of the table."""
 _COSTS = """\
 A value is the mean over the seeds. `GMAC` are multiply-accumulates at 256x256 pixels, in billions.
-`minutes` is the training time of a run on one core at the speed of the fastest epoch. `prior loss` is the weighted prior loss of the first and of the last epoch."""
+`minutes` is the training time of a run on one core, at the speed of its fastest epoch. `prior loss`
+is the weighted prior loss of the first and of the last epoch."""
 
 Runs = Dict[str, Dict[int, Run]]
 
