@@ -57,7 +57,9 @@ controls = [
     shuffled('untaught'),
     shuffled('distilled'),
     change(
-        'enlarged', 'distilled prior, teacher with its input enlarged', {'model.teacher.scale': 2}
+        'teacher_enlarged',
+        'distilled prior, teacher with its input enlarged',
+        {'model.teacher.scale': 2},
     ),
     change(
         'prior_norm',

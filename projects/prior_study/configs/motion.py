@@ -43,7 +43,7 @@ variants = [
     with_prior(
         'motion',
         'true motion as the prior, no F_S',
-        {prior: dict(_delete_=True, type='mmspd.MotionOnly')},
+        {prior: dict(_delete_=True, type='mmspd.MotionOnly', strides=(4, 8, 16))},
     ),
     with_prior(
         'pretrained_motion',

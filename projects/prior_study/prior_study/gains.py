@@ -107,17 +107,15 @@ def share_of(part: Gain, whole: Gain) -> Tuple[float, Optional[Interval]]:
         whole: The whole gain.
 
     Returns:
-        The ratio of the mean gains, and its 95 % interval over the seeds by Fieller's theorem. The
-        interval is None if the seeds are fewer than two or if the whole gain is not significantly
-        different from zero.
+        The ratio of the mean gains over the seeds of both, and its 95 % interval over the seeds by
+        Fieller's theorem. The interval is None if the seeds are fewer than two or if the whole gain
+        is not significantly different from zero.
 
     Source: Fieller, "Some Problems in Interval Estimation", J. R. Stat. Soc. B 1954.
     """
     seeds = [seed for seed in part.seeds if seed in whole.seeds]
-    if len(seeds) < 2:
-        return part.mean / whole.mean, None
     x, y = (np.array([g.per_seed[g.seeds.index(seed)] for seed in seeds]) for g in (whole, part))
-    return float(y.mean() / x.mean()), _fieller(x, y)
+    return float(y.mean() / x.mean()), _fieller(x, y) if len(seeds) > 1 else None
 
 
 def _fieller(x: np.ndarray, y: np.ndarray) -> Optional[Interval]:

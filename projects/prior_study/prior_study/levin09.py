@@ -18,7 +18,7 @@ _REACH = 8  # pixels; the largest shift that is tried
 
 
 def align_levin09(source: Path, out: Path) -> int:
-    """Write aligned pairs to ``<out>/blur`` and ``<out>/sharp``.
+    """Write aligned pairs to ``<out>/{blur,sharp}/im<I>/kernel<K>.png``.
 
     A blurry photo of this data set is up to four pixels away from its sharp photo. The shift is
     found with the measured kernel: the sharp photo is blurred with the centered kernel, and the
@@ -48,7 +48,7 @@ def align_levin09(source: Path, out: Path) -> int:
         aligned = np.roll(sharp, find_shift(blurry, sharp, taps[..., 0]), (0, 1))
         inner = np.s_[_BORDER:-_BORDER, _BORDER:-_BORDER]
         for name, image in (('blur', blurry), ('sharp', aligned)):
-            write_png(out / name / f'im{photo}_kernel{kernel}.png', image[inner])
+            write_png(out / name / f'im{photo}' / f'kernel{kernel}.png', image[inner])
     return len(found)
 
 

@@ -9,7 +9,7 @@ import math
 import operator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -84,8 +84,9 @@ class Study:
     informative entry first. Within an entry, all variants of a seed come before the next seed.
 
     The report uses ``title``, ``primary`` (test set of the detailed columns, by default the first),
-    ``front`` (test sets of a table of the first comparisons, with costs) and ``tables``. A table is
-    a dict of ``title``, ``gains`` (a list of pairs of a variant and its reference) and ``shares``
+    ``front`` (test sets of a table of the first comparisons, with costs), ``claims`` (pairs of a
+    variant and its reference, whose p-values are corrected together) and ``tables``. A table is a
+    dict of ``title``, ``gains`` (a list of pairs of a variant and its reference) and ``shares``
     (whether to add the share of the first gain that remains).
 
     Args:
@@ -108,8 +109,13 @@ class Study:
         self.options: Dict[str, Any] = config.get('options', {})
         self.primary: Optional[str] = config.get('primary')
         self.front: List[str] = config.get('front', [])
+        self.claims: List[Tuple[str, str]] = [tuple(pair) for pair in config.get('claims', [])]
         self.title: str = config.get('title', Path(path).stem)
         self._configs: Dict[str, Config] = {}
+        names = [entry['name'] for entry in config.variants]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise UserError(f"{path} has two variants '{twice[0]}'; give each another name.")
         self.variants = {entry['name']: self._variant(entry) for entry in config.variants}
         for variant in self.variants.values():
             if variant.needs:

@@ -3,7 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from cycler import cycler
@@ -23,9 +23,9 @@ __all__ = ['Results', 'front_table', 'write_report']
 
 _INTRODUCTION = """\
 A gain is the difference in PSNR, in dB, for the same seed and image. The brackets hold its 95 %
-interval over the seeds (Student's t). Detail tables also have the 95 % interval of a bootstrap over
-seeds and photos, and the p-value over the seeds, corrected by Holm's method for the number of rows
-of the table."""
+interval over the seeds (Student's t), which holds for these photos. Detail tables also have the
+95 % interval for new seeds and new photos. The p-values of the claims are over the seeds, corrected
+together by Holm's method; all other rows are estimates without a correction."""
 _COSTS = """\
 A value is the mean over the seeds. `GMAC` are multiply-accumulates at 256x256 pixels, in billions.
 `minutes` is the training time of a run on one core, at the speed of its fastest epoch. `prior loss`
@@ -68,6 +68,7 @@ class Results:
         self.study = study
         self.runs: Runs = load_runs(archive, list(study.variants))
         self.images = load_images(archive)
+        self.claims = [Comparison(*pair) for pair in study.claims]
         self.primary: str = study.primary or next(iter(self.images), '')
         if not self.runs:
             raise UserError(
@@ -83,6 +84,15 @@ class Results:
         """Return the comparisons of a table that have runs."""
         comparisons = [Comparison(variant, over) for variant, over in table['gains']]
         return [c for c in comparisons if {c.variant, c.over} <= set(self.runs)]
+
+    def corrected_p(self) -> Dict[Comparison, Optional[float]]:
+        """Return the corrected p-value of each claim on the primary test set."""
+        runs = set(self.runs)
+        rows = [row for row in self.claims if {row.variant, row.over} <= runs]
+        gains = [self.gain(row, self.primary) for row in rows]
+        # a claim without runs counts in the correction
+        missing = [1.0] * (len(self.claims) - len(rows))
+        return dict(zip(rows, holm([*[gain.p if gain else None for gain in gains], *missing])))
 
     def gain(
         self, row: Comparison, test: str, chosen: Optional[Sequence[bool]] = None
@@ -117,7 +127,7 @@ def write_report(results: Results, out: Path) -> Path:
     for table in study.tables:
         rows = results.rows(table)
         if rows:
-            parts += [f'## {table["title"]}', *_tables(results, rows, table.get('shares', False))]
+            parts += [f'## {table["title"]}', *_tables(results, rows, _has_first(table, rows))]
     _plot_curves(results, out / 'curves.png')
     parts += ['## Learning curves', '![PSNR on part of val during training](curves.png)']
     page = out / 'README.md'
@@ -219,6 +229,11 @@ def _costs(results: Results) -> str:
     return text_table(header, lines)
 
 
+def _has_first(table: Mapping[str, Any], rows: Sequence[Comparison]) -> bool:
+    """Return whether a table prints shares and the first comparison has runs."""
+    return bool(table.get('shares')) and rows[0] == Comparison(*table['gains'][0])
+
+
 def _tables(results: Results, rows: Sequence[Comparison], shares: bool) -> List[str]:
     """Make the tables of one list of comparisons: all test sets, details, and blur extents."""
     tests = [name for name in results.images if any(results.gain(row, name) for row in rows)]
@@ -235,13 +250,13 @@ def _tables(results: Results, rows: Sequence[Comparison], shares: bool) -> List[
 
     everywhere = {test: [_cell(results.gain(row, test)) for row in rows] for test in tests}
     gains = [results.gain(row, results.primary) for row in rows]
-    corrected = holm([gain.p if gain else None for gain in gains])
+    claims = results.corrected_p()
     details = {
         'seeds': [str(len(gain.seeds)) if gain else '-' for gain in gains],
         results.primary: [_mean(gain) for gain in gains],
         'over seeds': [_interval(gain.over_seeds if gain else None) for gain in gains],
         'over seeds and photos': [_interval(gain.over_both if gain else None) for gain in gains],
-        'p': ['-' if p is None else f'{p:.3f}' for p in corrected],
+        'p of the claim': [_p(claims.get(row)) for row in rows],
     }
     if shares:
         details['share of the first row'] = [_share(gain, gains[0]) for gain in gains]
@@ -275,6 +290,10 @@ def _share(part: Optional[Gain], whole: Optional[Gain]) -> str:
     return f'{share:.0%}{text}'
 
 
+def _p(p: Optional[float]) -> str:
+    return '-' if p is None else f'{p:.3f}'
+
+
 def _mean(gain: Optional[Gain]) -> str:
     return '-' if gain is None else f'{gain.mean:+.3f}'
 
@@ -288,13 +307,15 @@ def _plot_curves(results: Results, path: Path) -> None:
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.add_subplot()
     axes.set_prop_cycle(cycler(linestyle=['-', '--', ':', '-.']) * rcParams['axes.prop_cycle'])
-    for variant, runs in results.runs.items():
+    first = [name for pair in results.study.tables[0]['gains'] for name in pair]
+    shown = dict.fromkeys(name for name in first if name in results.runs)
+    for variant, runs in ((name, results.runs[name]) for name in shown):
         curves = [dict(run.curve) for run in runs.values()]
         steps = sorted(set.intersection(*map(set, curves)))
         if not steps:
             continue
         values = np.array([[curve[step] for step in steps] for curve in curves])
-        (line,) = axes.plot(steps, values.mean(0), label=variant)
+        (line,) = axes.plot(steps, values.mean(0), label=results.label(variant))
         axes.fill_between(steps, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
     axes.set_xlabel('steps')
     axes.set_ylabel('PSNR (dB)')

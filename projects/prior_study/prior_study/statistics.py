@@ -11,7 +11,6 @@ Interval = Tuple[float, float]
 
 #: Smallest number of photos for an interval over photos.
 FEWEST_PHOTOS = 5
-_DRAWS = 9999
 
 
 def seed_interval(gains: Sequence[float]) -> Optional[Interval]:
@@ -83,30 +82,33 @@ def holm(p_values: Sequence[Optional[float]]) -> List[Optional[float]]:
 
 
 def crossed_interval(gains: np.ndarray, photos: Sequence[str]) -> Optional[Interval]:
-    """Compute a 95 % bootstrap interval of a mean gain over seeds and photos.
+    """Compute a 95 % interval of a mean gain for new seeds and new photos.
 
-    Seeds and photos are drawn with replacement, independently of each other (a crossed bootstrap).
-    The interval contains the middle 95 % of the means. With three seeds, the part of the variation
-    between seeds is too small by about a fifth, so the interval of :func:`seed_interval` is safer
-    where the seeds differ.
+    Seeds and photos are crossed random effects. The variance of the mean is at most the sum of the
+    variance over the seeds and the variance over the photos, each divided by its number; the
+    interval uses this sum and Satterthwaite's degrees of freedom. A bootstrap over both is too
+    narrow for three seeds: without a variation of the photos, its interval has 0.3 of the width of
+    Student's t.
 
     Args:
         gains: Gains ``(seeds, images)``.
-        photos: Photo of each image. The images of a photo are drawn together.
+        photos: Photo of each image. A photo counts by the mean of its images.
 
     Returns:
-        The interval, or None for a single seed or for fewer than five photos. The result is
-        deterministic.
+        The interval, or None for a single seed or for fewer than five photos.
+
+    Source: Satterthwaite, "An Approximate Distribution of Estimates of Variance Components",
+    Biometrics Bulletin 1946.
     """
-    _, index = np.unique(np.asarray(photos), return_inverse=True)
-    counts = np.bincount(index)
-    seeds, sets = len(gains), len(counts)
+    names, index = np.unique(np.asarray(photos), return_inverse=True)
+    seeds, sets = len(gains), len(names)
     if seeds < 2 or sets < FEWEST_PHOTOS:
         return None
-    sums = np.stack([np.bincount(index, row) for row in gains])  # (seeds, photos)
-    rng = np.random.default_rng(0)
-    drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), _DRAWS) / seeds
-    drawn_photos = rng.multinomial(sets, np.full(sets, 1 / sets), _DRAWS)
-    means = np.einsum('ds,sp,dp->d', drawn_seeds, sums, drawn_photos) / (drawn_photos @ counts)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+    by_photo = np.stack([np.bincount(index, row) / np.bincount(index) for row in gains])
+    parts = [(seeds, by_photo.mean(1).var(ddof=1)), (sets, by_photo.mean(0).var(ddof=1))]
+    variance = sum(part / count for count, part in parts)
+    if not variance:
+        return float(by_photo.mean()), float(by_photo.mean())
+    freedom = variance**2 / sum((part / n) ** 2 / (n - 1) for n, part in parts)
+    reach = float(stats.t.ppf(0.975, freedom) * np.sqrt(variance))
+    return float(by_photo.mean()) - reach, float(by_photo.mean()) + reach

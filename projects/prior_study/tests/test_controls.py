@@ -93,7 +93,7 @@ def test_levins_photos_are_aligned_by_their_kernels(flipped, tmp_path):
     assert align_levin09(tmp_path, tmp_path / 'out') == 1
     y, x = np.mgrid[:9, :9]
     center = [round(float((kernel * axis).sum() / kernel.sum())) for axis in (y, x)]
-    aligned = read_rgb(tmp_path / 'out' / 'sharp' / 'im1_kernel1.png')
+    aligned = read_rgb(tmp_path / 'out' / 'sharp' / 'im1' / 'kernel1.png')
     top, left = 24 + center[0], 24 + center[1]
     assert np.array_equal(aligned, sharp[top : top + 52, left : left + 52])
     with pytest.raises(UserError, match='has no photo im<I>_kernel<K>_img.png'):

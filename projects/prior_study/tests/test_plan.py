@@ -57,6 +57,7 @@ def test_the_digest_depends_on_the_config_but_not_on_folders(study):
         ('del order', 'has no order; add it'),
         ("variants[6]['start_from'] = 'none'", "no variant 'none'"),
         ("tables = [dict(title='t', gains=[('plain', 'wyde')])]", "no variant 'wyde'"),
+        ('variants.append(variants[0])', "has two variants 'plain'"),
         ("variants[0]['sed'] = 1", "'plain' has an unknown key 'sed'; choose from about"),
         ("variants[0]['length'] = 0.3", 'length=0.3, which is not a whole number of epochs'),
         ("variants[5]['base'] = 'plain.py'", "'shuffled' has both base and shuffle"),

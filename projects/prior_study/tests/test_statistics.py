@@ -36,28 +36,39 @@ def test_holms_correction_is_monotonous_and_ignores_missing_values():
     assert holm([]) == []
 
 
-def test_the_crossed_interval_covers_both_sources_of_variation():
-    rng = np.random.default_rng(0)
-    seeds, photos = rng.normal(0, 0.2, (4, 1)), rng.normal(0, 0.5, (1, 40))
-    keys = [f'p{i}' for i in range(40)]
-
-    def width(gains):
-        low, high = crossed_interval(gains, keys)
-        return high - low
-
-    only_seeds = width(np.repeat(seeds, 40, 1))
-    only_photos = width(np.repeat(photos, 4, 0))
-    # the middle 95 % of a mean of N draws is about 2 * 1.96 deviations / sqrt(N) wide
-    assert only_photos == pytest.approx(2 * 1.96 * photos.std() / 40**0.5, rel=0.05)
-    assert width(seeds + photos) == pytest.approx(np.hypot(only_seeds, only_photos), rel=0.08)
+PHOTOS = [f'p{i}' for i in range(24)]
 
 
-def test_the_images_of_a_photo_are_drawn_together():
-    gains = np.repeat(np.random.default_rng(1).normal(0, 1, (3, 10)), 3, axis=1)
-    photos = [f'p{i // 3}' for i in range(30)]
-    low, high = crossed_interval(gains, photos)
-    low_single, high_single = crossed_interval(gains, list(map(str, range(30))))
-    assert high - low > 1.2 * (high_single - low_single)
+def test_the_crossed_interval_is_students_if_one_source_is_missing():
+    seeds = np.array([0.1, 0.3, -0.1])
+    assert crossed_interval(np.repeat(seeds[:, None], 24, 1), PHOTOS) == pytest.approx(
+        seed_interval(seeds)
+    )
+    photos = np.random.default_rng(0).normal(0.2, 0.5, 24)
+    assert crossed_interval(np.repeat(photos[None], 3, 0), PHOTOS) == pytest.approx(
+        seed_interval(photos)
+    )
+    assert crossed_interval(np.full((3, 24), 0.5), PHOTOS) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize('deviations', [(0.1, 0.0, 0.2), (0.0, 0.5, 0.2), (0.1, 0.3, 0.2)])
+def test_the_crossed_interval_covers_the_true_gain_in_95_percent(deviations):
+    rng = np.random.default_rng(1)
+    of_seed, of_photo, of_both = deviations
+    covered = 0
+    for _ in range(1000):
+        gains = rng.normal(0, of_seed, (3, 1)) + rng.normal(0, of_photo, (1, 24))
+        low, high = crossed_interval(gains + rng.normal(0, of_both, (3, 24)), PHOTOS)
+        covered += low <= 0 <= high
+    assert covered > 935
+
+
+def test_the_images_of_a_photo_count_together():
+    gains = np.random.default_rng(1).normal(0, 1, (3, 8))
+    photos = [f'p{i}' for i in range(8)]
+    repeated = [photo for photo in photos for _ in range(3)]
+    assert crossed_interval(np.repeat(gains, 3, 1), repeated) == pytest.approx(
+        crossed_interval(gains, photos)
+    )
     assert crossed_interval(gains[:1], photos) is None  # one seed
-    assert crossed_interval(gains[:, :12], photos[:12]) is None  # four photos
-    assert crossed_interval(gains, photos) == (low, high)  # deterministic
+    assert crossed_interval(gains[:, :4], photos[:4]) is None  # four photos
