@@ -9,11 +9,12 @@ import os
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 import cv2
 import torch
 from mmengine.logging import MMLogger
+from prior_study.arguments import named_folder
 from prior_study.plan import Row, Study
 from prior_study.turns_data import BLURS, blur_photos, load_pairs, use_photos
 from prior_study.turns_report import write_report
@@ -39,7 +40,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--test',
-        type=_named,
+        type=named_folder,
         nargs='+',
         required=True,
         metavar='NAME=FOLDER',
@@ -47,7 +48,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--pairs',
-        type=_named,
+        type=named_folder,
         nargs='+',
         default=[],
         metavar='NAME=FOLDER',
@@ -96,17 +97,12 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
         default=Path('work_dirs/gpu/blurred'),
         help='folder for the blurred photos of --test (default: work_dirs/gpu/blurred)',
     )
-    return parser.parse_args(argv)
-
-
-def _named(text: str) -> Tuple[str, Path]:
-    """Parse ``NAME=FOLDER``."""
-    name, _, folder = text.partition('=')
-    if not folder or Path(name).name != name:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not NAME=FOLDER; write, for example, kodak24=KODAK24.'
-        )
-    return name, Path(folder)
+    args = parser.parse_args(argv)
+    names = [name for name, _ in args.test + args.pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        parser.error(f"Two test sets have the name '{twice[0]}'; give each a different name.")
+    return args
 
 
 def make_record(

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 import torch
@@ -116,12 +116,15 @@ def load_pairs(name: str, folder: Path) -> TestSet:
         raise UserError(f"'{folder}' holds several sets ({held}); give the folder of one of them.")
     steps = [dict(type='mmspd.LoadImagePair'), dict(type='mmspd.PackInputs', meta_keys=['key'])]
     dataset = DATASETS.build(dict(splits[0].dataset, pipeline=steps, test_mode=True))
-    return TestSet(name, [pseudo_collate([sample]) for sample in dataset], {})
+    return TestSet(name, [pseudo_collate([dataset[i]]) for i in range(len(dataset))], {})
 
 
 @torch.no_grad()
 def evaluate(
-    model: Any, tests: TestSet, metrics: Sequence[ImageMetric], show: Callable[[Any], None] = id
+    model: Any,
+    tests: TestSet,
+    metrics: Sequence[ImageMetric],
+    show: Optional[Callable[[Any], None]] = None,
 ) -> List[Dict[str, Any]]:
     """Restore and measure the images of a test set.
 
@@ -139,7 +142,7 @@ def evaluate(
     for number, batch in enumerate(tests.batches):
         samples = model.val_step(batch)
         evaluator.process(samples, batch)
-        if number in shown:
+        if show and number in shown:
             show(samples[0])
     evaluator.evaluate(len(tests.batches))
     images = [

@@ -138,7 +138,8 @@ class Comparison:
 
 def _describe(config: Config) -> Dict[str, Any]:
     """Return the first entries of a variant's record."""
-    return dict(config=digest_of(config), **cost_of(config)._asdict(), curve=[], tests={})
+    results = dict(batches=[], diverged=False, curve=[], tests={})
+    return dict(config=digest_of(config), **cost_of(config)._asdict(), **results)
 
 
 def _metrics() -> List[Any]:

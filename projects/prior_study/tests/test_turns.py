@@ -2,6 +2,8 @@
 
 import copy
 import json
+import math
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ from mmengine.runner import Runner, set_random_seed
 from prior_study import turns_run
 from prior_study.plan import Row, Study
 from prior_study.turns import Training, marks_until, train_in_turns
-from prior_study.turns_data import use_photos
+from prior_study.turns_data import load_pairs, use_photos
 from prior_study.turns_report import after_same_samples, paired_gain
 
 from mmspd.engine.seed_hook import iteration_seed
@@ -43,7 +45,7 @@ order = [dict(variants=['plain', 'guided'], seeds=[0])]
 def photos(tmp_path):
     """Folders of photos: two to train on and one to test on."""
     rng = np.random.default_rng(0)
-    for folder, count in (('a', 2), ('b', 1), ('test', 5)):
+    for folder, count in (('a', 2), ('b', 1), ('test', 3)):
         for number in range(count):
             path = tmp_path / 'photos' / folder / f'{number}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,9 +68,9 @@ def study(write_config, tmp_path):
 def compare(call_tool, study, photos, pairs_root, tmp_path, monkeypatch):
     """A function that runs the command, and returns code, output, errors and the record.
 
-    The variants train for 0.4 s each. The time limit is far away, so that no test needs a fast CPU.
+    The variants train for 0.2 s each. The time limit is far away, so that no test needs a fast CPU.
     """
-    monkeypatch.setattr(turns_run, 'marks_until', lambda seconds, count: marks_until(0.4, count))
+    monkeypatch.setattr(turns_run, 'marks_until', lambda seconds, count: marks_until(0.2, count))
 
     def run(*arguments):
         code, output, errors = call_tool(
@@ -95,22 +97,28 @@ def test_a_comparison_leaves_curves_tests_and_a_report(compare, tmp_path):
     for variant in (plain, guided):
         seconds, samples = ([p[key] for p in variant['curve']] for key in ('seconds', 'samples'))
         assert (len(seconds), seconds[0], samples[0]) == (9, 0, 0)
-        assert seconds == sorted(seconds)
-        assert samples[-1] > samples[1] > 0
-        assert all(p['loss'] > 0 and p['waiting'] < p['seconds'] for p in variant['curve'][-1:])
+        assert (seconds, samples) == (sorted(seconds), sorted(samples))
+        assert samples[1] > 0
+        assert seconds[-1] >= 0.2
+        # on a slow machine, a step may pass two marks; then there is no new loss
+        assert all(
+            p['loss'] > 0
+            for before, p in pairwise(variant['curve'])
+            if p['samples'] > before['samples']
+        )
+        assert 0 < variant['curve'][-1]['waiting'] < seconds[-1]
         # one of three blurs of each photo is watched
-        assert {len(p['psnr']['kodak24']) for p in variant['curve']} == {5}
+        assert {len(p['psnr']['kodak24']) for p in variant['curve']} == {3}
         images = variant['tests']['kodak24']
-        assert len(images) == 15
+        assert len(images) == 9
         tested = {image['key']: image['PSNR'] for image in images}
         assert variant['curve'][-1]['psnr']['kodak24'].items() <= tested.items()
         assert {'PSNR-input', 'SSIM-2d'} <= images[0].keys()
-        assert [round(i['extent']) in range(3, 26) for i in images] == [True] * 15
+        assert [round(i['extent']) in range(3, 26) for i in images] == [True] * 9
         assert [image['key'] for image in variant['tests']['real']] == ['00', '01']
-    assert plain['curve'][-1]['seconds'] == pytest.approx(guided['curve'][-1]['seconds'], rel=0.5)
     count = min(len(plain['batches']), len(guided['batches']))
     assert plain['batches'][:count] == guided['batches'][:count]
-    assert len(set(plain['batches'])) == len(plain['batches']) > 1
+    assert len(set(plain['batches'])) == len(plain['batches']) > 0
     page = (tmp_path / 'out' / 'README.md').read_text()
     assert 'gain, 13 to 25 px' in page
     assert '![The centers of three images](real.png)' in page
@@ -141,6 +149,31 @@ def test_a_comparison_that_is_cut_off_leaves_its_results(compare, call_tool, mon
 
     code, _, errors, _ = compare('--minutes', 0.0001)
     assert (code, 'leaves none for training; raise --minutes.' in errors) == (1, True)
+
+
+@pytest.mark.slow
+def test_a_comparison_that_the_time_limit_stops_is_still_tested(
+    study, photos, pairs_root, monkeypatch, tmp_path
+):
+    def without_time(*arguments):
+        return train_in_turns(*arguments[:-1], deadline=0)
+
+    monkeypatch.setattr(turns_run, 'train_in_turns', without_time)
+    config = Study(study).config(Row('plain', 0))
+    use_photos(config, [photos / 'a'], workers=0)
+    tests = [load_pairs('real', pairs_root / 'val')]
+    comparison = turns_run.Comparison({}, tests, tests, CPU, tmp_path)
+    comparison.run(dict(plain=config), seed=0, turn=1, end=math.inf)
+    (run,) = json.loads((tmp_path / 'curves.json').read_text())['runs']
+    assert run['status'] == 'stopped'
+    plain = run['variants']['plain']
+    assert [point['samples'] for point in plain['curve']] == [0, 0]
+    assert [image['key'] for image in plain['tests']['real']] == ['00', '01']
+
+
+def test_test_sets_need_different_names(compare):
+    code, _, errors, record = compare('--test', 'a=photos', 'b=photos', '--pairs', 'a=pairs')
+    assert (code, "Two test sets have the name 'a'" in errors, record) == (2, True, None)
 
 
 @pytest.mark.slow
@@ -179,9 +212,13 @@ def test_the_averaged_weights_are_those_of_an_own_training(study, photos):
 def test_the_study_of_recipes_has_four_variants_of_equal_cost():
     study = Study('projects/prior_study/configs/gpu.py', 'bfloat16')
     assert [row.variant for row in study.rows()] == ['plain', 'widened', 'distilled', 'pretrained']
-    plain, widened, distilled, pretrained = configs = [study.config(row) for row in study.rows()]
-    # 15.97, 20.21, 21.88 and 20.76 GMAC
-    assert (plain.model.generator.base, widened.model.generator.base) == (16, 18)
+    widened = study.variant('widened')
+    assert widened.match_macs == dict(to='pretrained', key='model.generator.base')
+    assert widened.base == study.variant('plain').base
+    plain, distilled, pretrained = configs = [
+        study.config(Row(name, 0)) for name in ('plain', 'distilled', 'pretrained')
+    ]
+    assert plain.model.generator.base == 16
     assert distilled.model.generator.restorer.base == pretrained.model.generator.restorer.base == 16
     assert (distilled.model.teacher.scale, distilled.model.prior_loss.normalize) == (1, True)
     assert distilled.model.teacher.backbone.model_name == 'tf_efficientnet_lite0'
@@ -194,7 +231,7 @@ def test_the_study_of_recipes_has_four_variants_of_equal_cost():
         assert (blur.extent, blur.on_device, blur.gt_patch_size) == ((3, 25), True, 256)
     full = Study('projects/prior_study/configs/gpu_base32.py')
     assert full.config(Row('plain', 0)).model.generator.base == 32
-    assert full.config(Row('distilled', 0)).model.generator.restorer.base == 32
+    assert full.variant('distilled').options['model.generator.restorer.base'] == 32
 
 
 class Stopwatch:
