@@ -171,6 +171,17 @@ def test_a_comparison_that_the_time_limit_stops_is_still_tested(
     assert [image['key'] for image in plain['tests']['real']] == ['00', '01']
 
 
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_ends_only_this_training(study, photos):
+    config = Study(study).config(Row('plain', 0))
+    use_photos(config, [photos / 'a'], workers=0)
+    config.optim_wrapper.optimizer.lr = 1e30
+    training = Training(config, CPU, seed=0)
+    training.advance(math.inf)
+    assert training.diverged
+    assert 0 < training.steps < 9
+
+
 def test_test_sets_need_different_names(compare):
     code, _, errors, record = compare('--test', 'a=photos', 'b=photos', '--pairs', 'a=pairs')
     assert (code, "Two test sets have the name 'a'" in errors, record) == (2, True, None)
