@@ -14,6 +14,7 @@ from mmspd.errors import UserError
 from mmspd.evaluation.comparison import bootstrap_interval, sequence_of
 from mmspd.utils.files import write_bytes, write_text
 from mmspd.utils.tables import text_table
+from prior_study.statistics import crossed_interval
 
 __all__ = ['PairedGain', 'after_same_samples', 'paired_gain', 'read_curves', 'write_report']
 
@@ -25,9 +26,10 @@ Point = Dict[str, Any]
 
 _INTRODUCTION = """\
 A gain is the difference in PSNR (dB) from `{reference}`, for the same image and seed. The brackets
-hold its 95 % interval, a bootstrap over the photos; there is none for fewer than five photos. The
-interval does not include the variation between seeds, so **differences of about 0.05 dB are not
-settled here.** With several seeds, the gain of each seed follows."""
+hold its 95 % interval; there is none for fewer than five photos. It is a bootstrap over the photos
+or, with several seeds, over seeds and photos; the gain of each seed follows then. An interval of
+one seed does not include the variation between seeds, so **differences of about 0.05 dB are not
+settled here.**"""
 _SAME_TIME = """\
 {test}: PSNR of `{reference}`, and gains after the same time of training. The time includes loading
 and blur. If the host limits the speed, a wider network takes no more time."""
@@ -42,8 +44,8 @@ class PairedGain(NamedTuple):
 
     Attributes:
         per_seed: Mean gain of each seed.
-        interval: 95 % interval of the mean gain over the photos, or None if there are fewer than
-            five.
+        interval: 95 % interval of the mean gain over the photos and, if there are several, over the
+            seeds. None for fewer than five photos.
     """
 
     per_seed: List[float]
@@ -85,7 +87,9 @@ def paired_gain(pairs: Sequence[Pair]) -> Optional[PairedGain]:
     keys = list(pairs[0][0])
     gains = np.array([[other[key] - reference[key] for key in keys] for reference, other in pairs])
     photos = [sequence_of(key) or key.partition('_kernel')[0] for key in keys]  # levin09: _kernel
-    return PairedGain(gains.mean(1).tolist(), bootstrap_interval(gains.mean(0), photos))
+    several = len(gains) > 1
+    interval = crossed_interval(gains, photos) if several else bootstrap_interval(gains[0], photos)
+    return PairedGain(gains.mean(1).tolist(), interval)
 
 
 def after_same_samples(reference: Sequence[Point], point: Point, test: str) -> Optional[Pair]:
