@@ -251,7 +251,7 @@ def _ranges(record: Dict[str, Any], images: Sequence[Dict[str, Any]]) -> Dict[st
     for low, high in record['blurs'] if 'extent' in images[0] else ():
         keys = [image['key'] for image in images if low <= image['extent'] < high]
         if keys:
-            ranges[f'gain, {low} to {high} px'] = keys
+            ranges[f'gain, {low} to {high} px (n = {len(keys)})'] = keys
     return ranges
 
 

@@ -120,7 +120,7 @@ def test_a_comparison_leaves_curves_tests_and_a_report(compare, tmp_path):
     assert plain['batches'][:count] == guided['batches'][:count]
     assert len(set(plain['batches'])) == len(plain['batches']) > 0
     page = (tmp_path / 'out' / 'README.md').read_text()
-    assert 'gain, 13 to 25 px' in page
+    assert 'gain, 13 to 25 px (n = 3)' in page
     assert '![The centers of three images](real.png)' in page
     assert 'cut off' not in page
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {
