@@ -18,7 +18,7 @@ from mmspd.errors import UserError
 from mmspd.evaluation.metrics import ImageMetric
 from mmspd.registry import DATASETS
 
-__all__ = ['BLURS', 'TestSet', 'blur_photos', 'evaluate', 'load_pairs', 'use_photos']
+__all__ = ['BLURS', 'PairSet', 'blur_photos', 'evaluate', 'load_pairs', 'use_photos']
 
 #: Ranges of the extent of the blur of test photos, in pixels. Training has the range of all three.
 BLURS = ((3, 6), (6, 13), (13, 25))
@@ -27,7 +27,7 @@ _REPETITIONS = 100
 _SHOWN = 3  # images of a test set in the pictures
 
 
-class TestSet(NamedTuple):
+class PairSet(NamedTuple):
     """Pairs of images in memory.
 
     Attributes:
@@ -36,13 +36,11 @@ class TestSet(NamedTuple):
         extents: A dict from the key of a synthesized pair to the extent of its blur in pixels.
     """
 
-    __test__ = False  # pytest must not collect the class
-
     name: str
     batches: List[Dict[str, Any]]
     extents: Dict[str, float]
 
-    def one_per_photo(self) -> 'TestSet':
+    def one_per_photo(self) -> 'PairSet':
         """Return a part of the test set: one pair of each blurred photo, with the blurs in turn.
 
         A set without synthesized blur is returned as it is.
@@ -74,7 +72,7 @@ def use_photos(config: Config, folders: Sequence[Path], workers: int) -> None:
     loader.num_workers, loader.persistent_workers = workers, workers > 0
 
 
-def blur_photos(name: str, folder: Path, out: Path, workers: int) -> TestSet:
+def blur_photos(name: str, folder: Path, out: Path, workers: int) -> PairSet:
     """Make a test set of photos, each blurred with every range of :data:`BLURS`.
 
     Args:
@@ -97,7 +95,7 @@ def blur_photos(name: str, folder: Path, out: Path, workers: int) -> TestSet:
     return load_pairs(name, out)._replace(extents={r['key']: r['extent'] for r in records})
 
 
-def load_pairs(name: str, folder: Path) -> TestSet:
+def load_pairs(name: str, folder: Path) -> PairSet:
     """Read the pairs of a folder.
 
     Args:
@@ -116,13 +114,13 @@ def load_pairs(name: str, folder: Path) -> TestSet:
         raise UserError(f"'{folder}' holds several sets ({held}); give the folder of one of them.")
     steps = [dict(type='mmspd.LoadImagePair'), dict(type='mmspd.PackInputs', meta_keys=['key'])]
     dataset = DATASETS.build(dict(splits[0].dataset, pipeline=steps, test_mode=True))
-    return TestSet(name, [pseudo_collate([dataset[i]]) for i in range(len(dataset))], {})
+    return PairSet(name, [pseudo_collate([dataset[i]]) for i in range(len(dataset))], {})
 
 
 @torch.no_grad()
 def evaluate(
     model: Any,
-    tests: TestSet,
+    tests: PairSet,
     metrics: Sequence[ImageMetric],
     show: Optional[Callable[[Any], None]] = None,
 ) -> List[Dict[str, Any]]:

@@ -267,9 +267,7 @@ def _test_table(record: Dict[str, Any], test: str, ranges: Dict[str, List[str]])
         references = [_tested(run, record['reference'], test) for run in record['runs']]
         both = [pair for pair in zip(references, tested) if all(pair)]
         gains = [
-            paired_gain(
-                [tuple({key: each[key]['PSNR'] for key in keys} for each in pair) for pair in both]
-            )
+            paired_gain([(_psnr(first, keys), _psnr(second, keys)) for first, second in both])
             for keys in ranges.values()
         ]
         psnr, ssim = (np.mean([image[key] for image in images]) for key in ('PSNR', 'SSIM-2d'))
@@ -280,6 +278,10 @@ def _test_table(record: Dict[str, Any], test: str, ranges: Dict[str, List[str]])
 
 def _tested(run: Dict[str, Any], name: str, test: str) -> Dict[str, Dict[str, Any]]:
     return {image['key']: image for image in run['variants'][name]['tests'].get(test, ())}
+
+
+def _psnr(images: Dict[str, Dict[str, Any]], keys: Sequence[str]) -> Values:
+    return {key: images[key]['PSNR'] for key in keys}
 
 
 def _cell(gain: Optional[PairedGain]) -> str:

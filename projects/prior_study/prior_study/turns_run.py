@@ -14,7 +14,7 @@ from mmspd.evaluation.metrics import PSNR, SSIM
 from mmspd.utils.files import write_text
 from prior_study.plan import cost_of, digest_of
 from prior_study.turns import Training, marks_until, train_in_turns
-from prior_study.turns_data import TestSet, evaluate
+from prior_study.turns_data import PairSet, evaluate
 from prior_study.turns_pictures import Pictures
 
 __all__ = ['RECORD_NAME', 'Comparison']
@@ -50,8 +50,8 @@ class Comparison:
     def __init__(
         self,
         record: Dict[str, Any],
-        tests: Sequence[TestSet],
-        watched: Sequence[TestSet],
+        tests: Sequence[PairSet],
+        watched: Sequence[PairSet],
         device: torch.device,
         out: Path,
     ) -> None:
