@@ -8,17 +8,18 @@ import argparse
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 import cv2
 import numpy as np
+from prior_study.arguments import named_folder
 from prior_study.levin09 import align_levin09
 from prior_study.motion import write_motion_maps
+from prior_study.pairs import only_split, reduce_pairs
 
 from mmspd.datasets.blur.folder import FolderPlan, claim_folder, synthesize_folder
 from mmspd.datasets.blur.synthesis import BlurSpec
 from mmspd.datasets.image_io import images_by_stem, read_rgb, write_png
-from mmspd.datasets.layouts import recognize
 from mmspd.datasets.packs.writer import plan_pack, write_pack
 from mmspd.errors import UserError
 from mmspd.registry import DATASETS
@@ -45,7 +46,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--test',
         nargs='+',
-        type=_named,
+        type=named_folder,
         default=[],
         metavar='NAME=FOLDER',
         help='folders of photos to test on',
@@ -53,7 +54,7 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument(
         '--pairs',
         nargs='+',
-        type=_named,
+        type=named_folder,
         default=[],
         metavar='NAME=FOLDER[@SCALE]',
         help='folders of pairs to test on, packed unchanged or reduced by a scale in (0, 1)',
@@ -102,16 +103,6 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _named(text: str) -> Tuple[str, Path]:
-    """Parse ``NAME=FOLDER``."""
-    name, _, folder = text.partition('=')
-    if not folder or Path(name).name != name:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not NAME=FOLDER; write, for example, kodak24=KODAK24.'
-        )
-    return name, Path(folder)
-
-
 def reduce_photos(folders: List[Path], out: Path, scale: float) -> None:
     """Write resized copies of photos. Rotate portrait photos, so that all fit in one batch."""
     sources = [(folder, images_by_stem(folder) if folder.is_dir() else {}) for folder in folders]
@@ -151,31 +142,6 @@ def make_pairs(args: argparse.Namespace, name: str, folders: List[Path], seed: i
     return root
 
 
-def reduce_pairs(source: Path, scale: float, out: Path) -> Path:
-    """Write reduced copies of pairs, and return their folder.
-
-    Args:
-        source: Folder of pairs with one split.
-        scale: Factor in (0, 1).
-        out: Output folder.
-    """
-    for pair in DATASETS.build(dict(_only_split(source), lazy_init=True)).find_pairs():
-        for name, path in (('blur', pair.blur), ('sharp', pair.sharp)):
-            image = read_rgb(path)
-            reduced = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            write_png(out / name / f'{pair.key.replace("/", "_")}.png', reduced)
-    return out
-
-
-def _only_split(folder: Path) -> Dict[str, Any]:
-    """Return the config of the data set in a folder."""
-    splits = recognize(folder)
-    if len(splits) > 1:
-        held = ', '.join(part.split or '.' for part in splits)
-        raise UserError(f"'{folder}' holds several sets ({held}); give the folder of one of them.")
-    return splits[0].dataset
-
-
 def pack(dataset: Dict[str, Any], folder: Path, workers: int) -> None:
     """Pack a data set for fast reading."""
     plan = plan_pack(DATASETS.build(dict(dataset, lazy_init=True)), folder)
@@ -199,18 +165,17 @@ def main(argv: List[str]) -> None:
         )
     for number, (name, folders) in enumerate(synthesized):
         root = make_pairs(args, name, folders, args.seed + number)
-        (split,) = recognize(root)
-        pack(split.dataset, args.out / 'packs' / name, args.workers)
+        pack(only_split(root), args.out / 'packs' / name, args.workers)
     for name, folder in args.pairs:
         source, _, scale = str(folder).partition('@')
         made = Path(source)
         if scale:
             made = reduce_pairs(made, _scale_of(scale), args.out / 'pairs' / name)
-        pack(_only_split(made), args.out / 'packs' / name, args.workers)
+        pack(only_split(made), args.out / 'packs' / name, args.workers)
     if args.levin09:
         root = args.out / 'pairs' / 'levin09'
         align_levin09(args.levin09, root)
-        pack(_only_split(root), args.out / 'packs' / 'levin09', args.workers)
+        pack(only_split(root), args.out / 'packs' / 'levin09', args.workers)
 
 
 def _scale_of(text: str) -> float:

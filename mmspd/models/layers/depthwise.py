@@ -15,9 +15,9 @@ def depthwise_in_float32(image: Tensor) -> AbstractContextManager:
     """Return a context in which depthwise convolutions leave the autocast of a CPU.
 
     In training, oneDNN's depthwise convolutions took 1.6 to 8 times as long in bfloat16 as in
-    float32, on a processor with AMX and channels-last memory. All other layers stay in bfloat16, and the results are converted to
-    bfloat16, too. Without gradients, outside of autocast, on another device and in compiled code,
-    the context does nothing.
+    float32, on a processor with AMX and channels-last memory. All other layers stay in bfloat16,
+    and the results are converted to bfloat16, too. Without gradients, outside of autocast, on
+    another device and in compiled code, the context does nothing.
 
     Args:
         image: An image on the device of the network.

@@ -12,11 +12,10 @@ from mmengine.evaluator import Evaluator
 
 from mmspd.datasets.blur.folder import FolderPlan, synthesize_folder
 from mmspd.datasets.blur.synthesis import BlurSpec
-from mmspd.datasets.layouts import recognize
 from mmspd.datasets.records import RECORDS_NAME
-from mmspd.errors import UserError
 from mmspd.evaluation.metrics import ImageMetric
 from mmspd.registry import DATASETS
+from prior_study.pairs import only_split
 
 __all__ = ['BLURS', 'PairSet', 'blur_photos', 'evaluate', 'load_pairs', 'use_photos']
 
@@ -108,12 +107,8 @@ def load_pairs(name: str, folder: Path) -> PairSet:
     Raises:
         UserError: The folder has no pairs, or several sets.
     """
-    splits = recognize(folder)
-    if len(splits) > 1:
-        held = ', '.join(part.split or '.' for part in splits)
-        raise UserError(f"'{folder}' holds several sets ({held}); give the folder of one of them.")
     steps = [dict(type='mmspd.LoadImagePair'), dict(type='mmspd.PackInputs', meta_keys=['key'])]
-    dataset = DATASETS.build(dict(splits[0].dataset, pipeline=steps, test_mode=True))
+    dataset = DATASETS.build(dict(only_split(folder), pipeline=steps, test_mode=True))
     return PairSet(name, [pseudo_collate([dataset[i]]) for i in range(len(dataset))], {})
 
 

@@ -27,9 +27,9 @@ Point = Dict[str, Any]
 _INTRODUCTION = """\
 A gain is the difference in PSNR (dB) from `{reference}`, for the same image and seed. The brackets
 hold its 95 % interval; there is none for fewer than five photos. It is a bootstrap over the photos
-or, with several seeds, over seeds and photos; the gain of each seed follows then. An interval of
-one seed does not include the variation between seeds, so **differences of about 0.05 dB are not
-settled here.**"""
+or, with several seeds, an interval for new seeds and photos; the gain of each seed follows then. An
+interval of one seed does not include the variation between seeds, so **differences of about 0.05 dB
+are not settled here.**"""
 _SAME_TIME = """\
 {test}: PSNR of `{reference}`, and gains after the same time of training. The time includes loading
 and blur. If the host limits the speed, a wider network takes no more time."""
@@ -86,7 +86,7 @@ def paired_gain(pairs: Sequence[Pair]) -> Optional[PairedGain]:
         return None
     keys = list(pairs[0][0])
     gains = np.array([[other[key] - reference[key] for key in keys] for reference, other in pairs])
-    photos = [sequence_of(key) or key.partition('_kernel')[0] for key in keys]  # levin09: _kernel
+    photos = [sequence_of(key) or key for key in keys]
     several = len(gains) > 1
     interval = crossed_interval(gains, photos) if several else bootstrap_interval(gains[0], photos)
     return PairedGain(gains.mean(1).tolist(), interval)

@@ -279,7 +279,7 @@ def test_turns_are_short_and_end_at_the_marks():
 
 
 def test_gains_are_paired_by_time_and_by_samples():
-    keys = [f'im{photo}_kernel{kernel}' for photo in range(4) for kernel in range(8)]
+    keys = [f'im{photo}/kernel{kernel}' for photo in range(4) for kernel in range(8)]
     reference, other = (dict.fromkeys(keys, value) for value in (25.0, 25.5))
     gain = paired_gain([(reference, other), (reference, reference)])
     assert (gain.per_seed, gain.mean) == ([0.5, 0.0], 0.25)
