@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from samples import mmengine_log
 
 from mmspd.datasets import GoProDataset, LoadImagePair, PairedFolderDataset
 from mmspd.errors import UserError
@@ -65,6 +66,25 @@ def test_gopro_reads_the_recorded_severity(gopro_root):
     path.write_text('{"key": 1}')
     with pytest.raises(UserError, match=r'records\.jsonl'):
         GoProDataset(str(gopro_root))
+
+
+@pytest.mark.parametrize(
+    ('fields', 'warned'),
+    [
+        (dict(extent=3.0), True),
+        (dict(extent=3.0, share=0.06), False),
+        (dict(), False),  # written by the user
+    ],
+)
+def test_names_by_older_ranges_are_kept_and_reported(gopro_root, caplog, fields, warned):
+    path = gopro_root / 'measured.jsonl'
+    path.write_text(json.dumps(dict(key=f'{FIRST}/000001', severity='mild', **fields)))
+    with mmengine_log(caplog):
+        dataset = GoProDataset(str(gopro_root), records=str(path))
+    assert dataset[0]['severity'] == 'mild'
+    messages = [record.message for record in caplog.records if record.levelname == 'WARNING']
+    assert len(messages) == warned
+    assert all(f"severities in '{path}' were named by the ranges" in text for text in messages)
 
 
 def test_records_tell_the_severity_of_any_pairs(tmp_path, write_image):

@@ -7,6 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from support import load_tool
 
 from mmspd.evaluation import PSNR, Result
 from mmspd.evaluation.metrics import psnr
@@ -74,6 +75,22 @@ def test_the_comparison_is_printed_and_written(call_tool, folders, tmp_path):
     assert metric['over_images'][0] < metric['difference'] < metric['over_images'][1]
     names = {'comparison.md', 'comparison.json', 'severity.png', 'best_b.png', 'worst_b.png'}
     assert {path.name for path in out.iterdir()} == names
+
+
+@pytest.mark.slow
+def test_the_plot_groups_an_older_result_by_the_present_ranges(folders, tmp_path, monkeypatch):
+    tool, drawn = load_tool(TOOL), {}
+    monkeypatch.setattr(tool, 'plot_severity', lambda groups, *_: drawn.update(groups))
+    result = Result.load(folders / 'plain')
+    for image in result.images:
+        image.update({'blur-extent': 2.5, 'size': [100, 100]})
+    patches = [dict(name='20-23 dB', count=2)]
+    older = [dict(name='moderate', count=12)]
+    result.severity = {'blur extent': older, 'patches by input PSNR': patches}
+    tool.plot_severities(tmp_path, {'older': result}, 'PSNR')
+    groups = drawn['older']
+    assert [(group['name'], group['count']) for group in groups['blur extent']] == [('severe', 12)]
+    assert groups['patches by input PSNR'] == patches
 
 
 def test_the_picture_shows_the_images_in_their_order(call_tool, folders, tmp_path):

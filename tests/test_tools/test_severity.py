@@ -14,7 +14,7 @@ from mmspd.datasets import GoProDataset, SeveritySampler
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
 
-LENGTHS = dict(mild=3, moderate=6, severe=11)
+LENGTHS = dict(mild=2, moderate=4, severe=11)
 
 main = load_tool('analysis/severity.py').main
 
@@ -76,8 +76,10 @@ def test_the_sampler_uses_the_records(root, tmp_path, capsys):
         record = records[f'{name}/000001']
         assert record['severity'] == name
         assert record['extent'] == pytest.approx(length, abs=2)
+        assert record['share'] == pytest.approx(record['extent'] / np.sqrt(300 * 200), abs=1e-4)
         assert 10 < record['psnr'] < 40
-    assert records['flat/000001']['severity'] is records['flat/000001']['extent'] is None
+    flat = records['flat/000001']
+    assert flat['severity'] is flat['extent'] is flat['share'] is None
     dataset = GoProDataset(str(root), records=str(out))
     weights = dict(mild=0, moderate=0, severe=1, unknown=1)
     drawn = Counter(dataset[i]['key'] for i in SeveritySampler(dataset, weights, seed=0))

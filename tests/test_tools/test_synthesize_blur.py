@@ -14,6 +14,7 @@ from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import psnr
+from mmspd.utils.severity import SEVERITIES
 
 PLAN = FolderPlan((BlurSpec('mild'), BlurSpec('severe')), per_image=2, train_share=0.7)
 
@@ -59,7 +60,7 @@ def test_makes_a_data_set_that_gopro_reads_and_leaves_the_photos_alone(photos, t
     records = [json.loads(line) for line in lines]
     keys = [record['key'] for record in records]
     assert keys == sorted(set(keys))
-    expected = {'severity', 'kind', 'extent', 'sub_frames', 'noise', 'seed'}
+    expected = {'severity', 'kind', 'extent', 'share', 'sub_frames', 'noise', 'seed'}
     assert all(expected <= set(record) for record in records)
     assert len({str(record['seed']) for record in records}) == len(records) == 8
 
@@ -117,9 +118,13 @@ def test_no_space_is_one_sentence_and_leaves_no_partial_file(photos, tmp_path, m
     assert set(tree(out)) == expected
 
 
-def test_other_settings_or_photos_do_not_mix(photos, tmp_path):
+def test_other_settings_or_photos_do_not_mix(photos, tmp_path, monkeypatch):
     out = tmp_path / 'out'
     synthesize_folder(photos, out, PLAN)
+    with monkeypatch.context() as patch:
+        patch.setattr(blur_folder, 'SEVERITIES', {**SEVERITIES, 'severe': (0.032, 0.064)})
+        with pytest.raises(UserError, match='made with other settings or photos'):
+            synthesize_folder(photos, out, PLAN)
     with pytest.raises(UserError, match='made with other settings or photos'):
         synthesize_folder(photos, out, FolderPlan(PLAN.specs, per_image=1))
     (photos / 'e.png').unlink()

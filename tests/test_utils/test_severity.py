@@ -6,7 +6,7 @@ from skimage import data
 
 from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
 from mmspd.errors import UserError
-from mmspd.utils.severity import SEVERITIES, measure_extent, severity_of
+from mmspd.utils.severity import SEVERITIES, measure_extent, severity_of, share_of
 
 
 @pytest.fixture(scope='module')
@@ -50,6 +50,45 @@ def test_the_extent_is_the_diameter_of_the_path(photo, make, turn):
     kernel, diameter = make()
     blurry = filtered(photo, np.rot90(kernel, turn))
     assert measure_extent(blurry, photo) == pytest.approx(diameter, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ('pixels', 'size', 'name'),
+    [
+        (8, (720, 1280), 'mild'),
+        (15, (720, 1280), 'moderate'),
+        # GoPro's smeared scenes keep their severity when the photos are reduced
+        *((pixels, (720, 1280), 'severe') for pixels in (20.4, 22.7, 25.0, 29.6)),
+        *((pixels, (180, 320), 'severe') for pixels in (5.3, 5.7, 6.7, 8.4)),
+    ],
+)
+def test_the_severities_mean_the_same_at_every_size(pixels, size, name):
+    assert severity_of(pixels, size) == name
+    assert share_of(pixels, size) == pixels / np.sqrt(size[0] * size[1])
+
+
+def test_real_camera_shake_can_be_synthesized():
+    # the longest kernel of Levin et al. and its photos
+    assert share_of(26.9, (255, 255)) <= SEVERITIES['severe'][1]
+
+
+@pytest.mark.slow
+def test_the_largest_severe_extent_is_measured(photo):
+    extent = SEVERITIES['severe'][1] * np.sqrt(240 * 360)
+    shares = []
+    for seed in range(8):
+        spec = BlurSpec((extent, extent))
+        blurry, record = synthesize_blur(photo, np.random.default_rng(seed), spec)
+        shares.append(measure_extent(blurry, photo) / record.extent)
+    # in one photo, the camera rests at one end of its path
+    assert sum(abs(share - 1) < 0.05 for share in shares) >= 7
+
+
+def test_an_extent_that_is_too_large_is_not_measured(photo):
+    extent = 0.3 * np.sqrt(240 * 360)
+    spec = BlurSpec((extent, extent), 'panning')
+    blurry, _ = synthesize_blur(photo, np.random.default_rng(0), spec)
+    assert np.isnan(measure_extent(blurry, photo))
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from mmspd.evaluation.contributions import TOLERANCE, check_published
 from mmspd.evaluation.metrics import MetricInfo
 from mmspd.evaluation.paper_tables import table_with
 from mmspd.evaluation.results import Result
-from mmspd.evaluation.severity_report import plot_severity
+from mmspd.evaluation.severity_report import group_by_severity, plot_severity
 from mmspd.utils.cli import output_folder, run_main, usage_errors
 from mmspd.utils.files import write_text
 from mmspd.utils.tables import text_table
@@ -187,7 +187,11 @@ def plot_severities(out: Path, results: Dict[str, Result], metric: str) -> None:
     first = next(iter(results.values()))
     if first.severity:
         drawn = f'{metric}-gain' if f'{metric}-input' in first.images[0] else metric
-        groups = {label: result.severity for label, result in results.items()}
+        # regroup the images: the stored groups of an older result may have other ranges
+        groups = {
+            label: {**result.severity, **group_by_severity(result.images)}
+            for label, result in results.items()
+        }
         plot_severity(groups, out / 'severity.png', drawn, first.metric_info[metric])
 
 

@@ -27,7 +27,7 @@ from mmspd.utils.files import write_text
 from mmspd.utils.launch import read_config
 from mmspd.utils.parallel import map_in_processes
 from mmspd.utils.psnr import psnr
-from mmspd.utils.severity import SEVERITIES, measure_extent, severity_of
+from mmspd.utils.severity import SEVERITIES, measure_extent, severity_of, share_of
 from mmspd.utils.skipped import one_line
 
 
@@ -105,18 +105,19 @@ def measure(info: Dict[str, Any]) -> Dict[str, Any]:
         info: Description of the pair from ``get_data_info`` of the data set.
 
     Returns:
-        A dict with ``key``, ``severity``, ``extent`` in pixels, and the ``psnr`` of the blurry
-        image in dB. ``severity`` and ``extent`` are ``None`` if they cannot be measured. ``psnr``
-        is ``None`` if it is infinite.
+        A dict with ``key``, ``severity``, ``extent`` in pixels, the same extent as a ``share`` of
+        sqrt(H * W), and the ``psnr`` of the blurry image in dB. ``severity``, ``extent`` and
+        ``share`` are ``None`` if they cannot be measured. ``psnr`` is ``None`` if it is infinite.
     """
     pair = LoadImagePair()(dict(info))
-    extent = measure_extent(pair['img'], pair['gt'])
+    extent, size = measure_extent(pair['img'], pair['gt']), pair['gt'].shape[:2]
     ratio = psnr(pair['img'], pair['gt'])
     known = not math.isnan(extent)
     return dict(
         key=info['key'],
-        severity=severity_of(extent, pair['gt'].shape[:2]) if known else None,
+        severity=severity_of(extent, size) if known else None,
         extent=round(extent, 2) if known else None,
+        share=round(share_of(extent, size), 4) if known else None,
         psnr=round(ratio, 3) if math.isfinite(ratio) else None,
     )
 

@@ -18,6 +18,7 @@ from mmspd.errors import DiskFullError, UsageError, UserError, file_errors
 from mmspd.utils.files import write_text
 from mmspd.utils.json_text import parse_json
 from mmspd.utils.parallel import map_in_processes
+from mmspd.utils.severity import SEVERITIES
 from mmspd.utils.skipped import one_line
 
 __all__ = ['FolderPlan', 'claim_folder', 'synthesize_folder']
@@ -114,7 +115,13 @@ def synthesize_folder(
     photos = _find_photos(source, out)
     jobs = _assign(photos, out, plan)
     names = hashlib.sha256(os.fsencode('\n'.join(sorted(photos)))).hexdigest()
-    settings = {'plan': asdict(plan), 'photos': len(photos), 'names': names}
+    # the ranges are settings too: pairs made with other ranges must not be mixed with these
+    settings = {
+        'plan': asdict(plan),
+        'severities': SEVERITIES,
+        'photos': len(photos),
+        'names': names,
+    }
     claim_folder(out, json.dumps(settings, indent=1))
     outcomes = tqdm(map_in_processes(_run, jobs, workers), total=len(jobs), unit='pair')
     unusable = [sentence for sentence in outcomes if sentence]

@@ -9,7 +9,7 @@ import numpy as np
 from mmspd.datasets.blur.camera_path import grid_points, path_extents, random_motion
 from mmspd.datasets.blur.exposure import Box, Exposure, MovingRegion, Panning
 from mmspd.errors import UserError
-from mmspd.utils.severity import SEVERITIES, severity_of
+from mmspd.utils.severity import SEVERITIES, severity_of, share_of
 
 __all__ = [
     'CLIPPED',
@@ -42,7 +42,9 @@ class BlurSpec:
     Args:
         severity: ``'mild'``, ``'moderate'`` or ``'severe'``
             (:data:`~mmspd.utils.severity.SEVERITIES`), or a range of the extent in pixels, at least
-            1. The extent is the mean diameter of the paths of the image points.
+            1. The extent is the mean diameter of the paths of the image points. Within a range in
+            pixels, it is uniformly distributed. Within a severity, its logarithm is uniformly
+            distributed, because small extents are more frequent in real data sets.
         kind: ``'trajectory'``: the camera shakes; rotation and zoom make the blur vary over the
             image. ``'panning'``: the camera turns evenly; the blur of every point is the same
             horizontal line.
@@ -98,6 +100,7 @@ class BlurRecord:
         kind: Kind of the blur, as in :class:`BlurSpec`.
         extent: Mean diameter of the paths of the points in the result, in pixels. Only the camera
             motion counts, not the moving regions.
+        share: ``extent`` as a share of sqrt(H * W) of the photo.
         extent_max: Maximum diameter of the same paths, in pixels.
         sub_frames: Number of averaged sub-frames.
         moving_regions: Number of moving regions.
@@ -108,6 +111,7 @@ class BlurRecord:
     severity: str
     kind: str
     extent: float
+    share: float
     extent_max: float
     sub_frames: int
     moving_regions: int
@@ -192,7 +196,7 @@ def plan_blur(
     _check_photo(sharp)
     size = sharp.shape[:2]
     box = box or Box(0, 0, size[1], size[0])
-    extent = rng.uniform(*_extent_range(spec, size))
+    extent = _draw_extent(rng, spec, size)
     noise = rng.uniform(*spec.noise)
     gain = rng.uniform(*spec.highlight_gain)
     exposure: Union[Exposure, Panning]
@@ -210,6 +214,7 @@ def plan_blur(
         severity=spec.severity if isinstance(spec.severity, str) else severity_of(extent, size),
         kind=spec.kind,
         extent=float(extents.mean()),
+        share=share_of(float(extents.mean()), size),
         extent_max=float(extents.max()),
         sub_frames=len(exposure.weights),
         moving_regions=len(regions),
@@ -251,12 +256,12 @@ def _check_photo(photo: np.ndarray) -> None:
         )
 
 
-def _extent_range(spec: BlurSpec, size: Tuple[int, int]) -> Tuple[float, float]:
-    """Return the range of the extent in pixels, at least 1, as panning_kernel requires."""
+def _draw_extent(rng: np.random.Generator, spec: BlurSpec, size: Tuple[int, int]) -> float:
+    """Draw the extent in pixels, at least 1, as panning_kernel requires."""
     if not isinstance(spec.severity, str):
-        return spec.severity
+        return rng.uniform(*spec.severity)
     low, high = (share * np.sqrt(size[0] * size[1]) for share in SEVERITIES[spec.severity])
-    return max(low, 1.0), max(high, 1.0)
+    return float(np.exp(rng.uniform(*np.log(np.maximum((low, high), 1)))))
 
 
 def _to_light(photo: np.ndarray, gain: float) -> np.ndarray:

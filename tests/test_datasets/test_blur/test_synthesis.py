@@ -13,7 +13,7 @@ from mmspd.datasets.blur.camera_path import (
     sub_frame_times,
 )
 from mmspd.datasets.blur.exposure import Box, panning_kernel
-from mmspd.datasets.blur.synthesis import BlurSpec, synthesize_blur
+from mmspd.datasets.blur.synthesis import BlurSpec, plan_blur, synthesize_blur
 from mmspd.errors import UserError
 from mmspd.evaluation.metrics import psnr
 from mmspd.utils.severity import SEVERITIES
@@ -69,7 +69,8 @@ def test_eq1_trajectory_averages_sub_frames_in_linear_light(photo):
     spec = BlurSpec(severity='severe', **QUIET)
     blurry, record = synthesize_blur(photo, np.random.default_rng(4), spec)
     rng = np.random.default_rng(4)
-    extent = rng.uniform(*(share * np.sqrt(120 * 180) for share in SEVERITIES['severe']))
+    low, high = (share * np.sqrt(120 * 180) for share in SEVERITIES['severe'])
+    extent = low * (high / low) ** rng.uniform()
     rng.uniform(), rng.uniform()  # noise and gain
     points = grid_points((120, 180))
     camera = random_motion(rng, [89.5, 59.5], points, extent)
@@ -112,11 +113,20 @@ def test_severity_lowers_psnr_and_is_recorded(photo, kind):
 
 
 def test_extent_in_pixels_is_kept_and_classified(photo):
-    for pixels, name in ((1.5, 'mild'), (4, 'moderate'), (7, 'severe'), (30, 'severe')):
+    for pixels, name in ((1.4, 'mild'), (2.5, 'moderate'), (7, 'severe'), (30, 'severe')):
         record = blur(photo, severity=(pixels, pixels))[1]
         assert record.extent == pytest.approx(pixels, rel=0.01)
         assert record.extent_max >= record.extent
+        assert record.share == pytest.approx(record.extent / np.sqrt(120 * 180))
         assert record.severity == name
+
+
+def test_the_logarithm_of_the_extent_is_uniform_within_a_severity(photo):
+    rng, spec = np.random.default_rng(0), BlurSpec('severe', kind='panning')
+    shares = [plan_blur(photo, rng, spec).record.share for _ in range(400)]
+    expected = 0.02 * (0.11 / 0.02) ** np.array([0.25, 0.5, 0.75])
+    assert np.quantile(shares, [0.25, 0.5, 0.75]) == pytest.approx(expected, rel=0.1)
+    assert 0.02 <= min(shares) < 0.0205 < 0.107 < max(shares) <= 0.11
 
 
 def test_shaken_camera_blurs_differently_over_the_image():
