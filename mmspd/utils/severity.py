@@ -17,8 +17,8 @@ __all__ = ['SEVERITIES', 'measure_extent', 'severity_of', 'share_of']
 #: measurements. The largest extent is that of the camera shakes of Levin et al.
 SEVERITIES = {'mild': (0.005, 0.01), 'moderate': (0.01, 0.02), 'severe': (0.02, 0.11)}
 
-# These values were chosen on synthesized blur of BSDS500. With them, 19 of 20 images get the right
-# severity.
+# These values were chosen on synthesized blur of BSDS500. With them, nearly nine of ten images get
+# the right severity.
 _PATCH = 0.44  # side of a patch, as a share of sqrt(H * W): four times the largest severe extent
 _MIN_SIDE = 32  # smallest side of a patch, in pixels; smaller patches have too little texture
 _NOISE = 1e-4  # noise variance that blur does not explain, in linear light with white at 1
