@@ -21,11 +21,11 @@ __all__ = ['find_in_blur_folders', 'find_in_content']
 
 # DetailMeasures explains sharpness, excess and relation. Their thresholds were calibrated on 60
 # pairs of REDS, the 32 pairs of Levin et al. and 528 synthesized pairs with extents up to 6.4 % of
-# the image size. In whole images, the sharpness was at most 0.95, the relation at least 14.7 and the
-# excess at most 1.6 (in 216 synthesized pairs of 6.4 to 11 %, at least 4.6 and at most 2.03). In
-# crops of 160 pixels, the sharpness was at most 1.05, the relation at least 5.8 and the excess at
-# most 1.6 (except in one of 618 crops). The relation of unrelated images was at most 3.2 in whole
-# images and 3.7 in crops.
+# the image size. In whole images, the sharpness was at most 0.95, the relation at least 14.7 and
+# the excess at most 1.6. In crops of 160 pixels, the sharpness was at most 1.05, the relation at
+# least 5.8 and the excess at most 1.6 (except in one of 618 crops). In 216 whole images with
+# synthesized extents of 6.4 to 11 %, the relation was at least 4.6 and the excess at most 2.03. The
+# relation of unrelated images was at most 3.2 in whole images and 3.7 in crops.
 _SHARPER = 1.1
 _UNRELATED = 4.5
 _EXCESS = 2.2
