@@ -15,8 +15,8 @@ options = {
     'train_dataloader': dict(
         batch_size=32,
         drop_last=True,
-        # gpu.py sets data_root. The extent is uniform from 3 to 25 pixels. Blur above 13 pixels, in
-        # 55 % of the samples, is severe for photos of 481x321 pixels.
+        # gpu.py sets data_root. The extent is uniform from 3 to 25 pixels, and above 13 pixels in
+        # 55 % of the samples.
         dataset=dict(
             _delete_=True,
             type='mmspd.SharpFolderDataset',
