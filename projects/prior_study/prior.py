@@ -1,7 +1,7 @@
 """Measure the trained priors of a study: their fit to the teacher, size and effect on SAT.
 
 python projects/prior_study/prior.py projects/prior_study/configs/main.py work_dirs/study/main \
-    --only net6 normalised
+    --only distilled
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Run the unfinished variants of a study, several at a time, in the study's order.
 
 python projects/prior_study/run.py projects/prior_study/configs/main.py --jobs 2 --minutes 60
-python projects/prior_study/run.py projects/prior_study/configs/main.py --only net6 --seeds 0
+python projects/prior_study/run.py projects/prior_study/configs/main.py --only distilled --seeds 0
 """
 
 import argparse

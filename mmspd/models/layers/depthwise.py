@@ -1,7 +1,7 @@
 """Depthwise convolutions in float32, for training in bfloat16 on a CPU."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +61,6 @@ class _DepthwiseInFloat32(TorchFunctionMode):
         if input.shape[1] == 1 or weight.shape[1] > 1:
             return F.conv2d(input, weight, *args, **kwargs)
         with torch.autocast(input.device.type, enabled=False):
-            floats = [arg.float() if isinstance(arg, Tensor) else arg for arg in args]
+            floats: List[Any] = [arg.float() if isinstance(arg, Tensor) else arg for arg in args]
             result = F.conv2d(input.float(), weight.float(), *floats, **kwargs)
         return result.to(self.dtype)
