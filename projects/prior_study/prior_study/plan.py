@@ -18,7 +18,7 @@ from mmspd.apis.complexity import Cost, costs_of_parts
 from mmspd.errors import UserError
 from mmspd.registry import build_model
 from mmspd.utils.launch import merge_options, read_config
-from prior_study import controls, motion  # noqa: F401  # register the networks of experiments
+from prior_study import controls, motion, release  # noqa: F401  # register their classes
 
 __all__ = ['Row', 'Study', 'cost_of', 'digest_of']
 
@@ -112,6 +112,7 @@ class Study:
         self.claims: List[Tuple[str, str]] = [tuple(pair) for pair in config.get('claims', [])]
         self.title: str = config.get('title', Path(path).stem)
         self._configs: Dict[str, Config] = {}
+        self._macs: Dict[str, int] = {}
         names = [entry['name'] for entry in config.variants]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -229,16 +230,23 @@ class Study:
 
     def _match(self, config: Config, to: str, key: str) -> None:
         """Set a width so that the MACs of the network are closest to those of another variant."""
-        target = cost_of(self.config(Row(to, 0))).macs
+        target = self._macs_of(self.config(Row(to, 0)))
         start = functools.reduce(operator.getitem, key.split('.'), config)
         distances: Dict[int, int] = {}
         for width in itertools.count(start):
             config.merge_from_dict({key: width})
-            macs = cost_of(config).macs
+            macs = self._macs_of(config)
             distances[width] = abs(macs - target)
             if macs >= target:
                 break
         config.merge_from_dict({key: min(distances, key=distances.get)})
+
+    def _macs_of(self, config: Config) -> int:
+        """Count the MACs of a network; many variants have the same network."""
+        network = str(config.model.generator)
+        if network not in self._macs:
+            self._macs[network] = cost_of(config).macs
+        return self._macs[network]
 
 
 def cost_of(config: Config, side: int = 256) -> Cost:

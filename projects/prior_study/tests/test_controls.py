@@ -1,11 +1,14 @@
 """The networks of the control experiments, and the alignment of levin09."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
 from prior_study.controls import EncoderUNet
 from prior_study.levin09 import align_levin09
+from prior_study.release import ReleaseHook
 
 from mmspd.datasets.image_io import read_rgb, write_png
 from mmspd.errors import UserError
@@ -98,3 +101,15 @@ def test_levins_photos_are_aligned_by_their_kernels(flipped, tmp_path):
     assert np.array_equal(aligned, sharp[top : top + 52, left : left + 52])
     with pytest.raises(UserError, match='has no photo im<I>_kernel<K>_img.png'):
         align_levin09(tmp_path / 'gt', tmp_path / 'out')
+
+
+def test_the_weight_of_the_prior_loss_falls_to_zero():
+    hook = ReleaseHook(end=0.5)
+    loss = SimpleNamespace(loss_weight=0.1)
+    weights = []
+    for step in (0, 10, 20, 30, 40):
+        hook.before_train_iter(
+            SimpleNamespace(model=SimpleNamespace(prior_loss=loss), iter=step, max_iters=40), 0
+        )
+        weights.append(loss.loss_weight)
+    assert weights == pytest.approx([0.1, 0.05, 0, 0, 0])

@@ -93,9 +93,10 @@ def test_the_panning_study_differs_only_in_data_and_length():
 def test_every_variant_can_be_built_is_in_the_order_and_is_unique(name):
     init_default_scope('mmagic')
     study = Study(str(MAIN.with_name(f'{name}.py')), dtype='bfloat16')
+    known = set(Study(str(MAIN)).variants) if study.path != str(MAIN) else set()
     names_by_digest, built = {}, set()
     for name, variant in study.variants.items():
-        if variant.shuffle:
+        if variant.shuffle or name in known:
             continue
         config = study.config(Row(name, 0))
         if str(config.model) not in built:  # many variants differ in their training only
