@@ -156,23 +156,18 @@ variants = [
 main = ['plain', 'widened', 'distilled', 'pretrained']
 origin = ['random', 'frozen', 'norm_eval', 'added', 'encoder', 'encoder_random', 'permuted']
 others = ['lite2', 'segmentation', 'released0.01', 'released0.1']
+rates = [f'{name}_lr{lr}' for lr in ('3e-4', '3e-3') for name in ('widened', 'pretrained')]
 seeds = [0, 1, 2]
 more_seeds = [3, 4]
 order = [
     dict(variants=main, seeds=seeds),
     dict(variants=['widened_2x', 'pretrained_2x'], seeds=seeds),
-    dict(variants=['random', 'random_2x', 'enlarged'], seeds=seeds),
+    dict(variants=['random', 'random_2x'], seeds=seeds),
     dict(variants=origin[1:], seeds=seeds),
-    dict(variants=['widened', 'pretrained', 'widened_2x', 'pretrained_2x'], seeds=more_seeds),
-    dict(
-        variants=[
-            *[f'{name}_lr{lr}' for lr in ('3e-4', '3e-3') for name in ('widened', 'pretrained')],
-            'slow_extractor',
-        ],
-        seeds=seeds[:1],
-    ),
+    dict(variants=['enlarged', *rates, 'slow_extractor'], seeds=seeds[:1]),
     dict(variants=['widened_4x', 'pretrained_4x'], seeds=seeds),
-    dict(variants=['first_stages', *others], seeds=seeds),
+    dict(variants=['widened', 'pretrained', 'widened_2x', 'pretrained_2x'], seeds=more_seeds),
+    dict(variants=['enlarged', 'first_stages', *others], seeds=seeds),
     dict(variants=['random_4x'], seeds=seeds),
 ]
 
