@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from mmengine.logging import MMLogger
-from prior_study.plan import Row, Study
+from prior_study.archive import has_run
+from prior_study.plan import Row, Study, digest_of
 from prior_study.precision import read_dtype, settle_dtype
 from prior_study.record import DONE, NOT_BEGUN, read_record
 from prior_study.training import check_record, run_row
@@ -36,6 +37,11 @@ def parse_args(argv: List[str]) -> argparse.Namespace:
     parser.add_argument('study', help='file of the study, such as configs/main.py of this project')
     parser.add_argument(
         '--out', type=Path, help='output folder (default: work_dirs/study/<name of the study>)'
+    )
+    parser.add_argument(
+        '--archive',
+        type=Path,
+        help='folder of archived runs, made by report.py; the runs in it are not repeated',
     )
     parser.add_argument(
         '--only', nargs='+', metavar='VARIANT', help='run only these variants (default: all)'
@@ -183,8 +189,12 @@ def main(argv: List[str]) -> Optional[int]:
     args.deadline = args.until or (time.time() + 60 * args.minutes if args.minutes else _FOREVER)
     # check all existing results before the first run starts
     left = [row for row in rows if check_record(study, row, args.out)['status'] != DONE]
+    if args.archive:
+        left = [
+            row for row in left if not has_run(args.archive, *row, digest_of(study.config(row)))
+        ]
     ended = run_all(study, left, args)
-    done = sum(_is_done(row, args.out) for row in rows)
+    done = len(rows) - len(left) + sum(_is_done(row, args.out) for row in left)
     print(f"{done} of {len(rows)} runs are done; '{args.out}' holds the results.")
     return int(not all(ended.values()))
 

@@ -12,7 +12,7 @@ from mmspd.evaluation.comparison import check_images
 from mmspd.utils.files import write_text
 from prior_study.record import DONE, RECORD_NAME, read_record
 
-__all__ = ['Images', 'Run', 'add_runs', 'load_images', 'load_runs']
+__all__ = ['Images', 'Run', 'add_runs', 'has_run', 'load_images', 'load_runs']
 
 _IMAGES_NAME = 'images.json'
 _DIGITS = 4  # digits of a metric after the point
@@ -145,6 +145,19 @@ def _check_same(run: str, test: str, expected: Images, found: Images) -> None:
             raise UserError('The images have another order; test both in the same order.')
     except UserError as error:
         raise UserError(f'Cannot compare {run} with the other runs on {test}: {error}') from error
+
+
+def has_run(archive: Path, variant: str, seed: int, config: str) -> bool:
+    """Return whether an archive has a run that was made with a config.
+
+    Args:
+        archive: Folder of the archive.
+        variant: Name of the variant.
+        seed: The seed.
+        config: Hash of the config.
+    """
+    run = load_runs(archive, [variant]).get(variant, {}).get(seed)
+    return run is not None and run.config == config
 
 
 def load_images(archive: Path) -> Dict[str, Images]:

@@ -303,11 +303,12 @@ def _interval(interval: Optional[Tuple[float, float]]) -> str:
 
 
 def _plot_curves(results: Results, path: Path) -> None:
-    """Plot the mean and the range of the learning curves over the seeds."""
+    """Plot the mean and the range of the learning curves over the seeds, for the first table."""
     figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.add_subplot()
     axes.set_prop_cycle(cycler(linestyle=['-', '--', ':', '-.']) * rcParams['axes.prop_cycle'])
-    first = [name for pair in results.study.tables[0]['gains'] for name in pair]
+    tables = results.study.tables
+    first = [name for pair in tables[0]['gains'] for name in pair] if tables else results.runs
     shown = dict.fromkeys(name for name in first if name in results.runs)
     for variant, runs in ((name, results.runs[name]) for name in shown):
         curves = [dict(run.curve) for run in runs.values()]

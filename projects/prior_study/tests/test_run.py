@@ -49,6 +49,10 @@ def test_a_study_is_run_listed_repeated_and_reported(run_tool, write_study, tmp_
     page = (report / 'README.md').read_text()
     code, output = run_tool(PROJECT + '/report.py', study, report)  # from the archive alone
     assert (code, (report / 'README.md').read_text()) == (0, page)
+    arguments = ['--only', 'net0', '--archive', report / 'runs', '--out', tmp_path / 'other']
+    code, output = run_tool(PROJECT + '/run.py', study, *arguments)
+    assert (code, 'started' in output) == (0, False)
+    assert '1 of 1 runs are done' in output
     code, output = run_tool(PROJECT + '/prior.py', study, out, '--only', 'net0')
     assert (code, 'has no guided generator' in output) == (2, True)
 
