@@ -126,7 +126,7 @@ def write_report(results: Results, out: Path) -> Path:
     ]
     for table in study.tables:
         rows = results.rows(table)
-        if rows:
+        if len(rows) > bool(table.get('shares')):  # a share needs a second row
             parts += [f'## {table["title"]}', *_tables(results, rows, _has_first(table, rows))]
     _plot_curves(results, out / 'curves.png')
     parts += ['## Learning curves', '![PSNR on part of val during training](curves.png)']
