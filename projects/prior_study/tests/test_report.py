@@ -20,7 +20,7 @@ TABLES = """
 title = 'Tiny study'
 claims = [('guided', 'plain'), ('slow', 'plain')]
 gains = [('guided', 'plain'), ('slow', 'plain'), ('wide', 'plain')]
-tables = [dict(title='Main', shares=True, gains=gains)]
+tables = [dict(title='Main', gains=gains)]
 """
 
 
@@ -154,8 +154,10 @@ def test_results_on_other_images_are_refused(runs, tmp_path):
 def test_other_batches_are_reported(runs, write_study, tmp_path):
     write_record(runs / 'wide' / 'seed0', record('wide', 0, [22.0] * 24, batch='b'))
     add_runs(runs, tmp_path / 'archive')
-    results = Results(Study(write_study(TABLES)), tmp_path / 'archive')
+    with_shares = TABLES.replace("title='Main'", "title='Main', shares=True")
+    results = Results(Study(write_study(with_shares)), tmp_path / 'archive')
     page = write_report(results, tmp_path / 'report')
+    assert 'share of the first row' in page.read_text()
     warning = '**These runs were not trained on the same batches as plain: wide seed 0.**'
     assert warning in page.read_text()
 
