@@ -94,7 +94,7 @@ def template():
     write_data(root)
     for recipe, name in CHECKPOINTS.items():
         write_checkpoint(root, recipe, name)
-    ignored = shutil.ignore_patterns('__pycache__', 'results')
+    ignored = shutil.ignore_patterns('__pycache__')
     for name in COPIED:
         source = REPOSITORY / name
         copy = (
