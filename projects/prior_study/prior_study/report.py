@@ -1,9 +1,8 @@
 """The report of a study: tables and plots from its archive."""
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from cycler import cycler
@@ -34,11 +33,10 @@ is the weighted prior loss of the first and of the last epoch."""
 Runs = Dict[str, Dict[int, Run]]
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A row of a table.
 
-    Args:
+    Attributes:
         variant: Name of the variant.
         over: Name of the reference.
     """
@@ -87,12 +85,13 @@ class Results:
 
     def corrected_p(self) -> Dict[Comparison, Optional[float]]:
         """Return the corrected p-value of each claim on the primary test set."""
-        runs = set(self.runs)
-        rows = [row for row in self.claims if {row.variant, row.over} <= runs]
-        gains = [self.gain(row, self.primary) for row in rows]
-        # a claim without runs counts in the correction
-        missing = [1.0] * (len(self.claims) - len(rows))
-        return dict(zip(rows, holm([*[gain.p if gain else None for gain in gains], *missing])))
+        rows = [row for row in self.claims if {row.variant, row.over} <= set(self.runs)]
+        gains = {row: self.gain(row, self.primary) for row in rows}
+        known = {row: gain.p for row, gain in gains.items() if gain and gain.p is not None}
+        # a claim without an interval counts in the correction
+        values = [known.get(row, 1.0) for row in self.claims]
+        corrected = dict(zip(self.claims, holm(values)))
+        return {row: corrected[row] for row in known}
 
     def gain(
         self, row: Comparison, test: str, chosen: Optional[Sequence[bool]] = None
