@@ -32,9 +32,10 @@ def main(argv: List[str]) -> None:
     )
     args = parser.parse_args(argv)
     archive = args.out / 'runs'
+    study = Study(args.study)
     if args.results:
-        print(f"'{archive}' got {add_runs(args.results, archive)} runs.")
-    results = Results(Study(args.study), archive)
+        print(f"'{archive}' got {add_runs(args.results, archive, study.reported)} runs.")
+    results = Results(study, archive)
     page = write_report(results, args.out)
     runs = sum(map(len, results.runs.values()))
     print(f"'{page}' is the report of {runs} runs of {len(results.runs)} variants.")

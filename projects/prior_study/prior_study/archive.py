@@ -103,21 +103,23 @@ def _images_of(test: Dict[str, Any]) -> Images:
     return Images([image['key'] for image in test['images']], _column(test, 'PSNR-input'), extents)
 
 
-def add_runs(results: Path, archive: Path) -> int:
-    """Copy the results of all finished runs of a study into its archive.
+def add_runs(results: Path, archive: Path, variants: Sequence[str]) -> int:
+    """Copy the results of finished runs of a study into its archive.
 
     Args:
         results: Folder of the study's results, made by ``run.py``.
         archive: Folder of the archive. It is created if needed. Its other runs are kept.
+        variants: Variants to copy. Several studies may share ``results``.
 
     Returns:
-        Number of finished runs in ``results``.
+        Number of copied runs.
 
     Raises:
         UserError: A run was tested on other images than the runs of the archive.
     """
     images = load_images(archive)
-    records = [read_record(path.parent) for path in sorted(results.glob(f'*/seed*/{RECORD_NAME}'))]
+    paths = [path for name in variants for path in results.glob(f'{name}/seed*/{RECORD_NAME}')]
+    records = [read_record(path.parent) for path in sorted(paths)]
     records = [record for record in records if record['status'] == DONE]
     for record in records:
         run = Run.of(record)

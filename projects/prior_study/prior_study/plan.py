@@ -160,6 +160,13 @@ class Study:
                 )
         return variant
 
+    @property
+    def reported(self) -> List[str]:
+        """The variants in the tables of the report, or all variants if there are no tables."""
+        pairs = [pair for table in self.tables for pair in table['gains']]
+        names = dict.fromkeys(name for pair in pairs for name in pair)
+        return [name for name in self.variants if name in names or not names]
+
     def variant(self, name: str) -> Variant:
         """Return a variant by its name.
 

@@ -14,6 +14,7 @@ from prior_study.statistics import crossed_interval, p_value, seed_interval
 from mmspd.errors import UserError
 
 KEYS = [f'photo{photo}/{copy}' for photo in range(8) for copy in range(3)]
+VARIANTS = ['plain', 'guided', 'slow', 'wide', 'odd']
 EXTENTS = (1.0, 2.0, 4.0)  # pixels of photos of 100x100 pixels
 
 TABLES = """
@@ -76,7 +77,8 @@ def runs(tmp_path, gains):
 
 
 def test_gains_are_paired_by_seed_and_image(runs, gains, tmp_path):
-    assert add_runs(runs, tmp_path / 'archive') == 5
+    write_record(runs / 'other' / 'seed0', record('other', 0, [22.0] * len(KEYS)))
+    assert add_runs(runs, tmp_path / 'archive', VARIANTS) == 5  # not the run of another study
     images = load_images(tmp_path / 'archive')['kodak24']
     loaded = load_runs(tmp_path / 'archive', ['plain', 'guided', 'slow'])
     assert list(loaded) == ['plain', 'guided']
@@ -113,7 +115,7 @@ def test_the_page_holds_the_numbers_and_is_made_from_the_archive_alone(
     runs, write_study, tmp_path, gains
 ):
     study = Study(write_study(TABLES))
-    add_runs(runs, tmp_path / 'archive')
+    add_runs(runs, tmp_path / 'archive', VARIANTS)
     results = Results(study, tmp_path / 'archive')
     text = write_report(results, tmp_path / 'report').read_text()
     assert text.startswith('# Tiny study')
@@ -137,7 +139,7 @@ def test_a_single_seed_has_no_interval(write_study, tmp_path):
     for variant, psnr in (('plain', 22.0), ('guided', 23.5)):
         folder = tmp_path / 'runs' / variant / 'seed0'
         write_record(folder, record(variant, 0, [psnr] * len(KEYS)))
-    add_runs(tmp_path / 'runs', tmp_path / 'archive')
+    add_runs(tmp_path / 'runs', tmp_path / 'archive', VARIANTS)
     results = Results(Study(write_study(TABLES)), tmp_path / 'archive')
     assert '+1.50 (one seed)' in write_report(results, tmp_path / 'report').read_text()
 
@@ -148,12 +150,12 @@ def test_results_on_other_images_are_refused(runs, tmp_path):
     write_record(runs / 'odd' / 'seed0', odd)
     message = r"Cannot compare odd seed 0 with the other runs on kodak24: .*'photo1/0'"
     with pytest.raises(UserError, match=message):
-        add_runs(runs, tmp_path / 'archive')
+        add_runs(runs, tmp_path / 'archive', VARIANTS)
 
 
 def test_other_batches_are_reported(runs, write_study, tmp_path):
     write_record(runs / 'wide' / 'seed0', record('wide', 0, [22.0] * 24, batch='b'))
-    add_runs(runs, tmp_path / 'archive')
+    add_runs(runs, tmp_path / 'archive', VARIANTS)
     with_shares = TABLES.replace("title='Main'", "title='Main', shares=True")
     results = Results(Study(write_study(with_shares)), tmp_path / 'archive')
     page = write_report(results, tmp_path / 'report')
@@ -167,5 +169,5 @@ def test_an_empty_archive_and_a_damaged_record_end_in_one_sentence(runs, write_s
         Results(Study(write_study(TABLES)), tmp_path / 'archive')
     (runs / 'guided' / 'seed0' / 'result.json').write_text('{')
     with pytest.raises(UserError, match="is damaged; delete '.*seed0' and run the variant again"):
-        add_runs(runs, tmp_path / 'archive')
+        add_runs(runs, tmp_path / 'archive', VARIANTS)
     assert json.loads((runs / 'plain' / 'seed0' / 'result.json').read_text())['seed'] == 0
