@@ -1,9 +1,10 @@
 """The archive of a study: the results of all finished runs in small files for version control."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 
@@ -172,8 +173,9 @@ def load_images(archive: Path) -> Dict[str, Images]:
         A dict from each test set to its images; empty for a new archive.
     """
     path = archive / _IMAGES_NAME
-    read = json.loads(path.read_text('utf-8')) if path.is_file() else {}
-    return {name: Images(**columns) for name, columns in read.items()}
+    with _damage_named(path):
+        read = json.loads(path.read_text('utf-8')) if path.is_file() else {}
+        return {name: Images(**columns) for name, columns in read.items()}
 
 
 def load_runs(archive: Path, variants: Sequence[str]) -> Dict[str, Dict[int, Run]]:
@@ -189,7 +191,23 @@ def load_runs(archive: Path, variants: Sequence[str]) -> Dict[str, Dict[int, Run
     runs: Dict[str, Dict[int, Run]] = {}
     for variant in variants:
         paths = archive.glob(f'{variant}_seed[0-9]*.json')
-        found = [Run(**json.loads(path.read_text('utf-8'))) for path in paths]
+        found = [_load_run(path) for path in sorted(paths)]
         if found:
             runs[variant] = {run.seed: run for run in sorted(found, key=lambda run: run.seed)}
     return runs
+
+
+def _load_run(path: Path) -> Run:
+    with _damage_named(path):
+        return Run(**json.loads(path.read_text('utf-8')))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Name the file of an archive if it is damaged."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"'{path}' is damaged; delete it and run report.py with --results again."
+        ) from error

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -105,7 +104,7 @@ class LoadMotion(BaseTransform):
             results: A sample with ``gt`` and ``gt_path``.
         """
         sharp = Path(results['gt_path'])
-        motion = cv2.imread(str(sharp.parents[1] / 'motion' / sharp.name))[..., ::-1]
+        motion = read_rgb(sharp.parents[1] / 'motion' / sharp.name)
         results['gt'] = np.concatenate([results['gt'], motion], axis=2)
         return results
 

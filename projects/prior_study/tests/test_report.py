@@ -171,3 +171,12 @@ def test_an_empty_archive_and_a_damaged_record_end_in_one_sentence(runs, write_s
     with pytest.raises(UserError, match="is damaged; delete '.*seed0' and run the variant again"):
         add_runs(runs, tmp_path / 'archive', VARIANTS)
     assert json.loads((runs / 'plain' / 'seed0' / 'result.json').read_text())['seed'] == 0
+
+
+@pytest.mark.parametrize('name', ['plain_seed0.json', 'images.json'])
+def test_a_damaged_archive_is_named(runs, write_study, tmp_path, name):
+    add_runs(runs, tmp_path / 'archive', VARIANTS)
+    for content in ('{', '[]', '{"other": 1}'):
+        (tmp_path / 'archive' / name).write_text(content)
+        with pytest.raises(UserError, match=f"'.*{name}' is damaged; delete it and run report.py"):
+            Results(Study(write_study(TABLES)), tmp_path / 'archive')
