@@ -36,7 +36,7 @@ def align_levin09(source: Path, out: Path) -> int:
     Raises:
         UserError: The folder has no such photo.
     """
-    names = [(path, _BLURRY.fullmatch(path.name)) for path in sorted(source.iterdir())]
+    names = [(path, _BLURRY.fullmatch(path.name)) for path in sorted(source.glob('*'))]
     found = [(path, *match.groups()) for path, match in names if match]
     if not found:
         raise UserError(

@@ -99,8 +99,9 @@ def test_levins_photos_are_aligned_by_their_kernels(flipped, tmp_path):
     aligned = read_rgb(tmp_path / 'out' / 'sharp' / 'im1' / 'kernel1.png')
     top, left = 24 + center[0], 24 + center[1]
     assert np.array_equal(aligned, sharp[top : top + 52, left : left + 52])
-    with pytest.raises(UserError, match='has no photo im<I>_kernel<K>_img.png'):
-        align_levin09(tmp_path / 'gt', tmp_path / 'out')
+    for wrong in ('gt', 'missing'):
+        with pytest.raises(UserError, match='has no photo im<I>_kernel<K>_img.png'):
+            align_levin09(tmp_path / wrong, tmp_path / 'out')
 
 
 def test_the_weight_of_the_prior_loss_falls_to_zero():
